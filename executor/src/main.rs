@@ -1,0 +1,2 @@
+//! proa.
+fn main() {}

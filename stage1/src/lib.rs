@@ -1,0 +1,3 @@
+//! The pod runner: plan, build mounts, start apps, supervise.
+
+pub mod seccomp;
