@@ -1,1 +1,20 @@
-//! Placeholder.
+//! System calls that no safe crate offers, behind safe functions.
+//!
+//! This is the only crate of the workspace with unsafe code. It makes no decisions: it knows nothing of pods, images or
+//! paths, allocates next to nothing, and starts no thread. Everything that [`rustix`] offers safely is used from there
+//! directly and is not wrapped again.
+
+pub mod exec;
+pub mod fork;
+pub mod loopback;
+pub mod mount;
+pub mod namespace;
+pub mod seccomp;
+pub mod signal;
+
+use std::io;
+
+/// Turns the C convention (−1 and errno) into a [`Result`].
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

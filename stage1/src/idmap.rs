@@ -1,0 +1,310 @@
+//! Which host ids a pod's user namespace maps, and how the map gets into the kernel.
+//!
+//! Three tiers (design.md section 6): a *range* (container root is the user, the rest comes from /etc/subuid and
+//! /etc/subgid through newuidmap and newgidmap), a *single* id where there is no range, and *root's own* range, which
+//! never maps host id 0. See user_namespaces(7), subuid(5), newuidmap(1).
+
+mod subid;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Pid;
+
+use subid::SubidFiles;
+
+/// First id of the ranges that root's pods may take: systemd's container range starts here (systemd's
+/// docs/UIDS-GIDS.md), so that neither adduser nor subid tools hand out the same ids.
+pub const ROOT_RANGE_START: u32 = 0x2400_0000;
+
+/// Ids in a range: images use ids up to 65,535 (nobody is 65,534). Fewer would make some images unusable, more buys
+/// nothing.
+pub const RANGE_LEN: u32 = 65_536;
+
+/// One line of a uid_map or gid_map: `count` ids from `inside` on map to those from `outside` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First id inside the namespace.
+    pub inside: u32,
+    /// First id in the parent namespace.
+    pub outside: u32,
+    /// Number of ids.
+    pub count: u32,
+}
+
+/// How the ids of a pod are mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Container root is the user; ids from 1 on are a subordinate range. Written by newuidmap and newgidmap.
+    Range,
+    /// Only container root exists, and it is the user.
+    Single,
+    /// The caller is root of the host: a range of root's own, container root is its first id.
+    Root,
+}
+
+/// The id map of a user's pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMapping {
+    tier: Tier,
+    uids: Vec<Extent>,
+    gids: Vec<Extent>,
+}
+
+/// Why ids could not be mapped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdMapError {
+    /// A file that describes subordinate ids could not be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The helper program is missing or cannot be executed.
+    #[error("start {program}")]
+    StartHelper {
+        /// newuidmap or newgidmap.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The helper program refused the map.
+    #[error("{program} {arguments}: {message}")]
+    Helper {
+        /// newuidmap or newgidmap.
+        program: String,
+        /// Its arguments.
+        arguments: String,
+        /// The first line of what it printed.
+        message: String,
+    },
+    /// The kernel refused the map.
+    #[error("write {path}: {map:?}")]
+    Write {
+        /// The file below /proc.
+        path: String,
+        /// The map.
+        map: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl IdMapping {
+    /// Finds the best map for the calling user. `root_range` is the first id of root's own range where the caller has
+    /// recorded one; it matters only for root.
+    ///
+    /// # Errors
+    /// [`IdMapError::Read`] when /etc/subuid or /etc/subgid exist but cannot be read.
+    pub fn detect(root_range: Option<u32>) -> Result<Self, IdMapError> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let files = SubidFiles::read()?;
+        if uid == 0 && maps_all_ids()? {
+            let start = root_range.unwrap_or_else(|| files.free_range(ROOT_RANGE_START, RANGE_LEN));
+            return Ok(Self::root(start));
+        }
+        Ok(match files.range_of(uid)? {
+            Some((uids, gids)) if helpers_exist() => Self::range(uid, gid, uids, gids),
+            _ => Self::single(uid, gid),
+        })
+    }
+
+    /// The map of [`Tier::Single`].
+    #[must_use]
+    pub fn single(uid: u32, gid: u32) -> Self {
+        let one = |outside| vec![Extent { inside: 0, outside, count: 1 }];
+        Self { tier: Tier::Single, uids: one(uid), gids: one(gid) }
+    }
+
+    /// The map of [`Tier::Range`]; each range is (first id, count).
+    #[must_use]
+    pub fn range(uid: u32, gid: u32, uids: (u32, u32), gids: (u32, u32)) -> Self {
+        let map = |own, (outside, count): (u32, u32)| {
+            vec![
+                Extent { inside: 0, outside: own, count: 1 },
+                Extent { inside: 1, outside, count: count.min(RANGE_LEN) },
+            ]
+        };
+        Self { tier: Tier::Range, uids: map(uid, uids), gids: map(gid, gids) }
+    }
+
+    /// The map of [`Tier::Root`].
+    #[must_use]
+    pub fn root(start: u32) -> Self {
+        let map = vec![Extent { inside: 0, outside: start, count: RANGE_LEN }];
+        Self { tier: Tier::Root, uids: map.clone(), gids: map }
+    }
+
+    /// The tier.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// The uid extents.
+    #[must_use]
+    pub fn uids(&self) -> &[Extent] {
+        &self.uids
+    }
+
+    /// The gid extents.
+    #[must_use]
+    pub fn gids(&self) -> &[Extent] {
+        &self.gids
+    }
+
+    /// The host uid and gid that container root is.
+    #[must_use]
+    pub fn container_root(&self) -> (u32, u32) {
+        (self.uids[0].outside, self.gids[0].outside)
+    }
+
+    /// A name for this map: two maps with the same key give files of an image the same owners on disk.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let mut key = String::from(match self.tier {
+            Tier::Range => "range",
+            Tier::Single => "single",
+            Tier::Root => "root",
+        });
+        for (letter, extents) in [('u', &self.uids), ('g', &self.gids)] {
+            for extent in extents {
+                let _ = write!(key, "-{letter}{}.{}", extent.outside, extent.count);
+            }
+        }
+        key
+    }
+
+    /// Writes the map for `pid`, the first process of a new user namespace whose parent is the caller's.
+    ///
+    /// # Errors
+    /// [`IdMapError::Helper`] and [`IdMapError::Write`] when the map is refused, [`IdMapError::StartHelper`].
+    pub fn write(&self, pid: Pid) -> Result<(), IdMapError> {
+        match self.tier {
+            Tier::Range => {
+                // Side by side: each costs half a millisecond, mostly for executing a setuid program.
+                let uids = Helper::start("newuidmap", pid, &self.uids)?;
+                let gids = Helper::start("newgidmap", pid, &self.gids)?;
+                uids.finish().and(gids.finish())
+            }
+            Tier::Single => {
+                // user_namespaces(7): without privileges a gid map may be written only once setgroups is denied.
+                write_file(pid, "setgroups", "deny")?;
+                self.write_files(pid)
+            }
+            Tier::Root => self.write_files(pid),
+        }
+    }
+
+    fn write_files(&self, pid: Pid) -> Result<(), IdMapError> {
+        write_file(pid, "uid_map", &map_text(&self.uids))?;
+        write_file(pid, "gid_map", &map_text(&self.gids))
+    }
+}
+
+/// The text of a uid_map or gid_map file.
+#[must_use]
+pub fn map_text(extents: &[Extent]) -> String {
+    extents.iter().fold(String::new(), |mut text, extent| {
+        let _ = writeln!(text, "{} {} {}", extent.inside, extent.outside, extent.count);
+        text
+    })
+}
+
+fn write_file(pid: Pid, name: &str, text: &str) -> Result<(), IdMapError> {
+    let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
+    fs::write(&path, text).map_err(|source| IdMapError::Write { path, map: text.trim_end().to_owned(), source })
+}
+
+/// Says whether this process's user namespace has every id: only there is uid 0 the host's root.
+fn maps_all_ids() -> Result<bool, IdMapError> {
+    let path = "/proc/self/uid_map";
+    let text = fs::read_to_string(path).map_err(|source| IdMapError::Read { path: path.to_owned(), source })?;
+    Ok(text.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Where distributions install the setuid helpers. Never looked up in PATH: they are the only privileged programs
+/// that proa runs (security.md USR-07).
+const HELPER_DIRS: [&str; 2] = ["/usr/bin", "/bin"];
+
+fn helper_path(program: &str) -> Option<String> {
+    HELPER_DIRS.iter().map(|dir| format!("{dir}/{program}")).find(|path| Path::new(path).exists())
+}
+
+fn helpers_exist() -> bool {
+    helper_path("newuidmap").is_some() && helper_path("newgidmap").is_some()
+}
+
+/// A running newuidmap or newgidmap.
+struct Helper {
+    program: String,
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Helper {
+    fn start(name: &str, pid: Pid, extents: &[Extent]) -> Result<Self, IdMapError> {
+        let program = helper_path(name).unwrap_or_else(|| name.to_owned());
+        let mut arguments = vec![pid.as_raw_nonzero().to_string()];
+        for extent in extents {
+            arguments.extend([extent.inside, extent.outside, extent.count].map(|number| number.to_string()));
+        }
+        let child = Command::new(&program)
+            .args(&arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| IdMapError::StartHelper { program: program.clone(), source })?;
+        Ok(Self { program, arguments, child })
+    }
+
+    fn finish(mut self) -> Result<(), IdMapError> {
+        let status = self.child.wait();
+        if status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            return Ok(());
+        }
+        let mut output = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            let _ = io::Read::read_to_string(&mut io::Read::take(&mut stderr, 4096), &mut output);
+        }
+        let message = output.lines().next().unwrap_or("no message").to_owned();
+        Err(IdMapError::Helper { program: self.program, arguments: self.arguments.join(" "), message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_name_the_owners_on_disk() {
+        assert_eq!(IdMapping::single(1000, 100).key(), "single-u1000.1-g100.1");
+        assert_eq!(
+            IdMapping::range(1000, 100, (100_000, 65_536), (200_000, 65_536)).key(),
+            "range-u1000.1-u100000.65536-g100.1-g200000.65536"
+        );
+        assert_eq!(IdMapping::root(ROOT_RANGE_START).key(), "root-u603979776.65536-g603979776.65536");
+    }
+
+    #[test]
+    fn map_text_has_a_line_for_each_extent() {
+        let map = IdMapping::range(7, 8, (100, 10), (200, 20));
+        assert_eq!(map_text(map.uids()), "0 7 1\n1 100 10\n");
+        assert_eq!(map_text(map.gids()), "0 8 1\n1 200 20\n");
+        assert_eq!(map.container_root(), (7, 8));
+    }
+
+    #[test]
+    fn root_never_maps_host_id_zero() {
+        let map = IdMapping::root(ROOT_RANGE_START);
+        assert!(map.uids().iter().chain(map.gids()).all(|extent| extent.outside > 0));
+    }
+}

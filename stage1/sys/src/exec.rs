@@ -1,0 +1,59 @@
+//! Replacing the process image (execve(2)) and what must happen to descriptors before.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::check;
+
+/// Argument and environment vectors in the form that execve(2) wants, made before anything can fail late.
+#[derive(Debug)]
+pub struct ExecArgs {
+    // The pointers below point into these strings, whose heap blocks do not move with the vector.
+    _strings: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+impl ExecArgs {
+    /// Prepares the vectors.
+    #[must_use]
+    pub fn new(args: Vec<CString>, env: Vec<CString>) -> Self {
+        let vector = |strings: &[CString]| {
+            strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
+        let (argv, envp) = (vector(&args), vector(&env));
+        let mut strings = args;
+        strings.extend(env);
+        Self { _strings: strings, argv, envp }
+    }
+
+    /// Replaces the process image. Returns only on failure, with the reason.
+    #[must_use]
+    pub fn execve(&self, path: &CStr) -> io::Error {
+        // SAFETY: both vectors end with a null pointer, and their strings live in `self`.
+        unsafe { libc::execve(path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        io::Error::last_os_error()
+    }
+}
+
+/// Closes every descriptor from `first` on (close_range(2)).
+///
+/// Descriptors that an `OwnedFd` still believes to own are closed as well: call it only right before an exec, where no
+/// destructor runs any more.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: closing descriptors touches no memory; that their owners never run again is the caller's promise above.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// Marks every descriptor from `first` on close-on-exec, whoever opened it (close_range(2), Linux 5.11).
+///
+/// # Errors
+/// `EINVAL` or `ENOSYS` on older kernels.
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: only the close-on-exec flags change.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+}

@@ -1,0 +1,83 @@
+//! Signal masks, dispositions and signalfd(2), for single-threaded processes.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::check;
+
+/// Blocks every signal and returns a non-blocking, close-on-exec descriptor on which `watched` ones can be read.
+///
+/// # Errors
+/// Those of signalfd(2): `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn block_all_and_watch(watched: &[i32]) -> io::Result<OwnedFd> {
+    set_mask(&filled())?;
+    let mut set = empty();
+    for &signal in watched {
+        // SAFETY: `set` is initialised; a wrong number is refused by the C library.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    // SAFETY: `set` is initialised and read only during the call.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    check(libc::c_long::from(fd))?;
+    // SAFETY: the kernel has just made this descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes the next signal off the descriptor, or `None` when there is none now.
+///
+/// # Errors
+/// Those of read(2).
+pub fn next(fd: &OwnedFd) -> io::Result<Option<i32>> {
+    // SAFETY: signalfd_siginfo is plain old data; all-zero is valid.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer is as large as stated and any bytes are valid for it.
+    let read = unsafe { libc::read(fd.as_raw_fd(), (&raw mut info).cast(), size) };
+    match check(read as libc::c_long) {
+        Ok(_) => Ok(Some(info.ssi_signo as i32)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives every signal its default action and blocks none: what a program may expect at its start.
+///
+/// Rust's runtime ignores SIGPIPE and an ignored signal stays ignored across exec; callers hand down others (nohup).
+///
+/// # Errors
+/// None that a valid kernel gives.
+pub fn reset() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is a valid handler for every signal; SIGKILL, SIGSTOP and glibc's own answer EINVAL.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    set_mask(&empty())
+}
+
+/// Blocks no signal.
+///
+/// # Errors
+/// None that a valid kernel gives.
+pub fn unblock_all() -> io::Result<()> {
+    set_mask(&empty())
+}
+
+fn set_mask(set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: `set` is initialised and only read; no old mask is asked for.
+    check(libc::c_long::from(unsafe { libc::sigprocmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) })).map(drop)
+}
+
+fn empty() -> libc::sigset_t {
+    // SAFETY: sigset_t is plain old data; sigemptyset gives it its meaning below.
+    let mut set = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a valid place.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    set
+}
+
+fn filled() -> libc::sigset_t {
+    let mut set = empty();
+    // SAFETY: `set` is a valid place.
+    unsafe { libc::sigfillset(&raw mut set) };
+    set
+}
