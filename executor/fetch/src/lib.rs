@@ -1,1 +1,71 @@
-//! Placeholder.
+//! Image references to verified bytes.
+//!
+//! [`ImageRef`] is what a person types; [`open`] turns the ones that name something on this machine into an open
+//! [`Source`]: an ACI file, or an OCI image whose manifest and config have been checked against their digests.
+//! Layer and ACI bytes are handed over as open files; whoever streams them checks their digests.
+//!
+//! This crate never touches the store, never decompresses, never writes, and makes no path out of a name that an
+//! image supplies: blobs are found by digest alone, below a directory descriptor, through no symbolic link.
+
+mod aci;
+mod digest;
+mod json;
+pub mod oci;
+mod platform;
+mod quote;
+mod reference;
+
+pub use aci::{AciError, AciFile};
+pub use digest::{Algorithm, Digest, DigestError};
+pub use json::JsonError;
+pub use oci::{LayerMediaType, OciConfig, OciError, OciImage, OciLayer};
+pub use platform::Platform;
+pub use quote::Quoted;
+pub use reference::{ImageRef, RefError};
+
+use std::path::PathBuf;
+
+/// An image found and opened, not yet read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Source {
+    /// An App Container Image file.
+    Aci(AciFile),
+    /// An image of an OCI layout directory.
+    Oci(Box<OciImage>),
+}
+
+/// Why [`open`] failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The reference names no file or directory: it is for the store, or built into the program.
+    #[error("{0} names a stored image, not a file or a layout")]
+    NotLocal(ImageRef),
+    /// The file could not be opened.
+    #[error(transparent)]
+    Aci(#[from] AciError),
+    /// The layout directory holds no image that can be used.
+    #[error("OCI layout {}", dir.display())]
+    Oci {
+        /// The directory as it was given.
+        dir: PathBuf,
+        /// What is wrong with it.
+        source: OciError,
+    },
+}
+
+/// Opens what `reference` names on this machine.
+///
+/// # Errors
+/// [`FetchError::NotLocal`] for references that only the store can answer; otherwise what is wrong with the file or
+/// layout. Nothing is created or changed in any case.
+pub fn open(reference: &ImageRef) -> Result<Source, FetchError> {
+    match reference {
+        ImageRef::Aci(path) => Ok(Source::Aci(AciFile::open(path)?)),
+        ImageRef::OciLayout { dir, reference } => OciImage::open(dir, reference.as_deref())
+            .map(|image| Source::Oci(Box::new(image)))
+            .map_err(|source| FetchError::Oci { dir: dir.clone(), source }),
+        other => Err(FetchError::NotLocal(other.clone())),
+    }
+}
