@@ -1,1 +1,27 @@
-//! The default system call filter.
+//! The default system call filter, compiled at build time, and the compiler for filters made at run time.
+//!
+//! What the default allows stands in [`groups`] and [`arguments`]; docs/security/seccomp.md says why. Nothing here
+//! loads a filter: that is one system call of the `sys` crate.
+
+pub mod arguments;
+pub mod assembler;
+pub mod compiler;
+pub mod groups;
+pub mod instruction;
+#[cfg(test)]
+mod numbers;
+pub mod policy;
+pub mod profile;
+#[cfg(test)]
+mod tests;
+
+pub use compiler::{CompileError, compile};
+pub use instruction::SockFilter;
+pub use policy::Policy;
+
+static DEFAULT_FILTER: &[SockFilter] = &include!(concat!(env!("OUT_DIR"), "/default_filter.rs"));
+
+/// The default filter for this architecture, ready to be loaded.
+pub fn default_filter() -> &'static [SockFilter] {
+    DEFAULT_FILTER
+}

@@ -1,0 +1,85 @@
+//! Which calls to try on a policy, so that every answer it can give is asked for.
+
+use super::interpreter::Call;
+use crate::seccomp::policy::{Compare, Condition, Decision, Op, Policy};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every number a table could hold, and those at the borders of the foreign ranges.
+pub(super) fn numbers(policy: &Policy) -> Vec<u32> {
+    let high = [
+        0x3fff_ffff,
+        0x4000_0000,
+        0x4000_0001,
+        0x4000_0100,
+        0x4000_0200,
+        0x4000_0223,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xbfff_ffff,
+        0xc000_0000,
+        0xffff_fffe,
+        0xffff_ffff,
+    ];
+    let around = policy.calls.keys().flat_map(|&number| [number.saturating_sub(1), number, number.saturating_add(1)]);
+    (0..=1024).chain(high).chain(around).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Argument sets for one number: one of zeros and one of ones where arguments do not matter, and every combination of
+/// interesting values where they do.
+pub(super) fn argument_sets(policy: &Policy, number: u32) -> Vec<[u64; 6]> {
+    let mut sets = vec![[0; 6], [u64::MAX; 6]];
+    let Some(Decision::ByArguments { rules, .. }) = policy.calls.get(&number) else { return sets };
+    let mut values: BTreeMap<u8, BTreeSet<u64>> = BTreeMap::new();
+    for condition in rules.iter().flat_map(|rule| &rule.all_of) {
+        values.entry(condition.arg).or_default().extend(interesting(condition));
+    }
+    let mut combinations = vec![[0u64; 6]];
+    for (&arg, values) in &values {
+        combinations = combinations
+            .iter()
+            .flat_map(|set| {
+                values.iter().map(move |&value| {
+                    let mut set = *set;
+                    set[usize::from(arg)] = value;
+                    set
+                })
+            })
+            .collect();
+    }
+    sets.extend(combinations);
+    sets
+}
+
+/// All calls to try on a policy's own architecture.
+pub(super) fn calls(policy: &Policy) -> impl Iterator<Item = Call> {
+    let arch = policy.arch.audit_value();
+    numbers(policy)
+        .into_iter()
+        .flat_map(move |number| argument_sets(policy, number).into_iter().map(move |args| Call { number, arch, args }))
+}
+
+/// Values at both sides of what a condition tells apart, and with bits above the low half.
+fn interesting(condition: &Condition) -> Vec<u64> {
+    let (point, mask) = match condition.compare {
+        Compare::Low(op) => {
+            let (value, mask) = constants(op, u32::MAX);
+            (u64::from(value), u64::from(mask))
+        }
+        Compare::Full(op) => constants(op, u64::MAX),
+    };
+    let mut values = vec![0, u64::from(u32::MAX), u64::MAX, point | !mask, point & mask];
+    for near in [point.wrapping_sub(1), point, point.wrapping_add(1)] {
+        values.extend([near, near ^ (1 << 32), near ^ (1 << 63), near & 0xffff_ffff]);
+    }
+    // Inside the mask each bit must matter, outside none may.
+    values.extend((0..64).map(|bit| point ^ (1 << bit)));
+    values
+}
+
+/// The constant of a comparison, and which bits it looks at.
+fn constants<T: Copy>(op: Op<T>, all: T) -> (T, T) {
+    match op {
+        Op::Eq(value) | Op::Ne(value) | Op::Lt(value) | Op::Le(value) | Op::Gt(value) | Op::Ge(value) => (value, all),
+        Op::Masked { mask, value } => (value, mask),
+    }
+}
