@@ -1,0 +1,5 @@
+//! The crate against OCI layouts on disk, good and bad.
+
+mod fixture;
+mod hostile;
+mod selection;
