@@ -1,1 +1,69 @@
-//! Placeholder.
+//! Black-box tests of the `proa` binary: this library is the bench they stand on.
+//!
+//! A test asks for an [`Env`]: a user, an empty data directory and a cleared environment. It builds images with
+//! [`images`], runs the real binary as that user, and when the `Env` is dropped every mount, process, namespace, pod
+//! directory and temporary file must be as before ([`Snapshot`]). Nothing of the product is linked in or mocked.
+//!
+//! What a test cannot do without it asks for with [`needs!`]; where that is missing the test says why and is counted
+//! as skipped, and with `CI=true` it fails. [`each_user!`] makes three tests of one body: as root, as an ordinary user
+//! with a range of subordinate ids, and as one without.
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `PROA_TEST_BIN` | the `proa` to test (default: beside the tests, the newer of release and debug) |
+//! | `PROA_TEST_PROBE` | the `probe` to put into images (default: beside the tests) |
+//! | `PROA_TEST_PLACE` | `host` (default) or `vm` |
+//! | `PROA_TEST_FIXTURES` | folder of the images that are made once (default: `test-fixtures` in the target directory) |
+//! | `PROA_TEST_SKIPS` | file that gets one line per skipped test |
+//! | `PROA_TEST_SLOWDOWN` | how much slower than a real machine this one is: multiplies every time limit |
+//! | `CI` | `true`: a skip is a failure |
+
+pub mod binaries;
+pub mod denial;
+mod env;
+pub mod images;
+pub mod needs;
+mod outcome;
+pub mod process;
+mod snapshot;
+mod user;
+
+pub use env::{Env, Proa, Running, limit};
+pub use outcome::Outcome;
+pub use snapshot::Snapshot;
+pub use user::{Account, User};
+
+/// Makes a module of three tests from one body that takes an [`Env`]: `as_root`, `with_range` and `without_range`.
+///
+/// ```ignore
+/// each_user! {
+///     /// What the promise is.
+///     fn exit_status_is_the_apps(env) { … }
+/// }
+/// ```
+#[macro_export]
+macro_rules! each_user {
+    ($($(#[$attribute:meta])* fn $name:ident($env:ident) $body:block)*) => { $(
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            fn body($env: &$crate::Env) $body
+
+            #[test]
+            fn as_root() {
+                body(&$crate::needs!($crate::Env::of($crate::User::Root)));
+            }
+
+            #[test]
+            fn with_range() {
+                body(&$crate::needs!($crate::Env::of($crate::User::WithRange)));
+            }
+
+            #[test]
+            fn without_range() {
+                body(&$crate::needs!($crate::Env::of($crate::User::NoRange)));
+            }
+        }
+    )* };
+}

@@ -1,0 +1,74 @@
+//! Where the binaries under test are, at a path that every test user can reach.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The `proa` under test: a copy, because a checkout below /root or a private home is closed to the test users.
+///
+/// # Panics
+/// When there is none: build it first.
+pub fn proa() -> PathBuf {
+    let built = std::env::var_os("PROA_TEST_BIN").map(PathBuf::from).or_else(newest_proa);
+    reachable(&built.expect("no proa beside the tests: run `cargo build --release` or set PROA_TEST_BIN"))
+}
+
+/// The static binary the tests put into images.
+///
+/// # Panics
+/// When there is none: cargo builds it with the integration tests.
+pub fn probe() -> PathBuf {
+    let built = std::env::var_os("PROA_TEST_PROBE").map(PathBuf::from);
+    let built = built.or_else(|| profile_dir().map(|it| it.join("probe"))).filter(|it| it.exists());
+    reachable(&built.expect("no probe beside the tests: set PROA_TEST_PROBE"))
+}
+
+/// The folder below which tests make theirs: on a disk file system, because tmpfs has user xattrs (which overlays
+/// need) only since Linux 6.6, and /tmp often is one.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn work_dir() -> PathBuf {
+    let dir = PathBuf::from(format!("/var/tmp/proa-tests-{}", rustix::process::geteuid().as_raw()));
+    fs::create_dir_all(&dir).expect("/var/tmp must be writable");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("the work folder must be ours");
+    dir
+}
+
+/// The cargo target directory the running test was built in.
+pub fn target_dir() -> Option<PathBuf> {
+    // TARGET/TRIPLE/PROFILE
+    profile_dir()?.ancestors().nth(2).map(Path::to_owned)
+}
+
+/// `…/debug` or `…/release` of the running test, which is `…/debug/deps/NAME-HASH`.
+fn profile_dir() -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    let dir = exe.parent()?;
+    Some(if dir.ends_with("deps") { dir.parent()?.to_owned() } else { dir.to_owned() })
+}
+
+fn newest_proa() -> Option<PathBuf> {
+    let triple = profile_dir()?.parent()?.to_owned();
+    ["release", "debug"]
+        .map(|profile| triple.join(profile).join("proa"))
+        .into_iter()
+        .filter(|it| it.exists())
+        .max_by_key(|it| it.metadata().and_then(|it| it.modified()).ok())
+}
+
+/// A copy of a program in the work folder, made once per build of it.
+fn reachable(program: &Path) -> PathBuf {
+    let meta = program.metadata().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let name = program.file_name().expect("a program has a name").to_string_lossy();
+    let dir = work_dir().join("bin").join(format!("{}-{}", meta.mtime_nsec(), meta.size()));
+    let copy = dir.join(&*name);
+    if !copy.exists() {
+        fs::create_dir_all(&dir).expect("the work folder is writable");
+        let partial = dir.join(format!("{name}.{}", std::process::id()));
+        fs::copy(program, &partial).unwrap_or_else(|e| panic!("copy {}: {e}", program.display()));
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o755)).expect("the copy is ours");
+        fs::rename(&partial, &copy).expect("the copy is ours");
+    }
+    copy
+}
