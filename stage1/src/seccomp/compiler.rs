@@ -190,6 +190,8 @@ fn masked_word(asm: &mut Assembler, offset: u32, mask: u32, value: u32, yes: Lab
 }
 
 fn word(asm: &mut Assembler, offset: u32, test: Test, yes: Label, no: Label) -> Label {
+    // Several rules in a row often ask the same argument, which is still loaded.
+    let (yes, no) = (asm.after_load(offset, yes), asm.after_load(offset, no));
     let test = asm.branch(test, yes, no);
     asm.load(offset, test)
 }

@@ -8,13 +8,13 @@ use crate::seccomp::instruction::SockFilter;
 use crate::seccomp::policy::{Action, Arch, Decision, Policy};
 use crate::seccomp::{compile, default_filter, numbers, profile};
 
-const ARCHES: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
+pub(super) const ARCHES: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
 
-pub(super) fn default_policy(arch: Arch) -> Policy {
+fn default_policy(arch: Arch) -> Policy {
     profile::default_policy(arch, &numbers::by_name(arch)).expect("the build script made the same policy")
 }
 
-fn compiled(arch: Arch) -> (Policy, Vec<SockFilter>) {
+pub(super) fn compiled(arch: Arch) -> (Policy, Vec<SockFilter>) {
     let policy = default_policy(arch);
     let program = compile(&policy).expect("the build script compiled the same policy");
     (policy, program)

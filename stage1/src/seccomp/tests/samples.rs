@@ -24,8 +24,11 @@ pub(super) fn numbers(policy: &Policy) -> Vec<u32> {
     (0..=1024).chain(high).chain(around).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Argument sets for one number: one of zeros and one of ones where arguments do not matter, and every combination of
-/// interesting values where they do.
+/// As many combinations of arguments are tried in full; the default profile's calls stay below it.
+const ALL_COMBINATIONS: usize = 50_000;
+
+/// Argument sets for one number: zeros and ones where arguments do not matter; where they do, every combination of
+/// interesting values, or, if those are too many, each value in turn beside arguments that fulfil a rule.
 pub(super) fn argument_sets(policy: &Policy, number: u32) -> Vec<[u64; 6]> {
     let mut sets = vec![[0; 6], [u64::MAX; 6]];
     let Some(Decision::ByArguments { rules, .. }) = policy.calls.get(&number) else { return sets };
@@ -33,21 +36,44 @@ pub(super) fn argument_sets(policy: &Policy, number: u32) -> Vec<[u64; 6]> {
     for condition in rules.iter().flat_map(|rule| &rule.all_of) {
         values.entry(condition.arg).or_default().extend(interesting(condition));
     }
-    let mut combinations = vec![[0u64; 6]];
-    for (&arg, values) in &values {
-        combinations = combinations
-            .iter()
-            .flat_map(|set| {
-                values.iter().map(move |&value| {
-                    let mut set = *set;
-                    set[usize::from(arg)] = value;
-                    set
-                })
-            })
-            .collect();
+    let combinations = values.values().fold(1, |product: usize, values| product.saturating_mul(values.len()));
+    if combinations <= ALL_COMBINATIONS {
+        let product = values.iter().fold(vec![[0; 6]], |sets, (&arg, values)| vary(&sets, arg, values));
+        sets.extend(product);
+    } else {
+        for rule in rules {
+            let mut fulfilled = [0; 6];
+            for condition in &rule.all_of {
+                fulfilled[usize::from(condition.arg)] = fulfilling(condition);
+            }
+            sets.extend(values.iter().flat_map(|(&arg, values)| vary(&[fulfilled], arg, values)));
+        }
     }
-    sets.extend(combinations);
     sets
+}
+
+/// Each set with each of the values in the place of one argument.
+fn vary(sets: &[[u64; 6]], arg: u8, values: &BTreeSet<u64>) -> Vec<[u64; 6]> {
+    let with = |set: &[u64; 6], value: u64| {
+        let mut set = *set;
+        set[usize::from(arg)] = value;
+        set
+    };
+    sets.iter().flat_map(|set| values.iter().map(move |&value| with(set, value))).collect()
+}
+
+/// A value that a condition holds for, if there is one.
+fn fulfilling(condition: &Condition) -> u64 {
+    match condition.compare {
+        Compare::Low(Op::Eq(value) | Op::Le(value) | Op::Ge(value) | Op::Masked { value, .. }) => value.into(),
+        Compare::Low(Op::Ne(value)) => (value ^ 1).into(),
+        Compare::Low(Op::Lt(value)) => value.wrapping_sub(1).into(),
+        Compare::Low(Op::Gt(value)) => value.wrapping_add(1).into(),
+        Compare::Full(Op::Eq(value) | Op::Le(value) | Op::Ge(value) | Op::Masked { value, .. }) => value,
+        Compare::Full(Op::Ne(value)) => value ^ 1,
+        Compare::Full(Op::Lt(value)) => value.wrapping_sub(1),
+        Compare::Full(Op::Gt(value)) => value.wrapping_add(1),
+    }
 }
 
 /// All calls to try on a policy's own architecture.
