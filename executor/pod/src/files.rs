@@ -1,0 +1,96 @@
+//! The small files inside a pod: read with a bound, replaced in one step.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, OFlags, fstat};
+use rustix::io::Errno;
+
+use crate::PodError;
+use crate::dir::Dir;
+
+/// The most bytes that a pod manifest may have: what its reader takes.
+pub(crate) const MANIFEST_LIMIT: u64 = appc::MAX_MANIFEST_BYTES as u64;
+
+/// The most bytes that a status file may have.
+pub(crate) const STATUS_LIMIT: u64 = 64 << 10;
+
+/// Reads a regular file of at most `limit` bytes; `None` if it does not exist.
+pub(crate) fn read_optional(dir: &Dir, path: &str, limit: u64) -> Result<Option<Vec<u8>>, PodError> {
+    let file = match dir.open(path, OFlags::RDONLY) {
+        Ok(file) => file,
+        Err(e) if e.source == Errno::NOENT => return Ok(None),
+        // What an open with O_NOFOLLOW says of a symbolic link, and a write-only open of a directory.
+        Err(e) if matches!(e.source, Errno::LOOP | Errno::NXIO) => {
+            return Err(PodError::NotAFile { path: dir.shown(path) });
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let stat = fstat(&file).map_err(|e| dir.error("fstat", path, e))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(PodError::NotAFile { path: dir.shown(path) });
+    }
+    let too_large = |size| PodError::TooLarge { path: dir.shown(path), size, limit };
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size > limit {
+        return Err(too_large(size));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    let mut chunk = [0; 8192];
+    loop {
+        match rustix::io::read(&file, &mut chunk) {
+            Ok(0) => return Ok(Some(bytes)),
+            // The file may grow while it is read.
+            Ok(n) if bytes.len() as u64 + n as u64 > limit => return Err(too_large(bytes.len() as u64 + n as u64)),
+            Ok(n) => bytes.extend_from_slice(&chunk[..n]),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(dir.error("read", path, e).into()),
+        }
+    }
+}
+
+/// As [`read_optional`], for a file that must exist.
+pub(crate) fn read(dir: &Dir, path: &str, limit: u64) -> Result<Vec<u8>, PodError> {
+    read_optional(dir, path, limit)?.ok_or_else(|| dir.error("openat", path, Errno::NOENT).into())
+}
+
+/// A new file with these bytes. Not atomic: for a directory that nobody looks into yet.
+pub(crate) fn create(dir: &Dir, path: &str, bytes: &[u8], limit: u64, mode: u32) -> Result<(), PodError> {
+    check_size(dir, path, bytes, limit)?;
+    let file = dir.create(path, OFlags::WRONLY, mode)?;
+    Ok(write_all(&file, bytes).map_err(|e| dir.error("write", path, e))?)
+}
+
+/// Puts these bytes at `path` so that a reader finds the old file or the new one, never a part.
+///
+/// The temporary's name is fixed: only the holder of the pod's lock writes, and what an earlier one left behind is
+/// overwritten instead of collected.
+pub(crate) fn replace(dir: &Dir, path: &str, temporary: &str, bytes: &[u8], limit: u64) -> Result<(), PodError> {
+    check_size(dir, path, bytes, limit)?;
+    let file = match dir.create(temporary, OFlags::WRONLY, 0o600) {
+        Err(e) if e.source == Errno::EXIST => {
+            dir.unlink(temporary)?;
+            dir.create(temporary, OFlags::WRONLY, 0o600)?
+        }
+        other => other?,
+    };
+    write_all(&file, bytes).map_err(|e| dir.error("write", temporary, e))?;
+    Ok(dir.rename(temporary, path)?)
+}
+
+pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Writing what could not be read back is refused.
+fn check_size(dir: &Dir, path: &str, bytes: &[u8], limit: u64) -> Result<(), PodError> {
+    let size = bytes.len() as u64;
+    if size > limit { Err(PodError::TooLarge { path: dir.shown(path), size, limit }) } else { Ok(()) }
+}

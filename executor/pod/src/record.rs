@@ -1,0 +1,126 @@
+//! Reading a pod, whatever its state: manifest and statuses.
+
+use std::os::fd::BorrowedFd;
+
+use appc::{AcName, PodManifest, PodUuid};
+use rustix::io::Errno;
+
+use crate::dir::Dir;
+use crate::root::{Pods, path};
+use crate::{AppStatus, Place, PodEntry, PodError, PodStatus, files, listing};
+
+/// An open pod directory. It stays readable while the pod moves, until it is removed.
+#[derive(Debug)]
+pub struct PodRef {
+    uuid: PodUuid,
+    dir: Dir,
+}
+
+impl Pods {
+    /// Opens a pod that was listed or found, wherever it stands by now. Nothing of it is read yet.
+    ///
+    /// # Errors
+    /// [`PodError::NotFound`] if it is gone; a failed system call.
+    pub fn open(&self, entry: &PodEntry) -> Result<PodRef, PodError> {
+        let uuid = entry.uuid;
+        for place in Place::ALL.into_iter().filter(|place| *place >= entry.place) {
+            match self.root.dir.open_dir(&path(place, uuid), format!("pods/{uuid}")) {
+                Ok(dir) => return Ok(PodRef { uuid, dir }),
+                Err(e) if e.source == Errno::NOENT => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(PodError::NotFound { uuid })
+    }
+}
+
+impl PodRef {
+    /// The pod's UUID.
+    #[must_use]
+    pub fn uuid(&self) -> PodUuid {
+        self.uuid
+    }
+
+    /// The pod's directory, `O_PATH`.
+    #[must_use]
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.fd()
+    }
+
+    /// The reified manifest as it stands on disk, at most 4 MiB.
+    ///
+    /// # Errors
+    /// `ENOENT` for a pod that is not complete; [`PodError::TooLarge`], [`PodError::NotAFile`].
+    pub fn manifest_bytes(&self) -> Result<Vec<u8>, PodError> {
+        files::read(&self.dir, "pod", files::MANIFEST_LIMIT)
+    }
+
+    /// The reified manifest.
+    ///
+    /// # Errors
+    /// As [`PodRef::manifest_bytes`], and [`PodError::Manifest`].
+    pub fn manifest(&self) -> Result<PodManifest, PodError> {
+        PodManifest::from_json(&self.manifest_bytes()?)
+            .map_err(|source| PodError::Manifest { uuid: self.uuid, source: Box::new(source) })
+    }
+
+    /// How the pod ended; `None` while it runs, and if its monitor was killed.
+    ///
+    /// # Errors
+    /// [`PodError::Status`] if the file is malformed; as [`PodRef::manifest_bytes`].
+    pub fn pod_status(&self) -> Result<Option<PodStatus>, PodError> {
+        self.read_json("status")
+    }
+
+    /// The names of the apps that have a directory, sorted.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn apps(&self) -> Result<Vec<AcName>, PodError> {
+        let mut apps: Vec<AcName> =
+            listing::entries(&self.dir, "apps")?.iter().filter_map(|name| name.parse().ok()).collect();
+        apps.sort();
+        Ok(apps)
+    }
+
+    /// The numbers of the recorded attempts of an app, ascending.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn attempts(&self, app: &AcName) -> Result<Vec<u32>, PodError> {
+        let is_canonical = |name: &String| name.parse::<u32>().ok().filter(|number| number.to_string() == *name);
+        let mut attempts: Vec<u32> =
+            listing::entries(&self.dir, &format!("apps/{app}"))?.iter().filter_map(is_canonical).collect();
+        attempts.sort_unstable();
+        Ok(attempts)
+    }
+
+    /// The record of one attempt of an app; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`PodError::Status`] if the file is malformed; as [`PodRef::manifest_bytes`].
+    pub fn app_status(&self, app: &AcName, attempt: u32) -> Result<Option<AppStatus>, PodError> {
+        self.read_json(&format!("apps/{app}/{attempt}"))
+    }
+
+    /// Every app with the record of its last attempt, sorted by name; `None` for an app that was never created.
+    ///
+    /// # Errors
+    /// As [`PodRef::app_status`].
+    pub fn statuses(&self) -> Result<Vec<(AcName, Option<AppStatus>)>, PodError> {
+        let last = |app: AcName| -> Result<_, PodError> {
+            let status = match self.attempts(&app)?.last() {
+                Some(attempt) => self.app_status(&app, *attempt)?,
+                None => None,
+            };
+            Ok((app, status))
+        };
+        self.apps()?.into_iter().map(last).collect()
+    }
+
+    fn read_json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PodError> {
+        let Some(bytes) = files::read_optional(&self.dir, path, files::STATUS_LIMIT)? else { return Ok(None) };
+        let malformed = |source| PodError::Status { path: self.dir.shown(path), source };
+        serde_json::from_slice(&bytes).map(Some).map_err(malformed)
+    }
+}
