@@ -1,11 +1,13 @@
 //! OCI images in layout directories.
 
+mod app;
 mod document;
 mod image;
 mod layout;
 mod media;
 mod select;
 
+pub use app::{CMD, ENTRYPOINT, MappingError, STOP_SIGNAL, USER, to_app};
 pub use image::{OciConfig, OciImage, OciLayer};
 pub use media::LayerMediaType;
 

@@ -45,17 +45,6 @@ impl Platform {
         };
         self.os == host.os && self.architecture == host.architecture && baseline
     }
-
-    /// The architecture in appc's names (appc types, `ValidOSArch`), where they differ from Go's.
-    pub fn appc_architecture(&self) -> &str {
-        match (self.architecture.as_str(), self.variant.as_deref()) {
-            ("386", _) => "i386",
-            ("arm64", _) => "aarch64",
-            ("arm", Some("v7" | "7")) => "armv7l",
-            ("arm", _) => "armv6l",
-            (other, _) => other,
-        }
-    }
 }
 
 impl fmt::Display for Platform {
@@ -89,20 +78,6 @@ mod tests {
         for (os, architecture, variant, host, expected) in cases {
             let platform = Platform::new(os, architecture, variant);
             assert_eq!(platform.runs_on(host), expected, "{platform} on {host}");
-        }
-    }
-
-    #[test]
-    fn appc_names() {
-        for (go, variant, appc) in [
-            ("amd64", None, "amd64"),
-            ("386", None, "i386"),
-            ("arm64", Some("v8"), "aarch64"),
-            ("arm", Some("v7"), "armv7l"),
-            ("arm", None, "armv6l"),
-            ("ppc64le", None, "ppc64le"),
-        ] {
-            assert_eq!(Platform::new("linux", go, variant).appc_architecture(), appc);
         }
     }
 
