@@ -111,10 +111,9 @@ impl Env {
     }
 
     /// `proa run` of one unsigned image with more arguments.
-    pub fn run<I: AsRef<OsStr>>(&self, image: &Path, more: impl IntoIterator<Item = I>) -> Proa<'_> {
-        let fixed = ["--insecure-options=image", "run", "--net=none"].map(OsString::from);
-        let more = more.into_iter().map(|it| it.as_ref().to_owned());
-        self.proa(fixed.into_iter().chain([image.as_os_str().to_owned()]).chain(more))
+    pub fn run(&self, image: &Path, more: &[&str]) -> Proa<'_> {
+        let fixed = ["--insecure-options=image", "run", "--net=none"].map(OsStr::new);
+        self.proa(fixed.into_iter().chain([image.as_os_str()]).chain(more.iter().map(OsStr::new)))
     }
 
     /// Any program as this user in this environment.

@@ -5,7 +5,7 @@
 //! directory and temporary file must be as before ([`Snapshot`]). Nothing of the product is linked in or mocked.
 //!
 //! What a test cannot do without it asks for with [`needs!`]; where that is missing the test says why and is counted
-//! as skipped, and with `CI=true` it fails. [`each_user!`] makes three tests of one body: as root, as an ordinary user
+//! as skipped, and with `CI=true` it fails. [`each_user!`] makes three tests of one function: as root, as an ordinary user
 //! with a range of subordinate ids, and as one without.
 //!
 //! | variable | meaning |
@@ -33,37 +33,27 @@ pub use outcome::Outcome;
 pub use snapshot::Snapshot;
 pub use user::{Account, User};
 
-/// Makes a module of three tests from one body that takes an [`Env`]: `as_root`, `with_range` and `without_range`.
+/// Makes three tests of each function that takes an [`Env`]: `NAME::as_root`, `NAME::with_range`, `NAME::without_range`.
 ///
-/// ```ignore
-/// each_user! {
-///     /// What the promise is.
-///     fn exit_status_is_the_apps(env) { … }
-/// }
-/// ```
+/// A function that is not listed is dead code, so none can be forgotten.
 #[macro_export]
 macro_rules! each_user {
-    ($($(#[$attribute:meta])* fn $name:ident($env:ident) $body:block)*) => { $(
-        $(#[$attribute])*
+    ($($name:ident),+ $(,)?) => { $(
         mod $name {
-            use super::*;
-
-            fn body($env: &$crate::Env) $body
-
             #[test]
             fn as_root() {
-                body(&$crate::needs!($crate::Env::of($crate::User::Root)));
+                super::$name(&$crate::needs!($crate::Env::of($crate::User::Root)));
             }
 
             #[test]
             fn with_range() {
-                body(&$crate::needs!($crate::Env::of($crate::User::WithRange)));
+                super::$name(&$crate::needs!($crate::Env::of($crate::User::WithRange)));
             }
 
             #[test]
             fn without_range() {
-                body(&$crate::needs!($crate::Env::of($crate::User::NoRange)));
+                super::$name(&$crate::needs!($crate::Env::of($crate::User::NoRange)));
             }
         }
-    )* };
+    )+ };
 }

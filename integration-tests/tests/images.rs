@@ -64,83 +64,109 @@ fn debian_works(env: &Env, layout: &Path) {
 }
 
 each_user! {
-    fn debian_layout_runs(env) {
-        let layout = needs!(debian());
-        debian_works(env, &layout);
-    }
+    debian_layout_runs,
+    layers_cover_each_other,
+    configuration_is_the_apps,
+    references_choose_an_image,
+    owners_and_modes_are_the_archives,
+    changes_of_a_run_are_gone_in_the_next,
+    same_layer_in_two_images_is_stored_once,
+}
 
-    fn layers_cover_each_other(env) {
-        let bottom = busybox()
-            .dir("keep", 0o755).file("keep/a", "a1\n", 0o644).file("keep/b", "b1\n", 0o644)
-            .dir("gone", 0o755).file("gone/x", "x\n", 0o644)
-            .dir("clean", 0o755).file("clean/old", "old\n", 0o644)
-            .dir("dir-to-file", 0o755).file("dir-to-file/x", "x", 0o644).file("file-to-dir", "x", 0o644)
-            .symlink("link-to-dir", "keep");
-        let middle = Tree::new()
-            .dir("keep", 0o750).file("keep/a", "a2\n", 0o600).whiteout("keep/b").whiteout("gone")
-            .dir("clean", 0o755).opaque("clean").file("clean/new", "new\n", 0o644)
-            .whiteout("nothing-below")
-            .file("dir-to-file", "now a file\n", 0o644).dir("file-to-dir", 0o755).file("file-to-dir/y", "y\n", 0o644)
-            .dir("link-to-dir", 0o755).file("link-to-dir/z", "z\n", 0o644);
-        let top = Tree::new().dir("gone", 0o755).file("gone/again", "again\n", 0o644).file("keep/b", "b3\n", 0o644);
-        let zstd = OciLayer::from(middle).packed(Packing::Zstd);
-        let layout = Layout::new("layers").layer(bottom).layer(zstd).layer(OciLayer::from(top).packed(Packing::Tar));
-        let script = "cat keep/a keep/b; stat -c %a keep keep/a; ls gone clean link-to-dir; cat dir-to-file file-to-dir/y; ls -A / keep";
-        let outcome = run_oci(env, &layout.sh(script).build(env), &[]).succeeds().quietly();
-        let expected = "a2\nb3\n750\n600\nclean:\nnew\n\ngone:\nagain\n\nlink-to-dir:\nz\nnow a file\ny\n";
-        assert!(outcome.stdout.starts_with(expected), "{outcome}");
-        assert!(!outcome.stdout.contains(".wh."), "no marker is seen in a container: {outcome}");
-    }
+fn debian_layout_runs(env: &Env) {
+    let layout = needs!(debian());
+    debian_works(env, &layout);
+}
 
-    fn configuration_is_the_apps(env) {
-        let layout = Layout::new("config")
-            .layer(busybox().dir("work", 0o755))
-            .config("Entrypoint", serde_json::json!(["/bin/sh", "-c", "echo $0 $1; pwd; id -u; id -g; echo $A"]))
-            .config("Cmd", serde_json::json!(["zero", "one"]))
-            .config("Env", serde_json::json!(["A=from config", "PATH=/bin"]))
-            .config("User", serde_json::json!("1000:2000"))
-            .config("WorkingDir", serde_json::json!("/work"))
-            .build(env);
-        run_oci(env, &layout, &[]).succeeds().prints("zero one\n/work\n1000\n2000\nfrom config\n");
-        // Arguments take the place of Cmd, as everywhere else.
-        run_oci(env, &layout, &["--", "zwei", "eins"]).succeeds().prints("zwei eins\n/work\n1000\n2000\nfrom config\n");
-    }
+fn layers_cover_each_other(env: &Env) {
+    let bottom = busybox()
+        .dir("keep", 0o755)
+        .file("keep/a", "a1\n", 0o644)
+        .file("keep/b", "b1\n", 0o644)
+        .dir("gone", 0o755)
+        .file("gone/x", "x\n", 0o644)
+        .dir("clean", 0o755)
+        .file("clean/old", "old\n", 0o644)
+        .dir("dir-to-file", 0o755)
+        .file("dir-to-file/x", "x", 0o644)
+        .file("file-to-dir", "x", 0o644)
+        .symlink("link-to-dir", "keep");
+    let middle = Tree::new()
+        .dir("keep", 0o750)
+        .file("keep/a", "a2\n", 0o600)
+        .whiteout("keep/b")
+        .whiteout("gone")
+        .dir("clean", 0o755)
+        .opaque("clean")
+        .file("clean/new", "new\n", 0o644)
+        .whiteout("nothing-below")
+        .file("dir-to-file", "now a file\n", 0o644)
+        .dir("file-to-dir", 0o755)
+        .file("file-to-dir/y", "y\n", 0o644)
+        .dir("link-to-dir", 0o755)
+        .file("link-to-dir/z", "z\n", 0o644);
+    let top = Tree::new().dir("gone", 0o755).file("gone/again", "again\n", 0o644).file("keep/b", "b3\n", 0o644);
+    let zstd = OciLayer::from(middle).packed(Packing::Zstd);
+    let layout = Layout::new("layers").layer(bottom).layer(zstd).layer(OciLayer::from(top).packed(Packing::Tar));
+    let script = "cat keep/a keep/b; stat -c %a keep keep/a; ls gone clean link-to-dir; cat dir-to-file file-to-dir/y; ls -A / keep";
+    let outcome = run_oci(env, &layout.sh(script).build(env), &[]).succeeds().quietly();
+    let expected = "a2\nb3\n750\n600\nclean:\nnew\n\ngone:\nagain\n\nlink-to-dir:\nz\nnow a file\ny\n";
+    assert!(outcome.stdout.starts_with(expected), "{outcome}");
+    assert!(!outcome.stdout.contains(".wh."), "no marker is seen in a container: {outcome}");
+}
 
-    fn references_choose_an_image(env) {
-        let dir = Layout::new("tags").layer(busybox()).sh("echo tagged").build(env);
-        for reference in [oci(&dir), format!("{}:latest", oci(&dir))] {
-            env.proa(["run", "--net=none", &reference]).outcome().succeeds().prints("tagged\n");
-        }
-        env.proa(["run", "--net=none", &format!("{}:other", oci(&dir))]).outcome().refuses("other");
-    }
+fn configuration_is_the_apps(env: &Env) {
+    let layout = Layout::new("config")
+        .layer(busybox().dir("work", 0o755))
+        .config("Entrypoint", serde_json::json!(["/bin/sh", "-c", "echo $0 $1; pwd; id -u; id -g; echo $A"]))
+        .config("Cmd", serde_json::json!(["zero", "one"]))
+        .config("Env", serde_json::json!(["A=from config", "PATH=/bin"]))
+        .config("User", serde_json::json!("1000:2000"))
+        .config("WorkingDir", serde_json::json!("/work"))
+        .build(env);
+    run_oci(env, &layout, &[]).succeeds().prints("zero one\n/work\n1000\n2000\nfrom config\n");
+    // Arguments take the place of Cmd, as everywhere else.
+    run_oci(env, &layout, &["--", "zwei", "eins"]).succeeds().prints("zwei eins\n/work\n1000\n2000\nfrom config\n");
+}
 
-    fn owners_and_modes_are_the_archives(env) {
-        let tree = busybox()
-            .file("etc/a", "", 0o600).owned_by(1000, 2000)
-            .dir("sticky", 0o1777).owned_by(33, 33)
-            .file("setuid", "", 0o4755)
-            .file("unreadable", "secret\n", 0o000);
-        let image = Aci::new("owners", tree).sh("stat -c '%u:%g %a' /etc/a /sticky /setuid /unreadable; cat /unreadable").build(env);
-        let expected = "1000:2000 600\n33:33 1777\n0:0 4755\n0:0 0\nsecret\n";
-        env.run(&image, [""; 0]).outcome().succeeds().prints(expected);
+fn references_choose_an_image(env: &Env) {
+    let dir = Layout::new("tags").layer(busybox()).sh("echo tagged").build(env);
+    for reference in [oci(&dir), format!("{}:latest", oci(&dir))] {
+        env.proa(["run", "--net=none", &reference]).outcome().succeeds().prints("tagged\n");
     }
+    env.proa(["run", "--net=none", &format!("{}:other", oci(&dir))]).outcome().refuses("other");
+}
 
-    fn changes_of_a_run_are_gone_in_the_next(env) {
-        let image = Aci::new("changes", busybox()).sh("cat /etc/new; echo x >/etc/new; rm /etc/group; ls /etc").build(env);
-        for _ in 0..2 {
-            env.run(&image, [""; 0]).outcome().succeeds().prints("new\npasswd\n");
-        }
-    }
+fn owners_and_modes_are_the_archives(env: &Env) {
+    let tree = busybox()
+        .file("etc/a", "", 0o600)
+        .owned_by(1000, 2000)
+        .dir("sticky", 0o1777)
+        .owned_by(33, 33)
+        .file("setuid", "", 0o4755)
+        .file("unreadable", "secret\n", 0o000);
+    let image = Aci::new("owners", tree)
+        .sh("stat -c '%u:%g %a' /etc/a /sticky /setuid /unreadable; cat /unreadable")
+        .build(env);
+    let expected = "1000:2000 600\n33:33 1777\n0:0 4755\n0:0 0\nsecret\n";
+    env.run(&image, &[]).outcome().succeeds().prints(expected);
+}
 
-    fn same_layer_in_two_images_is_stored_once(env) {
-        let one = Layout::new("one").layer(busybox()).sh("echo 1").build(env);
-        let two = Layout::new("two").layer(busybox()).sh("echo 2").build(env);
-        run_oci(env, &one, &[]).succeeds().prints("1\n");
-        let trees = |env: &Env| std::fs::read_dir(env.data().join("store/trees")).map_or(0, Iterator::count);
-        let before = trees(env);
-        run_oci(env, &two, &[]).succeeds().prints("2\n");
-        assert_eq!(trees(env), before);
+fn changes_of_a_run_are_gone_in_the_next(env: &Env) {
+    let image = Aci::new("changes", busybox()).sh("cat /etc/new; echo x >/etc/new; rm /etc/group; ls /etc").build(env);
+    for _ in 0..2 {
+        env.run(&image, &[]).outcome().succeeds().prints("new\npasswd\n");
     }
+}
+
+fn same_layer_in_two_images_is_stored_once(env: &Env) {
+    let one = Layout::new("one").layer(busybox()).sh("echo 1").build(env);
+    let two = Layout::new("two").layer(busybox()).sh("echo 2").build(env);
+    run_oci(env, &one, &[]).succeeds().prints("1\n");
+    let trees = |env: &Env| std::fs::read_dir(env.data().join("store/trees")).map_or(0, Iterator::count);
+    let before = trees(env);
+    run_oci(env, &two, &[]).succeeds().prints("2\n");
+    assert_eq!(trees(env), before);
 }
 
 /// The same bytes through another decompressor; one user is enough.

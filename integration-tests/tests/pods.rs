@@ -21,89 +21,100 @@ fn listed(env: &Env) -> Vec<String> {
 }
 
 each_user! {
-    fn signals_are_forwarded(env) {
-        let signals = [("INT", Signal::INT), ("TERM", Signal::TERM), ("HUP", Signal::HUP), ("QUIT", Signal::QUIT)];
-        for (name, signal) in signals {
-            let script = format!("trap 'echo got {name}; exit 7' {name}; echo ready; while :; do sleep 0.02; done");
-            let mut running = waiting(env, &script, &[]);
-            running.kill(signal);
-            running.wait_for(&format!("got {name}"));
-            running.wait().exits(7);
-        }
-    }
+    signals_are_forwarded,
+    app_that_does_not_handle_a_signal_dies_of_it,
+    app_starts_with_default_signal_dispositions,
+    list_shows_a_running_pod,
+    rm_refuses_a_running_pod,
+    pod_name_is_unique_while_it_is_taken,
+    rm_of_an_unknown_pod_is_refused,
+    gc_of_nothing_succeeds,
+    version_names_the_program,
+    concurrent_pods_do_not_disturb_each_other,
+}
 
-    fn app_that_does_not_handle_a_signal_dies_of_it(env) {
-        for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
-            let running = waiting(env, "echo ready; while :; do sleep 0.02; done", &[]);
-            running.kill(signal);
-            running.wait().exits(status);
-        }
+fn signals_are_forwarded(env: &Env) {
+    let signals = [("INT", Signal::INT), ("TERM", Signal::TERM), ("HUP", Signal::HUP), ("QUIT", Signal::QUIT)];
+    for (name, signal) in signals {
+        let script = format!("trap 'echo got {name}; exit 7' {name}; echo ready; while :; do sleep 0.02; done");
+        let mut running = waiting(env, &script, &[]);
+        running.kill(signal);
+        running.wait_for(&format!("got {name}"));
+        running.wait().exits(7);
     }
+}
 
-    fn app_starts_with_default_signal_dispositions(env) {
-        // A shell that was started with a signal ignored cannot trap it; nohup ignores HUP, Rust's runtime PIPE.
-        let image = Aci::new("signals", busybox()).sh("grep -E 'Sig(Ign|Blk)' /proc/self/status").build(env);
-        let outcome = env.run(&image, [""; 0]).through(["nohup"]).outcome().succeeds();
-        assert!(outcome.stdout.contains("SigIgn:\t0000000000000000"), "{outcome}");
-        assert!(outcome.stdout.contains("SigBlk:\t0000000000000000"), "{outcome}");
+fn app_that_does_not_handle_a_signal_dies_of_it(env: &Env) {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
+        let running = waiting(env, "echo ready; while :; do sleep 0.02; done", &[]);
+        running.kill(signal);
+        running.wait().exits(status);
     }
+}
 
-    fn list_shows_a_running_pod(env) {
-        env.proa(["list", "--no-legend"]).outcome().succeeds().prints("");
-        let legend = env.proa(["list"]).outcome().succeeds();
-        assert_eq!(legend.stdout.lines().count(), 1, "{legend}");
-        let running = waiting(env, "echo ready; sleep 600", &["--name", "web"]);
-        let outcome = env.proa(["list", "--no-legend"]).outcome().succeeds().quietly();
-        assert_eq!(outcome.stdout.lines().count(), 1, "{outcome}");
-        assert!(outcome.stdout.contains("running") && outcome.stdout.contains("waiting"), "{outcome}");
-        running.kill(Signal::TERM);
-        running.wait().exits(143);
-        assert_eq!(listed(env), [""; 0], "a foreground run removes its pod");
-    }
+fn app_starts_with_default_signal_dispositions(env: &Env) {
+    // A shell that was started with a signal ignored cannot trap it; nohup ignores HUP, Rust's runtime PIPE.
+    let image = Aci::new("signals", busybox()).sh("grep -E 'Sig(Ign|Blk)' /proc/self/status").build(env);
+    let outcome = env.run(&image, &[]).through(["nohup"]).outcome().succeeds();
+    assert!(outcome.stdout.contains("SigIgn:\t0000000000000000"), "{outcome}");
+    assert!(outcome.stdout.contains("SigBlk:\t0000000000000000"), "{outcome}");
+}
 
-    fn rm_refuses_a_running_pod(env) {
-        let running = waiting(env, "echo ready; sleep 600", &["--name", "web"]);
-        let uuid = listed(env).remove(0);
-        env.proa(["rm", &uuid]).outcome().refuses(&uuid);
-        env.proa(["rm", "web"]).outcome().refuses("web");
-        env.proa(["gc"]).outcome().succeeds();
-        assert_eq!(listed(env), [uuid], "neither rm nor gc touches a running pod");
-        running.kill(Signal::TERM);
-        running.wait().exits(143);
-    }
+fn list_shows_a_running_pod(env: &Env) {
+    env.proa(["list", "--no-legend"]).outcome().succeeds().prints("");
+    let legend = env.proa(["list"]).outcome().succeeds();
+    assert_eq!(legend.stdout.lines().count(), 1, "{legend}");
+    let running = waiting(env, "echo ready; sleep 600", &["--name", "web"]);
+    let outcome = env.proa(["list", "--no-legend"]).outcome().succeeds().quietly();
+    assert_eq!(outcome.stdout.lines().count(), 1, "{outcome}");
+    assert!(outcome.stdout.contains("running") && outcome.stdout.contains("waiting"), "{outcome}");
+    running.kill(Signal::TERM);
+    running.wait().exits(143);
+    assert_eq!(listed(env), [""; 0], "a foreground run removes its pod");
+}
 
-    fn pod_name_is_unique_while_it_is_taken(env) {
-        let running = waiting(env, "echo ready; sleep 600", &["--name=web"]);
-        let other = Aci::new("other", busybox()).build(env);
-        let args = ["--insecure-options=image", "run", "--net=none", "--name=web"].map(Into::into);
-        let again = |env: &Env| env.proa(args.clone().into_iter().chain([other.clone().into_os_string()])).outcome();
-        again(env).refuses("web");
-        running.kill(Signal::TERM);
-        running.wait().exits(143);
-        again(env).succeeds();
-    }
+fn rm_refuses_a_running_pod(env: &Env) {
+    let running = waiting(env, "echo ready; sleep 600", &["--name", "web"]);
+    let uuid = listed(env).remove(0);
+    env.proa(["rm", &uuid]).outcome().refuses(&uuid);
+    env.proa(["rm", "web"]).outcome().refuses("web");
+    env.proa(["gc"]).outcome().succeeds();
+    assert_eq!(listed(env), [uuid], "neither rm nor gc touches a running pod");
+    running.kill(Signal::TERM);
+    running.wait().exits(143);
+}
 
-    fn rm_of_an_unknown_pod_is_refused(env) {
-        env.proa(["rm", "nosuchpod"]).outcome().refuses("nosuchpod");
-        env.proa(["rm", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"]).outcome().refuses("6ba7b810");
-        env.proa(["rm", "../../etc"]).outcome().refuses("../../etc");
-    }
+fn pod_name_is_unique_while_it_is_taken(env: &Env) {
+    let running = waiting(env, "echo ready; sleep 600", &["--name=web"]);
+    let other = Aci::new("other", busybox()).build(env);
+    let args = ["--insecure-options=image", "run", "--net=none", "--name=web"].map(Into::into);
+    let again = |env: &Env| env.proa(args.clone().into_iter().chain([other.clone().into_os_string()])).outcome();
+    again(env).refuses("web");
+    running.kill(Signal::TERM);
+    running.wait().exits(143);
+    again(env).succeeds();
+}
 
-    fn gc_of_nothing_succeeds(env) {
-        env.proa(["gc"]).outcome().succeeds();
-    }
+fn rm_of_an_unknown_pod_is_refused(env: &Env) {
+    env.proa(["rm", "nosuchpod"]).outcome().refuses("nosuchpod");
+    env.proa(["rm", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"]).outcome().refuses("6ba7b810");
+    env.proa(["rm", "../../etc"]).outcome().refuses("../../etc");
+}
 
-    fn version_names_the_program(env) {
-        let outcome = env.proa(["version"]).outcome().succeeds().quietly();
-        assert!(outcome.stdout.contains("proa") && outcome.stdout.contains("0.8.11"), "its own and appc's: {outcome}");
-    }
+fn gc_of_nothing_succeeds(env: &Env) {
+    env.proa(["gc"]).outcome().succeeds();
+}
 
-    fn concurrent_pods_do_not_disturb_each_other(env) {
-        let image = Aci::new("many", busybox()).sh("echo $1; exit $1").build(env);
-        let start = |n: usize| env.run(&image, ["--", "sh", &n.to_string()]).start();
-        let running: Vec<Running> = (0..8).map(start).collect();
-        for (n, running) in running.into_iter().enumerate() {
-            running.wait().exits(n as i32).prints(&format!("{n}\n"));
-        }
+fn version_names_the_program(env: &Env) {
+    let outcome = env.proa(["version"]).outcome().succeeds().quietly();
+    assert!(outcome.stdout.contains("proa") && outcome.stdout.contains("0.8.11"), "its own and appc's: {outcome}");
+}
+
+fn concurrent_pods_do_not_disturb_each_other(env: &Env) {
+    let image = Aci::new("many", busybox()).sh("echo $1; exit $1").build(env);
+    let start = |n: usize| env.run(&image, &["--", "sh", &n.to_string()]).start();
+    let running: Vec<Running> = (0..8).map(start).collect();
+    for (n, running) in running.into_iter().enumerate() {
+        running.wait().exits(n as i32).prints(&format!("{n}\n"));
     }
 }

@@ -34,6 +34,23 @@ pub fn with_probe(tree: Tree) -> Tree {
     tree.file("probe", std::fs::read(crate::binaries::probe()).expect("the probe is readable"), 0o755)
 }
 
+/// Adds the host's perl with the libraries it is linked to: a program that can make any system call.
+///
+/// # Errors
+/// When the host has none.
+pub fn with_perl(tree: Tree) -> Result<Tree, String> {
+    let perl = crate::needs::tool("perl")?;
+    let linked = std::process::Command::new("ldd").arg(&perl).output().map_err(|e| format!("ldd: {e}"))?;
+    let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
+    let libraries = linked.split_whitespace().filter(|it| it.starts_with('/'));
+    let mut tree = tree;
+    for path in libraries.chain([perl.to_str().ok_or("perl is at a strange path")?]) {
+        let bytes = std::fs::read(path).map_err(|e| format!("{path}: {e}"))?;
+        tree = tree.file(path.trim_start_matches('/'), bytes, 0o755);
+    }
+    Ok(tree)
+}
+
 const APPLETS: &str = "sh ash cat ls id env pwd echo printf sleep true false kill ps mount umount mknod mkdir rmdir rm \
     mv cp ln chmod chown touch head tail wc grep sed awk tr cut sort uniq seq dd stat readlink realpath test expr find \
     xargs hostname uname nc tee unshare nsenter chroot setpriv mkfifo sync df free top date basename dirname ulimit";

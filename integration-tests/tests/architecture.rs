@@ -1,0 +1,177 @@
+//! Who may depend on whom, what is absent from the runner, and what kind of file the binary is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use integration_tests::needs::{Place, place, tool};
+use integration_tests::{binaries, needs};
+use serde_json::Value;
+
+/// Crate of ours → crates of ours it may depend on (docs/architecture.md). Tests may use more.
+const ALLOWED: [(&str, &[&str]); 12] = [
+    ("appc", &[]),
+    ("sys", &[]),
+    ("pod", &["appc"]),
+    ("store", &["appc"]),
+    ("fetch", &["appc"]),
+    ("eci", &["appc"]),
+    ("metadata-api", &["appc"]),
+    ("guest-agent", &["sys"]),
+    ("stage1", &["appc", "pod", "metadata-api", "sys"]),
+    ("metadata-server", &["appc", "metadata-api"]),
+    (
+        "executor",
+        &["appc", "sys", "pod", "store", "fetch", "eci", "metadata-api", "guest-agent", "stage1", "metadata-server"],
+    ),
+    ("integration-tests", &["appc", "metadata-api"]),
+];
+
+/// What must not be in a crate's closure: the runner stays single-threaded and small, formats do no I/O of that kind.
+const ABSENT: [(&str, &[&str]); 6] = [
+    (
+        "stage1",
+        &[
+            "tokio",
+            "hyper",
+            "reqwest",
+            "rustls",
+            "native-tls",
+            "openssl",
+            "rayon",
+            "clap",
+            "fetch",
+            "store",
+            "tracing",
+            "nix-ptsname",
+            "async-std",
+        ],
+    ),
+    ("sys", &["tokio", "hyper", "serde_json", "tracing", "clap"]),
+    ("appc", &["tokio", "hyper", "reqwest", "rustix", "clap", "tracing"]),
+    ("pod", &["tokio", "hyper", "reqwest", "rustls", "clap"]),
+    ("store", &["tokio", "hyper", "reqwest", "rustls", "clap"]),
+    ("metadata-api", &["tokio", "hyper", "reqwest", "axum"]),
+];
+
+/// The workspace as cargo resolves it: package → (member, packages it links; build and test dependencies apart).
+struct Graph {
+    members: BTreeSet<String>,
+    edges: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    fn read() -> Result<Self, String> {
+        let cargo = std::env::var_os("CARGO").map_or_else(|| tool("cargo"), |it| Ok(it.into()))?;
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        let args = ["metadata", "--format-version=1", "--locked", "--manifest-path"];
+        let output =
+            Command::new(cargo).args(args).arg(manifest).output().map_err(|e| format!("cargo metadata: {e}"))?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let metadata: Value =
+            serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}: {error}"))?;
+        let list = |it: &Value| it.as_array().cloned().unwrap_or_default();
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let names: BTreeMap<String, String> =
+            list(&metadata["packages"]).iter().map(|it| (text(&it["id"]), text(&it["name"]))).collect();
+        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for node in list(&metadata["resolve"]["nodes"]) {
+            // A null kind is a dependency that is linked; "dev" and "build" are not part of the program.
+            let linked = |it: &Value| list(&it["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+            let linked = list(&node["deps"]).into_iter().filter(linked).map(|it| names[&text(&it["pkg"])].clone());
+            edges.entry(names[&text(&node["id"])].clone()).or_default().extend(linked);
+        }
+        let members = list(&metadata["workspace_members"]).iter().map(|it| names[&text(it)].clone()).collect();
+        Ok(Self { members, edges })
+    }
+
+    fn closure(&self, of: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![of.to_owned()];
+        while let Some(name) = open.pop() {
+            for next in self.edges.get(&name).into_iter().flatten() {
+                if found.insert(next.clone()) {
+                    open.push(next.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn crates_depend_only_where_they_may() {
+    needs!(place(Place::Host));
+    let graph = needs!(Graph::read());
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    for member in &graph.members {
+        let allowed = allowed.get(member.as_str()).unwrap_or_else(|| panic!("{member} is not in the table"));
+        for dependency in graph.edges[member].intersection(&graph.members) {
+            assert!(allowed.contains(&dependency.as_str()), "{member} must not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn what_must_be_absent_is_absent() {
+    needs!(place(Place::Host));
+    let graph = needs!(Graph::read());
+    for (member, absent) in ABSENT.into_iter().filter(|(it, _)| graph.members.contains(*it)) {
+        let closure = graph.closure(member);
+        for name in absent {
+            assert!(!closure.contains(*name), "{name} is in the closure of {member}");
+        }
+    }
+    // The control: the closure is a closure.
+    assert!(graph.closure("executor").contains("serde_json"));
+}
+
+#[test]
+fn only_the_system_call_crate_allows_unsafe_code() {
+    needs!(place(Place::Host));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut open = ["executor", "stage1", "metadata-server", "integration-tests"].map(|it| root.join(it)).to_vec();
+    let mut seen = 0;
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).expect("readable").map(|it| it.expect("entry").path()));
+        } else if path.extension().is_some_and(|it| it == "rs") && !path.starts_with(root.join("stage1/sys")) {
+            let text = std::fs::read_to_string(&path).expect("UTF-8");
+            let allows = ["allow(unsafe", "expect(unsafe"].iter().any(|it| text.contains(&format!("{it}_code")));
+            assert!(!allows, "{} allows unsafe code", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} files are not the workspace");
+}
+
+/// The fields of an ELF file's header and program headers that say how it is loaded.
+fn elf(path: &Path) -> (u16, Vec<u32>) {
+    let bytes = std::fs::read(path).expect("readable");
+    assert_eq!(&bytes[..6], b"\x7fELF\x02\x01", "a 64-bit little-endian ELF file");
+    let u16_at = |at: usize| u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"));
+    let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let start = u64::from_le_bytes(bytes[32..40].try_into().expect("eight bytes")) as usize;
+    let (size, count) = (usize::from(u16_at(54)), usize::from(u16_at(56)));
+    (u16_at(16), (0..count).map(|n| u32_at(start + n * size)).collect())
+}
+
+const ET_EXEC: u16 = 2;
+const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
+
+#[test]
+fn binary_is_static_and_not_position_independent() {
+    for program in [binaries::proa(), binaries::probe()] {
+        let (kind, segments) = elf(&program);
+        assert_eq!(kind, ET_EXEC, "{} is position-independent: was RUSTFLAGS set?", program.display());
+        assert!(!segments.contains(&PT_INTERP), "{} has a dynamic loader", program.display());
+        assert!(!segments.contains(&PT_DYNAMIC), "{} is linked dynamically", program.display());
+    }
+}
+
+#[test]
+fn control_other_programs_are_dynamic() {
+    let (kind, segments) = elf(&needs!(tool("setpriv")));
+    assert!(kind != ET_EXEC && segments.contains(&PT_INTERP) && segments.contains(&PT_DYNAMIC));
+}

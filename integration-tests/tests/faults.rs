@@ -1,0 +1,158 @@
+//! What is missing or broken on the machine gives one clear error, a hint, and leaves nothing.
+
+use std::process::Command;
+
+use integration_tests::images::{Aci, busybox};
+use integration_tests::needs::{Place, place, tool};
+use integration_tests::{Env, Outcome, User, denial, needs};
+use syscalls::Errno;
+
+/// A mount namespace of root's own, then a shell script with `$1` the data directory and `$2` the user, then the rest.
+fn with_mounts<'e>(env: &'e Env, script: &str, args: &[&str]) -> integration_tests::Proa<'e> {
+    let script = format!("data=$1 user=$2; shift 2; {script} && exec \"$@\"");
+    let data = env.data().to_string_lossy().into_owned();
+    let user = env.account().name.clone();
+    env.make_dir(&env.data());
+    env.proa(args.iter().copied()).through_as_invoker(["unshare", "--mount", "sh", "-ec", &script, "sh", &data, &user])
+}
+
+/// These need a machine changed by root, in namespaces of its own, and an ordinary user on it.
+fn ordinary_users(test: impl Fn(&Env)) {
+    needs!(place(Place::Host));
+    needs!(User::Root.account());
+    for user in [User::WithRange, User::NoRange] {
+        test(&needs!(Env::of(user)));
+    }
+}
+
+/// Either an error that names the cause, or the app runs and one line of warning names it.
+fn refused_or_warned(outcome: Outcome, cause: &str) {
+    if outcome.status.success() {
+        assert_eq!(
+            outcome.stderr.lines().filter(|it| it.contains(cause)).count(),
+            1,
+            "one line names {cause}: {outcome}"
+        );
+    } else {
+        outcome.refuses(cause);
+    }
+}
+
+#[test]
+fn data_directory_read_only() {
+    ordinary_users(|env| {
+        let read_only = "mount --bind \"$data\" \"$data\" && mount -o remount,bind,ro \"$data\"";
+        with_mounts(env, read_only, &["run", "hello"]).outcome().refuses("data");
+        std::fs::set_permissions(env.data(), std::os::unix::fs::PermissionsExt::from_mode(0o500)).expect("it is ours");
+        env.proa(["run", "hello"]).outcome().refuses("data");
+    });
+}
+
+#[test]
+fn data_directory_full() {
+    ordinary_users(|env| {
+        let image = Aci::new("big", busybox().file("big", vec![1; 4 << 20], 0o644)).sh("true").build(env);
+        let image = image.to_str().expect("UTF-8");
+        for size in ["16k", "64k", "1m", "3m"] {
+            let small = format!("mount -t tmpfs -o size={size},mode=700,uid=$(id -u \"$user\") none \"$data\"");
+            let args = ["--insecure-options=image", "run", "--net=none", image];
+            // What is left in the data directory is looked at by the same shell, because the mount goes with it.
+            let look = "\"$@\"; status=$?; find \"$data/store/tmp\" \"$data/pods\" -mindepth 2 | sed 's/^/left: /' >&2; exit $status";
+            let outcome = with_mounts(env, &format!("{small} && {{ {look}; }}"), &args).outcome();
+            assert!(!outcome.stderr.contains("left: "), "{outcome}");
+            outcome.refuses("No space left on device");
+        }
+    });
+}
+
+#[test]
+fn no_overlay_support() {
+    ordinary_users(|env| {
+        // The kernel takes no overlay as another one's upper directory: proa in a container of somebody else's.
+        let image = Aci::new("plain", busybox()).sh("echo ran").build(env);
+        let image = image.to_str().expect("UTF-8");
+        let stacked = "mount -t tmpfs none /mnt && mkdir /mnt/lower /mnt/upper /mnt/work && chown \"$user\" /mnt/upper && \
+            mount -t overlay -o lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work none \"$data\"";
+        let outcome = with_mounts(env, stacked, &["--insecure-options=image", "run", "--net=none", image]).outcome();
+        refused_or_warned(outcome, "overlay");
+    });
+}
+
+#[test]
+fn no_newuidmap() {
+    needs!(place(Place::Host));
+    needs!(User::Root.account());
+    let env = needs!(Env::of(User::WithRange));
+    let hide = "for it in newuidmap newgidmap; do mount --bind /dev/null \"$(command -v $it)\"; done";
+    refused_or_warned(with_mounts(&env, hide, &["run", "hello"]).outcome(), "newuidmap");
+}
+
+#[test]
+fn newuidmap_that_fails() {
+    needs!(place(Place::Host));
+    needs!(User::Root.account());
+    let env = needs!(Env::of(User::WithRange));
+    // A copy without the setuid bit or file capabilities, as after an unpacking by an ordinary user.
+    let strip = "mount -t tmpfs none /mnt && for it in newuidmap newgidmap; do \
+        cp \"$(command -v $it)\" /mnt/$it && chmod 755 /mnt/$it && mount --bind /mnt/$it \"$(command -v $it)\"; done";
+    refused_or_warned(with_mounts(&env, strip, &["run", "hello"]).outcome(), "newuidmap");
+}
+
+#[test]
+fn no_landlock() {
+    ordinary_users(|env| {
+        let image = Aci::new("plain", busybox()).sh("echo ran").build(env);
+        for errno in [Errno::ENOSYS, Errno::EOPNOTSUPP] {
+            let denied = needs!(denial::of(&["landlock_create_ruleset"], errno));
+            let outcome = env.run(&image, &[]).through_as_invoker(denied).outcome();
+            refused_or_warned(outcome, "Landlock");
+        }
+    });
+}
+
+/// A kernel that fails at one system call of the launch: the app must not run half protected, and nothing is left.
+#[test]
+fn failing_system_calls_stop_the_launch() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::WithRange));
+    let image = Aci::new("plain", busybox()).sh("echo ran").build(&env);
+    for name in ["mount", "pivot_root", "seccomp", "capset", "landlock_restrict_self", "setresuid", "clone3", "openat2"]
+    {
+        let denied = needs!(denial::of(&[name], Errno::EPERM));
+        let outcome = env.run(&image, &[]).through_as_invoker(denied).outcome();
+        if outcome.status.success() {
+            // Not used, or something as good was used in its place: see the table in docs/kernel-features.md.
+            outcome.prints("ran\n");
+        } else {
+            assert!(!outcome.stdout.contains("ran"), "{name} failed and the app ran: {outcome}");
+            outcome.refuses("EPERM");
+        }
+        env.assert_nothing_left();
+    }
+}
+
+#[test]
+fn few_descriptors_are_no_danger() {
+    needs!(tool("prlimit"));
+    let env = needs!(Env::of(User::WithRange));
+    let image = Aci::new("plain", busybox()).sh("echo ran").build(&env);
+    for limit in [8, 12, 16, 20, 24, 32, 40] {
+        let outcome = env.run(&image, &[]).through(["prlimit", &format!("--nofile={limit}"), "--"]).outcome();
+        if outcome.status.success() {
+            outcome.prints("ran\n");
+        } else {
+            outcome.exits(254);
+        }
+    }
+}
+
+/// The controls: what the tests above take away is there otherwise, and what they use works.
+#[test]
+fn denial_denies() {
+    needs!(place(Place::Host));
+    let denied = needs!(denial::of(&["uname"], Errno::EXDEV));
+    let output = Command::new(&denied[0]).args(&denied[1..]).arg("uname").output().expect("perl runs");
+    assert!(!output.status.success(), "uname must fail");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("Invalid cross-device link"), "{stderr}");
+}
