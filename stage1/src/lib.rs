@@ -1,5 +1,28 @@
 //! The pod runner: plan, build mounts, start apps, supervise.
+//!
+//! A pod is a tree of forked processes (docs/stage1-contract.md): the *monitor*, which is the caller itself, outside;
+//! *pid 1*, inside the pod's user namespace N1; and for each app a first process which moves into a user namespace of
+//! its own, N2, and then executes the app's program. All are single-threaded, and none of the forked ones logs.
+//!
+//! This crate never touches the store or the network, and never resolves a path of an image on the host's side.
 
+mod channel;
+mod init;
+mod stub;
+mod supervise;
+
+pub mod apply;
+pub mod capabilities;
+pub mod environment;
+pub mod host;
 pub mod idmap;
+pub mod landlock;
+pub mod limits;
+pub mod op;
+pub mod plan;
+pub mod run;
 pub mod seccomp;
+pub mod user;
 pub mod userns;
+
+pub use channel::{End, Failure, FailureKind};

@@ -37,16 +37,16 @@ impl ExecArgs {
     }
 }
 
-/// Closes every descriptor from `first` on (close_range(2)).
+/// Closes every descriptor from `first` to `last` (close_range(2)).
 ///
-/// Descriptors that an `OwnedFd` still believes to own are closed as well: call it only right before an exec, where no
-/// destructor runs any more.
+/// Descriptors that an `OwnedFd` still believes to own are closed as well: call it only where no such destructor runs
+/// any more, in a forked child that ends with an exec or [`crate::fork::exit_now`].
 ///
 /// # Errors
-/// `ENOSYS` before Linux 5.9.
-pub fn close_from(first: RawFd) -> io::Result<()> {
+/// `ENOSYS` before Linux 5.9; `EINVAL` if `first` is greater than `last`.
+pub fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: closing descriptors touches no memory; that their owners never run again is the caller's promise above.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Marks every descriptor from `first` on close-on-exec, whoever opened it (close_range(2), Linux 5.11).

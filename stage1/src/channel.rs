@@ -1,0 +1,199 @@
+//! The private conversation of one pod's processes: monitor with pid 1, pid 1 with each app's first process.
+//!
+//! One message is one datagram of a `SOCK_SEQPACKET` pair, JSON inside. Both ends are the same binary, forked, so there
+//! are no versions here; the pod's public control socket is another matter (design.md section 5).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Longest message in bytes. Messages hold an app name, a number and at most one error text.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// What the monitor tells pid 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToInit {
+    /// The id maps of the pod's user namespace are written.
+    Mapped,
+    /// Start every app that is created.
+    Start,
+    /// Send a signal to the first process of every running app.
+    Signal(i32),
+    /// The pod is over.
+    Shutdown,
+}
+
+/// What pid 1 tells the monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FromInit {
+    /// Something failed before the apps were started; pid 1 ends.
+    Failed(Failure),
+    /// An app could not be executed.
+    ExecFailed {
+        /// Index of the app.
+        app: usize,
+        /// Why.
+        failure: Failure,
+    },
+    /// An app's first process ended.
+    Exited {
+        /// Index of the app.
+        app: usize,
+        /// How.
+        end: End,
+    },
+}
+
+/// What pid 1 tells an app's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToStub {
+    /// The id maps of the app's user namespace are written.
+    Mapped,
+    /// Execute the app's program.
+    Start,
+}
+
+/// What an app's first process tells pid 1. After `Ready`, end of file means that the program was executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FromStub {
+    /// It sits in its own user namespace, whose maps are to be written.
+    WantsMap {
+        /// The app's user.
+        uid: u32,
+        /// The app's group.
+        gid: u32,
+    },
+    /// Everything that can fail on input has succeeded.
+    Ready,
+    /// It failed, and ends.
+    Failed(Failure),
+}
+
+/// A failure that crosses a fork.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which kind.
+    pub kind: FailureKind,
+    /// What failed, with its arguments.
+    pub message: String,
+}
+
+/// Kinds of failure, as far as the exit status or a hint depends on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// An operation of the runner failed.
+    Setup,
+    /// The overlay could not be mounted.
+    Overlay,
+    /// The user or group does not exist in the image, or its id cannot be mapped.
+    User,
+    /// The working directory does not exist or cannot be entered.
+    WorkingDirectory,
+    /// The program does not exist in the image: status 127, as shells say.
+    NotFound,
+    /// The program exists and cannot be executed: status 126.
+    NotExecutable,
+}
+
+/// How a process ended (wait(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl End {
+    /// The status as shells count it: the code, or 128 plus the signal's number.
+    #[must_use]
+    pub fn status(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// One end of a conversation in which this side says `Out` and hears `In`.
+#[derive(Debug)]
+pub(crate) struct Channel<Out, In> {
+    socket: OwnedFd,
+    says: std::marker::PhantomData<(Out, In)>,
+}
+
+impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
+    /// Says something. The other side being gone is not an error here: it shows when listening.
+    pub(crate) fn say(&self, message: &Out) -> rustix::io::Result<()> {
+        let bytes = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
+        match send(&self.socket, &bytes[..bytes.len().min(MAX_MESSAGE)], SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Waits for the next message; `None` when the other side is gone.
+    pub(crate) fn hear(&self) -> rustix::io::Result<Option<In>> {
+        self.receive(RecvFlags::empty())
+    }
+
+    /// Takes a message that is there already. `Err(AGAIN)` when there is none.
+    pub(crate) fn hear_now(&self) -> rustix::io::Result<Option<In>> {
+        self.receive(RecvFlags::DONTWAIT)
+    }
+
+    fn receive(&self, flags: RecvFlags) -> rustix::io::Result<Option<In>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            match recv(&self.socket, &mut buffer[..], flags) {
+                Ok((0, _)) => return Ok(None),
+                Ok((len, _)) => return serde_json::from_slice(&buffer[..len]).map(Some).map_err(|_| Errno::BADMSG),
+                // The other side went without reading all it was told. That is said once, and before what it said
+                // itself, which is still there to be read.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl<Out, In> AsFd for Channel<Out, In> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Makes a conversation: the first end says `A` and hears `B`, the second the other way round.
+pub(crate) fn pair<A, B>() -> rustix::io::Result<(Channel<A, B>, Channel<B, A>)> {
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let says = std::marker::PhantomData;
+    Ok((Channel { socket: one, says }, Channel { socket: other, says: std::marker::PhantomData }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_and_the_end_is_seen() {
+        let (monitor, init) = pair::<ToInit, FromInit>().unwrap();
+        monitor.say(&ToInit::Mapped).unwrap();
+        monitor.say(&ToInit::Signal(15)).unwrap();
+        assert_eq!(init.hear().unwrap(), Some(ToInit::Mapped));
+        assert_eq!(init.hear().unwrap(), Some(ToInit::Signal(15)));
+        assert_eq!(init.hear_now().unwrap_err(), Errno::AGAIN);
+        drop(monitor);
+        assert_eq!(init.hear().unwrap(), None);
+        init.say(&FromInit::Exited { app: 0, end: End::Code(1) }).unwrap();
+    }
+
+    #[test]
+    fn statuses_count_as_in_shells() {
+        assert_eq!(End::Code(7).status(), 7);
+        assert_eq!(End::Signal(9).status(), 137);
+    }
+}

@@ -1,0 +1,233 @@
+//! Pid 1 of a pod: builds the sandbox, creates and starts the apps, reaps.
+//!
+//! It is forked from the monitor and never executed: a process that was executed inside the pod's user namespace could
+//! be opened by apps with capabilities there, a forked one cannot (measured; design.md section 5). It decides nothing:
+//! what an app's end means is the monitor's business.
+
+mod app;
+mod reopen;
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, kill_process, set_dumpable_behavior, set_parent_process_death_signal,
+};
+use sys::fork::Namespaces;
+
+use crate::apply::{Fds, Named as _, Refusal, apply};
+use crate::channel::{Channel, End, Failure, FailureKind, FromInit, ToInit};
+use crate::idmap::IdMapping;
+use crate::limits;
+use crate::op::{Op, Slot};
+use crate::plan::{AppPlan, Plan};
+use crate::run::AppFiles;
+use crate::userns::become_container_root;
+
+use app::App;
+
+pub(crate) type InitEnd = Channel<FromInit, ToInit>;
+
+/// Namespaces of the pod that pid 1 makes itself, while the id helpers run beside it. (User and pid are made by the
+/// fork: pid 1 must be the first process of its pid namespace.)
+const OWN_NAMESPACES: Namespaces =
+    Namespaces::MOUNT.with(Namespaces::NET).with(Namespaces::IPC).with(Namespaces::UTS).with(Namespaces::CGROUP);
+
+/// What pid 1 is given by the monitor, by way of the fork.
+pub(crate) struct Init<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) mapping: &'a IdMapping,
+    pub(crate) files: Vec<AppFiles>,
+    pub(crate) volumes: Vec<OwnedFd>,
+    pub(crate) lock: Option<BorrowedFd<'a>>,
+    pub(crate) monitor: &'a InitEnd,
+}
+
+/// Why pid 1 stops early.
+enum Stop {
+    /// The monitor is gone: so must the pod be.
+    Orphaned,
+    /// Something failed.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failed(Failure { kind: FailureKind::Setup, message: refusal.to_string() })
+    }
+}
+
+/// Runs pid 1. The kernel kills every process of the pod when it ends.
+pub(crate) fn run(init: Init<'_>) -> ! {
+    let monitor = init.monitor;
+    match start(init) {
+        Ok(apps) => {
+            let _ = serve(monitor, apps);
+            sys::fork::exit_now(0)
+        }
+        Err(Stop::Orphaned) => sys::fork::exit_now(0),
+        Err(Stop::Failed(failure)) => {
+            let _ = monitor.say(&FromInit::Failed(failure));
+            sys::fork::exit_now(1)
+        }
+    }
+}
+
+/// Everything up to apps that wait for their start.
+fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
+    // First of all: a monitor that dies now takes the pod with it. One that died before shows as the end of the
+    // conversation; getppid is 0 in here and proves nothing.
+    die_with_parent()?;
+    rustix::process::setsid().named(|| "setsid()".into())?;
+    sys::namespace::unshare(OWN_NAMESPACES).named(|| format!("unshare({:#x})", OWN_NAMESPACES.bits()))?;
+    if init.monitor.hear().named(|| "recv(<monitor>)".into())? != Some(ToInit::Mapped) {
+        return Err(Stop::Orphaned);
+    }
+    let volumes =
+        std::mem::take(&mut init.volumes).into_iter().map(reopen::directory).collect::<Result<Vec<_>, _>>()?;
+    let files = std::mem::take(&mut init.files).into_iter().map(reopen::app_files).collect::<Result<Vec<_>, _>>()?;
+    become_container_root(init.mapping).named(|| "setresuid(0, 0, 0)".into())?;
+    // Changing ids clears the death signal (prctl(2)).
+    die_with_parent()?;
+    // Only now: the maps could not be written for a process that is not dumpable.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).named(|| "prctl(PR_SET_DUMPABLE, 0)".into())?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+
+    let mut fds = Fds::default();
+    perform(&init.plan.sandbox, &mut fds)?;
+    for (index, volume) in volumes.into_iter().enumerate() {
+        fds.put(Slot::VolumeDir(index), volume);
+    }
+    let built = init.plan.apps.iter().zip(files).map(|(plan, files)| build(plan, files, &mut fds));
+    let built = built.collect::<Result<Vec<_>, _>>()?;
+    // From here on the host's files are out of reach.
+    perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
+    (0..init.plan.apps.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
+    close_inherited(&init, &fds, &built)?;
+    limits::bound_processes()?;
+    create(init.plan, init.mapping, &fds, built)
+}
+
+fn die_with_parent() -> Result<(), Refusal> {
+    set_parent_process_death_signal(Some(Signal::KILL)).named(|| "prctl(PR_SET_PDEATHSIG, SIGKILL)".into())
+}
+
+fn perform(ops: &[Op], fds: &mut Fds) -> Result<(), Stop> {
+    apply(ops, fds).map_err(|error| Stop::Failed(Failure { kind: FailureKind::Setup, message: error.to_string() }))
+}
+
+/// The detached mounts of an app: made while the host's files are in reach, attached when the app starts.
+struct Built(Vec<(Slot, OwnedFd)>);
+
+/// Makes an app's mounts. The same function serves an app that is added later, in a process with a view of the host.
+fn build(plan: &AppPlan, files: AppFiles, fds: &mut Fds) -> Result<Built, Stop> {
+    for (index, layer) in files.layers.into_iter().enumerate() {
+        fds.put(Slot::Layer(index), layer);
+    }
+    fds.put(Slot::Upper, files.upper);
+    fds.put(Slot::Work, files.work);
+    apply(&plan.build, fds).map_err(|error| {
+        let overlay = error.refusal.call.contains("overlay");
+        let kind = if overlay { FailureKind::Overlay } else { FailureKind::Setup };
+        Stop::Failed(Failure { kind, message: format!("app {:?}: {error}", plan.name) })
+    })?;
+    let mut mounts = Vec::new();
+    let slots = std::iter::once(Slot::Root).chain((0..plan.build.len()).map(Slot::Volume));
+    for slot in slots {
+        mounts.extend(fds.take(slot).map(|fd| (slot, fd)));
+    }
+    Ok(Built(mounts))
+}
+
+/// Closes whatever the caller of proa, or proa itself, had open: only what pid 1 needs stays.
+fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built]) -> Result<(), Stop> {
+    let mut keep: Vec<RawFd> = fds.numbers().collect();
+    keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
+    keep.push(init.monitor.as_fd().as_raw_fd());
+    keep.extend(init.lock.map(|lock| lock.as_raw_fd()));
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().chain([RawFd::MAX]) {
+        if fd > first {
+            sys::exec::close_range(first, fd - 1).named(|| format!("close_range({first}, {})", fd - 1))?;
+        }
+        first = fd.saturating_add(1).max(first);
+    }
+    Ok(())
+}
+
+/// The pod's apps, in the order of the manifest.
+struct Apps {
+    apps: Vec<App>,
+    signals: OwnedFd,
+}
+
+fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Result<Apps, Stop> {
+    let signals = sys::signal::block_all_and_watch(&[Signal::CHILD.as_raw()]).named(|| "signalfd()".into())?;
+    // All are forked before the first is waited for, so that they prepare themselves side by side.
+    let mut apps = Vec::new();
+    for (plan, Built(mounts)) in plan.apps.iter().zip(built) {
+        let mut own = fds.try_clone()?;
+        mounts.into_iter().for_each(|(slot, fd)| own.put(slot, fd));
+        apps.push(App::fork(plan, own, mapping)?);
+    }
+    for app in &apps {
+        app.write_maps(mapping, fds)?;
+    }
+    for app in &apps {
+        app.await_ready()?;
+    }
+    Ok(Apps { apps, signals })
+}
+
+/// Does what the monitor says and reports ends, until the monitor says that the pod is over or is gone.
+fn serve(monitor: &InitEnd, apps: Apps) -> rustix::io::Result<()> {
+    let Apps { mut apps, signals } = apps;
+    loop {
+        let mut ready = [PollFd::new(monitor, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        match poll(&mut ready, None) {
+            Err(Errno::INTR) => continue,
+            polled => polled?,
+        };
+        let [from_monitor, child_ended] = ready.map(|fd| !fd.revents().is_empty());
+        if child_ended {
+            while sys::signal::next(&signals).is_ok_and(|signal| signal.is_some()) {}
+            reap(monitor, &mut apps)?;
+        }
+        if from_monitor {
+            match monitor.hear()? {
+                None | Some(ToInit::Shutdown) => return Ok(()),
+                Some(ToInit::Start) => apps.iter_mut().try_for_each(App::start)?,
+                Some(ToInit::Signal(signal)) => apps.iter().for_each(|app| app.signal(signal)),
+                Some(ToInit::Mapped) => {}
+            }
+        }
+    }
+}
+
+/// Collects every process that has ended: the apps' first ones, and orphans that fell to pid 1.
+fn reap(monitor: &InitEnd, apps: &mut [App]) -> rustix::io::Result<()> {
+    loop {
+        let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(ended)) => ended,
+            Ok(None) | Err(Errno::CHILD) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        let end = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => End::Code(code),
+            (None, Some(signal)) => End::Signal(signal),
+            (None, None) => continue,
+        };
+        if let Some((index, app)) = apps.iter_mut().enumerate().find(|(_, app)| app.pid() == Some(pid)) {
+            monitor.say(&app.ended(index, end))?;
+        }
+    }
+}
+
+/// Sends a signal to a process of the pod. One that is gone needs none.
+fn send_signal(pid: Pid, signal: i32) {
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        let _ = kill_process(pid, signal);
+    }
+}

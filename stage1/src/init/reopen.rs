@@ -1,0 +1,36 @@
+//! Finding a directory of the host again in this process's own copy of the host's mounts.
+//!
+//! The monitor's descriptors belong to mounts of the host's mount namespace; the kernel clones and overlays only mounts
+//! of the caller's own (measured: EINVAL). So the directory is opened again by the path that the kernel gives for the
+//! descriptor, and must be the same inode. The path is one of the user's data directory, never of an image.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, fstat, open, readlink};
+use rustix::io::Errno;
+
+use crate::apply::{Named as _, Refusal};
+use crate::run::AppFiles;
+
+/// Opens all directories of an app again.
+pub(super) fn app_files(files: AppFiles) -> Result<AppFiles, Refusal> {
+    let AppFiles { layers, upper, work } = files;
+    let layers = layers.into_iter().map(directory).collect::<Result<_, _>>()?;
+    Ok(AppFiles { layers, upper: directory(upper)?, work: directory(work)? })
+}
+
+/// Opens the directory again. To be called before this process takes the ids of container root: only the caller can
+/// pass the directories above.
+pub(super) fn directory(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path: CString = readlink(link.as_str(), Vec::new()).named(|| format!("readlink({link:?})"))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let again = open(path.as_c_str(), flags, Mode::empty()).named(|| format!("open({path:?}, O_PATH)"))?;
+    let identity = |fd: &OwnedFd| fstat(fd.as_fd()).map(|stat| (stat.st_dev, stat.st_ino));
+    let call = || format!("fstat({path:?})");
+    if identity(&fd).named(call)? != identity(&again).named(call)? {
+        return Err(Refusal::because(call(), Errno::STALE, "another directory has taken its place"));
+    }
+    Ok(again)
+}

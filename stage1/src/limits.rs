@@ -1,0 +1,44 @@
+//! Resource limits that every pod and app gets (security.md 3.8).
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::apply::{Named as _, Refusal};
+
+/// Processes of a pod. Set on pid 1 before an app's user namespace is made, it bounds all processes in there whatever
+/// their uid, and does not count the user's processes outside (measured; the kernel's ucounts, Linux 5.14).
+pub const MAX_PROCESSES: u64 = 4096;
+
+/// Soft limit of open files: what programs that still use select(2) can bear.
+const SOFT_FILES: u64 = 1024;
+
+/// Hard limit of open files: systemd's default.
+const HARD_FILES: u64 = 524_288;
+
+/// Bounds the processes of the pod. To be called in pid 1.
+///
+/// # Errors
+/// [`Refusal`] where setrlimit(2) fails, which lowering never does.
+pub fn bound_processes() -> Result<(), Refusal> {
+    set(Resource::Nproc, MAX_PROCESSES, MAX_PROCESSES)
+}
+
+/// Sets the limits of an app. To be called in its first process.
+///
+/// # Errors
+/// As [`bound_processes`].
+pub fn for_app() -> Result<(), Refusal> {
+    set(Resource::Core, 0, 0)?;
+    set(Resource::Nofile, SOFT_FILES, HARD_FILES)?;
+    set(Resource::Memlock, 8 << 20, 8 << 20)?;
+    set(Resource::Msgqueue, 819_200, 819_200)?;
+    set(Resource::Nice, 0, 0)?;
+    set(Resource::Rtprio, 0, 0)
+}
+
+/// Lowers a limit; one that is lower already stays.
+fn set(resource: Resource, soft: u64, hard: u64) -> Result<(), Refusal> {
+    let old = getrlimit(resource);
+    let hard = old.maximum.map_or(hard, |old| old.min(hard));
+    let limit = Rlimit { current: Some(soft.min(hard)), maximum: Some(hard) };
+    setrlimit(resource, limit).named(|| format!("setrlimit({resource:?}, {soft}, {hard})"))
+}

@@ -1,0 +1,237 @@
+//! The operations that build a pod's file systems, as data: what [`crate::plan`] decides and [`crate::apply`] performs.
+
+use std::fmt;
+
+use sys::mount::MountAttr;
+
+/// A descriptor that one operation makes or is given, and a later one uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// The root file system of pid 1, where the apps' file systems are prepared: a small tmpfs.
+    Sandbox,
+    /// A mount on its way to its place.
+    Scratch,
+    /// The pod's procfs, attached in the sandbox.
+    Proc,
+    /// The pod's sysfs, attached in the sandbox.
+    Sys,
+    /// `/proc/sys` below the read-only bind that the apps see: sysctls are written through it.
+    Sysctls,
+    /// A read-only tree of the app's image; 0 is the lowest.
+    Layer(usize),
+    /// The app's writable overlay layer.
+    Upper,
+    /// The overlay's work directory.
+    Work,
+    /// The app's root file system.
+    Root,
+    /// The app's `/dev`.
+    Dev,
+    /// The app's `/dev/pts`.
+    Pts,
+    /// The directory of a volume, in the order of the pod manifest.
+    VolumeDir(usize),
+    /// The mount of a volume for one mount of the app, in the order of the app's mounts.
+    Volume(usize),
+}
+
+/// A place: a path below a descriptor. The path is ours, or is resolved with care where the operation says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The directory.
+    pub slot: Slot,
+    /// Relative path; empty for the directory itself.
+    pub path: String,
+}
+
+/// One step of building file systems. The order of a list matters: a step uses what earlier ones made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Cuts this mount namespace off from the host's mount events.
+    PrivateMounts,
+    /// Brings up `lo`.
+    LoopbackUp,
+    /// Sets the host name of the uts namespace.
+    Hostname(String),
+    /// Makes a file system that is not attached anywhere yet.
+    NewFs {
+        /// Its type, as in /proc/filesystems.
+        fs: &'static str,
+        /// Mount options; a flag has an empty value.
+        options: Vec<(&'static str, String)>,
+        /// Mount attributes.
+        attr: MountAttr,
+        /// Where its descriptor goes.
+        slot: Slot,
+    },
+    /// Makes an overlay of the slots [`Slot::Layer`], [`Slot::Upper`] and [`Slot::Work`].
+    Overlay {
+        /// Number of layers.
+        layers: usize,
+        /// Mount attributes.
+        attr: MountAttr,
+    },
+    /// Makes a second mount of a volume's directory.
+    BindVolume {
+        /// Index of [`Slot::VolumeDir`].
+        volume: usize,
+        /// Mount attributes.
+        attr: MountAttr,
+        /// Index of [`Slot::Volume`], where it goes.
+        mount: usize,
+    },
+    /// Attaches the sandbox on top of this process's root, so that it can be worked on.
+    AttachSandbox,
+    /// Attaches a slot's mount at a place in a file system of ours.
+    Attach {
+        /// The mount.
+        slot: Slot,
+        /// The place.
+        at: At,
+    },
+    /// Makes a directory in a file system of ours.
+    MakeDir {
+        /// The place.
+        at: At,
+    },
+    /// Makes a symbolic link in a file system of ours.
+    Symlink {
+        /// What it says.
+        target: &'static str,
+        /// The place.
+        at: At,
+    },
+    /// Binds a device node of the host to a new file in the sandbox, after a look at its numbers.
+    HostDevice {
+        /// Name below the host's /dev.
+        name: &'static str,
+        /// Major and minor number (Documentation/admin-guide/devices.txt).
+        device: (u32, u32),
+    },
+    /// Binds a device node of the sandbox to a new file in the app's /dev.
+    Device {
+        /// Name below /dev.
+        name: &'static str,
+        /// The sandbox's node.
+        from: &'static str,
+    },
+    /// Puts the null device over a file of procfs or sysfs; one that does not exist needs no mask.
+    MaskFile {
+        /// The place.
+        at: At,
+    },
+    /// Puts an empty read-only directory over one of procfs or sysfs; one that does not exist needs no mask.
+    MaskDir {
+        /// The place.
+        at: At,
+    },
+    /// Makes a directory of procfs read-only by a bind over itself; one that does not exist is passed over.
+    ReadOnly {
+        /// The place.
+        at: At,
+    },
+    /// Opens a place for later.
+    Open {
+        /// The place.
+        at: At,
+        /// Where its descriptor goes.
+        slot: Slot,
+    },
+    /// Writes a sysctl through [`Slot::Sysctls`]; one that this kernel lacks is passed over.
+    Sysctl {
+        /// Path below /proc/sys.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Moves a mount prepared in the sandbox, with all below it, into the app's root.
+    MoveIntoRoot {
+        /// Path in the sandbox.
+        from: &'static str,
+        /// Path in the app's root; made if missing, refused if it is a symbolic link.
+        path: &'static str,
+    },
+    /// Attaches a slot's mount in the app's root at a path that the image controls: symbolic links are followed inside
+    /// the root only, missing directories are made, and a place on another file system is refused.
+    AttachInRoot {
+        /// The mount.
+        slot: Slot,
+        /// Path in the app's root.
+        path: String,
+    },
+    /// Changes attributes of the app's root mount alone.
+    RootAttr {
+        /// Attributes to set.
+        attr: MountAttr,
+    },
+    /// Makes the slot's mount this process's root and lets go of the old one.
+    Pivot {
+        /// The new root.
+        slot: Slot,
+    },
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}", self.slot)?;
+        if !self.path.is_empty() {
+            write!(f, "/{}", self.path.escape_default())?;
+        }
+        f.write_str(">")
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sandbox => f.write_str("sandbox"),
+            Self::Scratch => f.write_str("new mount"),
+            Self::Proc => f.write_str("proc"),
+            Self::Sys => f.write_str("sys"),
+            Self::Sysctls => f.write_str("proc/sys"),
+            Self::Layer(index) => write!(f, "layer {index}"),
+            Self::Upper => f.write_str("upper"),
+            Self::Work => f.write_str("work"),
+            Self::Root => f.write_str("rootfs"),
+            Self::Dev => f.write_str("rootfs/dev"),
+            Self::Pts => f.write_str("rootfs/dev/pts"),
+            Self::VolumeDir(index) => write!(f, "volume {index}"),
+            Self::Volume(index) => write!(f, "mount {index}"),
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PrivateMounts => f.write_str("make mounts private"),
+            Self::LoopbackUp => f.write_str("bring up lo"),
+            Self::Hostname(name) => write!(f, "set host name {name:?}"),
+            Self::NewFs { fs, options, slot, .. } => {
+                write!(f, "make {fs} for <{slot}>")?;
+                for (index, (key, value)) in options.iter().enumerate() {
+                    let separator = if index == 0 { " with " } else { "," };
+                    let equals = if value.is_empty() { "" } else { "=" };
+                    write!(f, "{separator}{key}{equals}{value}")?;
+                }
+                Ok(())
+            }
+            Self::Overlay { layers, .. } => write!(f, "make overlay of {layers} layers for <rootfs>"),
+            Self::BindVolume { volume, mount, .. } => write!(f, "bind volume {volume} for mount {mount}"),
+            Self::AttachSandbox => f.write_str("attach <sandbox>"),
+            Self::Attach { slot, at } => write!(f, "attach <{slot}> at {at}"),
+            Self::MakeDir { at } => write!(f, "make directory {at}"),
+            Self::Symlink { target, at } => write!(f, "make link {at} to {target}"),
+            Self::HostDevice { name, .. } => write!(f, "bind the host's /dev/{name} to <sandbox/dev/{name}>"),
+            Self::Device { name, from } => write!(f, "bind <sandbox/dev/{from}> to <rootfs/dev/{name}>"),
+            Self::MaskFile { at } | Self::MaskDir { at } => write!(f, "mask {at}"),
+            Self::ReadOnly { at } => write!(f, "make {at} read-only"),
+            Self::Open { at, .. } => write!(f, "open {at}"),
+            Self::Sysctl { key, value } => write!(f, "set sysctl {key} to {value:?}"),
+            Self::MoveIntoRoot { from, path } => write!(f, "move <sandbox/{from}> to <rootfs/{path}>"),
+            Self::AttachInRoot { slot, path } => write!(f, "attach <{slot}> at <rootfs>{}", path.escape_default()),
+            Self::RootAttr { .. } => f.write_str("change attributes of <rootfs>"),
+            Self::Pivot { slot } => write!(f, "pivot into <{slot}>"),
+        }
+    }
+}

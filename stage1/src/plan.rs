@@ -1,0 +1,315 @@
+//! From a pod manifest to the operations that build it. Pure: no system call, same input same plan.
+//!
+//! Three lists, for three places (docs/stage1-contract.md): the *sandbox* list runs in the pod's pid 1 while it still
+//! sees a copy of the host's mounts; an app's *build* list runs at the same place and leaves detached mounts; its
+//! *enter* list runs in the app's own mount namespace, where only those mounts are left.
+
+mod paths;
+
+use appc::{App, MountPoint, PodManifest, RuntimeApp, VolumeKind};
+use sys::mount::MountAttr;
+
+use crate::environment;
+use crate::host::Host;
+use crate::idmap::{IdMapping, Tier};
+use crate::op::{At, Op, Slot};
+
+/// Options of a pod that its manifest does not hold.
+#[derive(Debug, Clone, Copy)]
+pub struct PodOptions<'a> {
+    /// The host name inside.
+    pub hostname: &'a str,
+    /// The id map.
+    pub mapping: &'a IdMapping,
+    /// For each app, in the order of the manifest, the number of its image's layers.
+    pub layers: &'a [usize],
+}
+
+/// What a pod's processes do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Operations of pid 1 for the pod as a whole.
+    pub sandbox: Vec<Op>,
+    /// The apps, in the order of the manifest.
+    pub apps: Vec<AppPlan>,
+}
+
+/// What it takes to start one app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppPlan {
+    /// Name of the app in the pod.
+    pub name: String,
+    /// Operations that make the app's detached mounts.
+    pub build: Vec<Op>,
+    /// Operations in the app's own mount namespace.
+    pub enter: Vec<Op>,
+    /// User name, number or path, as in the manifest (appc aci.md, "user").
+    pub user: String,
+    /// Group name, number or path.
+    pub group: String,
+    /// Supplementary group ids.
+    pub supplementary_gids: Vec<u32>,
+    /// Absolute path in the app's root.
+    pub working_directory: String,
+    /// The program and its arguments.
+    pub exec: Vec<String>,
+    /// Environment, without what depends on the user.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The app has no `app` section.
+    #[error("app {0:?} says nothing about what to run")]
+    NoApp(String),
+    /// The app has no command.
+    #[error("app {0:?} has an empty exec")]
+    NoExec(String),
+    /// The number is no group id.
+    #[error("app {app:?}: supplementary group {gid} is not a group id")]
+    BadGroup {
+        /// The app.
+        app: String,
+        /// The number.
+        gid: i64,
+    },
+    /// A mount names a volume that the pod does not have.
+    #[error("app {app:?}: no volume {volume:?} for its mount at {path:?}")]
+    NoVolume {
+        /// The app.
+        app: String,
+        /// The volume.
+        volume: String,
+        /// Path of the mount.
+        path: String,
+    },
+    /// A mount's path cannot be one.
+    #[error("app {app:?}: mount path {path:?} is not absolute or leaves the root")]
+    BadPath {
+        /// The app.
+        app: String,
+        /// Path of the mount.
+        path: String,
+    },
+    /// A mount would cover what the runner provides.
+    #[error("app {app:?}: mount path {path:?} would cover /, /proc, /sys or /dev")]
+    ReservedPath {
+        /// The app.
+        app: String,
+        /// Path of the mount.
+        path: String,
+    },
+    /// Host volumes are not supported yet.
+    #[error("volume {0:?}: kind host is not supported")]
+    HostVolume(String),
+}
+
+/// Plans a pod.
+///
+/// # Errors
+/// [`PlanError`] where the manifest asks for something that cannot be.
+pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
+    let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
+    Ok(Plan { sandbox: sandbox(options, host), apps: apps.collect::<Result<_, _>>()? })
+}
+
+fn at(slot: Slot, path: &str) -> At {
+    At { slot, path: path.to_owned() }
+}
+
+/// Pid 1's list: network, host name, its root, and one copy of everything that the apps of a pod share.
+fn sandbox(options: &PodOptions<'_>, host: &Host) -> Vec<Op> {
+    let tmpfs = |size: &str, inodes: &str, mode: &str| {
+        vec![("size", size.to_owned()), ("nr_inodes", inodes.to_owned()), ("mode", mode.to_owned())]
+    };
+    let fs = |fs, options, attr, slot| Op::NewFs { fs, options, attr, slot };
+    let mut ops = vec![
+        Op::PrivateMounts,
+        Op::LoopbackUp,
+        Op::Hostname(options.hostname.to_owned()),
+        fs("tmpfs", tmpfs("64k", "64", "755"), MountAttr::NOSUID, Slot::Sandbox),
+        Op::AttachSandbox,
+    ];
+    ops.extend(
+        ["dev", "empty", "mqueue", "proc", "root", "shm", "sys"]
+            .map(|name| Op::MakeDir { at: at(Slot::Sandbox, name) }),
+    );
+    ops.extend(paths::DEVICES.iter().map(|&(name, device)| Op::HostDevice { name, device }));
+    // Masks of directories are clones of this one: empty, and with no room for anything.
+    ops.extend([
+        fs("tmpfs", tmpfs("4k", "2", "555"), MountAttr::INERT.with(MountAttr::RDONLY), Slot::Scratch),
+        Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "empty") },
+        fs("proc", vec![], MountAttr::INERT, Slot::Proc),
+        Op::Attach { slot: Slot::Proc, at: at(Slot::Sandbox, "proc") },
+        Op::Open { at: at(Slot::Proc, "sys"), slot: Slot::Sysctls },
+        fs("sysfs", vec![], MountAttr::INERT.with(MountAttr::RDONLY), Slot::Sys),
+        Op::Attach { slot: Slot::Sys, at: at(Slot::Sandbox, "sys") },
+        fs("tmpfs", tmpfs("64m", "64k", "1777"), MountAttr::INERT, Slot::Scratch),
+        Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "shm") },
+        fs("mqueue", vec![], MountAttr::INERT, Slot::Scratch),
+        Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "mqueue") },
+    ]);
+    if host.unified_cgroups {
+        ops.push(fs("cgroup2", vec![], MountAttr::INERT.with(MountAttr::RDONLY), Slot::Scratch));
+        ops.push(Op::Attach { slot: Slot::Scratch, at: at(Slot::Sys, "fs/cgroup") });
+    } else {
+        ops.push(Op::MaskDir { at: at(Slot::Sys, "fs/cgroup") });
+    }
+    ops.extend(sysctls(options.mapping));
+    ops.extend(masks(host));
+    ops
+}
+
+/// Apps bind low ports and send pings without capabilities over the pod's network namespace (security.md 3.2).
+fn sysctls(mapping: &IdMapping) -> [Op; 2] {
+    let last_gid = mapping.gids().iter().map(|extent| extent.inside + (extent.count - 1)).max().unwrap_or(0);
+    [
+        Op::Sysctl { key: "net/ipv4/ip_unprivileged_port_start", value: "0".to_owned() },
+        Op::Sysctl { key: "net/ipv4/ping_group_range", value: format!("0 {last_gid}") },
+    ]
+}
+
+fn masks(host: &Host) -> Vec<Op> {
+    let file = |name: &&str| Op::MaskFile { at: at(Slot::Proc, name) };
+    let throttles = (0..host.throttled_cpus).map(|cpu| format!("devices/system/cpu/cpu{cpu}/thermal_throttle"));
+    let mut ops: Vec<Op> = paths::MASKED_PROC_FILES.iter().map(file).collect();
+    ops.extend(paths::MASKED_PROC_DIRS.iter().map(|name| Op::MaskDir { at: at(Slot::Proc, name) }));
+    ops.extend(paths::MASKED_SYS_DIRS.iter().map(|name| Op::MaskDir { at: at(Slot::Sys, name) }));
+    ops.extend(throttles.map(|path| Op::MaskDir { at: at(Slot::Sys, &path) }));
+    ops.extend(paths::READ_ONLY_PROC_DIRS.iter().map(|name| Op::ReadOnly { at: at(Slot::Proc, name) }));
+    ops
+}
+
+fn plan_app(
+    manifest: &PodManifest,
+    runtime: &RuntimeApp,
+    layers: usize,
+    options: &PodOptions<'_>,
+) -> Result<AppPlan, PlanError> {
+    let name = runtime.name.as_str();
+    let app = runtime.app.as_ref().ok_or_else(|| PlanError::NoApp(name.to_owned()))?;
+    if app.exec.first().is_none_or(String::is_empty) {
+        return Err(PlanError::NoExec(name.to_owned()));
+    }
+    let mounts = app_mounts(manifest, runtime, app)?;
+    let mut build = vec![Op::Overlay { layers, attr: MountAttr::NODEV }];
+    build.extend(mounts.iter().enumerate().map(|(mount, wanted)| Op::BindVolume {
+        volume: wanted.volume,
+        attr: wanted.attr,
+        mount,
+    }));
+    let gids = app.supplementary_gids.iter().map(|&gid| {
+        u32::try_from(gid)
+            .ok()
+            .filter(|&id| id != u32::MAX)
+            .ok_or_else(|| PlanError::BadGroup { app: name.to_owned(), gid })
+    });
+    Ok(AppPlan {
+        name: name.to_owned(),
+        build,
+        enter: enter(&mounts, runtime.read_only_root_fs, options.mapping),
+        user: app.user.clone(),
+        group: app.group.clone(),
+        supplementary_gids: gids.collect::<Result<_, _>>()?,
+        working_directory: app
+            .working_directory
+            .clone()
+            .filter(|dir| !dir.is_empty())
+            .unwrap_or_else(|| "/".to_owned()),
+        exec: app.exec.clone(),
+        environment: environment::of(name, app),
+    })
+}
+
+/// The list in the app's own mount namespace: what apps share is moved in, what each has alone is made, then pivot.
+fn enter(mounts: &[WantedMount], read_only: bool, mapping: &IdMapping) -> Vec<Op> {
+    let mut pts = vec![("newinstance", String::new()), ("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned())];
+    if mapping.tier() != Tier::Single {
+        // The group tty; a single-id map has no such group and the kernel would refuse it.
+        pts.push(("gid", "5".to_owned()));
+    }
+    let dev = [("size", "64k"), ("nr_inodes", "256"), ("mode", "755")].map(|(key, value)| (key, value.to_owned()));
+    let attr = MountAttr::NOSUID.with(MountAttr::NOEXEC);
+    let mut ops = vec![
+        Op::Attach { slot: Slot::Root, at: at(Slot::Sandbox, "root") },
+        Op::MoveIntoRoot { from: "proc", path: "proc" },
+        Op::MoveIntoRoot { from: "sys", path: "sys" },
+        Op::NewFs { fs: "tmpfs", options: dev.to_vec(), attr, slot: Slot::Dev },
+        Op::AttachInRoot { slot: Slot::Dev, path: "/dev".to_owned() },
+    ];
+    ops.extend(["pts", "shm", "mqueue"].map(|name| Op::MakeDir { at: at(Slot::Dev, name) }));
+    ops.extend(paths::DEVICES.iter().map(|&(name, _)| Op::Device { name, from: name }));
+    // OS-SPEC.md wants a console; without a terminal it is one that nobody looks at.
+    ops.push(Op::Device { name: "console", from: "null" });
+    ops.extend(paths::DEV_LINKS.iter().map(|&(name, target)| Op::Symlink { target, at: at(Slot::Dev, name) }));
+    ops.extend([
+        Op::NewFs { fs: "devpts", options: pts, attr, slot: Slot::Pts },
+        Op::Attach { slot: Slot::Pts, at: at(Slot::Dev, "pts") },
+        Op::MoveIntoRoot { from: "shm", path: "dev/shm" },
+        Op::MoveIntoRoot { from: "mqueue", path: "dev/mqueue" },
+    ]);
+    ops.extend(
+        mounts
+            .iter()
+            .enumerate()
+            .map(|(mount, wanted)| Op::AttachInRoot { slot: Slot::Volume(mount), path: wanted.path.clone() }),
+    );
+    if read_only {
+        ops.push(Op::RootAttr { attr: MountAttr::RDONLY });
+    }
+    ops.push(Op::Pivot { slot: Slot::Root });
+    ops
+}
+
+struct WantedMount {
+    volume: usize,
+    path: String,
+    attr: MountAttr,
+}
+
+/// The app's mounts: those of the pod manifest, and the image's mount points that a volume of the same name satisfies
+/// (appc pods.md, "mounts").
+fn app_mounts(manifest: &PodManifest, runtime: &RuntimeApp, app: &App) -> Result<Vec<WantedMount>, PlanError> {
+    let explicit = runtime.mounts.iter().map(|mount| {
+        let point = app.mount_points.iter().find(|point| point.path == mount.path);
+        (mount.volume.as_str(), mount.path.as_str(), point.is_some_and(|point| point.read_only))
+    });
+    let covered = |point: &&MountPoint| runtime.mounts.iter().all(|mount| mount.path != point.path);
+    let implicit = app.mount_points.iter().filter(covered);
+    let implicit = implicit.map(|point| (point.name.as_str(), point.path.as_str(), point.read_only));
+    let app = runtime.name.as_str();
+    explicit.chain(implicit).map(|(volume, path, read_only)| wanted(manifest, app, volume, path, read_only)).collect()
+}
+
+fn wanted(
+    manifest: &PodManifest,
+    app: &str,
+    volume: &str,
+    path: &str,
+    read_only: bool,
+) -> Result<WantedMount, PlanError> {
+    let (app, path) = (app.to_owned(), path.to_owned());
+    let found = manifest.volumes.iter().enumerate().find(|(_, candidate)| candidate.name.as_str() == volume);
+    let Some((index, declared)) = found else {
+        return Err(PlanError::NoVolume { app, volume: volume.to_owned(), path });
+    };
+    if !matches!(declared.kind, VolumeKind::Empty { .. }) {
+        return Err(PlanError::HostVolume(volume.to_owned()));
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if !path.starts_with('/') || parts.contains(&"..") {
+        return Err(PlanError::BadPath { app, path });
+    }
+    // By name here, so that the error is a good one; a symbolic link of the image that leads there is refused when the
+    // mount is attached (security.md MNT-01).
+    if matches!(parts.first(), None | Some(&("proc" | "sys" | "dev"))) {
+        return Err(PlanError::ReservedPath { app, path });
+    }
+    let mut attr = MountAttr::NOSUID.with(MountAttr::NODEV);
+    if read_only || declared.read_only == Some(true) {
+        attr = attr.with(MountAttr::RDONLY);
+    }
+    Ok(WantedMount { volume: index, path: format!("/{}", parts.join("/")), attr })
+}

@@ -1,0 +1,66 @@
+//! Which kernel files an app must not see or change (security.md 3.6: the union of docker's, rkt's and nspawn's lists).
+
+/// Files of /proc that tell about the host or its kernel's addresses; the null device goes over each.
+pub(super) const MASKED_PROC_FILES: &[&str] = &[
+    "config.gz",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmem",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "mem",
+    "modules",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "sysrq-trigger",
+    "timer_list",
+    "timer_stats",
+    "vmallocinfo",
+    "vmcore",
+];
+
+/// Directories of /proc with host hardware.
+pub(super) const MASKED_PROC_DIRS: &[&str] = &["acpi", "asound", "scsi"];
+
+/// Directories of /sys with firmware, kernel interfaces and power side channels.
+pub(super) const MASKED_SYS_DIRS: &[&str] = &[
+    "devices/virtual/dmi",
+    "devices/virtual/powercap",
+    "firmware",
+    "fs/bpf",
+    "fs/fuse",
+    "fs/pstore",
+    "fs/selinux",
+    "hypervisor",
+    "kernel/config",
+    "kernel/debug",
+    "kernel/security",
+    "kernel/tracing",
+    "module",
+    "power",
+];
+
+/// Directories of /proc that an app may read but not change.
+pub(super) const READ_ONLY_PROC_DIRS: &[&str] = &["bus", "fs", "irq", "sys"];
+
+/// The device nodes that OS-SPEC.md (appc, "Devices") asks for, with their numbers; console and ptmx are made apart.
+pub(super) const DEVICES: &[(&str, (u32, u32))] =
+    &[("null", (1, 3)), ("zero", (1, 5)), ("full", (1, 7)), ("random", (1, 8)), ("urandom", (1, 9)), ("tty", (5, 0))];
+
+/// The links that programs expect in /dev (the kernel's Documentation/admin-guide/devices.txt, "Compulsory links").
+pub(super) const DEV_LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];

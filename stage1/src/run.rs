@@ -1,0 +1,248 @@
+//! Runs a pod in the foreground: the caller becomes its monitor until the pod is over.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use appc::PodManifest;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use sys::fork::{Fork, Namespaces};
+
+use crate::channel::{Channel, End, Failure, FailureKind, FromInit, ToInit, pair};
+use crate::host::Host;
+use crate::idmap::{IdMapError, IdMapping};
+use crate::init::{self, Init};
+use crate::plan::{PlanError, PodOptions, plan};
+use crate::supervise::{Action, Event, Supervisor};
+
+/// How long siblings of a failed app may take to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Signals of the monitor that go to the apps.
+const FORWARDED: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+
+/// A pod that is ready to run: its manifest, and descriptors for everything that the host has to give.
+#[derive(Debug)]
+pub struct PodSpec<'a> {
+    /// The reified manifest.
+    pub manifest: &'a PodManifest,
+    /// The host name inside.
+    pub hostname: &'a str,
+    /// The id map.
+    pub mapping: &'a IdMapping,
+    /// For each app, its image and its writable layer.
+    pub apps: Vec<AppFiles>,
+    /// For each volume of the manifest, its directory.
+    pub volumes: Vec<OwnedFd>,
+    /// The pod's lock. Pid 1 holds it too, so that the pod counts as alive until both are gone.
+    pub lock: Option<BorrowedFd<'a>>,
+}
+
+/// The directories of an app's root file system.
+#[derive(Debug)]
+pub struct AppFiles {
+    /// The image's trees, lowest first.
+    pub layers: Vec<OwnedFd>,
+    /// The writable layer.
+    pub upper: OwnedFd,
+    /// The overlay's work directory, on the same file system.
+    pub work: OwnedFd,
+}
+
+/// How a pod ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodOutcome {
+    /// The pod's exit status: the first failing app's, or 0.
+    pub status: i32,
+    /// The status of each app, in the order of the manifest; `None` for one that was killed with the pod.
+    pub apps: Vec<Option<i32>>,
+}
+
+/// Why a pod could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The manifest asks for what cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No user namespace.
+    #[error("create the pod's user namespace: {0}")]
+    Namespace(#[source] std::io::Error),
+    /// The id map was refused.
+    #[error("map the pod's ids")]
+    IdMap(#[from] IdMapError),
+    /// The pod failed before its apps ran, or an app could not be executed.
+    #[error("{}", .0.message)]
+    Pod(Failure),
+    /// Pid 1 of the pod ended before its apps did.
+    #[error("the pod's pid 1 ended with status {0} before its apps did")]
+    InitDied(i32),
+    /// A system call of the monitor failed.
+    #[error("supervise the pod")]
+    Monitor(#[from] std::io::Error),
+}
+
+impl RunError {
+    /// The exit status that stands for this error, as shells have it.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Pod(Failure { kind: FailureKind::NotFound, .. }) => 127,
+            Self::Pod(Failure { kind: FailureKind::NotExecutable, .. }) => 126,
+            _ => 254,
+        }
+    }
+}
+
+type MonitorEnd = Channel<ToInit, FromInit>;
+
+/// Runs the pod and waits for its end. `on_end` hears of each app's end as it happens: index and status.
+///
+/// All signals stay blocked when this returns: what is left to do is cleaning up, which nothing should interrupt.
+///
+/// # Errors
+/// [`RunError`]. Whatever is returned, no process, mount or namespace of the pod is left.
+pub fn run(mut spec: PodSpec<'_>, on_end: &mut dyn FnMut(usize, i32)) -> Result<PodOutcome, RunError> {
+    let layers: Vec<usize> = spec.apps.iter().map(|app| app.layers.len()).collect();
+    let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers };
+    let plan = plan(spec.manifest, &options, &Host::detect())?;
+    let watched = FORWARDED.map(Signal::as_raw);
+    let signals = sys::signal::block_all_and_watch(&watched)?;
+    let (monitor, init_end) = pair().map_err(std::io::Error::from)?;
+    match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
+        Fork::Child => {
+            drop(monitor);
+            init::run(Init {
+                plan: &plan,
+                mapping: spec.mapping,
+                files: std::mem::take(&mut spec.apps),
+                volumes: std::mem::take(&mut spec.volumes),
+                lock: spec.lock,
+                monitor: &init_end,
+            })
+        }
+        Fork::Parent { pid, pidfd } => {
+            drop(init_end);
+            let mut watch = Watch { monitor, signals, supervisor: Supervisor::new(layers.len()), deadline: None };
+            let result = spec.mapping.write(pid).map_err(RunError::from).and_then(|()| watch.pod(on_end));
+            // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
+            let Watch { monitor, supervisor, .. } = watch;
+            drop(monitor);
+            let end = reap(&pidfd)?;
+            match result? {
+                Ended::Over => {
+                    let apps = supervisor.ends().to_vec();
+                    Ok(PodOutcome { status: supervisor.status(), apps })
+                }
+                Ended::InitGone => Err(RunError::InitDied(end.status())),
+            }
+        }
+    }
+}
+
+/// Waits for pid 1. The kernel lets it go only after every other process of its pid namespace.
+fn reap(pidfd: &OwnedFd) -> std::io::Result<End> {
+    loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(None) => return Ok(End::Code(0)),
+            Ok(Some(status)) => {
+                return Ok(match (status.exit_status(), status.terminating_signal()) {
+                    (_, Some(signal)) => End::Signal(signal),
+                    (code, None) => End::Code(code.unwrap_or(0)),
+                });
+            }
+        }
+    }
+}
+
+/// How the conversation with pid 1 ended.
+enum Ended {
+    /// As planned.
+    Over,
+    /// Pid 1 is gone, and did not say why.
+    InitGone,
+}
+
+/// The monitor at work.
+struct Watch {
+    monitor: MonitorEnd,
+    signals: OwnedFd,
+    supervisor: Supervisor,
+    deadline: Option<Instant>,
+}
+
+impl Watch {
+    fn pod(&mut self, on_end: &mut dyn FnMut(usize, i32)) -> Result<Ended, RunError> {
+        self.say(&ToInit::Mapped)?;
+        // Said at once: pid 1 reads it when every app is created.
+        self.say(&ToInit::Start)?;
+        let mut failed = None;
+        loop {
+            let (from_init, signalled) = self.wait()?;
+            let mut events = Vec::new();
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.deadline = None;
+                events.push(Event::GraceOver);
+            }
+            while let Some(signal) = signalled.then(|| sys::signal::next(&self.signals)).transpose()?.flatten() {
+                events.push(Event::Signal(signal));
+            }
+            if from_init {
+                match self.monitor.hear().map_err(std::io::Error::from)? {
+                    None => return failed.map_or(Ok(Ended::InitGone), |failure| Err(RunError::Pod(failure))),
+                    Some(FromInit::Failed(failure)) => failed = Some(failure),
+                    Some(FromInit::ExecFailed { app, failure }) => {
+                        let status = i32::from(RunError::Pod(failure.clone()).exit_status());
+                        failed = failed.or(Some(failure));
+                        events.push(Event::Ended { app, status });
+                    }
+                    Some(FromInit::Exited { app, end }) => {
+                        on_end(app, end.status());
+                        events.push(Event::Ended { app, status: end.status() });
+                    }
+                }
+            }
+            for event in events {
+                if self.react(event)? {
+                    return failed.map_or(Ok(Ended::Over), |failure| Err(RunError::Pod(failure)));
+                }
+            }
+        }
+    }
+
+    /// Waits until pid 1 or a signal has something, or the grace period is over.
+    fn wait(&self) -> Result<(bool, bool), std::io::Error> {
+        let mut ready = [PollFd::new(&self.monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        let timeout = self.deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut ready, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok((!ready[0].revents().is_empty(), !ready[1].revents().is_empty()))
+    }
+
+    /// Returns true when the pod is over.
+    fn react(&mut self, event: Event) -> Result<bool, std::io::Error> {
+        for action in self.supervisor.handle(event) {
+            match action {
+                Action::Forward(signal) => self.say(&ToInit::Signal(signal))?,
+                Action::StartGrace => self.deadline = Some(Instant::now() + GRACE),
+                Action::Shutdown => {
+                    self.say(&ToInit::Shutdown)?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn say(&self, message: &ToInit) -> Result<(), std::io::Error> {
+        self.monitor.say(message).map_err(std::io::Error::from)
+    }
+}

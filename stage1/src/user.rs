@@ -1,0 +1,249 @@
+//! Users and groups of an app, looked up inside its own root file system.
+//!
+//! The image's files are hostile (security.md UNP-12, USR-03): they are opened without magic links or other mounts,
+//! must be regular, and are read up to a bound. Names come first, even all-digit ones; then numbers; a path means the
+//! owner of that file (appc aci.md, "user", "group").
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
+
+/// Larger than any real passwd file.
+const MAX_FILE: u64 = 1 << 20;
+
+/// An app's user and group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+    /// Name of the user, where the image has one.
+    pub name: Option<String>,
+    /// Home directory, where the image has one.
+    pub home: Option<String>,
+    /// Shell, where the image has one.
+    pub shell: Option<String>,
+}
+
+/// Why there is no such user or group.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UserError {
+    /// Neither a name in the file nor a number.
+    #[error("no {kind} {name:?} in the image's {file}")]
+    Unknown {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// The file that was looked at.
+        file: &'static str,
+    },
+    /// A file of the image cannot be used.
+    #[error("the image's {file}: {reason}")]
+    File {
+        /// Path in the image.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl User {
+    /// Looks up `user` and `group` below `root`. An empty group means the user's primary one.
+    ///
+    /// # Errors
+    /// [`UserError`]; an id is never guessed.
+    pub fn lookup(root: BorrowedFd<'_>, user: &str, group: &str) -> Result<Self, UserError> {
+        let mut found = if user.starts_with('/') {
+            let (uid, gid) = owner_of(root, user)?;
+            Self { uid, gid, name: None, home: None, shell: None }
+        } else {
+            // Root by its number needs no file at all; by name it may lack one (rkt does the same).
+            let passwd = read(root, "etc/passwd", matches!(user, "0" | "root"))?;
+            in_passwd(&passwd, user)?
+        };
+        if group.starts_with('/') {
+            found.gid = owner_of(root, group)?.1;
+        } else if !group.is_empty() {
+            found.gid = in_group(&read(root, "etc/group", matches!(group, "0" | "root"))?, group)?;
+        }
+        Ok(found)
+    }
+
+    /// Variables that depend on the user, for those that the app does not set itself.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, &str)> {
+        let root = self.uid == 0;
+        let mut env = vec![("HOME", self.home.as_deref().unwrap_or(if root { "/root" } else { "/" }))];
+        if let Some(name) = self.name.as_deref().or(root.then_some("root")) {
+            env.extend([("USER", name), ("LOGNAME", name)]);
+        }
+        env.extend(self.shell.as_deref().map(|shell| ("SHELL", shell)));
+        env
+    }
+}
+
+fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
+    let number = id(user);
+    let entry = |by: &dyn Fn(&[&str]) -> bool| {
+        passwd.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let sound = fields.len() >= 4 && id(fields[2]).is_some() && id(fields[3]).is_some();
+            (sound && by(&fields)).then_some(fields)
+        })
+    };
+    let by_name = entry(&|fields| fields[0] == user);
+    if let Some(fields) = by_name.or_else(|| number.and_then(|uid| entry(&|fields| id(fields[2]) == Some(uid)))) {
+        let text = |index: usize| fields.get(index).copied().filter(|text| !text.is_empty()).map(str::to_owned);
+        let (uid, gid) = (id(fields[2]).unwrap_or(u32::MAX), id(fields[3]).unwrap_or(u32::MAX));
+        return Ok(User { uid, gid, name: text(0), home: text(5), shell: text(6) });
+    }
+    match number.or((user == "root").then_some(0)) {
+        Some(uid) => Ok(User { uid, gid: 0, name: None, home: None, shell: None }),
+        None => Err(UserError::Unknown { kind: "user", name: user.to_owned(), file: "/etc/passwd" }),
+    }
+}
+
+fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
+    let named = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(group)).then(|| fields.nth(1).and_then(id)).flatten()
+    });
+    named.or_else(|| id(group)).or((group == "root").then_some(0)).ok_or_else(|| UserError::Unknown {
+        kind: "group",
+        name: group.to_owned(),
+        file: "/etc/group",
+    })
+}
+
+/// A decimal id as a person writes it: no sign, no leading zero, and not the id that means "none".
+fn id(text: &str) -> Option<u32> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|&id| canonical && id != u32::MAX)
+}
+
+fn read(root: BorrowedFd<'_>, path: &'static str, optional: bool) -> Result<String, UserError> {
+    let refuse = |reason: String| UserError::File { file: format!("/{path}"), reason };
+    let file = match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        Ok(file) => file,
+        // No file: names do not exist, numbers still do.
+        Err(Errno::NOENT) => return Ok(String::new()),
+        Err(_) if optional => return Ok(String::new()),
+        Err(errno) => return Err(refuse(std::io::Error::from(errno).to_string())),
+    };
+    let stat = fstat(&file).map_err(|errno| refuse(std::io::Error::from(errno).to_string()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(refuse("not a regular file".to_owned()));
+    }
+    if stat.st_size as u64 > MAX_FILE {
+        return Err(refuse(format!("{} bytes, more than {MAX_FILE}", stat.st_size)));
+    }
+    let mut bytes = Vec::new();
+    File::from(file).take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn owner_of(root: BorrowedFd<'_>, path: &str) -> Result<(u32, u32), UserError> {
+    let refuse =
+        |errno: Errno| UserError::File { file: path.to_owned(), reason: std::io::Error::from(errno).to_string() };
+    let file = open(root, path.trim_start_matches('/'), OFlags::PATH).map_err(refuse)?;
+    let stat = fstat(&file).map_err(refuse)?;
+    Ok((stat.st_uid, stat.st_gid))
+}
+
+fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n1000:x:7:8::/seven:\nanna:x:1000:1001::/home/anna:/bin/zsh\n\
+                          bad:x:4294967296:0::/:\nworse:x:-1:0::/:\nshort:x\n";
+
+    #[test]
+    fn users_are_names_first_then_numbers() {
+        let ids = |user| in_passwd(PASSWD, user).map(|user| (user.uid, user.gid)).ok();
+        for (user, expected) in [
+            ("root", Some((0, 0))),
+            ("anna", Some((1000, 1001))),
+            ("1000", Some((7, 8))),
+            ("0", Some((0, 0))),
+            ("4711", Some((4711, 0))),
+            ("7", Some((7, 8))),
+            ("01", None),
+            ("+1", None),
+            ("-1", None),
+            ("1e3", None),
+            (" 1", None),
+            ("1 ", None),
+            ("0x1", None),
+            ("", None),
+            ("4294967295", None),
+            ("4294967296", None),
+            ("bad", None),
+            ("worse", None),
+            ("short", None),
+            ("nosuch", None),
+        ] {
+            assert_eq!(ids(user), expected, "{user:?}");
+        }
+        assert_eq!(in_passwd("", "root").unwrap().uid, 0);
+    }
+
+    #[test]
+    fn groups_likewise() {
+        let groups = "root:x:0:\nstaff:x:50:a,b\n50:x:60:\nbad:x:zz:\n";
+        for (group, expected) in [
+            ("staff", Some(50)),
+            ("50", Some(60)),
+            ("51", Some(51)),
+            ("0", Some(0)),
+            ("bad", None),
+            ("nosuch", None),
+            ("-1", None),
+        ] {
+            assert_eq!(in_group(groups, group).ok(), expected, "{group:?}");
+        }
+    }
+
+    #[test]
+    fn environment_follows_the_user() {
+        let user = in_passwd(PASSWD, "anna").unwrap();
+        let env = [("HOME", "/home/anna"), ("USER", "anna"), ("LOGNAME", "anna"), ("SHELL", "/bin/zsh")];
+        assert_eq!(user.environment(), env);
+        assert_eq!(in_passwd("", "4711").unwrap().environment(), [("HOME", "/")]);
+    }
+
+    #[test]
+    fn hostile_files_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        let passwd = root.path().join("etc/passwd");
+        let dir = File::open(root.path()).unwrap();
+        let lookup = || User::lookup(dir.as_fd(), "anna", "0");
+
+        std::os::unix::fs::symlink("/proc/self/environ", &passwd).unwrap();
+        assert!(lookup().is_err());
+        std::fs::remove_file(&passwd).unwrap();
+
+        rustix::fs::mknodat(rustix::fs::CWD, &passwd, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        assert_eq!(lookup(), Err(UserError::File { file: "/etc/passwd".into(), reason: "not a regular file".into() }));
+        std::fs::remove_file(&passwd).unwrap();
+
+        File::create(&passwd).unwrap().set_len(1 << 30).unwrap();
+        assert!(lookup().unwrap_err().to_string().contains("1073741824 bytes"));
+        std::fs::write(&passwd, PASSWD).unwrap();
+        assert_eq!(lookup().unwrap().uid, 1000);
+        assert_eq!(User::lookup(dir.as_fd(), "/etc/passwd", "0").unwrap().uid, rustix::process::geteuid().as_raw());
+    }
+}
