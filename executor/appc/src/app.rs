@@ -130,7 +130,7 @@ impl App {
     fn read_field(&mut self, cx: &mut Cx, field: &'static str, view: View<'_>) -> Result<(), Invalid> {
         match field {
             "exec" => {
-                let exec = cx.list(view)?;
+                let exec = cx.complete(|cx| cx.list(view))?;
                 self.exec_written_empty = exec.as_ref().is_some_and(Vec::is_empty);
                 self.exec = exec.unwrap_or_default();
             }

@@ -68,9 +68,7 @@ pub(crate) fn read<T>(
     dialect: Dialect,
     read_value: impl FnOnce(&mut Cx, View<'_>) -> Result<T, Invalid>,
 ) -> Result<T, ManifestError> {
-    if bytes.len() > MAX_MANIFEST_BYTES {
-        return Err(ManifestError::TooLarge { size: bytes.len(), limit: MAX_MANIFEST_BYTES });
-    }
+    check_size(bytes)?;
     let text = text(bytes, dialect)?;
     check::check(&text, dialect)?;
     Ok(read_value(&mut Cx::new(dialect), View::document(&text))?)
@@ -85,12 +83,21 @@ fn text(bytes: &[u8], dialect: Dialect) -> Result<Cow<'_, str>, SyntaxError> {
     }
 }
 
-/// Prints a value as canonical JSON.
+/// Prints a value as canonical JSON; one that would be too large to read back is an error.
 pub(crate) fn print(value: &impl ToJson) -> Result<Vec<u8>, ManifestError> {
-    Ok(Printer::print(value)?)
+    let printed = Printer::print(value)?;
+    check_size(&printed)?;
+    Ok(printed)
 }
 
 /// Prints a value as canonical JSON spread over lines.
 pub(crate) fn print_pretty(value: &impl ToJson) -> Result<Vec<u8>, ManifestError> {
-    Ok(pretty::indent(&Printer::print(value)?))
+    Ok(pretty::indent(&print(value)?))
+}
+
+fn check_size(manifest: &[u8]) -> Result<(), ManifestError> {
+    match manifest.len() {
+        size if size > MAX_MANIFEST_BYTES => Err(ManifestError::TooLarge { size, limit: MAX_MANIFEST_BYTES }),
+        _ => Ok(()),
+    }
 }

@@ -73,7 +73,7 @@ impl FromJson for EventHandler {
             cx.fields(view, &["name", "exec"], |cx, field, view| {
                 match field {
                     "name" => cx.string(view, &mut name),
-                    _ => exec = cx.list(view)?.unwrap_or_default(),
+                    _ => exec = cx.complete(|cx| cx.list(view))?.unwrap_or_default(),
                 }
                 Ok(())
             })?;

@@ -170,7 +170,7 @@ impl fmt::Display for Port {
     /// The form the command line takes, see [`parameters`](crate::parameters).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{},protocol={},port={}", self.name, self.protocol, self.port)?;
-        if self.count > 1 {
+        if self.count > 0 {
             write!(f, ",count={}", self.count)?;
         }
         if self.socket_activated {

@@ -11,7 +11,7 @@ use crate::json::Dialect;
 use crate::json::decode::{Cx, FromJson, Invalid};
 use crate::json::print::{Printer, ToJson};
 use crate::json::view::View;
-use crate::name::{AcIdentifier, AcName};
+use crate::name::{AcIdentifier, AcName, NameError};
 use crate::pod_uuid::PodUuid;
 use crate::problem::Problem;
 use crate::version::{SemVer, VersionError};
@@ -37,15 +37,18 @@ impl FromJson for Hash {
     }
 }
 
-/// The absent name prints as the empty string, as in Go, although it cannot be read back.
+/// The absent name does not print: nothing could read it back.
 impl ToJson for AcName {
     fn to_json(&self, printer: &mut Printer) -> Result<(), Invalid> {
+        printer.rules(if self.is_empty() { Err(NameError::NameEmpty) } else { Ok(()) })?;
         self.as_str().to_json(printer)
     }
 }
 
+/// The absent identifier does not print: nothing could read it back.
 impl ToJson for AcIdentifier {
     fn to_json(&self, printer: &mut Printer) -> Result<(), Invalid> {
+        printer.rules(if self.is_empty() { Err(NameError::IdentifierEmpty) } else { Ok(()) })?;
         self.as_str().to_json(printer)
     }
 }
