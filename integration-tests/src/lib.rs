@@ -19,17 +19,22 @@
 //! | `CI` | `true`: a skip is a failure |
 
 pub mod binaries;
+mod command;
 pub mod denial;
 mod env;
 pub mod images;
 pub mod needs;
 mod outcome;
 pub mod process;
+mod running;
 mod snapshot;
+mod turn;
 mod user;
 
-pub use env::{Env, Proa, Running, limit};
+pub use command::Proa;
+pub use env::Env;
 pub use outcome::Outcome;
+pub use running::{Running, limit, slowed};
 pub use snapshot::Snapshot;
 pub use user::{Account, User};
 

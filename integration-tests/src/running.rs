@@ -1,0 +1,124 @@
+//! A program of the test's that has been started.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use crate::{Outcome, process};
+
+/// Time limit of one run, longer on slow machines. Nothing waits for it to pass: it only ends a test that hangs.
+pub fn limit() -> Duration {
+    slowed(Duration::from_secs(60))
+}
+
+/// A time on a real machine as it is on this one.
+pub fn slowed(time: Duration) -> Duration {
+    let factor = std::env::var("PROA_TEST_SLOWDOWN").ok().and_then(|it| it.parse().ok()).unwrap_or(1);
+    time * factor
+}
+
+/// A `proa` that has been started.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    command: String,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Running {
+    /// Takes over a child whose standard output and error are pipes.
+    pub(crate) fn new(mut child: Child, command: String) -> Self {
+        let stdout = reader(child.stdout.take().expect("it is piped"));
+        let stderr = reader(child.stderr.take().expect("it is piped"));
+        Self { child, command, stdout, stderr, seen: String::new() }
+    }
+
+    /// The pipe to its standard input, if it has one that nobody took.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("process ids are below 2^22")
+    }
+
+    /// Sends it a signal.
+    pub fn kill(&self, signal: rustix::process::Signal) {
+        assert!(process::kill(self.pid(), signal), "{} is gone", self.command);
+    }
+
+    /// Waits until a line of standard output holds `text`, and gives that line.
+    ///
+    /// # Panics
+    /// When the output ends or [`limit`] passes before.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            match self.stdout.recv_timeout(limit()) {
+                Ok(line) => {
+                    let line = String::from_utf8_lossy(&line).into_owned();
+                    self.seen.push_str(&line);
+                    if line.contains(text) {
+                        return line.trim_end().to_owned();
+                    }
+                }
+                Err(e) => {
+                    let _ = self.child.kill();
+                    let stderr = rest(&self.stderr);
+                    panic!(
+                        "{} has not printed {text:?} ({e})\n--- stdout\n{}\n--- stderr\n{stderr}",
+                        self.command, self.seen
+                    )
+                }
+            }
+        }
+    }
+
+    /// Waits for its end and for the end of its output.
+    ///
+    /// # Panics
+    /// When it does not end within [`limit`].
+    #[track_caller]
+    pub fn wait(mut self) -> Outcome {
+        drop(self.stdin());
+        let deadline = Instant::now() + limit();
+        let status = loop {
+            match self.child.try_wait().expect("it is our child") {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    let _ = self.child.kill();
+                    let _ = self.child.wait();
+                    panic!("{} did not end within {:?}\n{}\n{}", self.command, limit(), self.seen, rest(&self.stderr));
+                }
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let stdout = self.seen + &rest(&self.stdout);
+        Outcome { command: self.command, status, stdout, stderr: rest(&self.stderr) }
+    }
+}
+
+/// What is still to come; bounded, because a process that was left behind may hold the pipe open.
+fn rest(lines: &Receiver<Vec<u8>>) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(line) = lines.recv_timeout(slowed(Duration::from_secs(5))) {
+        bytes.extend(line);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads a pipe line by line in a thread.
+fn reader(pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while pipe.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) && sender.send(std::mem::take(&mut line)).is_ok() {
+        }
+    });
+    receiver
+}
