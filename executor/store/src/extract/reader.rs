@@ -1,0 +1,271 @@
+//! Turns the bytes of a tar stream into members, one at a time.
+
+use std::io::{BufRead, ErrorKind};
+
+use tar_core::EntryType;
+use tar_core::parse::{Limits, ParseError, ParseEvent, Parser};
+
+use super::error::ExtractError;
+use super::limits::ExtractLimits;
+use super::strict;
+use crate::shown::Shown;
+
+/// Where members come from. The extractor sees archives only through this, so that the parser can be exchanged.
+pub(super) trait LayerReader {
+    /// The next member; what was left of the previous one's data is skipped. `None` at the end of the archive.
+    fn next_member(&mut self) -> Result<Option<Member>, ExtractError>;
+
+    /// Hands up to `most` bytes of the current member's data to `take`, piece by piece.
+    fn data(&mut self, most: u64, take: &mut dyn FnMut(&[u8]) -> Result<(), ExtractError>) -> Result<(), ExtractError>;
+}
+
+/// One member of an archive, nothing of it checked against the file system yet.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: Vec<u8>,
+    pub(super) kind: MemberKind,
+    pub(super) mode: u32,
+    pub(super) uid: u64,
+    pub(super) gid: u64,
+    /// Seconds since the epoch and nanoseconds.
+    pub(super) mtime: (i64, u32),
+    /// Bytes of data that follow in the archive.
+    pub(super) size: u64,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum MemberKind {
+    File,
+    /// A file with holes: the regions that hold data, as offset and length, and the whole size.
+    Sparse(Vec<(u64, u64)>, u64),
+    Directory,
+    Symlink(Vec<u8>),
+    HardLink(Vec<u8>),
+    Fifo,
+    Device,
+    Unknown(u8),
+}
+
+const BLOCK: usize = 512;
+
+/// [`LayerReader`] over tar-core.
+pub(super) struct TarReader<R> {
+    input: R,
+    parser: Parser,
+    /// The header blocks of the current member.
+    head: Vec<u8>,
+    head_limit: usize,
+    /// Bytes of the current member's data, and of padding after them, that were not read yet.
+    data_left: u64,
+    padding_left: u64,
+    offset: u64,
+    sparse_left: usize,
+}
+
+impl<R: BufRead> TarReader<R> {
+    pub(super) fn new(input: R, limits: &ExtractLimits) -> Self {
+        let sparse_entries = limits.sparse_regions / 100;
+        let mut parser = Parser::new(Limits {
+            max_metadata_size: limits.metadata,
+            max_path_len: None, // checked with the other rules for names, which name the entry
+            max_pending_entries: 4,
+            max_sparse_entries: sparse_entries,
+        });
+        // What it would skip, `strict` refuses; except times before 1970, which are no reason to refuse an image.
+        parser.set_ignore_pax_errors(true);
+        // Three extension headers and their data, and a sparse map of 42 bytes a line at most.
+        let head_limit = limits.metadata as usize + 42 * sparse_entries + 16 * BLOCK;
+        Self {
+            input,
+            parser,
+            head: Vec::with_capacity(4 * BLOCK),
+            head_limit,
+            data_left: 0,
+            padding_left: 0,
+            offset: 0,
+            sparse_left: limits.sparse_regions,
+        }
+    }
+
+    /// The input, positioned after what was read.
+    pub(super) fn into_input(self) -> R {
+        self.input
+    }
+
+    /// Reads until `head` holds `wanted` bytes.
+    fn fill_head(&mut self, wanted: usize) -> Result<(), ExtractError> {
+        if wanted > self.head_limit {
+            return Err(ExtractError::Limit {
+                what: "bytes of headers before an entry".to_owned(),
+                limit: self.head_limit as u64,
+            });
+        }
+        while self.head.len() < wanted {
+            let missing = wanted - self.head.len();
+            let chunk = next_chunk(&mut self.input)?;
+            if chunk.is_empty() {
+                let (offset, first) = (self.offset, self.offset == self.head.len() as u64);
+                if first {
+                    return Err(ExtractError::NotTar(Shown::new(&self.head[..self.head.len().min(16)])));
+                }
+                let missing = "a header or the two closing zero blocks".to_owned();
+                return Err(ExtractError::Truncated { offset, missing });
+            }
+            let taken = chunk.len().min(missing);
+            self.head.extend_from_slice(&chunk[..taken]);
+            self.input.consume(taken);
+            self.offset += taken as u64;
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, mut left: u64) -> Result<(), ExtractError> {
+        while left > 0 {
+            let chunk = next_chunk(&mut self.input)?;
+            if chunk.is_empty() {
+                return Err(self.cut_off());
+            }
+            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+            self.input.consume(taken);
+            self.offset += taken as u64;
+            left -= taken as u64;
+        }
+        Ok(())
+    }
+
+    fn cut_off(&self) -> ExtractError {
+        ExtractError::Truncated { offset: self.offset, missing: "the rest of an entry's data".to_owned() }
+    }
+
+    fn malformed(&self, reason: impl Into<String>) -> ExtractError {
+        ExtractError::Header { offset: self.offset - self.head.len() as u64, reason: reason.into() }
+    }
+
+    fn refuse(&self, error: &ParseError) -> ExtractError {
+        let first = self.offset == self.head.len() as u64 && self.head.len() == BLOCK;
+        match error {
+            ParseError::Header(_) if first => ExtractError::NotTar(Shown::new(&self.head[..16])),
+            ParseError::MetadataTooLarge { limit, .. } => {
+                ExtractError::Limit { what: "bytes of PAX records of an entry".to_owned(), limit: u64::from(*limit) }
+            }
+            ParseError::TooManySparseEntries { limit, .. } => {
+                ExtractError::Limit { what: "regions of a sparse file".to_owned(), limit: *limit as u64 }
+            }
+            // Their messages quote the archive, so they are escaped like every name.
+            other => self.malformed(Shown::new(other.to_string().as_bytes()).as_str()),
+        }
+    }
+}
+
+impl<R: BufRead> LayerReader for TarReader<R> {
+    fn next_member(&mut self) -> Result<Option<Member>, ExtractError> {
+        let rest = self.data_left.saturating_add(self.padding_left);
+        (self.data_left, self.padding_left) = (0, 0);
+        self.skip(rest)?;
+        self.head.clear();
+        let mut wanted = BLOCK;
+        loop {
+            self.fill_head(wanted)?;
+            let (consumed, found) = match self.parser.parse(&self.head) {
+                Err(error) => return Err(self.refuse(&error)),
+                Ok(ParseEvent::NeedData { min_bytes }) => {
+                    wanted = min_bytes.max(self.head.len() + 1).next_multiple_of(BLOCK);
+                    continue;
+                }
+                Ok(ParseEvent::End { .. }) => return Ok(None),
+                Ok(ParseEvent::GlobalExtensions { consumed, .. }) => {
+                    strict::check_global(&self.head).map_err(|reason| self.malformed(reason))?;
+                    (consumed, None)
+                }
+                Ok(ParseEvent::Entry { consumed, entry }) => (consumed, Some(member(&entry, None))),
+                Ok(ParseEvent::SparseEntry { consumed, entry, sparse_map, real_size }) => {
+                    let map = sparse_map.iter().map(|region| (region.offset, region.length)).collect();
+                    (consumed, Some(member(&entry, Some((map, real_size)))))
+                }
+            };
+            if consumed != self.head.len() {
+                return Err(self.malformed("extension headers do not end where the next header begins"));
+            }
+            let Some(mut member) = found else {
+                self.head.clear();
+                wanted = BLOCK;
+                continue;
+            };
+            let facts = strict::check(&self.head).map_err(|reason| self.malformed(reason))?;
+            if facts.sparse_records && !matches!(member.kind, MemberKind::Sparse(..)) {
+                return Err(self.malformed("records of a sparse file without its map"));
+            }
+            if let MemberKind::Sparse(map, _) = &member.kind {
+                self.sparse_left = self.sparse_left.checked_sub(map.len()).ok_or_else(|| ExtractError::Limit {
+                    what: "regions of sparse files".to_owned(),
+                    limit: self.parser.limits().max_sparse_entries as u64 * 100,
+                })?;
+            }
+            member.mtime = facts.mtime;
+            self.data_left = member.size;
+            self.padding_left = (BLOCK as u64 - member.size % BLOCK as u64) % BLOCK as u64;
+            return Ok(Some(member));
+        }
+    }
+
+    fn data(&mut self, most: u64, take: &mut dyn FnMut(&[u8]) -> Result<(), ExtractError>) -> Result<(), ExtractError> {
+        let mut left = most.min(self.data_left);
+        while left > 0 {
+            let chunk = next_chunk(&mut self.input)?;
+            if chunk.is_empty() {
+                return Err(self.cut_off());
+            }
+            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+            take(&chunk[..taken])?;
+            self.input.consume(taken);
+            self.offset += taken as u64;
+            self.data_left -= taken as u64;
+            left -= taken as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Like `fill_buf`, repeated when a signal came in between.
+fn next_chunk<R: BufRead>(input: &mut R) -> Result<&[u8], ExtractError> {
+    loop {
+        match input.fill_buf() {
+            Ok(_) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(ExtractError::Read(error.to_string())),
+        }
+    }
+    // The buffer is filled now, so this does not read again; returning the first result would borrow in the loop.
+    input.fill_buf().map_err(|error| ExtractError::Read(error.to_string()))
+}
+
+fn member(entry: &tar_core::parse::ParsedEntry<'_>, sparse: Option<(Vec<(u64, u64)>, u64)>) -> Member {
+    let target = || entry.link_target.as_ref().map(|target| target.to_vec()).unwrap_or_default();
+    let flag = entry.header.as_bytes()[156];
+    let kind = match (entry.entry_type, sparse) {
+        (EntryType::Regular | EntryType::Continuous | EntryType::GnuSparse, Some((map, size))) => {
+            MemberKind::Sparse(map, size)
+        }
+        (_, Some(_)) => MemberKind::Unknown(flag),
+        // Before the type flag existed a directory was a file whose name ends in a slash.
+        (EntryType::Regular, None) if flag == 0 && entry.path.ends_with(b"/") => MemberKind::Directory,
+        (EntryType::Regular | EntryType::Continuous, None) => MemberKind::File,
+        (EntryType::Directory, None) => MemberKind::Directory,
+        (EntryType::Symlink, None) => MemberKind::Symlink(target()),
+        (EntryType::Link, None) => MemberKind::HardLink(target()),
+        (EntryType::Fifo, None) => MemberKind::Fifo,
+        (EntryType::Char | EntryType::Block, None) => MemberKind::Device,
+        (_, None) => MemberKind::Unknown(flag),
+    };
+    Member {
+        name: entry.path.to_vec(),
+        kind,
+        mode: entry.mode & 0o7777,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: (0, 0),
+        size: entry.size,
+        xattrs: entry.xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+    }
+}

@@ -1,0 +1,188 @@
+//! The index: one file for each image, found by ID, prefix of the ID, or name.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+
+use appc::ImageId;
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{StoreError, failed};
+use crate::layout::Store;
+use crate::lock::IndexLock;
+use crate::record::{ImageRecord, file_of, id_of};
+use crate::removal::for_each_entry;
+use crate::shown::Shown;
+
+/// A manifest has at most 4 MiB, and the rest of a record is small.
+const RECORD_LIMIT: u64 = 8 << 20;
+
+/// The least number of digits of a shortened ID, as in rkt.
+const SHORTEST: usize = 2;
+
+/// Why no image was found. The texts are rkt's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// No ID begins like this.
+    #[error("no image IDs found for {0}")]
+    NoId(Shown),
+    /// Fewer than two digits.
+    #[error("image ID too short: {0}")]
+    TooShort(Shown),
+    /// Several IDs begin like this.
+    #[error("ambiguous image ID: {needle} ({count} images)")]
+    Ambiguous {
+        /// What was looked for.
+        needle: Shown,
+        /// How many IDs begin like it.
+        count: usize,
+    },
+    /// No image has this name.
+    #[error("no image named {0}")]
+    NoName(Shown),
+    /// The index could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// All images of a store.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The images, in the order in which they were imported.
+    pub images: Vec<ImageRecord>,
+    /// Records that cannot be read, each an error that names its file.
+    pub bad: Vec<StoreError>,
+}
+
+impl Store {
+    /// Finds an image by its ID, by the beginning of an ID (`sha512-` or `sha256:` and at least two digits), or by name.
+    ///
+    /// By a full ID it opens and reads exactly one file: this is on the way of every `run`.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub fn find(&self, needle: &str) -> Result<ImageRecord, FindError> {
+        let shown = || Shown::new(needle.as_bytes());
+        let Some((algorithm, digits)) = split_id(needle) else { return self.find_name(needle) };
+        if let Ok(id) = needle.parse::<ImageId>() {
+            return self.record(&id)?.ok_or_else(|| FindError::NoId(shown()));
+        }
+        if digits.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(FindError::NoId(shown()));
+        }
+        if digits.len() < SHORTEST {
+            return Err(FindError::TooShort(shown()));
+        }
+        let prefix = format!("{algorithm}-{digits}");
+        let ids = self.ids()?;
+        let mut matching = ids.iter().filter(|id| id.file_name().starts_with(&prefix));
+        match (matching.next(), matching.count()) {
+            (None, _) => Err(FindError::NoId(shown())),
+            // It may be removed between the listing and the reading.
+            (Some(id), 0) => self.record(id)?.ok_or_else(|| FindError::NoId(shown())),
+            (Some(_), more) => Err(FindError::Ambiguous { needle: shown(), count: more + 1 }),
+        }
+    }
+
+    /// The record of an image; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::System`].
+    pub fn record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        let file = file_of(id);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = match openat(self.dir(), file.as_str(), flags, Mode::empty()) {
+            Ok(open) => File::from(open),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => {
+                return Err(StoreError::Damaged { file, reason: "it is a symbolic link".to_owned() });
+            }
+            Err(errno) => return Err(failed("open", file)(errno)),
+        };
+        let mut json = Vec::with_capacity(8 << 10);
+        let read = open.take(RECORD_LIMIT + 1).read_to_end(&mut json);
+        read.map_err(|error| failed("read", file.as_str())(error))?;
+        if json.len() as u64 > RECORD_LIMIT {
+            return Err(StoreError::Damaged { file, reason: format!("it is larger than {RECORD_LIMIT} bytes") });
+        }
+        ImageRecord::from_json(id, &json).map(Some)
+    }
+
+    /// All images. A record that cannot be read is reported apart and hides no other.
+    ///
+    /// # Errors
+    /// [`StoreError::System`] if the directory cannot be read.
+    pub fn list(&self) -> Result<Listing, StoreError> {
+        let mut listing = Listing::default();
+        for id in self.ids()? {
+            match self.record(&id) {
+                Ok(Some(record)) => listing.images.push(record),
+                Ok(None) => {} // removed meanwhile
+                Err(error) => listing.bad.push(error),
+            }
+        }
+        listing.images.sort_by_key(|image| (image.imported_ns, image.id));
+        settle_names(&mut listing.images);
+        Ok(listing)
+    }
+
+    /// Removes an image from the index. Its trees and blobs stay until [`Store::gc`]; pods that use them go on.
+    ///
+    /// # Errors
+    /// [`StoreError::NoImage`], [`StoreError::NewerFormat`], [`StoreError::System`].
+    pub fn remove(&self, id: &ImageId) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let _lock = IndexLock::take(self.dir())?;
+        let file = file_of(id);
+        match unlinkat(self.dir(), file.as_str(), AtFlags::empty()) {
+            Ok(()) => self.sync_directory("images"),
+            Err(Errno::NOENT) => Err(StoreError::NoImage { id: *id }),
+            Err(errno) => Err(failed("unlink", file)(errno)),
+        }
+    }
+
+    fn find_name(&self, needle: &str) -> Result<ImageRecord, FindError> {
+        let listing = self.list()?;
+        let found = listing.images.into_iter().find(|record| record.names().any(|name| name == needle));
+        found.ok_or_else(|| FindError::NoName(Shown::new(needle.as_bytes())))
+    }
+
+    /// The IDs of all images, from the names of their files.
+    fn ids(&self) -> Result<Vec<ImageId>, StoreError> {
+        let mut ids = Vec::new();
+        let images = self.subdirectory("images")?;
+        let read = for_each_entry(&images, |name, _| {
+            ids.extend(std::str::from_utf8(name).ok().and_then(id_of));
+            Ok(())
+        });
+        read.map_err(|error| failed("read", "images")(error))?;
+        Ok(ids)
+    }
+}
+
+/// Splits what looks like an ID into algorithm and digits.
+fn split_id(needle: &str) -> Option<(&'static str, &str)> {
+    let (name, digits) = needle.split_once(['-', ':'])?;
+    match name {
+        "sha512" => Some(("sha512", digits)),
+        "sha256" => Some(("sha256", digits)),
+        _ => None,
+    }
+}
+
+/// Leaves each name with the image that claimed it last.
+fn settle_names(images: &mut [ImageRecord]) {
+    let mut owners: BTreeMap<String, (u64, ImageId)> = BTreeMap::new();
+    for image in images.iter() {
+        for claim in &image.names {
+            let owner = owners.entry(claim.name.clone()).or_insert((claim.claimed_ns, image.id));
+            *owner = (*owner).max((claim.claimed_ns, image.id));
+        }
+    }
+    for image in images {
+        let id = image.id;
+        image.names.retain(|claim| owners.get(&claim.name).is_some_and(|owner| owner.1 == id));
+    }
+}

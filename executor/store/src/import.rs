@@ -1,0 +1,376 @@
+//! Bringing an image into the store: everything in a work directory first, visible in the end.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use appc::{ImageId, ImageManifest};
+use rustix::fs::{
+    FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid, fchown, fsync, mkdirat, openat, renameat, renameat_with,
+    syncfs,
+};
+use rustix::io::Errno;
+
+use crate::digest::{Algorithm, Digest};
+use crate::error::{StoreError, failed};
+use crate::extract::ExtractLimits;
+use crate::ingest::{IngestJob, IngestReport, InputFormat};
+use crate::layer::{IdMap, LayerKey};
+use crate::layout::Store;
+use crate::lock::{Guard, IndexLock};
+use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord, NameClaim, file_of};
+use crate::removal::TreeRemover;
+use crate::trees::{self, TreeRecord};
+use crate::work::WorkDir;
+
+/// An image on its way into the store. Nothing of it is visible before [`Import::commit`]; dropped, it is removed.
+#[derive(Debug)]
+pub struct Import<'s> {
+    store: &'s Store,
+    work: WorkDir,
+    layers: Vec<LayerKey>,
+    blobs: Vec<BlobRef>,
+    size: u64,
+    new_blobs: Vec<(String, Digest)>,
+    new_trees: Vec<(String, String)>,
+    /// Locks on what this image uses, so that gc leaves it alone until the image's record names it.
+    guards: Vec<Guard>,
+    next: u32,
+}
+
+/// A layer that is being taken in.
+#[derive(Debug)]
+pub struct PendingLayer {
+    directory: String,
+    root: OwnedFd,
+    blob: File,
+    map: IdMap,
+}
+
+/// What an image is, for [`Import::commit`].
+#[derive(Clone, Debug)]
+pub struct NewImage {
+    /// Its ID.
+    pub id: ImageId,
+    /// Its names. A name of another image is taken from it.
+    pub names: Vec<String>,
+    /// Its manifest.
+    pub manifest: ImageManifest,
+}
+
+impl Store {
+    /// Begins to bring in an image.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerFormat`], [`StoreError::System`].
+    pub fn begin(&self) -> Result<Import<'_>, StoreError> {
+        self.check_writable()?;
+        Ok(Import {
+            store: self,
+            work: WorkDir::create(self)?,
+            layers: Vec::new(),
+            blobs: Vec::new(),
+            size: 0,
+            new_blobs: Vec::new(),
+            new_trees: Vec::new(),
+            guards: Vec::new(),
+            next: 0,
+        })
+    }
+
+    /// Opens a blob for reading; `None` if the store does not have it. Its bytes are not checked again.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        let path = blob_path(digest);
+        let guard = Guard::take(self.dir(), &path).map_err(failed("open", path))?;
+        Ok(guard.map(|guard| File::from(guard.into_fd())))
+    }
+}
+
+impl PendingLayer {
+    /// The job that takes `input` in as this layer, with the default limits and nothing expected.
+    ///
+    /// It holds copies of the descriptors, so it can be moved into a child process.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub fn job(&self, input: File, format: InputFormat, single_id: bool) -> io::Result<IngestJob> {
+        Ok(IngestJob {
+            input,
+            format,
+            root: self.root.try_clone()?,
+            blob: Some(self.blob.try_clone()?),
+            limits: ExtractLimits::default(),
+            expect_compressed: None,
+            expect_uncompressed: None,
+            single_id,
+        })
+    }
+}
+
+impl Import<'_> {
+    /// Uses a layer that the store already has, as the next one of the image: its tree under `map` and, where `blob`
+    /// names one, its blob. Returns whether both are there; else the layer has to be taken in.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reuse_layer(&mut self, layer: &LayerKey, map: &IdMap, blob: Option<&Digest>) -> Result<bool, StoreError> {
+        let Some(tree) = self.store.tree(layer, map)? else { return Ok(false) };
+        let Ok(record) = tree.record() else {
+            return Ok(false); // damaged: extract it again
+        };
+        if record.layer != *layer || record.map != *map {
+            return Ok(false);
+        }
+        let digest = blob.copied().unwrap_or(record.blob);
+        let path = blob_path(&digest);
+        let Some(guard) = Guard::take(self.store.dir(), &path).map_err(failed("lock", path.as_str()))? else {
+            return Ok(false);
+        };
+        let size = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
+        let (_, tree_guard) = tree.into_parts();
+        self.guards.push(guard);
+        self.guards.extend(Guard::on(tree_guard, FlockOperation::NonBlockingLockShared).ok().flatten());
+        self.layers.push(*layer);
+        self.blobs.push(BlobRef { digest, size, role: BlobRole::Layer });
+        self.size = self.size.saturating_add(size).saturating_add(record.content);
+        Ok(true)
+    }
+
+    /// Makes the places for a layer that has to be taken in under `map`. Where container root is another user
+    /// (a root without a map of its own id), `owner` is that user and group, and the tree's root is given to it.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn new_layer(&mut self, map: &IdMap, owner: Option<(u32, u32)>) -> Result<PendingLayer, StoreError> {
+        let directory = self.fresh("layer");
+        let shown = |what: &str| format!("tmp/{directory}/{what}");
+        let dir = self.work.dir();
+        mkdirat(dir, directory.as_str(), Mode::RWXU).map_err(failed("mkdir", shown("")))?;
+        let rootfs = format!("{directory}/rootfs");
+        mkdirat(dir, rootfs.as_str(), Mode::RWXU).map_err(failed("mkdir", shown("rootfs")))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = openat(dir, rootfs.as_str(), flags, Mode::empty()).map_err(failed("open", shown("rootfs")))?;
+        if let Some((uid, gid)) = owner {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            fchown(&root, Some(uid), Some(gid)).map_err(failed("chown", shown("rootfs")))?;
+        }
+        let blob = self.create_file(&format!("{directory}/blob"))?;
+        Ok(PendingLayer { directory, root, blob, map: map.clone() })
+    }
+
+    /// Adds a layer that was taken in, as the next one of the image.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn add_layer(&mut self, layer: PendingLayer, report: &IngestReport) -> Result<LayerKey, StoreError> {
+        let key = LayerKey::new(report.form, report.uncompressed);
+        let blob = format!("blob-{}", self.next);
+        self.next += 1;
+        let from = format!("{}/blob", layer.directory);
+        renameat(self.work.dir(), from.as_str(), self.work.dir(), blob.as_str()).map_err(failed("rename", from))?;
+        let record = TreeRecord {
+            version: trees::VERSION,
+            layer: key,
+            map: layer.map.clone(),
+            blob: report.compressed,
+            entries: report.extracted.entries,
+            content: report.extracted.content,
+            owners: report.extracted.owners.clone(),
+        };
+        let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
+        self.write_file(&format!("{}/tree.json", layer.directory), &json)?;
+        self.layers.push(key);
+        self.blobs.push(BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer });
+        let size = report.compressed_size.saturating_add(report.extracted.content);
+        self.size = self.size.saturating_add(size);
+        self.new_blobs.push((blob, report.compressed));
+        self.new_trees.push((layer.directory, key.tree_name(&layer.map)));
+        Ok(key)
+    }
+
+    /// Adds a document of an OCI image. Returns its SHA-256.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn add_document(&mut self, bytes: &[u8], role: BlobRole) -> Result<Digest, StoreError> {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let name = self.fresh("blob");
+        self.write_file(&name, bytes)?;
+        self.blobs.push(BlobRef { digest, size: bytes.len() as u64, role });
+        self.size = self.size.saturating_add(bytes.len() as u64);
+        self.new_blobs.push((name, digest));
+        Ok(digest)
+    }
+
+    /// Makes the image durable, then visible: data, blobs and trees, last of all its record.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Whole blobs and trees may then be in the store already; gc removes them.
+    pub fn commit(mut self, image: NewImage) -> Result<ImageRecord, StoreError> {
+        self.check(&image)?;
+        if !self.new_blobs.is_empty() || !self.new_trees.is_empty() {
+            // One call for all files of all layers. Its alternative, fsync of each of ten thousands, waits for the
+            // journal as often; and errors of writing that happened since the work directory was opened are reported.
+            syncfs(self.work.dir()).map_err(failed("syncfs", "tmp"))?;
+        }
+        self.publish_blobs()?;
+        self.publish_trees()?;
+        self.publish_record(image)
+    }
+
+    /// Removes everything that was taken in, with the help of `remover` for files of mapped ids.
+    ///
+    /// # Errors
+    /// [`StoreError::System`] if something is left, for gc to try again.
+    pub fn abandon(self, remover: &dyn TreeRemover) -> Result<(), StoreError> {
+        self.work.remove(remover)
+    }
+
+    fn check(&self, image: &NewImage) -> Result<(), StoreError> {
+        let refuse = |reason: &str| Err(StoreError::Import { id: image.id, reason: reason.to_owned() });
+        if image.id.algorithm() == appc::Algorithm::Sha512 {
+            let Some([layer]) = self.layers.first_chunk::<1>().filter(|_| self.layers.len() == 1) else {
+                return refuse("an ACI has exactly one layer");
+            };
+            if layer.digest().bytes() != image.id.bytes() || layer.form() != crate::extract::Form::Aci {
+                return refuse("its layer is another archive");
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_blobs(&mut self) -> Result<(), StoreError> {
+        let mut touched = BTreeSet::new();
+        for (name, digest) in std::mem::take(&mut self.new_blobs) {
+            let target = blob_path(&digest);
+            let from = self.work.dir();
+            let guard = Guard::take(from, &name).map_err(failed("lock", name.as_str()))?;
+            let guard =
+                match renameat_with(from, name.as_str(), self.store.dir(), target.as_str(), RenameFlags::NOREPLACE) {
+                    Ok(()) => guard,
+                    Err(Errno::EXIST) => {
+                        match Guard::take(self.store.dir(), &target).map_err(failed("lock", target.as_str()))? {
+                            Some(guard) => Some(guard),
+                            // Removed by gc between the two calls: there is room for ours now, or again somebody else's.
+                            None => {
+                                renameat(from, name.as_str(), self.store.dir(), target.as_str())
+                                    .map_err(failed("rename", target))?;
+                                guard
+                            }
+                        }
+                    }
+                    Err(errno) => return Err(failed("rename", target)(errno)),
+                };
+            self.guards.extend(guard);
+            touched.insert(digest.algorithm());
+        }
+        touched.into_iter().try_for_each(|algorithm| self.store.sync_directory(&format!("blobs/{}", algorithm.name())))
+    }
+
+    fn publish_trees(&mut self) -> Result<(), StoreError> {
+        let new = std::mem::take(&mut self.new_trees);
+        if new.is_empty() {
+            return Ok(());
+        }
+        for (directory, name) in new {
+            let guard = self.publish_tree(&directory, &name)?;
+            self.guards.push(guard);
+        }
+        self.store.sync_directory("trees")
+    }
+
+    /// Moves a tree to its place; the lock that is returned keeps it there.
+    fn publish_tree(&mut self, directory: &str, name: &str) -> Result<Guard, StoreError> {
+        let target = format!("trees/{name}");
+        let lock = format!("{directory}/tree.json");
+        let guard = Guard::take(self.work.dir(), &lock).map_err(failed("lock", lock.as_str()))?;
+        let guard = guard.ok_or_else(|| failed("lock", lock)(Errno::NOENT))?;
+        // Each turn meets another process that publishes or removes the same tree; they cannot go on for ever.
+        for _ in 0..64 {
+            match renameat_with(self.work.dir(), directory, self.store.dir(), target.as_str(), RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(guard),
+                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+                Err(errno) => return Err(failed("rename", target)(errno)),
+            }
+            let record = format!("{target}/tree.json");
+            if let Some(theirs) = Guard::take(self.store.dir(), &record).map_err(failed("lock", record.as_str()))? {
+                return Ok(theirs);
+            }
+            match openat(self.store.dir(), record.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+                // Being removed at this moment.
+                Ok(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                // A tree without a record is dead, left by an interrupted removal: out of the way with it.
+                Err(_) => {
+                    let dead = self.fresh("dead");
+                    match renameat(self.store.dir(), target.as_str(), self.work.dir(), dead.as_str()) {
+                        Ok(()) | Err(Errno::NOENT) => {}
+                        Err(errno) => return Err(failed("rename", target)(errno)),
+                    }
+                }
+            }
+        }
+        Err(failed("rename", target)(Errno::EXIST))
+    }
+
+    fn publish_record(mut self, image: NewImage) -> Result<ImageRecord, StoreError> {
+        let _lock = IndexLock::take(self.store.dir())?;
+        let kind = match image.id.algorithm() {
+            appc::Algorithm::Sha512 => ImageKind::Aci,
+            appc::Algorithm::Sha256 => ImageKind::Oci,
+        };
+        let others = self.store.list()?.images;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let earlier = others.iter().find(|other| other.id == image.id);
+        let mut record = ImageRecord {
+            id: image.id,
+            kind,
+            names: earlier.map(|earlier| earlier.names.clone()).unwrap_or_default(),
+            manifest: image.manifest,
+            layers: std::mem::take(&mut self.layers),
+            blobs: std::mem::take(&mut self.blobs),
+            size: self.size,
+            imported_ns: earlier.map_or(now, |earlier| earlier.imported_ns),
+        };
+        for name in image.names {
+            let claims = others.iter().flat_map(|other| &other.names).filter(|claim| claim.name == name);
+            // Later than all others, also after the clock was set back.
+            let claimed_ns = claims.map(|claim| claim.claimed_ns.saturating_add(1)).max().unwrap_or(0).max(now);
+            record.names.retain(|claim| claim.name != name);
+            record.names.push(NameClaim { name, claimed_ns });
+        }
+        let file = file_of(&record.id);
+        self.write_file("record", &record.to_json()?)?;
+        renameat(self.work.dir(), "record", self.store.dir(), file.as_str()).map_err(failed("rename", file))?;
+        self.store.sync_directory("images")?;
+        Ok(record)
+    }
+
+    fn fresh(&mut self, what: &str) -> String {
+        self.next += 1;
+        format!("{what}-{}", self.next)
+    }
+
+    /// Creates a file that only its reader, us, can open later (mode 0400).
+    fn create_file(&self, name: &str) -> Result<File, StoreError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(self.work.dir(), name, flags, Mode::RUSR).map_err(failed("create", format!("tmp/{name}")))?;
+        Ok(File::from(file))
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let shown = || format!("tmp/{name}");
+        let mut file = self.create_file(name)?;
+        file.write_all(bytes).map_err(|error| failed("write", shown())(error))?;
+        fsync(file.as_fd()).map_err(failed("fsync", shown()))
+    }
+}
+
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}

@@ -1,0 +1,128 @@
+//! The compressed bytes on their way in: hashed and stored as they are read.
+
+use std::fs::File;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+
+use super::error::IngestError;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::os_error::OsError;
+
+/// Reads the input once. Whoever reads from it, every byte is hashed and written to the blob exactly once.
+#[derive(Debug)]
+pub(super) struct Source {
+    file: File,
+    blob: Option<File>,
+    hasher: Hasher,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    total: u64,
+    limit: u64,
+    at_end: bool,
+    /// The error behind an `io::Error` that went through a decoder.
+    fault: Option<IngestError>,
+}
+
+/// Large enough that system calls do not count, small enough for the second-level cache.
+pub(super) const BUFFER: usize = 256 << 10;
+
+impl Source {
+    pub(super) fn new(file: File, blob: Option<File>, algorithm: Algorithm, limit: u64) -> Self {
+        let hasher = Hasher::new(algorithm);
+        Self {
+            file,
+            blob,
+            hasher,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            total: 0,
+            limit,
+            at_end: false,
+            fault: None,
+        }
+    }
+
+    /// Bytes that were handed out.
+    pub(super) fn consumed(&self) -> u64 {
+        self.total - (self.end - self.start) as u64
+    }
+
+    /// The error that made a read fail, if it was one of reading or storing.
+    pub(super) fn take_fault(&mut self) -> Option<IngestError> {
+        self.fault.take()
+    }
+
+    /// Reads, hashes and stores what is left.
+    pub(super) fn drain(&mut self) -> Result<(), IngestError> {
+        loop {
+            match self.fill_buf().map(<[u8]>::len) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.consume(length),
+                Err(error) => return Err(self.take_fault().unwrap_or(IngestError::Read(OsError::from(error)))),
+            }
+        }
+    }
+
+    /// Makes the blob durable and returns the digest and number of all bytes.
+    pub(super) fn finish(self) -> Result<(Digest, u64), IngestError> {
+        if let Some(blob) = &self.blob {
+            blob.sync_all().map_err(|error| IngestError::WriteBlob(OsError::from(error)))?;
+        }
+        Ok((self.hasher.finish(), self.total))
+    }
+
+    /// The digest of what was read, without making the blob durable.
+    pub(super) fn into_digest(self) -> Digest {
+        self.hasher.finish()
+    }
+
+    fn fill(&mut self) -> Result<(), IngestError> {
+        (self.start, self.end) = (0, 0);
+        // To the brim, so that the first bytes are enough to recognise the format.
+        while self.end < self.buffer.len() && !self.at_end {
+            match self.file.read(&mut self.buffer[self.end..]) {
+                Ok(0) => self.at_end = true,
+                Ok(length) => self.end += length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(IngestError::Read(OsError::from(error))),
+            }
+        }
+        let fresh = &self.buffer[..self.end];
+        self.total += fresh.len() as u64;
+        if self.total > self.limit {
+            return Err(IngestError::TooLarge { limit: self.limit });
+        }
+        self.hasher.update(fresh);
+        match &mut self.blob {
+            Some(blob) => blob.write_all(fresh).map_err(|error| IngestError::WriteBlob(OsError::from(error))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end
+            && let Err(fault) = self.fill()
+        {
+            self.fault = Some(fault);
+            return Err(io::Error::other("the source failed"));
+        }
+        Ok(&self.buffer[self.start..self.end])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start = (self.start + amount).min(self.end);
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(into.len());
+        into[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}

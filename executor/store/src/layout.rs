@@ -1,0 +1,190 @@
+//! The directory of the store: opened, trusted, made complete.
+
+use std::fs::DirBuilder;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, fsync, mkdirat, openat, renameat};
+use rustix::io::Errno;
+
+use crate::error::{StoreError, failed};
+use crate::shown::Shown;
+
+/// The layout that this version writes, in the file `format`.
+pub(crate) const KNOWN: u32 = 1;
+
+/// What lies below the store; parents first.
+const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "blobs/sha512", "images", "trees", "tmp", "locks"];
+
+/// The store of one data directory. It holds one descriptor and no state; every process opens its own.
+#[derive(Debug)]
+pub struct Store {
+    dir: OwnedFd,
+    path: PathBuf,
+    format: u32,
+}
+
+impl Store {
+    /// Opens the store in `data_dir/store`, making the directories (mode 0700) where they are missing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotDirectory`], [`StoreError::Owner`], [`StoreError::Mode`], [`StoreError::FileSystem`] if the
+    /// directory cannot be trusted, [`StoreError::FormatUnreadable`], [`StoreError::System`].
+    pub fn ensure(data_dir: &Path) -> Result<Self, StoreError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(CWD, data_dir, flags, Mode::empty());
+        let data = match open() {
+            Err(Errno::NOENT) => {
+                let make = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+                make.map_err(|error| failed("mkdir", data_dir.display().to_string())(error))?;
+                open()
+            }
+            other => other,
+        };
+        Self::ensure_at(data.map_err(|errno| not_opened(data_dir, errno))?.as_fd(), data_dir)
+    }
+
+    /// [`Store::ensure`] for a data directory that is open already; `shown` is its path for messages.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`].
+    pub fn ensure_at(data_dir: BorrowedFd<'_>, shown: &Path) -> Result<Self, StoreError> {
+        let path = shown.join("store");
+        check_owner(&stat(data_dir, shown)?, shown)?;
+        // Others may know that there is a store (a home directory is often 0755), but not exchange it.
+        check_mode(&stat(data_dir, shown)?, shown, 0o022, "it must not be writable by group or others")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match openat(data_dir, "store", flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                create(data_dir, &path)?;
+                openat(data_dir, "store", flags, Mode::empty())
+            }
+            other => other,
+        };
+        let dir = dir.map_err(|errno| not_opened(&path, errno))?;
+        check_owner(&stat(dir.as_fd(), &path)?, &path)?;
+        // Set-user-id files of images lie below: nobody else may reach them.
+        check_mode(&stat(dir.as_fd(), &path)?, &path, 0o077, "it must be closed to group and others (0700)")?;
+        let format = match read_format(&dir)? {
+            Some(format) => format,
+            None => {
+                complete(&dir, &path)?;
+                KNOWN
+            }
+        };
+        Ok(Self { dir, path, format })
+    }
+
+    /// Whether the store was written by a later version, so that it is only read.
+    pub fn is_read_only(&self) -> bool {
+        self.format > KNOWN
+    }
+
+    /// The store's path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        if self.is_read_only() {
+            return Err(StoreError::NewerFormat { found: self.format, known: KNOWN });
+        }
+        Ok(())
+    }
+
+    /// Opens a directory below the store for reading or syncing it.
+    pub(crate) fn subdirectory(&self, name: &str) -> Result<OwnedFd, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&self.dir, name, flags, Mode::empty()).map_err(failed("open", name))
+    }
+
+    /// Makes the entries of a directory below the store durable.
+    pub(crate) fn sync_directory(&self, name: &str) -> Result<(), StoreError> {
+        fsync(self.subdirectory(name)?).map_err(failed("fsync", name))
+    }
+}
+
+fn stat(dir: BorrowedFd<'_>, path: &Path) -> Result<Stat, StoreError> {
+    fstat(dir).map_err(failed("fstat", path.display().to_string()))
+}
+
+fn not_opened(path: &Path, errno: Errno) -> StoreError {
+    match errno {
+        Errno::LOOP | Errno::NOTDIR => StoreError::NotDirectory { path: path.to_owned() },
+        errno => failed("open", path.display().to_string())(errno),
+    }
+}
+
+fn check_owner(stat: &Stat, path: &Path) -> Result<(), StoreError> {
+    let expected = rustix::process::geteuid().as_raw();
+    match stat.st_uid {
+        found if found == expected => Ok(()),
+        found => Err(StoreError::Owner { path: path.to_owned(), found, expected }),
+    }
+}
+
+fn check_mode(stat: &Stat, path: &Path, forbidden: u32, needed: &'static str) -> Result<(), StoreError> {
+    let mode = stat.st_mode & 0o7777;
+    if mode & forbidden == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Mode { path: path.to_owned(), mode, needed })
+}
+
+/// File systems on which flock is emulated or owners are somebody else's decision (statfs(2), f_type).
+const UNFIT: [(i64, &str); 4] = [(0x6969, "NFS"), (0xff53_4d42, "SMB"), (0x517b, "SMB"), (0x0102_1997, "9P")];
+
+fn create(data_dir: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let data = openat(data_dir, ".", flags, Mode::empty()).map_err(|errno| not_opened(path, errno))?;
+    let kind = fstatfs(&data).map_err(failed("statfs", path.display().to_string()))?.f_type;
+    if let Some((_, kind)) = UNFIT.iter().find(|(magic, _)| *magic == kind) {
+        return Err(StoreError::FileSystem { path: path.to_owned(), kind });
+    }
+    match mkdirat(&data, "store", Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => fsync(&data).map_err(failed("fsync", path.display().to_string())),
+        Err(errno) => Err(failed("mkdir", path.display().to_string())(errno)),
+    }
+}
+
+/// Makes what lies below the store, and last the `format` file, which says that all of it is there.
+fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+    for name in DIRECTORIES {
+        match mkdirat(store, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed("mkdir", path.join(name).display().to_string())(errno)),
+        }
+    }
+    let temporary = format!("tmp/format-{}", std::process::id());
+    let shown = || path.join("format").display().to_string();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(store, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(failed("create", shown()))?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(format!("{KNOWN}\n").as_bytes()).map_err(|error| failed("write", shown())(error))?;
+    // An empty format file after a power cut would lock the user out of every image.
+    file.sync_all().map_err(|error| failed("fsync", shown())(error))?;
+    renameat(store, temporary.as_str(), store, "format").map_err(failed("rename", shown()))?;
+    let store = openat(store, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    fsync(store.map_err(failed("open", shown()))?).map_err(failed("fsync", shown()))
+}
+
+fn read_format(store: &OwnedFd) -> Result<Option<u32>, StoreError> {
+    let file = match openat(store, "format", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed("open", "format")(errno)),
+    };
+    let mut bytes = [0; 16];
+    let length = std::fs::File::from(file).read(&mut bytes).map_err(|error| failed("read", "format")(error))?;
+    let number = std::str::from_utf8(&bytes[..length]).ok().and_then(|text| text.trim_end().parse().ok());
+    match number {
+        Some(number) if number > 0 => Ok(Some(number)),
+        _ => Err(StoreError::FormatUnreadable { found: Shown::new(&bytes[..length]) }),
+    }
+}

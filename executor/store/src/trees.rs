@@ -1,0 +1,115 @@
+//! Extracted layers: found, held, described.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{StoreError, failed};
+use crate::extract::Owners;
+use crate::layer::{IdMap, LayerKey};
+use crate::layout::Store;
+use crate::lock::Guard;
+
+/// A tree in use. As long as this exists, here or in a child process, the tree is not removed.
+#[derive(Debug)]
+pub struct Tree {
+    dir: OwnedFd,
+    guard: Guard,
+    name: String,
+}
+
+/// What the store knows about a tree, from its `tree.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRecord {
+    /// The version of this format.
+    pub(crate) version: u32,
+    /// The layer it was extracted from.
+    pub layer: LayerKey,
+    /// The id map it was extracted under.
+    pub map: IdMap,
+    /// The blob the layer came from.
+    pub blob: Digest,
+    /// Entries of the archive.
+    pub entries: u64,
+    /// Bytes of all regular files.
+    pub content: u64,
+    /// Owners that the files do not show, because there was a single id.
+    #[serde(default, skip_serializing_if = "Owners::is_empty")]
+    pub owners: Owners,
+}
+
+pub(crate) const VERSION: u32 = 1;
+
+/// A record is larger than this only if it is no record: owners are bounded when a tree is made.
+const RECORD_LIMIT: u64 = 512 << 20;
+
+impl Store {
+    /// The tree of a layer under an id map; `None` if it has to be extracted (again).
+    ///
+    /// Four system calls, nothing is parsed: this is on the way of every `run`.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn tree(&self, layer: &LayerKey, map: &IdMap) -> Result<Option<Tree>, StoreError> {
+        let name = layer.tree_name(map);
+        let record = format!("trees/{name}/tree.json");
+        let Some(guard) = Guard::take(self.dir(), &record).map_err(failed("lock", record))? else {
+            return Ok(None);
+        };
+        let rootfs = format!("trees/{name}/rootfs");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(self.dir(), rootfs.as_str(), flags, Mode::empty()) {
+            Ok(dir) => Ok(Some(Tree { dir, guard, name })),
+            // Whoever tampered with it: extract it again.
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("open", rootfs)(errno)),
+        }
+    }
+}
+
+impl Tree {
+    /// The root of the tree, an `O_PATH` descriptor.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The descriptor that holds the lock; a process that keeps (a copy of) it keeps the tree.
+    pub fn guard(&self) -> BorrowedFd<'_> {
+        self.guard.as_fd()
+    }
+
+    /// The root and the guard.
+    pub fn into_parts(self) -> (OwnedFd, OwnedFd) {
+        (self.dir, self.guard.into_fd())
+    }
+
+    /// Reads what is known about the tree.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::System`].
+    pub fn record(&self) -> Result<TreeRecord, StoreError> {
+        let file = || format!("trees/{}/tree.json", self.name);
+        let copy = self.guard.as_fd().try_clone_to_owned().map_err(|error| failed("dup", file())(error))?;
+        read_record(File::from(copy), file())
+    }
+}
+
+/// Reads a `tree.json` from its beginning; `shown` is its path for messages.
+pub(crate) fn read_record(file: File, shown: String) -> Result<TreeRecord, StoreError> {
+    use std::io::Seek as _;
+    let mut file = file;
+    let mut json = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(RECORD_LIMIT).read_to_end(&mut json));
+    read.map_err(|error| failed("read", shown.as_str())(error))?;
+    let damaged = |reason: String| StoreError::Damaged { file: shown.clone(), reason };
+    let record: TreeRecord = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+    if record.version != VERSION {
+        return Err(damaged(format!("version {} of tree records is unknown", record.version)));
+    }
+    Ok(record)
+}
