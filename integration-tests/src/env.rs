@@ -28,11 +28,12 @@ impl Env {
     /// # Errors
     /// Says which account is missing; the guest has one user at a time, so that there it is no lack.
     pub fn of(user: User) -> Result<Self, Why> {
+        // First, because finding the account starts a process, which another test would take for its own.
+        let turn = Turn::take();
         let account = user.account().map_err(|why| match needs::here() {
             Place::Host => Why::Missing(why),
             Place::Vm => Why::Elsewhere(Place::Host),
         })?;
-        let turn = Turn::take();
         process::adopt_orphans();
         let root =
             tempfile::Builder::new().prefix("t").tempdir_in(binaries::work_dir()).expect("the work folder is ours");
@@ -119,7 +120,13 @@ impl Env {
     /// Asserts now what drop asserts later.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
-        self.before.assert_as_before(&self.data(), &self.temporary(), slowed(Duration::from_secs(5)));
+        self.assert_nothing_left_within(slowed(Duration::from_secs(5)));
+    }
+
+    /// The same with another time for the kernel to take a pod apart.
+    #[track_caller]
+    pub fn assert_nothing_left_within(&self, time: Duration) {
+        self.before.assert_as_before(&self.data(), &self.temporary(), time);
     }
 }
 

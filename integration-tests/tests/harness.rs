@@ -1,6 +1,7 @@
 //! The harness itself: a leak is found, a wrong outcome is told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use integration_tests::{Env, User, needs, process};
 use rustix::process::Signal;
@@ -9,13 +10,17 @@ fn fails(assertion: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(assertion)).is_err()
 }
 
+fn leaks(env: &Env) -> bool {
+    fails(|| env.assert_nothing_left_within(Duration::from_millis(300)))
+}
+
 #[test]
 fn left_process_is_found() {
     let env = needs!(Env::of(User::WithRange));
     // In a session and with a parent of its own, in new namespaces, with nothing open: as lost as can be.
     let daemon = "setsid unshare --user --net sleep 600 <&- >&- 2>&- & echo $!";
     env.command("sh", vec!["-c".into(), daemon.into()]).outcome().succeeds();
-    assert!(fails(|| env.assert_nothing_left()));
+    assert!(leaks(&env));
     let me = rustix::process::getpid().as_raw_nonzero().get();
     for left in process::descendants(me) {
         assert!(process::kill(left.pid, Signal::KILL), "{left:?}");
@@ -30,7 +35,7 @@ fn left_files_are_found() {
         let path = env.path(file);
         env.make_dir(path.parent().expect("it has one"));
         env.write(file, "");
-        assert!(fails(|| env.assert_nothing_left()), "{file}");
+        assert!(leaks(&env), "{file}");
         std::fs::remove_file(path).expect("it is ours");
         env.assert_nothing_left();
     }
