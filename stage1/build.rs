@@ -1,4 +1,5 @@
-//! Compiles the default system call filter for the target architecture, so that a pod's start does no work for it.
+//! Compiles the default system call filter for the target architecture, so that a pod's start does no work for it, and
+//! writes out the tables that filters made at run time need.
 
 // The same sources are modules of the crate, where others use what is unused or private here.
 #![allow(dead_code, unreachable_pub)]
@@ -20,6 +21,7 @@ mod policy;
 #[path = "src/seccomp/profile.rs"]
 mod profile;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -36,11 +38,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH")?;
     let arch = policy::Arch::from_rust_name(&arch)
         .ok_or_else(|| format!("no system call profile for the architecture {arch}"))?;
-    let policy = profile::default_policy(arch, &numbers::by_name(arch)).map_err(|error| error.to_string())?;
+    let table = numbers::by_name(arch);
+    let policy = profile::default_policy(arch, &table).map_err(|error| error.to_string())?;
     let program = compiler::compile(&policy).map_err(|error| error.to_string())?;
-    let file = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("default_filter.rs");
-    std::fs::write(file, rust_array(&program)?)?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    std::fs::write(out.join("default_filter.rs"), rust_array(&program)?)?;
+    std::fs::write(out.join("numbers.rs"), rust_pairs(table))?;
+    std::fs::write(out.join("errnos.rs"), rust_pairs(errnos()))?;
     Ok(())
+}
+
+/// The kernel's errors by name. The same on all architectures with a profile (asm-generic/errno.h).
+fn errnos() -> BTreeMap<&'static str, u16> {
+    // 133, EHWPOISON, is the last one a program sees; those from 512 on stay inside the kernel.
+    (1..=133).filter_map(|number| Some((syscalls::Errno::new(number.into()).name()?, number))).collect()
+}
+
+/// Names with numbers as a Rust array, sorted by name.
+fn rust_pairs<N: std::fmt::Display>(pairs: BTreeMap<&str, N>) -> String {
+    let lines = pairs.into_iter().map(|(name, number)| format!("({name:?}, {number}),\n"));
+    format!("[\n{}]", lines.collect::<String>())
 }
 
 fn rust_array(program: &[instruction::SockFilter]) -> Result<String, std::fmt::Error> {

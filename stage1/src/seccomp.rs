@@ -8,12 +8,14 @@ pub mod assembler;
 pub mod compiler;
 pub mod groups;
 pub mod instruction;
+pub mod isolator;
 #[cfg(test)]
 mod numbers;
 pub mod policy;
 pub mod profile;
 #[cfg(test)]
 mod tests;
+pub mod wildcards;
 
 pub use compiler::{CompileError, compile};
 pub use instruction::SockFilter;

@@ -1,6 +1,6 @@
 //! Which number a system call has on an architecture, from the tables of the `syscalls` crate (Linux 6.17 and later).
 //!
-//! Used at build time and by tests only; the program carries the compiled filter, not the tables.
+//! Used at build time and by tests only; the program carries what the build script makes of it.
 
 use super::policy::Arch;
 use std::collections::BTreeMap;

@@ -67,7 +67,7 @@ fn decisions() -> impl Iterator<Item = (&'static str, Decision)> {
         .chain(arguments::decisions())
 }
 
-fn absent(arch: Arch) -> BTreeSet<&'static str> {
+pub(super) fn absent(arch: Arch) -> BTreeSet<&'static str> {
     let here = match arch {
         Arch::X86_64 => "",
         Arch::Aarch64 => ABSENT_ON_AARCH64,

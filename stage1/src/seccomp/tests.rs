@@ -5,6 +5,7 @@ mod default;
 mod evaluate;
 mod golden;
 mod interpreter;
+mod isolator;
 mod libseccomp;
 mod limits;
 mod random;

@@ -70,7 +70,7 @@ fn some_calls(policy: &Policy) -> Vec<Call> {
     around
         .chain([0, 1024, 0x4000_0000, u32::MAX])
         .flat_map(|number| {
-            let sets = samples::argument_sets(policy, number);
+            let sets = samples::argument_sets(policy, number, 1000);
             let step = (sets.len() / 300).max(1);
             sets.into_iter().step_by(step).map(move |args| Call { number, arch, args }).collect::<Vec<_>>()
         })
@@ -148,7 +148,7 @@ fn request(policy: &Policy) -> Request {
 fn compiled_policies_answer_what_libseccomp_answers() {
     let mut runner = TestRunner::deterministic();
     let policies: Vec<Policy> =
-        (0..100).map(|_| policy_for_libseccomp().new_tree(&mut runner).expect("no filters reject").current()).collect();
+        (0..60).map(|_| policy_for_libseccomp().new_tree(&mut runner).expect("no filters reject").current()).collect();
     let Some(answers) = libseccomp::ask(&policies.iter().map(request).collect::<Vec<_>>()) else { return };
     for (index, (policy, answer)) in policies.iter().zip(answers).enumerate() {
         let program = compile(policy).expect("at most 80 calls fit");

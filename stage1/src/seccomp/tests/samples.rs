@@ -24,12 +24,12 @@ pub(super) fn numbers(policy: &Policy) -> Vec<u32> {
     (0..=1024).chain(high).chain(around).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// As many combinations of arguments are tried in full; the default profile's calls stay below it.
+/// Enough for all combinations of the default profile's calls.
 const ALL_COMBINATIONS: usize = 50_000;
 
 /// Argument sets for one number: zeros and ones where arguments do not matter; where they do, every combination of
-/// interesting values, or, if those are too many, each value in turn beside arguments that fulfil a rule.
-pub(super) fn argument_sets(policy: &Policy, number: u32) -> Vec<[u64; 6]> {
+/// interesting values, or, if those are more than `limit`, each value in turn beside arguments that fulfil a rule.
+pub(super) fn argument_sets(policy: &Policy, number: u32, limit: usize) -> Vec<[u64; 6]> {
     let mut sets = vec![[0; 6], [u64::MAX; 6]];
     let Some(Decision::ByArguments { rules, .. }) = policy.calls.get(&number) else { return sets };
     let mut values: BTreeMap<u8, BTreeSet<u64>> = BTreeMap::new();
@@ -37,7 +37,7 @@ pub(super) fn argument_sets(policy: &Policy, number: u32) -> Vec<[u64; 6]> {
         values.entry(condition.arg).or_default().extend(interesting(condition));
     }
     let combinations = values.values().fold(1, |product: usize, values| product.saturating_mul(values.len()));
-    if combinations <= ALL_COMBINATIONS {
+    if combinations <= limit {
         let product = values.iter().fold(vec![[0; 6]], |sets, (&arg, values)| vary(&sets, arg, values));
         sets.extend(product);
     } else {
@@ -79,9 +79,9 @@ fn fulfilling(condition: &Condition) -> u64 {
 /// All calls to try on a policy's own architecture.
 pub(super) fn calls(policy: &Policy) -> impl Iterator<Item = Call> {
     let arch = policy.arch.audit_value();
-    numbers(policy)
-        .into_iter()
-        .flat_map(move |number| argument_sets(policy, number).into_iter().map(move |args| Call { number, arch, args }))
+    numbers(policy).into_iter().flat_map(move |number| {
+        argument_sets(policy, number, ALL_COMBINATIONS).into_iter().map(move |args| Call { number, arch, args })
+    })
 }
 
 /// Values at both sides of what a condition tells apart, and with bits above the low half.
