@@ -313,3 +313,6 @@ fn wanted(
     }
     Ok(WantedMount { volume: index, path: format!("/{}", parts.join("/")), attr })
 }
+
+#[cfg(test)]
+mod tests;
