@@ -20,6 +20,13 @@ pub struct CallError {
     pub source: Errno,
 }
 
+impl CallError {
+    /// Whether there is nothing at that path.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self.source, Errno::NOENT | Errno::NOTDIR)
+    }
+}
+
 /// Why an operation on pods failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

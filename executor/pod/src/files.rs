@@ -18,7 +18,7 @@ pub(crate) const STATUS_LIMIT: u64 = 64 << 10;
 pub(crate) fn read_optional(dir: &Dir, path: &str, limit: u64) -> Result<Option<Vec<u8>>, PodError> {
     let file = match dir.open(path, OFlags::RDONLY) {
         Ok(file) => file,
-        Err(e) if e.source == Errno::NOENT => return Ok(None),
+        Err(e) if e.is_absence() => return Ok(None),
         // What an open with O_NOFOLLOW says of a symbolic link, and a write-only open of a directory.
         Err(e) if matches!(e.source, Errno::LOOP | Errno::NXIO) => {
             return Err(PodError::NotAFile { path: dir.shown(path) });

@@ -1,10 +1,12 @@
 //! The version number of `pods/`.
 
+use appc::PodUuid;
 use rustix::fs::{OFlags, fsync};
 use rustix::io::Errno;
 
 use crate::dir::Dir;
-use crate::{PodError, files};
+use crate::root::path;
+use crate::{Place, PodError, files};
 
 /// The layout that this version reads and writes.
 pub(crate) const KNOWN: u32 = 1;
@@ -26,15 +28,16 @@ pub(crate) fn read(pods: &Dir) -> Result<Option<u32>, PodError> {
 ///
 /// The one fsync of this crate outside `prepare`: an empty `format` after a power cut would lock the user out.
 pub(crate) fn write_known(pods: &Dir) -> Result<(), PodError> {
-    let temporary = format!(".format.{}", std::process::id());
-    match pods.unlink(&temporary) {
-        Err(e) if e.source != Errno::NOENT => return Err(e.into()),
-        _ => {}
-    }
+    // In garbage under a pod's name: what a kill leaves there, gc removes.
+    let temporary = path(Place::Garbage, PodUuid::new_v4());
     let file = pods.create(&temporary, OFlags::WRONLY, 0o600)?;
     files::write_all(&file, format!("{KNOWN}\n").as_bytes()).map_err(|e| pods.error("write", &temporary, e))?;
     fsync(&file).map_err(|e| pods.error("fsync", &temporary, e))?;
-    Ok(pods.rename(&temporary, "format")?)
+    match pods.rename(&temporary, "format") {
+        // Somebody else's was there first, and a gc already.
+        Err(e) if e.source == Errno::NOENT && pods.exists("format")? => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Refuses to change a `pods/` of a later version.

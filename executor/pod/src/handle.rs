@@ -31,9 +31,9 @@ pub enum Preparing {}
 pub enum Running {}
 
 /// States in which apps and volumes can be added.
-pub trait Open: sealed::Sealed {}
-impl Open for Preparing {}
-impl Open for Running {}
+pub trait Fillable: sealed::Sealed {}
+impl Fillable for Preparing {}
+impl Fillable for Running {}
 
 mod sealed {
     pub trait Sealed {}
@@ -206,7 +206,7 @@ impl Pod<Preparing> {
     }
 }
 
-impl<S: Open> Pod<S> {
+impl<S: Fillable> Pod<S> {
     /// Makes the directories of a new app. With `owner` (uid, gid on the host), its overlay directories are given to
     /// that owner, the container root of a caller who is not container root himself.
     ///

@@ -54,7 +54,7 @@ mod walk;
 pub use error::{CallError, PodError};
 pub use find::FindError;
 pub use gc::{GcOptions, GcReport};
-pub use handle::{AppDirs, Embryo, Open, Pod, Preparing, Running, now_ns};
+pub use handle::{AppDirs, Embryo, Fillable, Pod, Preparing, Running, now_ns};
 pub use listing::PodEntry;
 pub use names::{PodName, PodNameError};
 pub use place::{LockState, Place, State};

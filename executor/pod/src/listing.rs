@@ -89,7 +89,7 @@ pub(crate) fn open_lock(dir: &Dir, pod: &str, flags: OFlags) -> Result<Option<(O
     let path = format!("{pod}/lock");
     let file = match dir.open(&path, flags) {
         Ok(file) => file,
-        Err(e) if matches!(e.source, Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(e) if e.is_absence() => return Ok(None),
         Err(e) if matches!(e.source, Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
             return Err(PodError::NotAFile { path: dir.shown(&path) });
         }
@@ -132,7 +132,7 @@ pub(crate) fn look_at(root: &Root, place: Place, uuid: PodUuid) -> Result<Option
         let pod = path(place, uuid);
         match root.dir.stat(&format!("{pod}/lock")) {
             Ok(stat) => Some(Probe { lock: LockState::Free, created_ns: Some(mtime_ns(&stat)), file: None }),
-            Err(e) if e.source != Errno::NOENT && e.source != Errno::NOTDIR => return Err(e.into()),
+            Err(e) if !e.is_absence() => return Err(e.into()),
             Err(_) if root.dir.exists(&pod)? => Some(Probe { lock: LockState::Free, created_ns: None, file: None }),
             Err(_) => None,
         }
@@ -141,7 +141,7 @@ pub(crate) fn look_at(root: &Root, place: Place, uuid: PodUuid) -> Result<Option
     let started_ns = if place >= Place::Run {
         match root.dir.stat(&format!("{}/started", path(place, uuid))) {
             Ok(stat) => Some(mtime_ns(&stat)),
-            Err(e) if e.source == Errno::NOENT => None,
+            Err(e) if e.is_absence() => None,
             Err(e) => return Err(e.into()),
         }
     } else {

@@ -93,7 +93,7 @@ impl RemovalError {
     }
 }
 
-/// Removes the directory `name` in `parent` with everything in it, with the caller's own rights.
+/// Removes `name` in `parent`, a directory with everything in it, with the caller's own rights.
 ///
 /// Absence is success, also of parts: two removers of one tree do not disturb each other. Directories of the caller
 /// that lack permission bits (overlay's `work/work` has mode 000) are given them. To be called inside the id-mapped
@@ -107,12 +107,15 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &str) -> Result<(), RemovalErro
     if matches!(name, "" | "." | "..") || name.contains('/') {
         return Err(bad_name());
     }
-    let name = CString::new(name).map_err(|_| bad_name())?;
+    let (shown, name) = (name.to_owned(), CString::new(name).map_err(|_| bad_name())?);
     match unlinkat(parent, &name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(_) => {}
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOTDIR) => match unlinkat(parent, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(RemovalError::Call { call: "unlinkat", path: shown, source }),
+        },
+        Err(_) => Walk::new(parent, name)?.run(),
     }
-    Walk::new(parent, name)?.run()
 }
 
 /// [`remove_tree`], and where the caller's rights do not suffice, `remover` for the whole tree: at most one child
