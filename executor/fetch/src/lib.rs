@@ -40,7 +40,7 @@ pub enum Source {
 #[non_exhaustive]
 pub enum FetchError {
     /// The reference names no file or directory: it is for the store, or built into the program.
-    #[error("{0} names a stored image, not a file or a layout")]
+    #[error("{0} names a stored or built-in image, not a file or a layout")]
     NotLocal(ImageRef),
     /// The file could not be opened.
     #[error(transparent)]
@@ -67,5 +67,20 @@ pub fn open(reference: &ImageRef) -> Result<Source, FetchError> {
             .map(|image| Source::Oci(Box::new(image)))
             .map_err(|source| FetchError::Oci { dir: dir.clone(), source }),
         other => Err(FetchError::NotLocal(other.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_for_the_store() {
+        for text in ["hello", "debian:12", "sha512-abcd"] {
+            let reference: ImageRef = text.parse().expect("a good reference");
+            let error = open(&reference).expect_err("it is no file");
+            assert!(matches!(&error, FetchError::NotLocal(other) if *other == reference));
+            assert!(error.to_string().starts_with(text), "{error}");
+        }
     }
 }

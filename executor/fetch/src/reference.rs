@@ -236,6 +236,7 @@ fn has_blank(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn aci(path: &str) -> ImageRef {
         ImageRef::Aci(path.into())
@@ -334,5 +335,27 @@ mod tests {
             assert!(error.contains(expected), "{text:?}: {error}");
             assert!(!error.contains("secret") && error.len() < 600 && !error.contains(char::is_control), "{error}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_reference_or_an_error_fit_for_a_terminal(text in any_reference()) {
+            match text.parse::<ImageRef>() {
+                Ok(reference) => {
+                    let again = reference.to_string().parse::<ImageRef>();
+                    // Only a decoded file URL may come back as another kind of text.
+                    prop_assert!(again.as_ref() == Ok(&reference) || text.starts_with("file://"), "{text:?}: {again:?}");
+                }
+                Err(error) => prop_assert!(!error.to_string().contains(char::is_control)),
+            }
+        }
+    }
+
+    /// Text that looks enough like a reference to reach every branch.
+    fn any_reference() -> impl Strategy<Value = String> {
+        let start = "(|hello|oci:|file://|docker://|sha256[:-]|sha512[:-]|md5:|/|\\./|[a-z]{0,5}@sha256:)";
+        let rest = proptest::string::string_regex("[a-f0-9]{0,70}([/:@,=%. a-zA-Z\\PC]|\u{1b}|\0){0,12}(|\\.aci)");
+        (proptest::string::string_regex(start).expect("a valid pattern"), rest.expect("a valid pattern"))
+            .prop_map(|(start, rest)| start + &rest)
     }
 }

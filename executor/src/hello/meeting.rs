@@ -15,6 +15,7 @@ use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -152,9 +153,11 @@ pub(super) fn read_note(volume: &Path, app: &str) -> io::Result<String> {
 /// The socket on the volume through which the descriptor goes.
 const SOCKET: &str = "root.sock";
 
-/// Makes the socket.
+/// Makes the socket, for every user of the pod: connecting needs the right to write to it.
 pub(super) fn offer(volume: &Path) -> io::Result<UnixListener> {
-    UnixListener::bind(volume.join(SOCKET))
+    let listener = UnixListener::bind(volume.join(SOCKET))?;
+    fs::set_permissions(volume.join(SOCKET), fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 /// Hands `fd` to whoever connects first.

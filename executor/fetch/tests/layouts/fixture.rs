@@ -101,18 +101,24 @@ impl Fixture {
         OciImage::open(&self.dir(), reference)
     }
 
-    /// The error of opening, its whole chain in one line. Fails the test where there is no error, or an error that
-    /// is unfit for a terminal.
+    /// Opens the image that `reference` means; an error is its whole chain in one line. Fails the test where that is
+    /// unfit for a terminal.
+    pub(crate) fn attempt(&self, reference: Option<&str>) -> Result<OciImage, String> {
+        self.open(reference).map_err(|error| {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(inner) = source {
+                text = format!("{text}: {inner}");
+                source = inner.source();
+            }
+            assert!(!text.contains(char::is_control) && text.len() < 1500, "unfit for a terminal: {text:?}");
+            text
+        })
+    }
+
+    /// The error of opening. Fails the test where there is none.
     pub(crate) fn refusal(&self, reference: Option<&str>) -> String {
-        let error = self.open(reference).map(|image| image.name).expect_err("the layout was accepted");
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(inner) = source {
-            text = format!("{text}: {inner}");
-            source = inner.source();
-        }
-        assert!(!text.contains(char::is_control) && text.len() < 1500, "unfit for a terminal: {text:?}");
-        text
+        self.attempt(reference).map(|image| image.name).expect_err("the layout was accepted")
     }
 }
 

@@ -3,4 +3,5 @@
 mod fixture;
 mod hostile;
 mod mapping;
+mod mutated;
 mod selection;
