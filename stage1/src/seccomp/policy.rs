@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// An architecture filters can be made for. A filter is for exactly one: calls made through another entry (32-bit,
-/// x32) kill the process, because their numbers and argument layouts differ (reference: `socketcall` bypassing the
-/// socket family rules of other sandboxes).
+/// An architecture filters can be made for.
+///
+/// A filter is for exactly one. Calls made through another entry of the kernel (32-bit, x32) kill the process, because
+/// their numbers and arguments differ: 32-bit `socketcall` walks around every rule about socket families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Arch {
