@@ -8,6 +8,7 @@ pub(crate) mod app;
 mod capability;
 mod facts;
 pub(crate) mod image;
+mod judge;
 mod meeting;
 mod pod;
 mod probe;
