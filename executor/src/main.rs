@@ -1,2 +1,72 @@
-//! proa.
-fn main() {}
+//! `proa` runs pods of App Container and OCI images for an ordinary user, with no daemon and no setuid program.
+//!
+//! This program is the stage0: it turns a command line into images in the store, a reified pod manifest and a pod
+//! directory, and hands them to [`stage1`]. It never builds a mount or a namespace itself, and no subcommand starts a
+//! thread. One file is several programs: by its first argument, and by the name it is started under.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+mod cli;
+mod commands;
+mod context;
+mod diagnostics;
+mod doctor;
+mod duration;
+mod error;
+mod escape;
+#[cfg(test)]
+mod golden;
+mod hello;
+mod idmap;
+mod import;
+mod insecure;
+mod launch;
+mod manifest;
+mod moment;
+mod output;
+mod prepare;
+mod request;
+mod split;
+mod table;
+
+use error::CommandError;
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    // The built-in image holds a copy of this program under that name.
+    if program_name(&argv) == Some(OsStr::new("hello")) {
+        return hello::app::main(&argv[1..]);
+    }
+    // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let mut command = None;
+    let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command));
+    ExitCode::from(status)
+}
+
+/// The last part of the name that this program was started under.
+fn program_name(argv: &[OsString]) -> Option<&OsStr> {
+    Path::new(argv.first()?).file_name()
+}
+
+/// Parses, sets the context up and dispatches. Leaves the name of the subcommand in `command` for the error.
+fn proa(argv: &[OsString], command: &mut Option<&'static str>) -> Result<u8, CommandError> {
+    let line = cli::parse(argv)?;
+    *command = Some(line.subcommand.name);
+    diagnostics::start(&line.global)?;
+    let context = context::Context::new(&line.global)?;
+    (line.subcommand.run)(&context, &line.matches)
+}
+
+/// Prints an error and returns the exit status. A request for help is one of clap's errors and no failure.
+fn report(error: &CommandError, command: Option<&str>) -> u8 {
+    if let Some(usage) = error.cause::<clap::Error>() {
+        // Nothing can be done about a closed stderr.
+        let _ = usage.print();
+        return if usage.use_stderr() { error.kind.exit_status() } else { 0 };
+    }
+    eprint!("{}", error.report(command));
+    error.kind.exit_status()
+}

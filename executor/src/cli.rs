@@ -1,0 +1,188 @@
+//! The shape of the command line: global options and the table of subcommands.
+//!
+//! Building clap's tree of every subcommand costs more than a pod's directory, so a line is first parsed against a tree
+//! that holds only the subcommands whose names occur in it. Whatever that tree refuses is parsed again against the
+//! whole tree, which knows abbreviations and gives the error or the help text.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use crate::commands::{self, Subcommand};
+use crate::error::{CommandError, Kind};
+
+// What may stand before or after a subcommand's name. (A doc comment would become the program's help text.)
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Keep pods and images in DIR [default: $XDG_DATA_HOME/proa, or ~/.local/share/proa; root: /var/lib/proa]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Switch off checks, a comma-separated list; `image` accepts ACIs without a trusted signature
+    #[arg(long, value_name = "LIST", global = true)]
+    pub(crate) insecure_options: Option<String>,
+
+    /// Tell on stderr what is being done and how long it takes; PROA_LOG=FILTER selects
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+
+    /// Write what --debug tells in this form
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Forms of diagnostics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// A parsed command line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) global: GlobalArgs,
+    pub(crate) subcommand: &'static Subcommand,
+    pub(crate) matches: ArgMatches,
+}
+
+/// Parses the process's arguments, the program's name among them.
+///
+/// # Errors
+///
+/// Of kind [`Kind::Usage`] with clap's error as source, which may be a request for help.
+pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
+    let occurs = |subcommand: &&Subcommand| subcommand.names().any(|name| argv.iter().any(|word| word == name));
+    let mut named = commands::ALL.iter().filter(occurs).map(Subcommand::command).peekable();
+    let attempt = match named.peek() {
+        Some(_) => tree(named).try_get_matches_from(argv).ok(),
+        None => None,
+    };
+    let mut matches = match attempt {
+        Some(matches) => matches,
+        None => whole_tree().try_get_matches_from(argv).map_err(usage)?,
+    };
+    let (name, of_subcommand) = matches.remove_subcommand().expect("clap requires a subcommand");
+    Ok(Line {
+        global: GlobalArgs::from_arg_matches(&matches).map_err(usage)?,
+        subcommand: commands::ALL.iter().find(|c| c.name == name).expect("clap knows only subcommands of the table"),
+        matches: of_subcommand,
+    })
+}
+
+/// Every subcommand, with its help text and abbreviations.
+pub(crate) fn whole_tree() -> Command {
+    tree(commands::ALL.iter().map(Subcommand::explained)).infer_subcommands(true)
+}
+
+/// The error that is a subcommand's help text.
+pub(crate) fn help(subcommand: &str) -> CommandError {
+    match whole_tree().try_get_matches_from(["proa", subcommand, "--help"]) {
+        Err(help) => usage(help),
+        Ok(_) => CommandError::usage(format!("{subcommand} has no help")),
+    }
+}
+
+/// The command line of the given subcommands.
+fn tree(subcommands: impl IntoIterator<Item = Command>) -> Command {
+    let root = Command::new("proa")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Run pods of App Container and OCI images, without root and without a daemon")
+        .after_help("Example:\n  proa run hello\n\nSee `proa COMMAND --help` for a command's options and examples.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommands(subcommands);
+    GlobalArgs::augment_args(root)
+}
+
+/// The arguments of a subcommand from what clap matched.
+pub(crate) fn typed<A: FromArgMatches>(matches: &ArgMatches) -> Result<A, CommandError> {
+    A::from_arg_matches(matches).map_err(usage)
+}
+
+/// A clap error as one of ours; it prints itself.
+pub(crate) fn usage(error: clap::Error) -> CommandError {
+    CommandError { kind: Kind::Usage, source: Box::new(error), hints: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subcommand(line: &str) -> Result<&'static str, clap::error::ErrorKind> {
+        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        parse(&argv).map(|line| line.subcommand.name).map_err(|e| e.cause::<clap::Error>().unwrap().kind())
+    }
+
+    #[test]
+    fn help_texts() {
+        // A fixed width: the golden files must not depend on the terminal.
+        let tree = whole_tree().term_width(100);
+        let mut helps = vec![("proa", tree.clone().render_long_help())];
+        for subcommand in commands::ALL {
+            let help = tree.clone().try_get_matches_from(["proa", subcommand.name, "--help"]).unwrap_err();
+            helps.push((subcommand.name, help.render()));
+        }
+        for (name, help) in helps {
+            let help = help.to_string();
+            assert!(help.contains("\nExample"), "{name} has no example");
+            crate::golden::check(&format!("help/{name}.txt"), &help);
+        }
+    }
+
+    #[test]
+    fn the_whole_tree_is_sound() {
+        whole_tree().debug_assert();
+    }
+
+    #[test]
+    fn names_aliases_and_abbreviations() {
+        for (line, name) in [
+            ("proa list", "list"),
+            ("proa ps", "list"),
+            ("proa li", "list"),
+            ("proa --dir list run hello", "run"),
+            ("proa --dir run ru hello list", "run"),
+            ("proa list --dir x", "list"),
+            ("proa run list -- rm", "run"),
+        ] {
+            assert_eq!(subcommand(line), Ok(name), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_abbreviation_stays_so_when_a_name_occurs_later() {
+        assert_eq!(subcommand("proa r run"), Err(clap::error::ErrorKind::InvalidSubcommand));
+    }
+
+    #[test]
+    fn usage_errors() {
+        use clap::error::ErrorKind;
+        for (line, kind) in [
+            ("proa", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("proa nonsense", ErrorKind::InvalidSubcommand),
+            ("proa list --nonsense", ErrorKind::UnknownArgument),
+            ("proa run --nonsense hello", ErrorKind::UnknownArgument),
+            ("proa run", ErrorKind::MissingRequiredArgument),
+            ("proa --log-format=xml list", ErrorKind::InvalidValue),
+            ("proa --help", ErrorKind::DisplayHelp),
+            ("proa run --help", ErrorKind::DisplayHelp),
+        ] {
+            assert_eq!(subcommand(line), Err(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn global_options_stand_on_either_side() {
+        for line in ["proa --dir /d --debug list", "proa list --dir=/d --debug"] {
+            let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let global = parse(&argv).unwrap().global;
+            assert_eq!((global.dir, global.debug), (Some("/d".into()), true), "{line}");
+        }
+    }
+}

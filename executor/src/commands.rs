@@ -1,0 +1,82 @@
+//! The subcommands: one file each, which defines its arguments, its help and what it does.
+
+use std::fmt;
+
+use clap::{ArgMatches, Command};
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+mod doctor;
+mod fetch;
+mod gc;
+mod list;
+mod rm;
+mod run;
+mod version;
+
+/// A row of the table of subcommands.
+pub(crate) struct Subcommand {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    alias: Option<&'static str>,
+    augment: fn(Command) -> Command,
+    /// Adds what only a reader of the help text wants.
+    explain: fn(Command) -> Command,
+    /// Does the work; returns the exit status of the process.
+    pub(crate) run: fn(&Context, &ArgMatches) -> Result<u8, CommandError>,
+}
+
+/// A row from a module, a name, the type of its arguments, and what departs from the ordinary.
+macro_rules! row {
+    ($module:ident, $name:literal, $args:ident $(, $field:ident: $value:expr)?) => {
+        Subcommand {
+            $($field: $value,)?
+            ..Subcommand {
+                name: $name,
+                alias: None,
+                augment: <$module::$args as clap::Args>::augment_args,
+                explain: |command| command,
+                run: |context, matches| $module::run(context, crate::cli::typed::<$module::$args>(matches)?),
+            }
+        }
+    };
+}
+
+/// Every subcommand, in the order of the help text. `cli` finds them here.
+pub(crate) static ALL: &[Subcommand] = &[
+    row!(run, "run", RunArgs, explain: run::explain),
+    row!(fetch, "fetch", FetchArgs),
+    row!(list, "list", ListArgs, alias: Some("ps")),
+    row!(rm, "rm", RmArgs),
+    row!(gc, "gc", GcArgs),
+    row!(doctor, "doctor", DoctorArgs),
+    row!(version, "version", VersionArgs),
+];
+
+impl Subcommand {
+    /// The names it answers to.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        [Some(self.name), self.alias].into_iter().flatten()
+    }
+
+    /// Its part of clap's tree.
+    pub(crate) fn command(&self) -> Command {
+        let command = Command::new(self.name);
+        (self.augment)(match self.alias {
+            Some(alias) => command.visible_alias(alias),
+            None => command,
+        })
+    }
+
+    /// [`Subcommand::command`] with all that its help text shows.
+    pub(crate) fn explained(&self) -> Command {
+        (self.explain)(self.command())
+    }
+}
+
+impl fmt::Debug for Subcommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subcommand").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,35 @@
+//! `proa fetch`: puts images into the store.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::import::Images;
+use crate::{output, request};
+
+/// Put images into the store, unpacked and ready to run
+///
+/// Prints the ID of each image on a line of its own. An image that is stored already is not unpacked again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  proa fetch oci:layout:v1
+  proa --insecure-options=image fetch ./busybox.aci")]
+pub(crate) struct FetchArgs {
+    /// The images: FILE.aci, oci:DIR[:REF] or `hello`
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<OsString>,
+}
+
+pub(crate) fn run(context: &Context, args: FetchArgs) -> Result<u8, CommandError> {
+    let references = args.images.iter().map(|word| request::image(word)).collect::<Result<Vec<_>, _>>()?;
+    let images = Images::open(context)?;
+    for reference in references {
+        let image = images.resolve(&reference)?;
+        images.trees(&image)?;
+        output::write(&format!("{}\n", image.id))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,261 @@
+//! `proa list`: shows the pods there are.
+
+use appc::{AcName, PodManifest, RuntimeApp};
+use clap::{Args, ValueEnum};
+use pod::{AppStatus, Place, PodEntry, PodRef, Pods};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::{CommandError, FAILURE};
+use crate::escape::printable;
+use crate::{moment, output, table};
+
+/// List pods, one line per app
+///
+/// A pod's UUID, state and times stand on the line of its first app only.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa list\n  proa list --full --no-legend\n  proa list --format=json")]
+pub(crate) struct ListArgs {
+    /// Print no column titles
+    #[arg(long)]
+    no_legend: bool,
+
+    /// Print whole UUIDs, image IDs, and times instead of ages
+    #[arg(long)]
+    full: bool,
+
+    /// Print a table for people or JSON for programs
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// A pod as it is listed. Field names and units are those of the JSON form; times are nanoseconds since the epoch.
+#[derive(Debug, Serialize)]
+struct ListedPod {
+    uuid: String,
+    name: Option<String>,
+    state: &'static str,
+    created_ns: Option<u64>,
+    started_ns: Option<u64>,
+    exit_status: Option<i32>,
+    networks: Vec<String>,
+    apps: Vec<ListedApp>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListedApp {
+    name: String,
+    image: ListedImage,
+    exit_status: Option<i32>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListedImage {
+    name: Option<String>,
+    id: Option<String>,
+}
+
+pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let mut status = 0;
+    let mut listed = Vec::new();
+    for entry in pods.list()? {
+        if !Place::VISIBLE.contains(&entry.place) {
+            continue;
+        }
+        let (pod, sick) = examine(&pods, &entry);
+        listed.push(pod);
+        if let Some(error) = sick {
+            eprint!("{}", error.during(format!("pod {}", entry.uuid)).report(Some("list")));
+            status = FAILURE;
+        }
+    }
+    output::write(&match args.format {
+        Format::Json => json(&listed)?,
+        Format::Table => table::aligned(&rows(&listed, &args, moment::now())),
+    })?;
+    Ok(status)
+}
+
+/// A pod's line, and what is wrong with it: a pod that cannot be read is listed by what its directory tells.
+fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
+    let mut listed = ListedPod {
+        uuid: entry.uuid.to_string(),
+        name: entry.name.as_ref().map(ToString::to_string),
+        state: entry.state.as_str(),
+        created_ns: entry.created_ns,
+        started_ns: entry.started_ns,
+        exit_status: None,
+        networks: Vec::new(),
+        apps: Vec::new(),
+    };
+    let fill = |listed: &mut ListedPod| -> Result<(), CommandError> {
+        // A pod that is being prepared, or whose preparation was cut off, has no manifest yet.
+        if entry.place == Place::Prepare {
+            return Ok(());
+        }
+        let pod = pods.open(entry)?;
+        listed.apps = apps(pod.manifest()?);
+        listed.exit_status = pod.pod_status()?.map(|status| status.status);
+        for (app, status) in statuses(&pod)? {
+            if let Some(listed) = listed.apps.iter_mut().find(|listed| listed.name == app.as_str()) {
+                listed.exit_status = status.exit.map(pod::AppExit::status);
+            }
+        }
+        Ok(())
+    };
+    let sick = match fill(&mut listed) {
+        // It was removed between the listing and now.
+        Err(error) if matches!(error.cause(), Some(pod::PodError::NotFound { .. })) => None,
+        result => result.err(),
+    };
+    (listed, sick)
+}
+
+fn apps(manifest: PodManifest) -> Vec<ListedApp> {
+    let listed = |app: RuntimeApp| ListedApp {
+        name: app.name.to_string(),
+        image: ListedImage {
+            name: app.image.name.map(|name| name.to_string()),
+            id: app.image.id.map(|id| id.to_string()),
+        },
+        exit_status: None,
+    };
+    manifest.apps.into_iter().map(listed).collect()
+}
+
+fn statuses(pod: &PodRef) -> Result<Vec<(AcName, AppStatus)>, CommandError> {
+    let recorded = pod.statuses()?.into_iter().filter_map(|(app, status)| Some((app, status?)));
+    Ok(recorded.collect())
+}
+
+fn json(pods: &[ListedPod]) -> Result<String, CommandError> {
+    Ok(serde_json::to_string_pretty(pods)? + "\n")
+}
+
+/// rkt's table: UUIDs of 8 characters and ages, or everything with `--full`.
+fn rows(pods: &[ListedPod], args: &ListArgs, now: u64) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    let id_column = args.full.then_some("IMAGE ID");
+    if !args.no_legend {
+        let titles = ["UUID", "APP", "IMAGE NAME"].into_iter().chain(id_column);
+        rows.push(titles.chain(["STATE", "CREATED", "STARTED", "NETWORKS"]).map(str::to_owned).collect());
+    }
+    for pod in pods {
+        let of_pod = PodCells::new(pod, args.full, now);
+        if pod.apps.is_empty() {
+            rows.push(of_pod.row("-", "-", args.full.then_some("-")));
+        }
+        for (index, app) in pod.apps.iter().enumerate() {
+            let cells = if index == 0 { &of_pod } else { &PodCells::default() };
+            let name = app.image.name.as_deref().unwrap_or("--");
+            let id = app.image.id.as_deref().map_or("--", |id| id.get(..19).unwrap_or(id));
+            rows.push(cells.row(&app.name, name, args.full.then_some(id)));
+        }
+    }
+    rows
+}
+
+/// The columns that belong to a pod as a whole.
+#[derive(Default)]
+struct PodCells {
+    uuid: String,
+    rest: [String; 4],
+}
+
+impl PodCells {
+    fn new(pod: &ListedPod, full: bool, now: u64) -> Self {
+        let time = |ns: Option<u64>| match ns {
+            None => String::new(),
+            Some(ns) if full => moment::full(ns),
+            Some(ns) => moment::ago(ns, now),
+        };
+        Self {
+            uuid: if full { pod.uuid.clone() } else { pod.uuid.chars().take(8).collect() },
+            rest: [pod.state.to_owned(), time(pod.created_ns), time(pod.started_ns), pod.networks.join(", ")],
+        }
+    }
+
+    fn row(&self, app: &str, image: &str, id: Option<&str>) -> Vec<String> {
+        let mut row = vec![self.uuid.clone()];
+        row.extend([Some(app), Some(image), id].into_iter().flatten().map(|cell| printable(cell).into_owned()));
+        row.extend(self.rest.iter().cloned());
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn pods() -> Vec<ListedPod> {
+        let app = |name: &str, id: Option<&str>| ListedApp {
+            name: name.into(),
+            image: ListedImage { name: id.map(|_| format!("example.com/{name}")), id: id.map(str::to_owned) },
+            exit_status: Some(0),
+        };
+        vec![
+            ListedPod {
+                uuid: "5c8f2f6e-0000-4000-8000-000000000000".into(),
+                name: Some("web".into()),
+                state: "exited",
+                created_ns: Some(1_700_000_000 * SECOND),
+                started_ns: Some(1_700_000_060 * SECOND),
+                exit_status: Some(0),
+                networks: vec![],
+                apps: vec![app("redis", Some("sha512-0123456789abcdef0123")), app("logs", None)],
+            },
+            ListedPod {
+                uuid: "6d8f2f6e-0000-4000-8000-000000000000".into(),
+                name: None,
+                state: "preparing",
+                created_ns: Some(1_700_000_120 * SECOND),
+                started_ns: None,
+                exit_status: None,
+                networks: vec![],
+                apps: vec![],
+            },
+        ]
+    }
+
+    fn shown(args: &ListArgs) -> String {
+        table::aligned(&rows(&pods(), args, 1_700_000_120 * SECOND)).replace('\t', ">")
+    }
+
+    #[test]
+    fn the_table_has_a_line_per_app() {
+        let args = ListArgs { no_legend: false, full: false, format: Format::Table };
+        assert_eq!(
+            shown(&args),
+            "UUID>>APP>IMAGE NAME>>STATE>>CREATED>>STARTED>>NETWORKS\n\
+             5c8f2f6e>redis>example.com/redis>exited>>2 minutes ago>1 minute ago>\n\
+             >>logs>-->>>>>>>>>\n\
+             6d8f2f6e>->->>>preparing>now>>>>\n"
+        );
+    }
+
+    #[test]
+    fn full_shows_ids_and_times() {
+        let args = ListArgs { no_legend: true, full: true, format: Format::Table };
+        let shown = shown(&args);
+        let first = shown.lines().next().unwrap();
+        assert_eq!(
+            first,
+            "5c8f2f6e-0000-4000-8000-000000000000>redis>example.com/redis>sha512-0123456789ab>exited>>\
+             2023-11-14 22:13:20.000 +0000 UTC>2023-11-14 22:14:20.000 +0000 UTC>"
+        );
+    }
+
+    #[test]
+    fn json_is_stable() {
+        crate::golden::check("list.json", &json(&pods()).unwrap());
+    }
+}

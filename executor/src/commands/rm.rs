@@ -1,0 +1,43 @@
+//! `proa rm`: removes pods that have ended.
+
+use clap::Args;
+use pod::Pods;
+
+use crate::context::Context;
+use crate::error::{CommandError, FAILURE};
+use crate::idmap::{self, Remover};
+use crate::output;
+
+/// Remove pods that are not running
+///
+/// Prints the UUID of each pod it has removed. A pod that cannot be removed is reported; the others are removed all the
+/// same, and the exit status is 254.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa rm 5c8f2f6e\n  proa rm web logs")]
+pub(crate) struct RmArgs {
+    /// The pods: UUIDs, unambiguous beginnings of UUIDs, or names
+    #[arg(value_name = "POD", required = true)]
+    pods: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let mapping = idmap::detect(context.data_dir()?)?;
+    let mut status = 0;
+    for needle in &args.pods {
+        match remove(&pods, needle, &Remover::new(&mapping)) {
+            Ok(uuid) => output::write(&format!("{uuid}\n"))?,
+            Err(error) => {
+                eprint!("{}", error.during(needle.as_str()).report(Some("rm")));
+                status = FAILURE;
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn remove(pods: &Pods, needle: &str, remover: &Remover<'_>) -> Result<appc::PodUuid, CommandError> {
+    let uuid = pods.find(needle)?.uuid;
+    pods.remove(uuid, remover)?;
+    Ok(uuid)
+}

@@ -1,0 +1,143 @@
+//! `proa run`: runs a pod to its end.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Args, Command, FromArgMatches};
+use pod::PodName;
+
+use crate::cli;
+use crate::context::Context;
+use crate::diagnostics::warn;
+use crate::error::CommandError;
+use crate::request::{self, AppRequest, PodRequest};
+use crate::split::{self, ImageWords};
+use crate::{launch, prepare};
+
+/// Run a pod of one or more images and wait for it to end
+///
+/// The exit status is 0 if every app succeeds, else that of the first app that fails (128+N for signal N); 126 and 127
+/// if an app's executable cannot be executed or is not there; 254 if proa itself fails. The pod is removed when it has
+/// ended, unless --keep is given.
+#[derive(Debug, Args)]
+#[command(override_usage = "proa [GLOBAL OPTIONS] run [OPTIONS] IMAGE [APP OPTIONS] [-- ARGS...] [--- IMAGE...]")]
+pub(crate) struct RunArgs {
+    /// Give the pod a unique name; this is its host name too
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Choose the pod's networks; `none` is the loopback interface alone
+    #[arg(long, value_name = "NETS", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    net: Option<String>,
+
+    /// Keep the pod after it has ended, for `proa list` and `proa gc`
+    #[arg(long)]
+    keep: bool,
+
+    /// Each image with its options: `hello`, FILE.aci, oci:DIR[:REF], or the ID or name of a stored image
+    ///
+    /// Options after an image are that image's. The words after `--` are appended to the command of an ACI and replace
+    /// the CMD of an OCI image; `---` ends them.
+    #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true)]
+    images: Vec<OsString>,
+}
+
+// What may stand after an image. (A doc comment would become help text; help is printed for `run` as a whole.)
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "App options, after an image")]
+struct AppArgs {
+    /// Name the app [default: the last part of the image's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Run this executable instead of the image's
+    #[arg(long, value_name = "PATH")]
+    exec: Option<String>,
+
+    /// Set an environment variable; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+
+    /// Run as this user: a name, a number, or a path in the image whose owner is meant
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+
+    /// Run as this group: a name, a number, or a path in the image whose group is meant
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Start in this directory of the image
+    #[arg(long, value_name = "DIR")]
+    working_dir: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  proa run hello
+  proa --insecure-options=image run ./busybox.aci --exec /bin/busybox -- uname -a
+  proa run --name web oci:layout:v1 --user www-data -- --port 8080 --- ./sidecar.aci --name logs";
+
+/// Adds the options that stand after an image to the help text.
+pub(crate) fn explain(command: Command) -> Command {
+    let apps = app_command().disable_help_flag(true).help_template("{all-args}").render_long_help();
+    command.after_long_help(format!("{apps}\n\n{EXAMPLES}"))
+}
+
+pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
+    let request = request(args)?;
+    let without_effect = context.insecure.protections_of_apps();
+    if !without_effect.is_empty() {
+        warn(&format!("--insecure-options={} has no effect: these protections stay on", without_effect.join(",")));
+    }
+    launch::run(context, prepare::pod(context, request)?)
+}
+
+/// What was typed as what it means.
+fn request(args: RunArgs) -> Result<PodRequest, CommandError> {
+    if let Some(net) = args.net.filter(|net| net != "none") {
+        return Err(CommandError::usage(format!("--net={net} is not supported yet"))
+            .hint("leave --net out or give --net=none: the pod then has its own loopback interface and no other"));
+    }
+    // Most lines have no option after an image: the parser for those is made when the first one turns up.
+    let mut parser = None;
+    let images = split::split(args.images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
+        .map_err(|error| CommandError::usage(error.to_string()).hint("see `proa run --help`"))?;
+    let apps = images.into_iter().map(app).collect::<Result<_, _>>()?;
+    let name = args.name.map(|name| name.parse::<PodName>().map_err(|e| CommandError::usage(format!("--name: {e}"))));
+    Ok(PodRequest { name: name.transpose()?, keep: args.keep, apps })
+}
+
+/// One image's words as a request.
+fn app(words: ImageWords) -> Result<AppRequest, CommandError> {
+    let args = if words.flags.is_empty() { AppArgs::default() } else { app_args(&words.flags)? };
+    Ok(AppRequest {
+        image: request::image(&words.image)?,
+        name: args.name.as_deref().map(request::app_name).transpose()?,
+        exec: args.exec,
+        args: words.args.map(request::args).transpose()?,
+        environment: request::environment(&args.environment)?,
+        user: args.user,
+        group: args.group,
+        working_directory: args.working_dir.map(request::working_directory).transpose()?,
+    })
+}
+
+fn app_args(flags: &[OsString]) -> Result<AppArgs, CommandError> {
+    let matches = app_command()
+        .no_binary_name(true)
+        .try_get_matches_from(flags)
+        .map_err(|error| if error.kind() == ErrorKind::DisplayHelp { cli::help("run") } else { cli::usage(error) })?;
+    AppArgs::from_arg_matches(&matches).map_err(cli::usage)
+}
+
+/// The parser of what stands after an image.
+fn app_command() -> Command {
+    AppArgs::augment_args(Command::new("run").override_usage("proa run [OPTIONS] IMAGE [APP OPTIONS] [-- ARGS...]"))
+}
+
+/// Whether the word after this flag is the flag's value.
+fn takes_value(command: &mut Command, flag: &str) -> bool {
+    command.get_arguments().any(|arg| {
+        arg.get_action().takes_values() && arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
+    })
+}

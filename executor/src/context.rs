@@ -1,0 +1,135 @@
+//! Where this process keeps its data, and on whose behalf it runs.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::cli::GlobalArgs;
+use crate::error::{CommandError, Explain};
+use crate::insecure::Insecure;
+
+/// Where root keeps its pods and images.
+const ROOT_DATA_DIR: &str = "/var/lib/proa";
+
+/// What every subcommand is told.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// `--dir`, or the user's place for data; `None` where there is no such place.
+    data_dir: Option<PathBuf>,
+    /// Checks that are switched off.
+    pub(crate) insecure: Insecure,
+}
+
+/// The parts of the environment that decide where data is kept.
+#[derive(Debug, Default)]
+struct Surroundings {
+    root: bool,
+    xdg_data_home: Option<OsString>,
+    home: Option<OsString>,
+}
+
+impl Context {
+    /// The context of a command line.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name in `--insecure-options`.
+    pub(crate) fn new(global: &GlobalArgs) -> Result<Self, CommandError> {
+        let surroundings = Surroundings {
+            root: rustix::process::geteuid().is_root(),
+            xdg_data_home: std::env::var_os("XDG_DATA_HOME"),
+            home: std::env::var_os("HOME"),
+        };
+        let insecure = match &global.insecure_options {
+            Some(list) => list.parse::<Insecure>().map_err(|error| CommandError::usage(error.to_string()))?,
+            None => Insecure::default(),
+        };
+        Ok(Self { data_dir: data_dir(global.dir.clone(), surroundings), insecure })
+    }
+
+    /// The data directory, whether it exists or not.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for it: neither `--dir` nor `XDG_DATA_HOME` nor `HOME` names one.
+    pub(crate) fn data_dir(&self) -> Result<&Path, CommandError> {
+        self.data_dir.as_deref().ok_or_else(|| {
+            CommandError::failed("no data directory: HOME is not set to an absolute path")
+                .hint("give one with --dir, or set HOME or XDG_DATA_HOME")
+        })
+    }
+
+    /// Creates the data directory, and what leads to it, for this user alone.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made; the error names it.
+    pub(crate) fn create_data_dir(&self) -> Result<&Path, CommandError> {
+        let dir = self.data_dir()?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .during(|| format!("create the data directory {}", dir.display()))
+            .hint(|| "give a directory of yours with --dir, or set XDG_DATA_HOME".into())?;
+        Ok(dir)
+    }
+}
+
+/// The place for data. A relative `XDG_DATA_HOME` is ignored, as the XDG base directory specification demands; a
+/// relative `HOME` would move the store with the working directory.
+fn data_dir(dir: Option<PathBuf>, surroundings: Surroundings) -> Option<PathBuf> {
+    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(dir) = dir {
+        return Some(dir);
+    }
+    if surroundings.root {
+        return Some(PathBuf::from(ROOT_DATA_DIR));
+    }
+    absolute(surroundings.xdg_data_home)
+        .or_else(|| absolute(surroundings.home).map(|home| home.join(".local/share")))
+        .map(|data| data.join("proa"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(dir: Option<&str>, root: bool, xdg: Option<&str>, home: Option<&str>) -> Option<String> {
+        let surroundings = Surroundings { root, xdg_data_home: xdg.map(Into::into), home: home.map(Into::into) };
+        data_dir(dir.map(PathBuf::from), surroundings).map(|path| path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn precedence() {
+        let found = |path: &str| Some(path.to_owned());
+        assert_eq!(place(Some("d"), true, Some("/x"), Some("/h")), found("d"));
+        assert_eq!(place(None, true, Some("/x"), Some("/h")), found("/var/lib/proa"));
+        assert_eq!(place(None, false, Some("/x"), Some("/h")), found("/x/proa"));
+        assert_eq!(place(None, false, Some("x"), Some("/h")), found("/h/.local/share/proa"));
+        assert_eq!(place(None, false, Some(""), Some("/h")), found("/h/.local/share/proa"));
+        assert_eq!(place(None, false, None, Some("")), None);
+        assert_eq!(place(None, false, None, None), None);
+    }
+
+    #[test]
+    fn without_a_place_the_error_says_what_to_set() {
+        let context = Context { data_dir: None, insecure: Insecure::default() };
+        let report = context.data_dir().unwrap_err().report(Some("list"));
+        assert_eq!(
+            report,
+            "proa: list: no data directory: HOME is not set to an absolute path\n\
+             hint: give one with --dir, or set HOME or XDG_DATA_HOME\n"
+        );
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_made_is_named() {
+        let file = std::env::current_exe().unwrap();
+        let context = Context { data_dir: Some(file.join("data")), insecure: Insecure::default() };
+        let report = context.create_data_dir().unwrap_err().report(None);
+        assert!(report.contains(&format!("create the data directory {}/data: ", file.display())), "{report}");
+        assert!(report.contains("\nhint: give a directory of yours with --dir"), "{report}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether and how proa tells what it is doing: tracing output on stderr, and the warnings that are always shown.
+
+use std::io::{self, Write as _};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::cli::{GlobalArgs, LogFormat};
+use crate::error::CommandError;
+use crate::escape::printable;
+
+/// The variable that holds tracing's filter directives, such as `debug` or `store=trace,info`.
+const FILTER_VARIABLE: &str = "PROA_LOG";
+
+/// Sets tracing up if it was asked for; else nothing is allocated and every span costs one load.
+///
+/// Each span (`fetch`, `render`, `launch`) is written once, when it closes, with the time it took.
+///
+/// # Errors
+///
+/// The filter in `PROA_LOG` cannot be parsed.
+pub(crate) fn start(global: &GlobalArgs) -> Result<(), CommandError> {
+    let variable = std::env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.is_empty());
+    if !global.debug && global.log_format.is_none() && variable.is_none() {
+        return Ok(());
+    }
+    let directives = variable.as_deref().unwrap_or(if global.debug { "debug" } else { "info" });
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        CommandError::usage(format!("{FILTER_VARIABLE}={directives:?}: {error}"))
+            .hint(format!("try {FILTER_VARIABLE}=debug, or {FILTER_VARIABLE}=store=trace,info"))
+    })?;
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_span_events(FmtSpan::CLOSE);
+    match global.log_format.unwrap_or(LogFormat::Text) {
+        LogFormat::Text => subscriber.with_ansi(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    Ok(())
+}
+
+/// Runs `f`, in a process that was forked, without diagnostics: two processes must not write into one another's lines,
+/// and a span that the parent opened is not the child's to close.
+pub(crate) fn silenced<T>(f: impl FnOnce() -> T) -> T {
+    tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), f)
+}
+
+/// Tells the user of something odd that does not stop the work. A stderr that cannot be written to is no reason to
+/// stop either.
+pub(crate) fn warn(message: &str) {
+    let line = format!("proa: warning: {}\n", printable(message));
+    let _ = io::stderr().write_all(line.as_bytes());
+}

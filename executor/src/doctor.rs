@@ -1,0 +1,237 @@
+//! What a machine must offer to run pods, tried rather than guessed.
+
+use std::fmt;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use pod::TreeRemover as _;
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
+use stage1::idmap::{IdMapping, Tier};
+use stage1::userns;
+use sys::fork::Namespaces;
+
+use crate::context::Context;
+use crate::diagnostics::silenced;
+use crate::escape::printable;
+use crate::idmap::{self, Remover};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Pods run, with less.
+    Warn,
+    /// Pods cannot run.
+    Fail,
+}
+
+/// One line of the examination.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) verdict: Verdict,
+    what: &'static str,
+    finding: String,
+    mend: Option<&'static str>,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok  ",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "FAIL",
+        };
+        write!(f, "{verdict}  {}: {}", self.what, printable(&self.finding))?;
+        match self.mend {
+            Some(mend) if self.verdict != Verdict::Ok => writeln!(f, "; {mend}"),
+            _ => writeln!(f),
+        }
+    }
+}
+
+/// Does every check. What one of them makes is gone when it returns.
+pub(crate) fn examine(context: &Context) -> Vec<Check> {
+    let mut checks = vec![kernel(), user_namespaces()];
+    match context.create_data_dir() {
+        Ok(dir) => {
+            checks.push(data_directory(dir));
+            match idmap::detect(dir) {
+                Ok(mapping) => checks.extend([subordinate_ids(&mapping), id_map(&mapping), overlay(dir, &mapping)]),
+                Err(error) => checks.push(fail(
+                    "subordinate ids",
+                    idmap::chain(error.source.as_ref()),
+                    "check that /etc/subuid and /etc/subgid can be read",
+                )),
+            }
+        }
+        Err(error) => checks.push(fail("data directory", idmap::chain(error.source.as_ref()), OTHER_DIRECTORY)),
+    }
+    checks.push(landlock());
+    checks.push(seccomp());
+    checks
+}
+
+const OTHER_DIRECTORY: &str = "give a directory of yours with --dir, or set XDG_DATA_HOME";
+
+/// The oldest kernel that is tested.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+fn kernel() -> Check {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let verdict = if version >= OLDEST_KERNEL { Verdict::Ok } else { Verdict::Warn };
+    Check { verdict, what: "kernel", finding: release, mend: Some("proa is tested with 6.1 and later") }
+}
+
+fn user_namespaces() -> Check {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mapping = IdMapping::single(uid, gid);
+    match userns::run_in(&mapping, || silenced(|| ())) {
+        Ok(()) => ok("user namespaces", "can be created"),
+        Err(error) => fail(
+            "user namespaces",
+            idmap::chain(&error),
+            "check the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
+             kernel.apparmor_restrict_unprivileged_userns",
+        ),
+    }
+}
+
+fn subordinate_ids(mapping: &IdMapping) -> Check {
+    match mapping.tier() {
+        Tier::Range | Tier::Root => {
+            let extent = mapping.uids().last();
+            let finding = extent.map_or_else(String::new, |e| format!("{} from {} on", e.count, e.outside));
+            ok("subordinate ids", &finding)
+        }
+        Tier::Single => Check {
+            verdict: Verdict::Warn,
+            what: "subordinate ids",
+            finding: "none, so every app runs as one user".into(),
+            mend: Some(
+                "install newuidmap and newgidmap (package uidmap) and add a range, as root: \
+                 usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+            ),
+        },
+    }
+}
+
+fn id_map(mapping: &IdMapping) -> Check {
+    match userns::run_in(mapping, || silenced(|| ())) {
+        Ok(()) => ok("id map", "can be written"),
+        Err(error) => fail("id map", idmap::chain(&error), "check that newuidmap and newgidmap are set-uid root"),
+    }
+}
+
+fn data_directory(dir: &Path) -> Check {
+    match rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+        Ok(()) => ok("data directory", &dir.display().to_string()),
+        Err(errno) => fail("data directory", format!("{}: {errno}", dir.display()), OTHER_DIRECTORY),
+    }
+}
+
+fn overlay(data_dir: &Path, mapping: &IdMapping) -> Check {
+    let mend = "overlay needs a local file system (not NFS) and a kernel with overlay in user namespaces";
+    match try_overlay(data_dir, mapping) {
+        Ok(()) => ok("overlay", "can be mounted in a user namespace"),
+        Err(error) => fail("overlay", error, mend),
+    }
+}
+
+/// Mounts an overlay as a pod does, in a directory of its own below `data_dir`.
+fn try_overlay(data_dir: &Path, mapping: &IdMapping) -> Result<(), String> {
+    let named = |what: &'static str| move |errno: rustix::io::Errno| format!("{what}: {errno}");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = openat(CWD, data_dir, flags, Mode::empty()).map_err(named("open the data directory"))?;
+    let name = format!("doctor-{}", std::process::id());
+    mkdirat(&parent, &name, Mode::RWXU).map_err(named("make a directory"))?;
+    let tried = (|| {
+        let owner = (mapping.tier() == Tier::Root).then(|| mapping.container_root());
+        let top = openat(&parent, &name, flags, Mode::empty()).map_err(named("open a directory"))?;
+        let mut dirs = Vec::new();
+        for part in ["lower", "upper", "work"] {
+            mkdirat(&top, part, Mode::RWXU).map_err(named("make a directory"))?;
+            let dir = openat(&top, part, flags, Mode::empty()).map_err(named("open a directory"))?;
+            if let Some((uid, gid)) = owner {
+                let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+                rustix::fs::fchown(&dir, Some(uid), Some(gid)).map_err(named("give a directory away"))?;
+            }
+            dirs.push(dir);
+        }
+        let mount = || mount_overlay(&dirs).map_err(|errno| errno.raw_os_error());
+        let mounted: Result<(), i32> = userns::run_in(mapping, || silenced(mount)).map_err(|e| idmap::chain(&e))?;
+        mounted.map_err(|code| format!("mount: {}", std::io::Error::from_raw_os_error(code)))
+    })();
+    let removed = remove(parent.as_fd(), &name, mapping);
+    tried.and(removed)
+}
+
+/// Mounts an overlay of `[lower, upper, work]`; it goes away with the process.
+fn mount_overlay(dirs: &[OwnedFd]) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    sys::namespace::unshare(Namespaces::MOUNT)
+        .map_err(|e| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO))?;
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, dir) in ["lowerdir", "upperdir", "workdir"].iter().zip(dirs) {
+        fsconfig_set_string(fs.as_fd(), *key, format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+    }
+    fsconfig_set_flag(fs.as_fd(), "userxattr")?;
+    fsconfig_set_flag(fs.as_fd(), "volatile")?;
+    fsconfig_create(fs.as_fd())?;
+    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map(drop)
+}
+
+fn remove(parent: BorrowedFd<'_>, name: &str, mapping: &IdMapping) -> Result<(), String> {
+    match pod::removal::remove_tree(parent, name) {
+        Err(error) if error.is_denied() => {
+            Remover::new(mapping).remove_tree(parent, name).map_err(|error| idmap::chain(error.as_ref()))
+        }
+        result => result.map_err(|error| idmap::chain(&error)),
+    }
+}
+
+fn landlock() -> Check {
+    if stage1::landlock::supported() {
+        return ok("landlock", "available");
+    }
+    Check {
+        verdict: Verdict::Warn,
+        what: "landlock",
+        finding: "not available".into(),
+        mend: Some("boot with landlock in the lsm= list"),
+    }
+}
+
+fn seccomp() -> Check {
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    if actions.split_whitespace().any(|action| action == "errno") {
+        return ok("seccomp", "available");
+    }
+    fail("seccomp", "no filters".into(), "the kernel needs CONFIG_SECCOMP_FILTER")
+}
+
+fn ok(what: &'static str, finding: &str) -> Check {
+    Check { verdict: Verdict::Ok, what, finding: finding.to_owned(), mend: None }
+}
+
+fn fail(what: &'static str, finding: String, mend: &'static str) -> Check {
+    Check { verdict: Verdict::Fail, what, finding, mend: Some(mend) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_one_line_and_says_how_to_mend_it() {
+        assert_eq!(ok("landlock", "available").to_string(), "ok    landlock: available\n");
+        let failed = fail("overlay", "mount: bad\nthing".into(), "use a local file system");
+        assert_eq!(failed.to_string(), "FAIL  overlay: mount: bad\\x0athing; use a local file system\n");
+    }
+}

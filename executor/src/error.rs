@@ -1,0 +1,204 @@
+//! What went wrong, in the one form that reaches the user.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::escape::printable;
+
+/// Exit status of every failure of ours, usage errors included (rkt's number: an application rarely uses it).
+pub(crate) const FAILURE: u8 = 254;
+
+/// The classes of failure that differ in their exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The command line makes no sense.
+    Usage,
+    /// The work could not be done.
+    Failed,
+    /// The app's executable is there and cannot be executed.
+    NotExecutable,
+    /// The app's executable is not there.
+    NotFound,
+}
+
+impl Kind {
+    /// The exit status of the process.
+    pub(crate) fn exit_status(self) -> u8 {
+        match self {
+            Kind::Usage | Kind::Failed => FAILURE,
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
+        }
+    }
+}
+
+/// A failed subcommand: the chain of causes and what the user can do about it.
+///
+/// It is not a [`std::error::Error`] itself, so that `?` can turn every error into one.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    pub(crate) kind: Kind,
+    pub(crate) source: Box<dyn Error + Send + Sync>,
+    pub(crate) hints: Vec<String>,
+}
+
+impl CommandError {
+    /// A failure with a message of our own and no further cause.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, source: Box::new(Message(message.into())), hints: Vec::new() }
+    }
+
+    /// A command line that makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// Work that could not be done.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// Adds one line that says how to mend it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Puts the step that failed in front of the chain.
+    #[must_use]
+    pub(crate) fn during(mut self, step: impl Into<String>) -> Self {
+        self.source = Box::new(Step { step: step.into(), source: self.source });
+        self
+    }
+
+    /// The first cause of the given type, from the outside in.
+    pub(crate) fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        causes(self.source.as_ref()).find_map(|cause| cause.downcast_ref())
+    }
+
+    /// The message as it is printed: `proa: COMMAND: chain: innermost`, then a `hint:` line each.
+    pub(crate) fn report(&self, command: Option<&str>) -> String {
+        let mut text = String::from("proa: ");
+        if let Some(command) = command {
+            text.push_str(command);
+            text.push_str(": ");
+        }
+        let chain: Vec<String> = causes(self.source.as_ref()).map(ToString::to_string).collect();
+        text.push_str(&printable(&chain.join(": ")));
+        text.push('\n');
+        for hint in &self.hints {
+            text.push_str("hint: ");
+            text.push_str(&printable(hint));
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self { kind: Kind::Failed, source: Box::new(error), hints: Vec::new() }
+    }
+}
+
+/// Adds steps and hints to a result on its way out.
+pub(crate) trait Explain<T> {
+    /// Puts the step that failed in front of the chain.
+    fn during(self, step: impl FnOnce() -> String) -> Result<T, CommandError>;
+
+    /// Adds one line that says how to mend it.
+    fn hint(self, hint: impl FnOnce() -> String) -> Result<T, CommandError>;
+}
+
+impl<T, E: Into<CommandError>> Explain<T> for Result<T, E> {
+    fn during(self, step: impl FnOnce() -> String) -> Result<T, CommandError> {
+        self.map_err(|error| error.into().during(step()))
+    }
+
+    fn hint(self, hint: impl FnOnce() -> String) -> Result<T, CommandError> {
+        self.map_err(|error| error.into().hint(hint()))
+    }
+}
+
+/// An error and all its sources, from the outside in. Bounded, because an error type may name itself as its source.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source()).take(32)
+}
+
+#[derive(Debug)]
+struct Message(String);
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Message {}
+
+#[derive(Debug)]
+struct Step {
+    step: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.step)
+    }
+}
+
+impl Error for Step {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn no_space() -> Result<(), io::Error> {
+        Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()))
+    }
+
+    #[test]
+    fn the_chain_is_printed_once_and_hints_follow() {
+        let error = no_space()
+            .during(|| "write blob sha256:4e67ea".into())
+            .during(|| "example.com/redis:7".into())
+            .hint(|| "free space in the data directory".into())
+            .expect_err("the write failed");
+        assert_eq!(
+            error.report(Some("fetch")),
+            "proa: fetch: example.com/redis:7: write blob sha256:4e67ea: No space left on device (os error 28)\n\
+             hint: free space in the data directory\n"
+        );
+    }
+
+    #[test]
+    fn without_a_command_the_program_speaks_for_itself() {
+        assert_eq!(CommandError::failed("HOME is not set").report(None), "proa: HOME is not set\n");
+    }
+
+    #[test]
+    fn an_image_cannot_forge_a_line() {
+        let error = CommandError::failed("image \"x\nhint: run this\"").hint("see \x1b[31mred");
+        assert_eq!(error.report(Some("run")), "proa: run: image \"x\\x0ahint: run this\"\nhint: see \\x1b[31mred\n");
+    }
+
+    #[test]
+    fn exit_statuses() {
+        let statuses = [Kind::Usage, Kind::Failed, Kind::NotExecutable, Kind::NotFound].map(Kind::exit_status);
+        assert_eq!(statuses, [254, 254, 126, 127]);
+    }
+
+    #[test]
+    fn causes_are_found_behind_steps() {
+        let error = no_space().during(|| "copy".into()).expect_err("the write failed");
+        assert_eq!(error.cause::<io::Error>().and_then(io::Error::raw_os_error), Some(28));
+        assert!(error.cause::<fmt::Error>().is_none());
+    }
+}

@@ -1,0 +1,291 @@
+//! Brings images into the store: opened by `fetch`, extracted in a child inside the id map, visible when complete.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::path::Path;
+
+use appc::{ImageId, ImageManifest};
+use fetch::{ImageRef, LayerMediaType, OciImage, Source};
+use rustix::fs::MemfdFlags;
+use stage1::idmap::{IdMapping, Tier};
+use store::ingest::{self, Compression, IngestReport, InputFormat};
+use store::{BlobRole, Digest, FindError, IdMap, ImageRecord, Import, LayerKey, NewImage, Store, Tree};
+use tracing::{debug, info_span};
+
+use crate::context::Context;
+use crate::diagnostics::warn;
+use crate::error::{CommandError, Explain};
+use crate::hello;
+use crate::idmap::{self, Remover};
+use crate::insecure::Insecure;
+
+/// The store of one user, and the id map under which its trees are extracted.
+#[derive(Debug)]
+pub(crate) struct Images {
+    store: Store,
+    mapping: IdMapping,
+    map: IdMap,
+    insecure: Insecure,
+}
+
+/// A layer's archive, open, and what is known of it beforehand.
+struct Archive {
+    file: File,
+    format: InputFormat,
+    compressed: Option<Digest>,
+    uncompressed: Option<Digest>,
+}
+
+impl Images {
+    /// Opens the store, making it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is no data directory, no id map, or the store cannot be trusted.
+    pub(crate) fn open(context: &Context) -> Result<Self, CommandError> {
+        let data_dir = context.data_dir()?;
+        let store = Store::ensure(data_dir).hint(|| "--dir chooses another data directory".into())?;
+        let mapping = idmap::detect(data_dir)?;
+        let map = IdMap::new(&mapping.key());
+        Ok(Self { store, mapping, map, insecure: context.insecure })
+    }
+
+    /// The id map of trees and pods.
+    pub(crate) fn into_mapping(self) -> IdMapping {
+        self.mapping
+    }
+
+    /// The stored image that `reference` means. What is named by a file or layout is brought into the store first.
+    ///
+    /// # Errors
+    ///
+    /// There is no such image, or it cannot be stored. Nothing of it is left in the store then.
+    pub(crate) fn resolve(&self, reference: &ImageRef) -> Result<ImageRecord, CommandError> {
+        match reference {
+            ImageRef::Id(needle) | ImageRef::Name(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
+            ImageRef::Hello => self.import_hello(),
+            _ => {
+                let span = info_span!("fetch", image = %reference);
+                let source = span.in_scope(|| fetch::open(reference))?;
+                let imported = span.in_scope(|| match source {
+                    Source::Aci(aci) => {
+                        self.check_signature(&aci)?;
+                        self.import_aci(aci.file)
+                    }
+                    Source::Oci(image) => self.import_oci(*image),
+                    _ => Err(CommandError::failed("this kind of image is not supported")),
+                });
+                imported.during(|| reference.to_string())
+            }
+        }
+    }
+
+    /// The trees of an image, lowest first. One that was never extracted under this id map is extracted now.
+    ///
+    /// # Errors
+    ///
+    /// A tree cannot be opened or made.
+    pub(crate) fn trees(&self, image: &ImageRecord) -> Result<Vec<Tree>, CommandError> {
+        if let Some(trees) = self.ready_trees(&image.layers)? {
+            return Ok(trees);
+        }
+        info_span!("render", image = %image.id)
+            .in_scope(|| self.render(image))
+            .during(|| format!("unpack {}", image.id))?;
+        let missing = || CommandError::failed(format!("the trees of {} were removed while it was unpacked", image.id));
+        self.ready_trees(&image.layers)?.ok_or_else(missing)
+    }
+
+    /// The trees of layers, if all of them are there.
+    fn ready_trees(&self, layers: &[LayerKey]) -> Result<Option<Vec<Tree>>, CommandError> {
+        let mut trees = Vec::with_capacity(layers.len());
+        for layer in layers {
+            match self.store.tree(layer, &self.map)? {
+                Some(tree) => trees.push(tree),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(trees))
+    }
+
+    /// Accepts an ACI only if its signature is trusted. This version cannot check any.
+    fn check_signature(&self, aci: &fetch::AciFile) -> Result<(), CommandError> {
+        if self.insecure.image() {
+            return Ok(());
+        }
+        let why = match &aci.signature {
+            Some(signature) => format!("the signature {} cannot be checked yet", signature.display()),
+            None => "the image has no signature".to_owned(),
+        };
+        Err(CommandError::failed(why).hint("--insecure-options=image accepts it without one"))
+    }
+
+    /// Stores the image that is built into this program.
+    fn import_hello(&self) -> Result<ImageRecord, CommandError> {
+        let _span = info_span!("fetch", image = "hello").entered();
+        let program = File::open("/proc/self/exe").during(|| "open this program".into())?;
+        let mut archive = hello::image::archive(&program).during(|| "pack this program".into())?;
+        // Ingest takes a file; one without a name needs no cleaning up.
+        let memory =
+            rustix::fs::memfd_create("hello.aci", MemfdFlags::CLOEXEC).during(|| "make a memory file".into())?;
+        let mut file = File::from(memory);
+        io::copy(&mut archive, &mut file).during(|| "pack this program".into())?;
+        file.rewind().during(|| "pack this program".into())?;
+        self.import_aci(file).during(|| "hello".into())
+    }
+
+    fn import_aci(&self, file: File) -> Result<ImageRecord, CommandError> {
+        let archive = Archive { file, format: InputFormat::Aci, compressed: None, uncompressed: None };
+        self.import(|import| {
+            let (layer, report) = self.take_in(import, archive)?;
+            let Some(json) = report.extracted.manifest else {
+                return Err(CommandError::failed("the image has no manifest"));
+            };
+            let manifest = ImageManifest::from_json(json.as_bytes()).during(|| "image manifest".into())?;
+            let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
+            let names = std::iter::once(manifest.name.to_string()).chain(version).collect();
+            Ok(NewImage { id: ImageId::from(layer.digest()), names, manifest })
+        })
+    }
+
+    fn import_oci(&self, image: OciImage) -> Result<ImageRecord, CommandError> {
+        let manifest = fetch::oci::to_app(&image).during(|| "image config".into())?;
+        let config = digest(&image.config_digest)?;
+        let id = ImageId::from(config);
+        let names = oci_names(&image);
+        if let Some(record) = self.store.record(&id)?
+            && names.iter().all(|name| record.names().any(|known| known == name))
+            && self.ready_trees(&record.layers)?.is_some()
+        {
+            debug!(%id, "already stored");
+            return Ok(record);
+        }
+        self.import(|import| {
+            for (layer, diff_id) in image.layers.into_iter().zip(&image.diff_ids) {
+                let (compressed, uncompressed) = (digest(&layer.digest)?, digest(diff_id)?);
+                if import.reuse_layer(&LayerKey::oci(uncompressed), &self.map, Some(&compressed))? {
+                    debug!(layer = %uncompressed, "layer is already stored");
+                    continue;
+                }
+                let format = InputFormat::OciLayer(compression(layer.media_type));
+                let (compressed, uncompressed) = (Some(compressed), Some(uncompressed));
+                self.take_in(import, Archive { file: layer.file, format, compressed, uncompressed })?;
+            }
+            import.add_document(&image.manifest, BlobRole::Manifest)?;
+            import.add_document(&image.config, BlobRole::Config)?;
+            Ok(NewImage { id, names, manifest })
+        })
+    }
+
+    /// Extracts the layers of a stored image again, from its blobs, for an id map that has changed.
+    fn render(&self, image: &ImageRecord) -> Result<(), CommandError> {
+        let record = self.import(|import| {
+            for (layer, blob) in image.layers.iter().zip(&image.blobs) {
+                if import.reuse_layer(layer, &self.map, Some(&blob.digest))? {
+                    continue;
+                }
+                let mut file = self.blob(&blob.digest)?;
+                let format = match layer.form() {
+                    store::extract::Form::Aci => InputFormat::Aci,
+                    store::extract::Form::OciLayer => InputFormat::OciLayer(sniff(&mut file)?),
+                };
+                let (compressed, uncompressed) = (Some(blob.digest), Some(layer.digest()));
+                self.take_in(import, Archive { file, format, compressed, uncompressed })?;
+            }
+            for document in image.blobs.iter().filter(|blob| blob.role != BlobRole::Layer) {
+                let mut bytes = Vec::new();
+                self.blob(&document.digest)?
+                    .read_to_end(&mut bytes)
+                    .during(|| format!("read blob {}", document.digest))?;
+                import.add_document(&bytes, document.role)?;
+            }
+            Ok(NewImage { id: image.id, names: Vec::new(), manifest: image.manifest.clone() })
+        });
+        record.map(drop)
+    }
+
+    /// Begins an import, lets `fill` take its layers in, and commits it; removes what there is of it if that fails.
+    fn import(
+        &self,
+        fill: impl FnOnce(&mut Import<'_>) -> Result<NewImage, CommandError>,
+    ) -> Result<ImageRecord, CommandError> {
+        let mut import = self.store.begin()?;
+        match fill(&mut import) {
+            Ok(image) => Ok(import.commit(image)?),
+            Err(error) => match import.abandon(&Remover::new(&self.mapping)) {
+                Ok(()) => Err(error),
+                Err(left) => Err(error.hint(format!("something of it is left ({left}); `proa gc` will remove it"))),
+            },
+        }
+    }
+
+    /// Takes one archive in, in a child process that owns the mapped ids.
+    fn take_in(&self, import: &mut Import<'_>, archive: Archive) -> Result<(LayerKey, IngestReport), CommandError> {
+        let owner = (self.mapping.tier() == Tier::Root).then(|| self.mapping.container_root());
+        let pending = import.new_layer(&self.map, owner)?;
+        let single_id = self.mapping.tier() == Tier::Single;
+        let mut job = pending.job(archive.file, archive.format, single_id).during(|| "copy descriptors".into())?;
+        job.expect_compressed = archive.compressed;
+        job.expect_uncompressed = archive.uncompressed;
+        let name = archive.compressed.map(|digest| format!("layer {digest}"));
+        let span = info_span!("render", layer = name.as_deref()).entered();
+        let ingested = idmap::run_in(&self.mapping, || ingest::run(job))?;
+        let report = match (ingested, name) {
+            (Ok(report), _) => report,
+            (Err(error), Some(name)) => return Err(CommandError::from(error).during(name)),
+            (Err(error), None) => return Err(error.into()),
+        };
+        drop(span);
+        report.extracted.warnings.lines().for_each(|line| warn(&line));
+        let key = import.add_layer(pending, &report)?;
+        Ok((key, report))
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<File, CommandError> {
+        let missing = || CommandError::failed(format!("blob {digest} is gone from the store"));
+        self.store.blob(digest)?.ok_or_else(|| missing().hint("fetch the image again"))
+    }
+}
+
+/// The compression of a stored layer, whose media type is in no record, from its first bytes.
+fn sniff(blob: &mut File) -> Result<Compression, CommandError> {
+    let mut head = Vec::new();
+    blob.take(512).read_to_end(&mut head)?;
+    blob.rewind()?;
+    Ok(Compression::sniff(&head)?)
+}
+
+fn compression(media_type: LayerMediaType) -> Compression {
+    match media_type {
+        LayerMediaType::Tar => Compression::None,
+        LayerMediaType::TarGzip => Compression::Gzip,
+        LayerMediaType::TarZstd => Compression::Zstd,
+    }
+}
+
+/// One crate's digest as the other's: neither depends on the other, both write it the same way.
+fn digest(digest: &fetch::Digest) -> Result<Digest, CommandError> {
+    Ok(digest.to_string().parse::<Digest>()?)
+}
+
+/// `NAME:TAG`, and `NAME` alone for an image without a tag and for what is tagged `latest`.
+fn oci_names(image: &OciImage) -> Vec<String> {
+    match image.tag.as_deref() {
+        None => vec![image.name.clone()],
+        Some("latest") => vec![image.name.clone(), format!("{}:latest", image.name)],
+        Some(tag) => vec![format!("{}:{tag}", image.name)],
+    }
+}
+
+fn not_found(error: FindError, needle: &str) -> CommandError {
+    let absent = matches!(error, FindError::NoId(_) | FindError::NoName(_));
+    let error = CommandError::from(error);
+    if absent && Path::new(needle).exists() {
+        return error.hint(format!("the file of that name is written ./{needle}, a layout oci:{needle}"));
+    }
+    if absent {
+        error.hint("`proa fetch` stores an image; files are written ./FILE.aci, layouts oci:DIR")
+    } else {
+        error
+    }
+}

@@ -1,0 +1,20 @@
+//! How data gets to stdout.
+
+use std::io::{self, Write as _};
+
+use crate::error::{CommandError, Explain};
+
+/// Writes `data` to stdout.
+///
+/// A reader that went away (`proa list | head -1`) has all it wanted: that is a success.
+///
+/// # Errors
+///
+/// Everything else, such as a full disk behind a redirection.
+pub(crate) fn write(data: &str) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.during(|| "write to stdout".into()),
+    }
+}

@@ -1,0 +1,88 @@
+//! From a request to a pod that lacks nothing but its directory: images stored, trees open, manifest reified.
+
+use std::os::fd::OwnedFd;
+
+use appc::PodManifest;
+use fetch::ImageRef;
+use pod::PodName;
+use stage1::idmap::IdMapping;
+use store::{ImageRecord, Tree};
+
+use crate::context::Context;
+use crate::diagnostics::warn;
+use crate::error::CommandError;
+use crate::hello;
+use crate::import::Images;
+use crate::manifest::{self, AppImage, Reified, ReifyError};
+use crate::request::{AppRequest, PodRequest};
+
+/// A pod that can be launched.
+#[derive(Debug)]
+pub(crate) struct PreparedPod {
+    pub(crate) manifest: PodManifest,
+    /// The id map that the trees were extracted under.
+    pub(crate) mapping: IdMapping,
+    /// For each app, the trees of its image, lowest first.
+    pub(crate) layers: Vec<Vec<OwnedFd>>,
+    /// As long as these are open, no gc removes the trees.
+    pub(crate) guards: Vec<OwnedFd>,
+    /// The pod's unique name, if it is to have one.
+    pub(crate) name: Option<PodName>,
+    /// Whether its directory stays when it has ended.
+    pub(crate) keep: bool,
+}
+
+/// Prepares what `request` asks for.
+///
+/// # Errors
+///
+/// An image cannot be had, or images and request make no pod. Images that were stored before the error stay stored.
+pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod, CommandError> {
+    let images = Images::open(context)?;
+    let records = request.apps.iter().map(|app| images.resolve(&app.image)).collect::<Result<Vec<_>, _>>()?;
+    let (mut layers, mut guards) = (Vec::new(), Vec::new());
+    let mut open = |record: &ImageRecord| -> Result<(), CommandError> {
+        let (dirs, locks): (Vec<_>, Vec<_>) = images.trees(record)?.into_iter().map(Tree::into_parts).unzip();
+        layers.push(dirs);
+        guards.extend(locks);
+        Ok(())
+    };
+    let manifest = match (request.apps.as_slice(), records.as_slice()) {
+        ([app], [record]) if is_whole_hello(app) => {
+            let manifest = hello::pod_manifest(record.id);
+            manifest.apps.iter().try_for_each(|_| open(record))?;
+            manifest
+        }
+        _ => {
+            records.iter().try_for_each(&mut open)?;
+            reify(request.apps, records)?
+        }
+    };
+    let mapping = images.into_mapping();
+    Ok(PreparedPod { manifest, mapping, layers, guards, name: request.name, keep: request.keep })
+}
+
+/// Whether the app is the built-in image as it stands: that is a pod of two apps. With options of its own it is an
+/// image like any other.
+fn is_whole_hello(app: &AppRequest) -> bool {
+    let AppRequest { image, name, exec, args, environment, user, group, working_directory } = app;
+    *image == ImageRef::Hello
+        && [exec, user, group, working_directory].into_iter().all(Option::is_none)
+        && (name.is_none(), args.is_none(), environment.is_empty()) == (true, true, true)
+}
+
+fn reify(requests: Vec<AppRequest>, records: Vec<ImageRecord>) -> Result<PodManifest, CommandError> {
+    let app =
+        |(request, record): (AppRequest, ImageRecord)| AppImage { request, id: record.id, manifest: record.manifest };
+    let apps = requests.into_iter().zip(records).map(app).collect();
+    let Reified { manifest, implicit_volumes } = manifest::reify(apps).map_err(explain)?;
+    if !implicit_volumes.is_empty() {
+        warn(&format!("no volume for these mount points, each gets an empty one: {}", implicit_volumes.join(", ")));
+    }
+    Ok(manifest)
+}
+
+fn explain(error: ReifyError) -> CommandError {
+    let hint = error.hint();
+    hint.into_iter().fold(error.into(), CommandError::hint)
+}

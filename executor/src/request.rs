@@ -1,0 +1,164 @@
+//! What a `run` line means: the pod that is wanted, before anything is read or made.
+
+use std::ffi::{OsStr, OsString};
+
+use appc::AcName;
+use fetch::ImageRef;
+use pod::PodName;
+
+use crate::error::CommandError;
+
+/// A pod to be run.
+#[derive(Debug)]
+pub(crate) struct PodRequest {
+    /// Its unique name, if it is to have one.
+    pub(crate) name: Option<PodName>,
+    /// Whether its directory stays when it has ended.
+    pub(crate) keep: bool,
+    /// Its apps, in the order in which they start.
+    pub(crate) apps: Vec<AppRequest>,
+}
+
+/// One app of it: an image and what is to be different from what the image says.
+#[derive(Debug)]
+pub(crate) struct AppRequest {
+    /// Where the image comes from.
+    pub(crate) image: ImageRef,
+    /// The app's name; without it the last part of the image's.
+    pub(crate) name: Option<AcName>,
+    /// The executable, instead of the image's.
+    pub(crate) exec: Option<String>,
+    /// The words after `--`; `None` without `--`.
+    pub(crate) args: Option<Vec<String>>,
+    /// Variables that replace those of the image.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The user, instead of the image's.
+    pub(crate) user: Option<String>,
+    /// The group, instead of the image's.
+    pub(crate) group: Option<String>,
+    /// The working directory, instead of the image's; absolute.
+    pub(crate) working_directory: Option<String>,
+}
+
+/// Variables beginning so are what proa tells the app about its pod (appc ace.md, Execution Environment).
+const RESERVED_PREFIX: &str = "AC_";
+
+/// An image as it was typed.
+///
+/// # Errors
+///
+/// It cannot be a reference to an image.
+pub(crate) fn image(word: &OsStr) -> Result<ImageRef, CommandError> {
+    let text = word.to_str().ok_or_else(|| not_utf8("image", word))?;
+    text.parse::<ImageRef>().map_err(|error| CommandError::usage(error.to_string()))
+}
+
+/// The name of an app.
+///
+/// # Errors
+///
+/// It is not an AC name.
+pub(crate) fn app_name(name: &str) -> Result<AcName, CommandError> {
+    name.parse::<AcName>().map_err(|error| CommandError::usage(format!("--name={name:?}: {error}")))
+}
+
+/// The arguments of an app. A manifest is JSON: it cannot hold words that are not UTF-8.
+///
+/// # Errors
+///
+/// A word is not UTF-8.
+pub(crate) fn args(words: Vec<OsString>) -> Result<Vec<String>, CommandError> {
+    words.into_iter().map(|word| word.into_string().map_err(|word| not_utf8("argument", &word))).collect()
+}
+
+/// Splits each `NAME=VALUE`.
+///
+/// # Errors
+///
+/// A name is missing, not an identifier, given twice, or proa's own to set.
+pub(crate) fn environment(variables: &[String]) -> Result<Vec<(String, String)>, CommandError> {
+    let mut environment: Vec<(String, String)> = Vec::with_capacity(variables.len());
+    for variable in variables {
+        let refused = |why: &str| CommandError::usage(format!("--environment={variable:?}: {why}"));
+        let (name, value) = variable.split_once('=').ok_or_else(|| refused("not of the form NAME=VALUE"))?;
+        if !is_identifier(name) {
+            return Err(refused("the name must be letters, digits and any of `_.-`, and not begin with a digit"));
+        }
+        if name.starts_with(RESERVED_PREFIX) {
+            return Err(refused("variables beginning AC_ are set by proa and cannot be overridden"));
+        }
+        if environment.iter().any(|(other, _)| other == name) {
+            return Err(refused("this variable is given twice"));
+        }
+        environment.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(environment)
+}
+
+/// A working directory.
+///
+/// # Errors
+///
+/// It is not absolute (appc aci.md, workingDirectory).
+pub(crate) fn working_directory(dir: String) -> Result<String, CommandError> {
+    if dir.starts_with('/') {
+        Ok(dir)
+    } else {
+        Err(CommandError::usage(format!("--working-dir={dir:?}: not an absolute path in the image")))
+    }
+}
+
+/// Whether an environment variable may have this name (appc types, EnvironmentVariable: `^[A-Za-z_][A-Za-z_0-9.-]*$`).
+fn is_identifier(name: &str) -> bool {
+    let letter = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
+    name.as_bytes().split_first().is_some_and(|(first, rest)| {
+        letter(first) && rest.iter().all(|b| letter(b) || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+    })
+}
+
+fn not_utf8(what: &str, word: &OsStr) -> CommandError {
+    CommandError::usage(format!("{what} {word:?} is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_keeps_order_and_splits_at_the_first_equals_sign() {
+        let given = ["B=1", "a.b-c=x=y", "_=", "A= "].map(str::to_owned);
+        let expected = [("B", "1"), ("a.b-c", "x=y"), ("_", ""), ("A", " ")];
+        assert_eq!(environment(&given).unwrap(), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn environment_refusals_name_the_variable() {
+        for (given, why) in [
+            (vec!["A"], "--environment=\"A\": not of the form NAME=VALUE"),
+            (vec!["=x"], "--environment=\"=x\": the name must be letters"),
+            (vec!["0A=x"], "--environment=\"0A=x\": the name must be letters"),
+            (vec!["A B=x"], "--environment=\"A B=x\": the name must be letters"),
+            (vec!["AC_APP_NAME=x"], "--environment=\"AC_APP_NAME=x\": variables beginning AC_ are set by proa"),
+            (vec!["A=1", "A=2"], "--environment=\"A=2\": this variable is given twice"),
+        ] {
+            let given: Vec<String> = given.into_iter().map(str::to_owned).collect();
+            let report = environment(&given).unwrap_err().report(None);
+            assert!(report.starts_with(&format!("proa: {why}")), "{report}");
+        }
+    }
+
+    #[test]
+    fn a_relative_working_directory_is_refused() {
+        assert_eq!(working_directory("/srv".into()).unwrap(), "/srv");
+        assert!(working_directory("srv".into()).is_err());
+        assert!(working_directory(String::new()).is_err());
+    }
+
+    #[test]
+    fn arguments_that_json_cannot_hold_are_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        assert_eq!(args(vec!["a".into(), "".into()]).unwrap(), ["a", ""]);
+        let report = args(vec![OsString::from_vec(vec![b'a', 0xff])]).unwrap_err().report(None);
+        assert_eq!(report, "proa: argument \"a\\xFF\" is not UTF-8\n");
+    }
+}
