@@ -69,8 +69,9 @@ fn offset(zone: &[u8]) -> Option<i16> {
         return Some(0);
     }
     let &[sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] = zone else { return None };
+    // Go takes a whole day and a whole hour too, as some people write such offsets.
     let hours = number(&[h1, h2]).filter(|&hours| hours <= 24)?;
-    let minutes = number(&[m1, m2]).filter(|&minutes| minutes < 60)?;
+    let minutes = number(&[m1, m2]).filter(|&minutes| minutes <= 60)?;
     let offset = i16::try_from(hours * 60 + minutes).ok()?;
     Some(if sign == b'-' { -offset } else { offset })
 }

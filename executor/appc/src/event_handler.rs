@@ -63,23 +63,29 @@ pub struct EventHandler {
     pub event: Event,
     /// The program and its arguments; may be empty, as far as the schema goes.
     pub exec: Vec<String>,
+    /// Whether `exec` was written as `[]` rather than as null or not at all; only printing looks at it.
+    pub exec_written_empty: bool,
 }
 
 impl FromJson for EventHandler {
     fn from_json(cx: &mut Cx, view: View<'_>) -> Result<Self, Invalid> {
         let read = |cx: &mut Cx| {
             let mut name = String::new();
-            let mut exec = Vec::new();
+            let mut exec: Option<Vec<String>> = None;
             cx.fields(view, &["name", "exec"], |cx, field, view| {
                 match field {
                     "name" => cx.string(view, &mut name),
-                    _ => exec = cx.complete(|cx| cx.list(view))?.unwrap_or_default(),
+                    _ => exec = cx.complete(|cx| cx.list(view))?,
                 }
                 Ok(())
             })?;
             Ok((name, exec))
         };
-        cx.built(read, |(name, exec)| Event::from_name(&name).map(|event| Self { event, exec }))
+        cx.built(read, |(name, exec)| {
+            let exec_written_empty = exec.as_ref().is_some_and(Vec::is_empty);
+            let event = Event::from_name(&name)?;
+            Ok::<_, EventHandlerError>(Self { event, exec: exec.unwrap_or_default(), exec_written_empty })
+        })
     }
 }
 
@@ -87,7 +93,7 @@ impl ToJson for EventHandler {
     fn to_json(&self, printer: &mut Printer) -> Result<(), Invalid> {
         printer.object(|object| {
             object.field("name", self.event.name())?;
-            object.nullable_list("exec", &self.exec, false)
+            object.nullable_list("exec", &self.exec, self.exec_written_empty)
         })
     }
 }

@@ -54,15 +54,15 @@ impl FromStr for ImageString {
         if text.matches(':').count() > 1 {
             return Err(ImageStringError::SecondColon { text: text.to_owned() });
         }
-        let mut name = AcIdentifier::default();
+        let mut name = String::new();
         let mut labels = Vec::new();
         for (key, value) in parameters::pairs(&text.replacen(':', ",version=", 1))? {
             match key.as_str() {
-                "name" => name = value.parse()?,
+                "name" => name = value,
                 key => labels.push(Label { name: key.parse()?, value }),
             }
         }
-        Ok(Self { name, labels: labels.into() })
+        Ok(Self { name: name.parse()?, labels: labels.into() })
     }
 }
 

@@ -56,7 +56,7 @@ impl FromJson for RuntimeApp {
         cx.fields(view, &known, |cx, field, view| {
             match field {
                 "name" => app.name = AcName::from_json(cx, view)?,
-                "image" => app.image = RuntimeImage::from_json(cx, view)?,
+                "image" => app.image.read_over(cx, view)?,
                 "app" => app.app = cx.optional(view)?,
                 "readOnlyRootFS" => cx.boolean(view, &mut app.read_only_root_fs),
                 "mounts" => app.mounts = cx.list(view)?.unwrap_or_default(),
@@ -68,18 +68,17 @@ impl FromJson for RuntimeApp {
     }
 }
 
-impl FromJson for RuntimeImage {
-    fn from_json(cx: &mut Cx, view: View<'_>) -> Result<Self, Invalid> {
-        let mut image = Self::default();
+impl RuntimeImage {
+    /// Reads over what is there: to `actool` a repeated `image` adds to the first one.
+    fn read_over(&mut self, cx: &mut Cx, view: View<'_>) -> Result<(), Invalid> {
         cx.fields(view, &["name", "id", "labels"], |cx, field, view| {
             match field {
-                "name" => image.name = cx.optional(view)?,
-                "id" => image.id = Some(Hash::from_json(cx, view)?),
-                _ => image.labels = Labels::from_json(cx, view)?,
+                "name" => self.name = cx.optional(view)?,
+                "id" => self.id = Some(Hash::from_json(cx, view)?),
+                _ => self.labels = Labels::from_json(cx, view)?,
             }
             Ok(())
-        })?;
-        Ok(image)
+        })
     }
 }
 

@@ -47,26 +47,38 @@ impl FromStr for Url {
         if text.starts_with(':') {
             return Err(syntax("missing protocol scheme"));
         }
-        let (scheme, rest) = split_scheme(text).ok_or_else(|| UrlError::Scheme { text: text.to_owned() })?;
+        let Some((scheme, rest)) = split_scheme(text) else {
+            let first_segment = text.split(['/', '?', '#']).next().unwrap_or_default();
+            if first_segment.contains(':') {
+                return Err(syntax("first path segment in URL cannot contain colon"));
+            }
+            return Err(UrlError::Scheme { text: text.to_owned() });
+        };
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
             return Err(UrlError::Scheme { text: text.to_owned() });
         }
-        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-        let (rest, _query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = match rest.strip_prefix("//") {
-            Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
-            None => ("", rest),
-        };
-        if !escapes_are_whole(path) || !escapes_are_whole(authority) || !escapes_are_whole(fragment) {
-            return Err(syntax("invalid URL escape"));
-        }
-        if authority.contains([' ', '<', '>', '"', '\\', '^', '`', '{', '|', '}']) {
-            return Err(syntax("invalid character in host name"));
-        }
-        if !port_is_numeric(authority) {
-            return Err(syntax("invalid port after host"));
+        // Without a slash there is nothing that has a form.
+        if rest.starts_with('/') {
+            check_parts(rest).map_err(syntax)?;
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// Checks what follows the scheme; the error says what is wrong with it.
+fn check_parts(rest: &str) -> Result<(), &'static str> {
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, _query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        None => ("", rest),
+    };
+    if ![authority, path, fragment].into_iter().all(escapes_are_whole) {
+        Err("invalid URL escape")
+    } else if authority.contains([' ', '<', '>', '"', '\\', '^', '`', '{', '|', '}']) {
+        Err("invalid character in host name")
+    } else {
+        check_host(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
     }
 }
 
@@ -83,12 +95,15 @@ fn escapes_are_whole(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit()))
 }
 
-fn port_is_numeric(authority: &str) -> bool {
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let after_brackets = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
-    match after_brackets.rsplit_once(':') {
-        Some((_, port)) => port.bytes().all(|b| b.is_ascii_digit()),
-        None => true,
+fn check_host(host: &str) -> Result<(), &'static str> {
+    let after_host = match host.strip_prefix('[') {
+        Some(address) => address.split_once(']').ok_or("missing ']' in host")?.1,
+        None => &host[host.rfind(':').unwrap_or(host.len())..],
+    };
+    match after_host.strip_prefix(':') {
+        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
+        None if after_host.is_empty() => Ok(()),
+        _ => Err("invalid port after host"),
     }
 }
 

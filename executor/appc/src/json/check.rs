@@ -106,7 +106,7 @@ impl Checker<'_> {
     }
 
     fn escape(&mut self) -> Checked {
-        match self.next().ok_or(SyntaxProblem::UnexpectedEnd)? {
+        match self.next_in("in string escape code")? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
             b'u' => {
                 let unit = self.hex_unit()?;
@@ -137,11 +137,11 @@ impl Checker<'_> {
     }
 
     fn hex_unit(&mut self) -> Result<u16, SyntaxProblem> {
+        const CONTEXT: &str = "in \\u hexadecimal character escape";
         let mut unit = 0;
         for _ in 0..4 {
-            let byte = self.next().ok_or(SyntaxProblem::UnexpectedEnd)?;
-            let digit =
-                (byte as char).to_digit(16).ok_or_else(|| self.invalid("in \\u hexadecimal character escape"))?;
+            let byte = self.next_in(CONTEXT)?;
+            let digit = (byte as char).to_digit(16).ok_or_else(|| self.invalid(CONTEXT))?;
             unit = unit << 4 | digit as u16;
         }
         Ok(unit)
@@ -170,10 +170,9 @@ impl Checker<'_> {
     }
 
     fn digit(&mut self, context: &str) -> Result<u8, SyntaxProblem> {
-        match self.next() {
-            Some(byte @ b'0'..=b'9') => Ok(byte),
-            Some(_) => Err(self.invalid(context)),
-            None => Err(SyntaxProblem::UnexpectedEnd),
+        match self.next_in(context)? {
+            byte @ b'0'..=b'9' => Ok(byte),
+            _ => Err(self.invalid(context)),
         }
     }
 
@@ -186,11 +185,20 @@ impl Checker<'_> {
     /// The rest of `word`, whose first letter was read.
     fn literal(&mut self, word: &str) -> Checked {
         for expected in word.bytes().skip(1) {
-            if self.next().ok_or(SyntaxProblem::UnexpectedEnd)? != expected {
-                return Err(self.invalid(&format!("in literal {word} (expecting '{}')", expected as char)));
+            let context = || format!("in literal {word} (expecting '{}')", expected as char);
+            if self.peek() != Some(expected) {
+                self.next_in(&context())?;
+                return Err(self.invalid(&context()));
             }
+            self.at += 1;
         }
         Ok(())
+    }
+
+    /// The next byte of something that the end of the text would cut in two. Go's scanner feeds itself a space there
+    /// and complains about that.
+    fn next_in(&mut self, context: &str) -> Result<u8, SyntaxProblem> {
+        self.next().ok_or_else(|| SyntaxProblem::InvalidCharacter { found: ' ', context: context.to_owned() })
     }
 
     fn next(&mut self) -> Option<u8> {
@@ -240,8 +248,12 @@ mod tests {
             ("{", "unexpected end of JSON input"),
             ("[1,", "unexpected end of JSON input"),
             ("\"abc", "unexpected end of JSON input"),
-            ("tru", "unexpected end of JSON input"),
-            ("-", "unexpected end of JSON input"),
+            ("tru", "invalid character ' ' in literal true (expecting 'e')"),
+            ("-", "invalid character ' ' in numeric literal"),
+            ("1.", "invalid character ' ' after decimal point in numeric literal"),
+            ("1e+", "invalid character ' ' in exponent of numeric literal"),
+            ("\"\\", "invalid character ' ' in string escape code"),
+            ("\"\\u12", "invalid character ' ' in \\u hexadecimal character escape"),
             ("}", "invalid character '}' looking for beginning of value"),
             ("[1,]", "invalid character ']' looking for beginning of value"),
             ("{1:2}", "invalid character '1' looking for beginning of object key string"),

@@ -86,18 +86,12 @@ impl SyntaxError {
 }
 
 /// The end of a line, made safe to print, with the number of bytes by which it became shorter.
+///
+/// Control characters could move the cursor or recolour the terminal of whoever validates a foreign manifest.
 fn shown(line: &[u8]) -> (String, usize) {
     let tail = &line[line.len().saturating_sub(MAX_SHOWN)..];
-    let text = tail.iter().map(|&b| if b < 0x80 { b as char } else { '\u{fffd}' });
-    // Control characters could move the cursor or recolour the terminal of whoever validates a foreign manifest.
-    let text = text.map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c });
-    (printable_utf8(tail).unwrap_or_else(|| text.collect()), line.len() - tail.len())
-}
-
-/// The line as it is, if it holds nothing that is unsafe to print.
-fn printable_utf8(line: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(line).ok()?;
-    text.chars().all(|c| c == '\t' || !c.is_control()).then(|| text.to_owned())
+    let harmless = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    (String::from_utf8_lossy(tail).chars().map(harmless).collect(), line.len() - tail.len())
 }
 
 #[cfg(test)]
