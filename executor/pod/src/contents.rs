@@ -29,9 +29,13 @@ pub(crate) enum Kind {
 
 impl Contents {
     pub(crate) fn add(&mut self, path: String, kind: Kind) {
-        if !self.0.iter().any(|(known, _)| *known == path) {
+        if !self.has(&path) {
             self.0.push((path, kind));
         }
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == path)
     }
 }
 

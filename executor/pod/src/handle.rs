@@ -253,14 +253,15 @@ impl<S: Fillable> Pod<S> {
     /// Makes `GROUP/NAME`, and `GROUP` before its first.
     fn make_item(&self, group: &'static str, name: &AcName) -> Result<String, PodError> {
         let path = format!("{group}/{}", component(name)?);
-        match self.dir.mkdir(&path, 0o700) {
-            Err(e) if e.source == Errno::NOENT => {
-                self.dir.mkdir(group, 0o700)?;
-                self.contents.borrow_mut().add(group.to_owned(), Kind::Dir);
-                self.dir.mkdir(&path, 0o700)?;
+        if !self.contents.borrow().has(group) {
+            match self.dir.mkdir(group, 0o700) {
+                // A pod that was prepared by another process.
+                Err(e) if e.source == Errno::EXIST => {}
+                other => other?,
             }
-            other => other?,
+            self.contents.borrow_mut().add(group.to_owned(), Kind::Dir);
         }
+        self.dir.mkdir(&path, 0o700)?;
         self.contents.borrow_mut().add(path.clone(), Kind::Dir);
         Ok(path)
     }

@@ -117,11 +117,14 @@ fn the_lock_lives_as_long_as_any_copy_of_it() {
     assert_eq!(data.pods.list().unwrap()[0].state, State::Exited);
 }
 
+/// Something that is left in a data directory, and how it comes to be there.
+type Leftover<'a> = (&'static str, &'a dyn Fn(&Data));
+
 /// States between two calls of one operation, where no helper can be made to stop.
 #[test]
 fn leftovers_of_half_an_operation_are_collected() {
     let uuid = PodUuid::new_v4();
-    let leftovers: [(&str, &dyn Fn(&Data)); 9] = [
+    let leftovers: [Leftover<'_>; 9] = [
         ("embryo without lock", &|data| fs::create_dir(data.pod_path(Place::Embryo, uuid)).unwrap()),
         ("embryo with a free lock", &|data| drop(data.pods.create(uuid, None).unwrap())),
         ("garbage without lock", &|data| fs::create_dir(data.pod_path(Place::Garbage, uuid)).unwrap()),

@@ -260,7 +260,7 @@ fn embryos_and_garbage_are_listed_but_not_found() {
 
 #[test]
 fn a_thousand_exited_pods_are_listed_in_no_time() {
-    let data = Data::new();
+    let data = Data::in_memory();
     for _ in 0..1000 {
         data.running(None);
     }

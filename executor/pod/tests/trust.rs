@@ -139,6 +139,12 @@ fn a_directory_that_cannot_be_written_is_named_and_nothing_is_left() {
     });
 }
 
+/// A file of a pod, and how it is read.
+type Reading<'a> = (&'static str, &'a dyn Fn() -> Option<PodError>);
+
+/// A way to break a file.
+type Break<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 #[test]
 fn broken_files_of_a_pod_are_named_and_harm_no_other() {
     let data = Data::new();
@@ -151,27 +157,27 @@ fn broken_files_of_a_pod_are_named_and_harm_no_other() {
     let entry = data.pods.find(&broken.uuid().to_string()).unwrap();
     let record = data.pods.open(&entry).unwrap();
 
-    let files: [(&str, &dyn Fn() -> Option<PodError>); 3] = [
+    let files: [Reading<'_>; 3] = [
         ("pod", &|| record.manifest().err()),
         ("status", &|| record.pod_status().err()),
         ("apps/main/0", &|| record.app_status(&app, 0).err()),
     ];
     for (name, read) in files {
         let file = path.join(name);
-        let mut breaks: Vec<(&str, Box<dyn Fn()>)> = vec![
+        let breaks: [Break<'_>; 7] = [
             ("truncated", Box::new(|| fs::write(&file, "").unwrap())),
             ("nonsense", Box::new(|| fs::write(&file, "{\"a\":\u{1}").unwrap())),
             ("deep", Box::new(|| fs::write(&file, "[".repeat(60_000)).unwrap())),
             ("huge", Box::new(|| fs::write(&file, vec![b' '; (4 << 20) + 1]).unwrap())),
             ("link", Box::new(|| symlink("/etc/passwd", &file).unwrap())),
             ("directory", Box::new(|| fs::create_dir(&file).unwrap())),
+            (
+                "fifo",
+                Box::new(|| {
+                    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+                }),
+            ),
         ];
-        breaks.push((
-            "fifo",
-            Box::new(|| {
-                rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-            }),
-        ));
         for (what, destroy) in breaks {
             let _ = fs::remove_file(&file).or_else(|_| fs::remove_dir(&file));
             destroy();

@@ -19,7 +19,15 @@ pub(crate) struct Data {
 
 impl Data {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_dir(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where that is possible: for many pods, which a disk takes long to make.
+    pub(crate) fn in_memory() -> Self {
+        Self::in_dir(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn in_dir(dir: tempfile::TempDir) -> Self {
         let pods = Pods::ensure(dir.path()).unwrap();
         Self { dir, pods }
     }
