@@ -195,6 +195,9 @@ impl<'a> Extraction<'a> {
             }
             self.root_seen = true;
         }
+        if let MemberKind::Unknown(flag) = member.kind {
+            return refuse(Fault::UnknownType(flag));
+        }
         let carries_data = matches!(member.kind, MemberKind::File | MemberKind::Sparse(..));
         if !carries_data && member.size != 0 {
             // Readers differ on whether data follows such an entry.
@@ -223,11 +226,10 @@ impl<'a> Extraction<'a> {
                 self.tree.fifo(path, &attributes)?
             }
             MemberKind::HardLink(target) => return self.hard_link(&name, path, target),
-            MemberKind::Device => {
+            MemberKind::Device | MemberKind::Unknown(_) => {
                 self.done.warnings.add("device nodes are skipped", &name);
                 return Ok(());
             }
-            MemberKind::Unknown(flag) => return refuse(Fault::UnknownType(*flag)),
         };
         self.remember_made()?;
         if replaced {

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, ErrorKind};
 
-use tar_core::EntryType;
 use tar_core::parse::{Limits, ParseError, ParseEvent, Parser};
+use tar_core::{EntryType, HeaderError};
 
 use super::error::ExtractError;
 use super::limits::ExtractLimits;
@@ -105,8 +105,8 @@ impl<R: BufRead> TarReader<R> {
             let missing = wanted - self.head.len();
             let chunk = next_chunk(&mut self.input)?;
             if chunk.is_empty() {
-                let (offset, first) = (self.offset, self.offset == self.head.len() as u64);
-                if first {
+                let offset = self.offset;
+                if offset < BLOCK as u64 {
                     return Err(ExtractError::NotTar(Shown::new(&self.head[..self.head.len().min(16)])));
                 }
                 let missing = "a header or the two closing zero blocks".to_owned();
@@ -144,8 +144,12 @@ impl<R: BufRead> TarReader<R> {
 
     fn refuse(&self, error: &ParseError) -> ExtractError {
         let first = self.offset == self.head.len() as u64 && self.head.len() == BLOCK;
+        let checksum = matches!(error, ParseError::Header(HeaderError::ChecksumMismatch { .. }));
+        let magic = self.head.get(257..262) == Some(b"ustar");
         match error {
-            ParseError::Header(_) if first => ExtractError::NotTar(Shown::new(&self.head[..16])),
+            ParseError::Header(_) if first && (checksum || !magic) => {
+                ExtractError::NotTar(Shown::new(&self.head[..16]))
+            }
             ParseError::MetadataTooLarge { limit, .. } => {
                 ExtractError::Limit { what: "bytes of PAX records of an entry".to_owned(), limit: u64::from(*limit) }
             }

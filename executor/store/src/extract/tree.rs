@@ -111,7 +111,7 @@ impl Tree {
                     unlinkat(&dir, name, AtFlags::empty()).map_err(|e| failed(whole, "unlinkat", e))?;
                     mkdirat(&dir, name, Mode::RWXU).map_err(|e| failed(whole, "mkdirat", e))?;
                     self.made.push(whole.to_vec());
-                    set_opaque(dir.as_fd(), name, whole)?;
+                    set_opaque_at(dir.as_fd(), name, whole)?;
                     open(&dir).map_err(|e| failed(whole, "openat", e))?
                 }
                 Err(errno) => return Err(failed(whole, "openat", errno)),
@@ -201,7 +201,7 @@ impl Tree {
         mkdirat(dir, name, Mode::RWXU).map_err(|e| failed(path.as_bytes(), "mkdirat", e))?;
         if whiteouts && kind == FileType::CharacterDevice {
             // The whiteout said: nothing of the lower layers; the directory must go on saying that.
-            set_opaque(dir, name, path.as_bytes())?;
+            set_opaque_at(dir, name, path.as_bytes())?;
         }
         Ok(true)
     }
@@ -257,20 +257,16 @@ impl Tree {
 
     /// Hides what the lower layers have in the directory `path`, which is made if it is missing.
     pub(super) fn opaque(&mut self, path: &EntryPath) -> Result<()> {
-        if path.is_root() {
-            return set_opaque(self.root.as_fd(), b".", b".");
-        }
-        let name = path.split().1.to_vec();
-        let dir = self.parent(path)?;
-        match mkdirat(dir, name.as_slice(), Mode::RWXU) {
-            Ok(()) => {
-                set_opaque(dir, &name, path.as_bytes())?;
-                self.made.push(path.as_bytes().to_vec());
-                Ok(())
+        let path = path.as_bytes();
+        let dir = match self.open_beneath(path, OFlags::RDONLY) {
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                drop(self.make_all(path)?);
+                self.open_beneath(path, OFlags::RDONLY)
             }
-            Err(Errno::EXIST) => set_opaque(dir, &name, path.as_bytes()),
-            Err(errno) => Err(failed(path.as_bytes(), "mkdirat", errno)),
-        }
+            Err(Errno::LOOP) => return Err(refused(path, Fault::ParentSymlink)),
+            other => other,
+        };
+        set_opaque(&dir.map_err(|e| failed(path, "openat2", e))?, path)
     }
 
     /// Opens a directory of the tree to set attributes on; `None` if it is not there or no directory (any more).
@@ -319,10 +315,15 @@ impl Tree {
 }
 
 /// Marks the directory `name` in `parent` as opaque.
-fn set_opaque(parent: BorrowedFd<'_>, name: &[u8], entry: &[u8]) -> Result<()> {
+fn set_opaque_at(parent: BorrowedFd<'_>, name: &[u8], entry: &[u8]) -> Result<()> {
     let dir =
         openat(parent, name, DIRECTORY | OFlags::RDONLY, Mode::empty()).map_err(|e| failed(entry, "openat", e))?;
-    match fsetxattr(&dir, OPAQUE, b"y", XattrFlags::empty()) {
+    set_opaque(&dir, entry)
+}
+
+/// Marks an open directory as opaque.
+fn set_opaque(dir: &OwnedFd, entry: &[u8]) -> Result<()> {
+    match fsetxattr(dir, OPAQUE, b"y", XattrFlags::empty()) {
         Err(Errno::OPNOTSUPP) => Err(refused(entry, Fault::NoUserXattrs)),
         other => other.map_err(|e| failed(entry, "fsetxattr", e)),
     }
