@@ -51,6 +51,17 @@ impl Pods {
             }
             Err(e) => return Err(e.into()),
         }
+        let locked = self.lock_embryo(uuid);
+        if locked.is_err() {
+            // The first error is the one to report; gc removes what this cannot.
+            let _ = pods.unlink(&format!("{embryo}/lock"));
+            let _ = pods.rmdir(&embryo);
+        }
+        locked
+    }
+
+    fn lock_embryo(&self, uuid: PodUuid) -> Result<Option<(Dir, OwnedFd)>, PodError> {
+        let (pods, embryo) = (&self.root.dir, path(Place::Embryo, uuid));
         let dir = match pods.open_dir(&embryo, format!("pods/{uuid}")) {
             Err(e) if e.source == Errno::NOENT => return Ok(None),
             other => other?,

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use support::{Data, everything};
 
 const PROCESSES: u32 = 8;
-const DURATION: Duration = Duration::from_secs(4);
+const DURATION: Duration = Duration::from_secs(3);
 
 /// A small generator of numbers (xorshift): a run is repeatable but for the scheduling.
 struct Dice(u64);
