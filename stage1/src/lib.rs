@@ -16,6 +16,7 @@ pub mod capabilities;
 pub mod environment;
 pub mod host;
 pub mod idmap;
+pub mod isolators;
 pub mod landlock;
 pub mod limits;
 pub mod op;

@@ -12,6 +12,7 @@ use sys::mount::MountAttr;
 use crate::environment;
 use crate::host::Host;
 use crate::idmap::{IdMapping, Tier};
+use crate::isolators::{self, Rights, UnknownCapability};
 use crate::op::{At, Op, Slot};
 
 /// Options of a pod that its manifest does not hold.
@@ -55,6 +56,8 @@ pub struct AppPlan {
     pub exec: Vec<String>,
     /// Environment, without what depends on the user.
     pub environment: Vec<(String, String)>,
+    /// What the app may do.
+    pub rights: Rights,
 }
 
 /// Why no plan can be made.
@@ -100,6 +103,14 @@ pub enum PlanError {
         app: String,
         /// Path of the mount.
         path: String,
+    },
+    /// An isolator names a capability that does not exist.
+    #[error("app {app:?}: {error}")]
+    Isolator {
+        /// The app.
+        app: String,
+        /// What is wrong.
+        error: UnknownCapability,
     },
     /// Host volumes are not supported yet.
     #[error("volume {0:?}: kind host is not supported")]
@@ -193,6 +204,7 @@ fn plan_app(
     if app.exec.first().is_none_or(String::is_empty) {
         return Err(PlanError::NoExec(name.to_owned()));
     }
+    let rights = isolators::rights(app).map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
     let mounts = app_mounts(manifest, runtime, app)?;
     let mut build = vec![Op::Overlay { layers, attr: MountAttr::NODEV }];
     build.extend(mounts.iter().enumerate().map(|(mount, wanted)| Op::BindVolume {
@@ -220,6 +232,7 @@ fn plan_app(
             .unwrap_or_else(|| "/".to_owned()),
         exec: app.exec.clone(),
         environment: environment::of(name, app),
+        rights: rights.0,
     })
 }
 

@@ -59,8 +59,11 @@ fn prepare(plan: &AppPlan, mut fds: Fds, tier: Tier, channel: &StubEnd) -> Resul
     limits::for_app().map_err(setup)?;
     drop(fds);
     confine()?;
+    if plan.rights.no_new_privs {
+        rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into()).map_err(setup)?;
+    }
     let groups = (tier != Tier::Single).then(|| plan.supplementary_gids.clone());
-    capabilities::drop_to(&Ids { uid: user.uid, gid: user.gid, groups }, capabilities::DEFAULT)
+    capabilities::drop_to(&Ids { uid: user.uid, gid: user.gid, groups }, plan.rights.capabilities)
         .map_err(|refusal| failure(FailureKind::User, &refusal))?;
     // From here on nothing is looked up with a descriptor of ours in reach: /proc/self/fd/N as a working directory or
     // program was CVE-2024-21626.
