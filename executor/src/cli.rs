@@ -136,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn examples_in_help_texts_can_be_parsed() {
+        let mut tried = 0;
+        for subcommand in commands::ALL {
+            let help = subcommand.explained().render_long_help().to_string();
+            for example in help.lines().filter_map(|line| line.strip_prefix("  proa ")) {
+                let argv: Vec<OsString> = format!("proa {example}").split(' ').map(OsString::from).collect();
+                let name = parse(&argv).unwrap_or_else(|e| panic!("{example}: {}", e.report(None))).subcommand.name;
+                assert_eq!(name, subcommand.name, "{example}");
+                tried += 1;
+            }
+        }
+        assert!(tried > commands::ALL.len(), "{tried} examples");
+    }
+
+    #[test]
     fn the_whole_tree_is_sound() {
         whole_tree().debug_assert();
     }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
 
 use pod::TreeRemover as _;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
@@ -16,6 +17,7 @@ use sys::fork::Namespaces;
 
 use crate::context::Context;
 use crate::diagnostics::silenced;
+use crate::error;
 use crate::escape::printable;
 use crate::idmap::{self, Remover};
 
@@ -54,6 +56,9 @@ impl fmt::Display for Check {
     }
 }
 
+/// How the directories of the overlay check are opened.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// Does every check. What one of them makes is gone when it returns.
 pub(crate) fn examine(context: &Context) -> Vec<Check> {
     let mut checks = vec![kernel(), user_namespaces()];
@@ -64,12 +69,12 @@ pub(crate) fn examine(context: &Context) -> Vec<Check> {
                 Ok(mapping) => checks.extend([subordinate_ids(&mapping), id_map(&mapping), overlay(dir, &mapping)]),
                 Err(error) => checks.push(fail(
                     "subordinate ids",
-                    idmap::chain(error.source.as_ref()),
+                    error.chain(),
                     "check that /etc/subuid and /etc/subgid can be read",
                 )),
             }
         }
-        Err(error) => checks.push(fail("data directory", idmap::chain(error.source.as_ref()), OTHER_DIRECTORY)),
+        Err(error) => checks.push(fail("data directory", error.chain(), OTHER_DIRECTORY)),
     }
     checks.push(landlock());
     checks.push(seccomp());
@@ -96,7 +101,7 @@ fn user_namespaces() -> Check {
         Ok(()) => ok("user namespaces", "can be created"),
         Err(error) => fail(
             "user namespaces",
-            idmap::chain(&error),
+            error::chain(&error),
             "check the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and \
              kernel.apparmor_restrict_unprivileged_userns",
         ),
@@ -125,7 +130,7 @@ fn subordinate_ids(mapping: &IdMapping) -> Check {
 fn id_map(mapping: &IdMapping) -> Check {
     match userns::run_in(mapping, || silenced(|| ())) {
         Ok(()) => ok("id map", "can be written"),
-        Err(error) => fail("id map", idmap::chain(&error), "check that newuidmap and newgidmap are set-uid root"),
+        Err(error) => fail("id map", error::chain(&error), "check that newuidmap and newgidmap are set-uid root"),
     }
 }
 
@@ -146,53 +151,51 @@ fn overlay(data_dir: &Path, mapping: &IdMapping) -> Check {
 
 /// Mounts an overlay as a pod does, in a directory of its own below `data_dir`.
 fn try_overlay(data_dir: &Path, mapping: &IdMapping) -> Result<(), String> {
-    let named = |what: &'static str| move |errno: rustix::io::Errno| format!("{what}: {errno}");
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = openat(CWD, data_dir, flags, Mode::empty()).map_err(named("open the data directory"))?;
+    // Root's own range may not pass the directories above; what the kernel can do does not depend on the ids.
+    let root = || IdMapping::single(0, 0);
+    let mapping = &if mapping.tier() == Tier::Root { root() } else { mapping.clone() };
+    let named = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
+    let parent = openat(CWD, data_dir, DIRECTORY, Mode::empty()).map_err(named("open the data directory"))?;
     let name = format!("doctor-{}", std::process::id());
     mkdirat(&parent, &name, Mode::RWXU).map_err(named("make a directory"))?;
-    let tried = (|| {
-        let owner = (mapping.tier() == Tier::Root).then(|| mapping.container_root());
-        let top = openat(&parent, &name, flags, Mode::empty()).map_err(named("open a directory"))?;
-        let mut dirs = Vec::new();
-        for part in ["lower", "upper", "work"] {
-            mkdirat(&top, part, Mode::RWXU).map_err(named("make a directory"))?;
-            let dir = openat(&top, part, flags, Mode::empty()).map_err(named("open a directory"))?;
-            if let Some((uid, gid)) = owner {
-                let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-                rustix::fs::fchown(&dir, Some(uid), Some(gid)).map_err(named("give a directory away"))?;
-            }
-            dirs.push(dir);
-        }
-        let mount = || mount_overlay(&dirs).map_err(|errno| errno.raw_os_error());
-        let mounted: Result<(), i32> = userns::run_in(mapping, || silenced(mount)).map_err(|e| idmap::chain(&e))?;
-        mounted.map_err(|code| format!("mount: {}", std::io::Error::from_raw_os_error(code)))
-    })();
+    let top = data_dir.join(&name);
+    let mount = || mount_overlay(&top).map_err(|(call, errno)| format!("{call}: {errno}"));
+    let tried = userns::run_in(mapping, || silenced(mount)).map_err(|error| error::chain(&error));
     let removed = remove(parent.as_fd(), &name, mapping);
-    tried.and(removed)
+    tried.and_then(|mounted| mounted).and(removed)
 }
 
-/// Mounts an overlay of `[lower, upper, work]`; it goes away with the process.
-fn mount_overlay(dirs: &[OwnedFd]) -> rustix::io::Result<()> {
-    use std::os::fd::AsRawFd as _;
-    sys::namespace::unshare(Namespaces::MOUNT)
-        .map_err(|e| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO))?;
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, dir) in ["lowerdir", "upperdir", "workdir"].iter().zip(dirs) {
-        fsconfig_set_string(fs.as_fd(), *key, format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+/// Mounts an overlay of directories made in `top`; it goes away with the process. Names the call that fails.
+fn mount_overlay(top: &Path) -> Result<(), (&'static str, Errno)> {
+    fn at<T>(call: &'static str) -> impl FnOnce(Errno) -> Result<T, (&'static str, Errno)> {
+        move |errno| Err((call, errno))
     }
-    fsconfig_set_flag(fs.as_fd(), "userxattr")?;
-    fsconfig_set_flag(fs.as_fd(), "volatile")?;
-    fsconfig_create(fs.as_fd())?;
-    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map(drop)
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    // Before the directories are opened: overlay takes mounts of this process's mount namespace only.
+    sys::namespace::unshare(Namespaces::MOUNT).map_err(errno).or_else(at("unshare"))?;
+    let top = openat(CWD, top, DIRECTORY, Mode::empty()).or_else(at("open"))?;
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).or_else(at("fsopen"))?;
+    let mut open = Vec::new();
+    for (key, part) in [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")] {
+        mkdirat(&top, part, Mode::RWXU).or_else(at("mkdir"))?;
+        let dir = openat(&top, part, DIRECTORY, Mode::empty()).or_else(at("open"))?;
+        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        fsconfig_set_string(overlay.as_fd(), key, path).or_else(at("fsconfig"))?;
+        open.push(dir);
+    }
+    for flag in ["userxattr", "volatile"] {
+        fsconfig_set_flag(overlay.as_fd(), flag).or_else(at("fsconfig"))?;
+    }
+    fsconfig_create(overlay.as_fd()).or_else(at("fsconfig"))?;
+    fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).or_else(at("fsmount")).map(drop)
 }
 
 fn remove(parent: BorrowedFd<'_>, name: &str, mapping: &IdMapping) -> Result<(), String> {
     match pod::removal::remove_tree(parent, name) {
         Err(error) if error.is_denied() => {
-            Remover::new(mapping).remove_tree(parent, name).map_err(|error| idmap::chain(error.as_ref()))
+            Remover::new(mapping).remove_tree(parent, name).map_err(|error| error::chain(error.as_ref()))
         }
-        result => result.map_err(|error| idmap::chain(&error)),
+        result => result.map_err(|error| error::chain(&error)),
     }
 }
 

@@ -84,15 +84,20 @@ impl CommandError {
             text.push_str(command);
             text.push_str(": ");
         }
-        let chain: Vec<String> = causes(self.source.as_ref()).map(ToString::to_string).collect();
-        text.push_str(&printable(&chain.join(": ")));
+        let chain = self.chain();
+        text.push_str(&printable(&chain));
         text.push('\n');
-        for hint in &self.hints {
+        for hint in self.hints.iter().map(String::as_str).chain(general_hint(&chain)) {
             text.push_str("hint: ");
             text.push_str(&printable(hint));
             text.push('\n');
         }
         text
+    }
+
+    /// The message and its causes on one line.
+    pub(crate) fn chain(&self) -> String {
+        chain(self.source.as_ref())
     }
 }
 
@@ -119,6 +124,34 @@ impl<T, E: Into<CommandError>> Explain<T> for Result<T, E> {
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T, CommandError> {
         self.map_err(|error| error.into().hint(hint()))
     }
+}
+
+/// An error with its causes on one line, from the outside in.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let levels: Vec<String> = causes(error).map(|cause| without_number(cause.to_string())).collect();
+    levels.join(": ")
+}
+
+/// The standard library ends the text of a system error with its number, which tells a reader nothing more.
+fn without_number(mut text: String) -> String {
+    if let Some(start) = text.rfind(" (os error ")
+        && text.ends_with(')')
+    {
+        text.truncate(start);
+    }
+    text
+}
+
+/// What mends an error wherever it strikes. The texts are strerror(3)'s.
+fn general_hint(chain: &str) -> Option<&'static str> {
+    [
+        ("No space left on device", "free space in the data directory, or remove ended pods with `proa gc`"),
+        ("Disk quota exceeded", "free space in the data directory, or remove ended pods with `proa gc`"),
+        ("Read-only file system", "give a directory that can be written to with --dir"),
+        ("Too many open files", "raise the limit of open files: ulimit -n"),
+    ]
+    .into_iter()
+    .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))
 }
 
 /// An error and all its sources, from the outside in. Bounded, because an error type may name itself as its source.
@@ -169,12 +202,13 @@ mod tests {
         let error = no_space()
             .during(|| "write blob sha256:4e67ea".into())
             .during(|| "example.com/redis:7".into())
-            .hint(|| "free space in the data directory".into())
+            .hint(|| "try another disk".into())
             .expect_err("the write failed");
         assert_eq!(
             error.report(Some("fetch")),
-            "proa: fetch: example.com/redis:7: write blob sha256:4e67ea: No space left on device (os error 28)\n\
-             hint: free space in the data directory\n"
+            "proa: fetch: example.com/redis:7: write blob sha256:4e67ea: No space left on device\n\
+             hint: try another disk\n\
+             hint: free space in the data directory, or remove ended pods with `proa gc`\n"
         );
     }
 

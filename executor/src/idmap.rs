@@ -14,7 +14,7 @@ use stage1::idmap::{IdMapping, Tier};
 use stage1::userns;
 
 use crate::diagnostics::silenced;
-use crate::error::{CommandError, Explain};
+use crate::error::{self, CommandError, Explain};
 
 /// Holds the first id of root's own range, in decimal, so that trees stay usable when /etc/subuid changes.
 const RECORD: &str = "root-id-range";
@@ -77,7 +77,7 @@ impl<'a> Remover<'a> {
 
 impl TreeRemover for Remover<'_> {
     fn remove_tree(&self, parent: BorrowedFd<'_>, name: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let remove = || pod::removal::remove_tree(parent, name).map_err(|error| chain(&error));
+        let remove = || pod::removal::remove_tree(parent, name).map_err(|error| error::chain(&error));
         let removed: Result<(), String> = userns::run_in(self.mapping, || silenced(remove))?;
         removed.map_err(Into::into)
     }
@@ -91,18 +91,6 @@ impl store::TreeRemover for Remover<'_> {
             userns::run_in(self.mapping, || silenced(empty)).map_err(io::Error::other)?;
         emptied.map_err(|code| code.map_or_else(|| io::Error::other("unknown error"), io::Error::from_raw_os_error))
     }
-}
-
-/// An error with its causes on one line, to be carried through a pipe.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn read(record: &Path) -> io::Result<Option<u32>> {

@@ -10,8 +10,8 @@ use stage1::run::{AppFiles, PodSpec, RunError};
 use tracing::{debug, info_span};
 
 use crate::context::Context;
-use crate::error::{CommandError, Explain, Kind};
-use crate::idmap::{self, Remover};
+use crate::error::{self, CommandError, Explain, Kind};
+use crate::idmap::Remover;
 use crate::prepare::PreparedPod;
 
 /// The number under which `run` records how an app went: it starts each app once.
@@ -136,7 +136,7 @@ fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError
     match removed {
         Ok(()) => error,
         Err(left) => {
-            let left = idmap::chain(&left);
+            let left = error::chain(&left);
             error.hint(format!("the pod could not be removed ({left}); `proa gc` will try again"))
         }
     }

@@ -86,3 +86,31 @@ fn explain(error: ReifyError) -> CommandError {
     let hint = error.hint();
     hint.into_iter().fold(error.into(), CommandError::hint)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> AppRequest {
+        AppRequest {
+            image: ImageRef::Hello,
+            name: None,
+            exec: None,
+            args: None,
+            environment: Vec::new(),
+            user: None,
+            group: None,
+            working_directory: None,
+        }
+    }
+
+    #[test]
+    fn only_the_built_in_image_as_it_stands_is_the_pod_of_two() {
+        assert!(is_whole_hello(&hello()));
+        assert!(!is_whole_hello(&AppRequest { image: ImageRef::Name("hello".into()), ..hello() }));
+        assert!(!is_whole_hello(&AppRequest { args: Some(Vec::new()), ..hello() }));
+        assert!(!is_whole_hello(&AppRequest { user: Some("0".into()), ..hello() }));
+        assert!(!is_whole_hello(&AppRequest { name: Some("x".parse().unwrap()), ..hello() }));
+        assert!(!is_whole_hello(&AppRequest { environment: vec![("A".into(), String::new())], ..hello() }));
+    }
+}

@@ -141,3 +141,87 @@ fn takes_value(command: &mut Command, flag: &str) -> bool {
         arg.get_action().takes_values() && arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    /// What a line asks for, the name of the program and of the subcommand left out.
+    fn asked(line: &str) -> Result<PodRequest, CommandError> {
+        let argv: Vec<OsString> = format!("proa run {line}").split(' ').map(OsString::from).collect();
+        request(cli::typed(&cli::parse(&argv)?.matches)?)
+    }
+
+    /// The same as one line: pod name, then for each app image, name, exec, arguments.
+    fn shown(line: &str) -> String {
+        let request = asked(line).unwrap_or_else(|error| panic!("{line}: {}", error.report(None)));
+        let name = |name: Option<&dyn std::fmt::Display>| name.map_or("-".to_owned(), ToString::to_string);
+        let mut text = name(request.name.as_ref().map(|n| n as _));
+        for app in &request.apps {
+            let args = app.args.as_ref().map_or("-".to_owned(), |args| format!("{args:?}"));
+            let exec = app.exec.as_deref().unwrap_or("-");
+            text += &format!(" | {} {} {exec} {args}", app.image, name(app.name.as_ref().map(|n| n as _)));
+        }
+        text
+    }
+
+    #[test]
+    fn lines() {
+        for (line, expected) in [
+            ("hello", "- | hello - - -"),
+            ("--name web hello --name app", "web | hello app - -"),
+            ("--net=none --keep hello", "- | hello - - -"),
+            ("hello -- --name x", "- | hello - - [\"--name\", \"x\"]"),
+            ("a.aci --exec /bin/x b.aci -- y", "- | a.aci - /bin/x - | b.aci - - [\"y\"]"),
+            ("a.aci -- x --- b.aci --name=b -- y z", "- | a.aci - - [\"x\"] | b.aci b - [\"y\", \"z\"]"),
+            ("a.aci -- -- x", "- | a.aci - - [\"--\", \"x\"]"),
+            ("-- hello", "- | hello - - -"),
+        ] {
+            assert_eq!(shown(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_belong_to_the_image_before_them() {
+        let request = asked(
+            "--keep a.aci --user u --group 5 --working-dir /w --environment A=1 --environment B=2 b.aci --user v",
+        )
+        .unwrap();
+        assert!(request.keep);
+        let [first, second] = request.apps.as_slice() else { panic!("{request:?}") };
+        assert_eq!((first.user.as_deref(), first.group.as_deref()), (Some("u"), Some("5")));
+        assert_eq!(first.working_directory.as_deref(), Some("/w"));
+        assert_eq!(first.environment, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "2".to_owned())]);
+        assert_eq!((second.user.as_deref(), second.environment.len()), (Some("v"), 0));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error_that_names_it() {
+        for (line, named) in [
+            ("--net=host hello", "--net=host is not supported yet"),
+            ("--net hello", "--net=default is not supported yet"),
+            ("--name a/b hello", "\"a/b\""),
+            ("hello --name A", "--name=\"A\""),
+            ("hello --environment AC_APP_NAME=x", "AC_APP_NAME=x"),
+            ("hello --working-dir tmp", "\"tmp\""),
+            ("hello --bogus", "--bogus"),
+            ("hello --keep", "--keep"),
+            ("--exec /bin/sh hello", "--exec"),
+            ("hello --user", "--user"),
+            ("hello --- --user x", "--user"),
+            ("docker://redis", "docker://"),
+        ] {
+            let error = asked(line).unwrap_err();
+            assert_eq!(error.kind, Kind::Usage, "{line}");
+            assert!(error.report(None).contains(named), "{line}: {}", error.report(None));
+        }
+    }
+
+    #[test]
+    fn help_after_an_image_is_the_help_of_run() {
+        let help = |line| asked(line).unwrap_err().report(None);
+        assert!(help("hello --help").contains("App options, after an image"));
+        assert_eq!(help("hello --help"), help("--help"));
+    }
+}
