@@ -102,6 +102,11 @@ impl<S> Pod<S> {
         self.lock.as_fd()
     }
 
+    #[cfg(test)]
+    pub(crate) fn unmake(&self) -> Result<(), Errno> {
+        contents::unmake(&self.root, &self.dir, &self.contents.borrow())
+    }
+
     fn advance(&self, from: Place, to: Place) -> Result<(), PodError> {
         self.root.move_pod(self.uuid, from, to).map_err(|e| match e.source {
             Errno::NOENT => PodError::NotFound { uuid: self.uuid },
@@ -213,7 +218,7 @@ impl<S: Fillable> Pod<S> {
     /// # Errors
     /// A failed system call: `EEXIST` if the pod has an app of that name.
     pub fn add_app(&self, name: &AcName, owner: Option<(u32, u32)>) -> Result<AppDirs, PodError> {
-        let app = self.make_item("apps", name)?;
+        let app = self.make_item("apps", name, Kind::Dir)?;
         let make = |what: &str, kind, umask_proof_mode| -> Result<OwnedFd, PodError> {
             let path = format!("{app}/{what}");
             self.dir.mkdir(&path, 0o700)?;
@@ -222,7 +227,7 @@ impl<S: Fillable> Pod<S> {
             self.dir.adorn(&dir, &path, umask_proof_mode, owner)?;
             Ok(dir)
         };
-        let upper = make("upper", Kind::Dir, Some(0o755))?;
+        let upper = make("upper", Kind::Tree, Some(0o755))?;
         let work = make("work", Kind::Work, None)?;
         Ok(AppDirs { upper, work })
     }
@@ -232,7 +237,7 @@ impl<S: Fillable> Pod<S> {
     /// # Errors
     /// A failed system call: `EEXIST` if the pod has a volume of that name.
     pub fn add_volume(&self, name: &AcName, mode: u32, owner: Option<(u32, u32)>) -> Result<OwnedFd, PodError> {
-        let path = self.make_item("volumes", name)?;
+        let path = self.make_item("volumes", name, Kind::Tree)?;
         let dir = self.dir.open(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         self.dir.adorn(&dir, &path, Some(mode & 0o7777), owner)?;
         Ok(dir)
@@ -251,7 +256,7 @@ impl<S: Fillable> Pod<S> {
     }
 
     /// Makes `GROUP/NAME`, and `GROUP` before its first.
-    fn make_item(&self, group: &'static str, name: &AcName) -> Result<String, PodError> {
+    fn make_item(&self, group: &'static str, name: &AcName, kind: Kind) -> Result<String, PodError> {
         let path = format!("{group}/{}", component(name)?);
         if !self.contents.borrow().has(group) {
             match self.dir.mkdir(group, 0o700) {
@@ -262,7 +267,7 @@ impl<S: Fillable> Pod<S> {
             self.contents.borrow_mut().add(group.to_owned(), Kind::Dir);
         }
         self.dir.mkdir(&path, 0o700)?;
-        self.contents.borrow_mut().add(path.clone(), Kind::Dir);
+        self.contents.borrow_mut().add(path.clone(), kind);
         Ok(path)
     }
 }

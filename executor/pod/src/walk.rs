@@ -155,10 +155,10 @@ impl<'p> Walk<'p> {
                 Err(Errno::NOTDIR | Errno::LOOP) if !self.stack.is_empty() => {
                     return self.remove_entry(&name, FileType::RegularFile).map(|_| ());
                 }
-                Err(Errno::ACCESS) if self.open_up() => {}
                 Err(Errno::ACCESS) if !made_accessible && make_accessible(self.innermost(), &name) => {
                     made_accessible = true;
                 }
+                Err(Errno::ACCESS) if self.open_up() => {}
                 Err(source) => return Err(self.refusal("openat", &name, source)),
             }
         };
