@@ -1,7 +1,7 @@
 //! Where this process keeps its data, and on whose behalf it runs.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,10 @@ impl Context {
     ///
     /// An unknown name in `--insecure-options`.
     pub(crate) fn new(global: &GlobalArgs) -> Result<Self, CommandError> {
+        // Root of a namespace of the user's own is that user.
+        let all_ids = || fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_all_ids(&map));
         let surroundings = Surroundings {
-            root: rustix::process::geteuid().is_root(),
+            root: rustix::process::geteuid().is_root() && all_ids(),
             xdg_data_home: std::env::var_os("XDG_DATA_HOME"),
             home: std::env::var_os("HOME"),
         };
@@ -92,6 +94,11 @@ fn data_dir(dir: Option<PathBuf>, surroundings: Surroundings) -> Option<PathBuf>
         .map(|data| data.join("proa"))
 }
 
+/// Whether this map (user_namespaces(7)) is that of a machine's own root: every id stands for itself.
+fn maps_all_ids(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +118,14 @@ mod tests {
         assert_eq!(place(None, false, Some(""), Some("/h")), found("/h/.local/share/proa"));
         assert_eq!(place(None, false, None, Some("")), None);
         assert_eq!(place(None, false, None, None), None);
+    }
+
+    #[test]
+    fn only_the_machines_own_root_is_root() {
+        assert!(maps_all_ids("         0          0 4294967295\n"));
+        for map in ["         0       1000          1\n", "0 1000 1\n1 100000 65536\n", "0 0 65536\n", ""] {
+            assert!(!maps_all_ids(map), "{map:?}");
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn id_map(mapping: &IdMapping) -> Check {
 fn data_directory(dir: &Path) -> Check {
     match rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
         Ok(()) => ok("data directory", &dir.display().to_string()),
-        Err(errno) => fail("data directory", format!("{}: {errno}", dir.display()), OTHER_DIRECTORY),
+        Err(errno) => fail("data directory", format!("{}: {}", dir.display(), error::chain(&errno)), OTHER_DIRECTORY),
     }
 }
 
@@ -154,12 +154,12 @@ fn try_overlay(data_dir: &Path, mapping: &IdMapping) -> Result<(), String> {
     // Root's own range may not pass the directories above; what the kernel can do does not depend on the ids.
     let root = || IdMapping::single(0, 0);
     let mapping = &if mapping.tier() == Tier::Root { root() } else { mapping.clone() };
-    let named = |what: &'static str| move |errno: Errno| format!("{what}: {errno}");
+    let named = |what: &'static str| move |errno: Errno| format!("{what}: {}", error::chain(&errno));
     let parent = openat(CWD, data_dir, DIRECTORY, Mode::empty()).map_err(named("open the data directory"))?;
     let name = format!("doctor-{}", std::process::id());
     mkdirat(&parent, &name, Mode::RWXU).map_err(named("make a directory"))?;
     let top = data_dir.join(&name);
-    let mount = || mount_overlay(&top).map_err(|(call, errno)| format!("{call}: {errno}"));
+    let mount = || mount_overlay(&top).map_err(|(call, errno)| format!("{call}: {}", error::chain(&errno)));
     let tried = userns::run_in(mapping, || silenced(mount)).map_err(|error| error::chain(&error));
     let removed = remove(parent.as_fd(), &name, mapping);
     tried.and_then(|mounted| mounted).and(removed)

@@ -87,7 +87,9 @@ impl CommandError {
         let chain = self.chain();
         text.push_str(&printable(&chain));
         text.push('\n');
-        for hint in self.hints.iter().map(String::as_str).chain(general_hint(&chain)) {
+        // Whoever knew more about the step has said so.
+        let general = if self.hints.is_empty() { general_hint(&chain) } else { None };
+        for hint in self.hints.iter().map(String::as_str).chain(general) {
             text.push_str("hint: ");
             text.push_str(&printable(hint));
             text.push('\n');
@@ -128,8 +130,17 @@ impl<T, E: Into<CommandError>> Explain<T> for Result<T, E> {
 
 /// An error with its causes on one line, from the outside in.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let levels: Vec<String> = causes(error).map(|cause| without_number(cause.to_string())).collect();
-    levels.join(": ")
+    let mut text = String::new();
+    for level in causes(error).map(|cause| without_number(cause.to_string())) {
+        // Some types print their source as well.
+        if text.is_empty() {
+            text = level;
+        } else if !text.ends_with(&level) {
+            text.push_str(": ");
+            text.push_str(&level);
+        }
+    }
+    text
 }
 
 /// The standard library ends the text of a system error with its number, which tells a reader nothing more.
@@ -203,13 +214,33 @@ mod tests {
             .during(|| "write blob sha256:4e67ea".into())
             .during(|| "example.com/redis:7".into())
             .hint(|| "try another disk".into())
+            .hint(|| "or a larger one".into())
             .expect_err("the write failed");
         assert_eq!(
             error.report(Some("fetch")),
             "proa: fetch: example.com/redis:7: write blob sha256:4e67ea: No space left on device\n\
              hint: try another disk\n\
+             hint: or a larger one\n"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_has_a_hint_of_its_own() {
+        let error = CommandError::from(no_space().expect_err("the write failed"));
+        assert_eq!(
+            error.report(None),
+            "proa: No space left on device\n\
              hint: free space in the data directory, or remove ended pods with `proa gc`\n"
         );
+    }
+
+    #[test]
+    fn a_cause_that_was_printed_already_is_not_printed_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("create a namespace: {0}")]
+        struct Repeats(#[source] fmt::Error);
+        let text = fmt::Error.to_string();
+        assert_eq!(chain(&Repeats(fmt::Error)), format!("create a namespace: {text}"));
     }
 
     #[test]
