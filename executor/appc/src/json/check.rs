@@ -2,6 +2,7 @@
 //!
 //! The messages are those of Go's scanner, because `actool` prints them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::syntax::{SyntaxError, SyntaxProblem};
@@ -23,7 +24,34 @@ struct Checker<'a> {
 
 type Checked = Result<(), SyntaxProblem>;
 
-impl Checker<'_> {
+/// The keys of one object. Most objects have few, which are compared faster than hashed.
+#[derive(Default)]
+struct Keys<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Keys<'a> {
+    const FEW: usize = 16;
+
+    fn is_empty(&self) -> bool {
+        self.few.is_empty()
+    }
+
+    /// Whether the key is a new one.
+    fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few.contains(&key) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key);
+            return true;
+        }
+        self.many.insert(key)
+    }
+}
+
+impl<'a> Checker<'a> {
     fn document(&mut self) -> Checked {
         self.value(0)?;
         match self.next_solid() {
@@ -48,21 +76,21 @@ impl Checker<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Checked {
-        let mut seen = HashSet::new();
+        let mut keys = Keys::default();
         loop {
             match self.next_solid() {
                 Some(b'"') => {}
-                Some(b'}') if seen.is_empty() => return Ok(()),
+                Some(b'}') if keys.is_empty() => return Ok(()),
                 Some(_) => return Err(self.invalid("looking for beginning of object key string")),
                 None => return Err(SyntaxProblem::UnexpectedEnd),
             }
             let start = self.at - 1;
             self.string()?;
-            let key = view::unescape(&self.text[start..self.at]);
-            if self.dialect == Dialect::Proa && seen.contains(&key) {
+            let text: &'a str = self.text;
+            let key = view::unescape(&text[start..self.at]);
+            if !keys.insert(key.clone()) && self.dialect == Dialect::Proa {
                 return Err(SyntaxProblem::DuplicateKey { key: key.into_owned() });
             }
-            seen.insert(key);
             match self.next_solid() {
                 Some(b':') => self.value(depth)?,
                 Some(_) => return Err(self.invalid("after object key")),
