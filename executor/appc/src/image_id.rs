@@ -80,6 +80,13 @@ impl ImageId {
         hex::encode(self.bytes())
     }
 
+    /// The beginning of the ID that is shown where space is short: the hash function and 32 digits.
+    pub fn short(&self) -> String {
+        let mut short = self.to_string();
+        short.truncate(self.algorithm().name().len() + 1 + 32);
+        short
+    }
+
     /// The ID as a name in a directory: `sha512-…` or `sha256-…`.
     pub fn file_name(&self) -> String {
         format!("{}-{}", self.algorithm().name(), self.hex())

@@ -178,6 +178,8 @@ fn g10_image_ids_are_complete() {
     assert_eq!(id.file_name().parse(), Ok(id));
     assert_eq!((id.algorithm(), id.hex()), (Algorithm::Sha256, "0b".repeat(32)));
 
+    assert_eq!(id.short(), oci[..39]);
+
     let hash = Hash::from(id);
     assert_eq!(hash.to_string(), oci);
     assert_eq!(ImageId::try_from(&hash), Ok(id));
