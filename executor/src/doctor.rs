@@ -23,7 +23,7 @@ use crate::idmap::{self, Remover};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+enum Verdict {
     /// As it should be.
     Ok,
     /// Pods run, with less.
@@ -35,7 +35,7 @@ pub(crate) enum Verdict {
 /// One line of the examination.
 #[derive(Debug)]
 pub(crate) struct Check {
-    pub(crate) verdict: Verdict,
+    verdict: Verdict,
     what: &'static str,
     finding: String,
     mend: Option<&'static str>,
@@ -66,6 +66,8 @@ pub(crate) fn examine(context: &Context) -> Vec<Check> {
         Ok(dir) => {
             checks.push(data_directory(dir));
             match idmap::detect(dir) {
+                // Without user namespaces the other two would only repeat that.
+                Ok(mapping) if failed(&checks) => checks.push(subordinate_ids(&mapping)),
                 Ok(mapping) => checks.extend([subordinate_ids(&mapping), id_map(&mapping), overlay(dir, &mapping)]),
                 Err(error) => checks.push(fail(
                     "subordinate ids",
@@ -82,6 +84,11 @@ pub(crate) fn examine(context: &Context) -> Vec<Check> {
 }
 
 const OTHER_DIRECTORY: &str = "give a directory of yours with --dir, or set XDG_DATA_HOME";
+
+/// Whether pods cannot run, by what was found so far.
+pub(crate) fn failed(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.verdict == Verdict::Fail)
+}
 
 /// The oldest kernel that is tested.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
@@ -121,7 +128,7 @@ fn subordinate_ids(mapping: &IdMapping) -> Check {
             finding: "none, so every app runs as one user".into(),
             mend: Some(
                 "install newuidmap and newgidmap (package uidmap) and add a range, as root: \
-                 usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+                 usermod --add-subuids 300000-365535 --add-subgids 300000-365535 USER",
             ),
         },
     }

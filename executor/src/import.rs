@@ -36,6 +36,14 @@ struct Archive {
     uncompressed: Option<Digest>,
 }
 
+/// What an import came to.
+enum Taken {
+    /// An image to be made visible.
+    New(NewImage),
+    /// One that is there already.
+    Known(ImageRecord),
+}
+
 impl Images {
     /// Opens the store, making it where there is none.
     ///
@@ -143,8 +151,12 @@ impl Images {
             };
             let manifest = ImageManifest::from_json(json.as_bytes()).during(|| "image manifest".into())?;
             let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
-            let names = std::iter::once(manifest.name.to_string()).chain(version).collect();
-            Ok(NewImage { id: ImageId::from(layer.digest()), names, manifest })
+            let names: Vec<String> = std::iter::once(manifest.name.to_string()).chain(version).collect();
+            let id = ImageId::from(layer.digest());
+            Ok(match self.known(&id, &names)? {
+                Some(record) => Taken::Known(record),
+                None => Taken::New(NewImage { id, names, manifest }),
+            })
         })
     }
 
@@ -153,11 +165,7 @@ impl Images {
         let config = digest(&image.config_digest)?;
         let id = ImageId::from(config);
         let names = oci_names(&image);
-        if let Some(record) = self.store.record(&id)?
-            && names.iter().all(|name| record.names().any(|known| known == name))
-            && self.ready_trees(&record.layers)?.is_some()
-        {
-            debug!(%id, "already stored");
+        if let Some(record) = self.known(&id, &names)? {
             return Ok(record);
         }
         self.import(|import| {
@@ -173,8 +181,20 @@ impl Images {
             }
             import.add_document(&image.manifest, BlobRole::Manifest)?;
             import.add_document(&image.config, BlobRole::Config)?;
-            Ok(NewImage { id, names, manifest })
+            Ok(Taken::New(NewImage { id, names, manifest }))
         })
+    }
+
+    /// The image, if it is stored under this id map and has all these names. Looks at all images: of two that claim a
+    /// name the later claim counts.
+    fn known(&self, id: &ImageId, names: &[String]) -> Result<Option<ImageRecord>, CommandError> {
+        let Some(record) = self.store.list()?.images.into_iter().find(|image| image.id == *id) else {
+            return Ok(None);
+        };
+        let named = names.iter().all(|name| record.names().any(|known| known == name));
+        let known = named && self.ready_trees(&record.layers)?.is_some();
+        debug!(%id, known, "stored before");
+        Ok(known.then_some(record))
     }
 
     /// Extracts the layers of a stored image again, from its blobs, for an id map that has changed.
@@ -199,23 +219,32 @@ impl Images {
                     .during(|| format!("read blob {}", document.digest))?;
                 import.add_document(&bytes, document.role)?;
             }
-            Ok(NewImage { id: image.id, names: Vec::new(), manifest: image.manifest.clone() })
+            Ok(Taken::New(NewImage { id: image.id, names: Vec::new(), manifest: image.manifest.clone() }))
         });
         record.map(drop)
     }
 
-    /// Begins an import, lets `fill` take its layers in, and commits it; removes what there is of it if that fails.
+    /// Begins an import, lets `fill` take its layers in, and commits it. Removes what there is of it if that fails, or
+    /// if it turns out to be nothing new: then nobody waits for the disk.
     fn import(
         &self,
-        fill: impl FnOnce(&mut Import<'_>) -> Result<NewImage, CommandError>,
+        fill: impl FnOnce(&mut Import<'_>) -> Result<Taken, CommandError>,
     ) -> Result<ImageRecord, CommandError> {
         let mut import = self.store.begin()?;
-        match fill(&mut import) {
-            Ok(image) => Ok(import.commit(image)?),
-            Err(error) => match import.abandon(&Remover::new(&self.mapping)) {
-                Ok(()) => Err(error),
-                Err(left) => Err(error.hint(format!("something of it is left ({left}); `proa gc` will remove it"))),
-            },
+        let unwanted = match fill(&mut import) {
+            Ok(Taken::New(image)) => return Ok(import.commit(image)?),
+            Ok(Taken::Known(record)) => Ok(record),
+            Err(error) => Err(error),
+        };
+        match (import.abandon(&Remover::new(&self.mapping)), unwanted) {
+            (Ok(()), unwanted) => unwanted,
+            (Err(left), Ok(record)) => {
+                warn(&format!("unfinished work is left ({left}); `proa gc` will remove it"));
+                Ok(record)
+            }
+            (Err(left), Err(error)) => {
+                Err(error.hint(format!("something of it is left ({left}); `proa gc` will remove it")))
+            }
         }
     }
 

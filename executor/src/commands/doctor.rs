@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::context::Context;
-use crate::doctor::{self, Verdict};
+use crate::doctor;
 use crate::error::CommandError;
 use crate::output;
 
@@ -19,5 +19,5 @@ pub(crate) fn run(context: &Context, _args: DoctorArgs) -> Result<u8, CommandErr
     let checks = doctor::examine(context);
     let text: String = checks.iter().map(ToString::to_string).collect();
     output::write(&text)?;
-    Ok(u8::from(checks.iter().any(|check| check.verdict == Verdict::Fail)))
+    Ok(u8::from(doctor::failed(&checks)))
 }
