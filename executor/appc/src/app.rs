@@ -64,7 +64,7 @@ pub struct App {
     pub mount_points: Vec<MountPoint>,
     /// Ports the app offers.
     pub ports: Vec<Port>,
-    /// Limits and permissions, in the order they were written; see [`isolator`](crate::isolator).
+    /// Limits and permissions, in the order they were written; see [`isolator`].
     pub isolators: Vec<Isolator>,
     /// Remarks for whoever runs the app, without rules.
     pub user_annotations: BTreeMap<String, String>,
