@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Gid, Uid, fchown};
+
 use crate::{Account, Env, Outcome, Running};
 
 /// A run of a program to be started as the test's user.
@@ -17,12 +19,22 @@ pub struct Proa<'e> {
     root_wrapper: Vec<OsString>,
     wrapper: Vec<OsString>,
     vars: Vec<(OsString, Option<OsString>)>,
-    stdin: Option<Stdio>,
+    stdin: Input,
+}
+
+#[derive(Debug)]
+enum Input {
+    /// /dev/null.
+    Null,
+    /// What the test gives.
+    Given(Stdio),
+    /// A pipe that the test writes to.
+    Pipe,
 }
 
 impl<'e> Proa<'e> {
     pub(crate) fn new(env: &'e Env, program: OsString, args: Vec<OsString>) -> Self {
-        Self { env, program, args, root_wrapper: vec![], wrapper: vec![], vars: vec![], stdin: None }
+        Self { env, program, args, root_wrapper: vec![], wrapper: vec![], vars: vec![], stdin: Input::Null }
     }
 
     /// Sets a variable.
@@ -45,7 +57,7 @@ impl<'e> Proa<'e> {
 
     /// Sets standard input, which is /dev/null else.
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
-        self.stdin = Some(stdin.into());
+        self.stdin = Input::Given(stdin.into());
         self
     }
 
@@ -73,7 +85,7 @@ impl<'e> Proa<'e> {
     /// Runs it to its end with these bytes on standard input.
     #[track_caller]
     pub fn outcome_with_input(self, input: &[u8]) -> Outcome {
-        let mut running = self.stdin(Stdio::piped()).start();
+        let mut running = Self { stdin: Input::Pipe, ..self }.start();
         let mut pipe = running.stdin().expect("it is piped");
         // A program that ends without reading all is no fault of the test's.
         let _ = pipe.write_all(input);
@@ -112,9 +124,27 @@ impl<'e> Proa<'e> {
             // std empties the supplementary groups too when it changes the uid as root.
             command.uid(uid).gid(gid);
         }
-        command.stdin(self.stdin.unwrap_or_else(Stdio::null)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The user's own pipes, as his shell would make them: root's could not be opened by name.
+        let pipe = || {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            fchown(&writer, Some(uid), Some(gid)).expect("the pipe is ours");
+            (reader, writer)
+        };
+        let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe(), pipe());
+        let (stdin, to_stdin) = match self.stdin {
+            Input::Null => (Stdio::null(), None),
+            Input::Given(stdin) => (stdin, None),
+            Input::Pipe => {
+                let (reader, writer) = pipe();
+                (reader.into(), Some(writer))
+            }
+        };
+        command.stdin(stdin).stdout(to_stdout).stderr(to_stderr);
         let shown = line.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let child = command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
-        Running::new(child, shown)
+        // With the command our copies of the pipes' other ends go: they would keep the output from ending.
+        drop(command);
+        Running::new(child, shown, to_stdin, stdout, stderr)
     }
 }

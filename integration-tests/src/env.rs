@@ -16,6 +16,7 @@ use crate::{Account, Proa, Snapshot, User, binaries, process, slowed};
 /// One test's world. Dropping it asserts that all is as before.
 #[derive(Debug)]
 pub struct Env {
+    user: User,
     account: Account,
     root: Option<TempDir>,
     before: Snapshot,
@@ -38,7 +39,7 @@ impl Env {
         let root =
             tempfile::Builder::new().prefix("t").tempdir_in(binaries::work_dir()).expect("the work folder is ours");
         let before = Snapshot::take(root.path(), &[]);
-        let env = Self { account, root: Some(root), before, _turn: turn };
+        let env = Self { user, account, root: Some(root), before, _turn: turn };
         for dir in ["home", "run", "tmp", "images"] {
             env.make_dir(&env.path(dir));
         }
@@ -46,7 +47,12 @@ impl Env {
         Ok(env)
     }
 
-    /// The user the runs are made as.
+    /// The role the runs are made in.
+    pub fn user(&self) -> User {
+        self.user
+    }
+
+    /// The account that plays it.
     pub fn account(&self) -> &Account {
         &self.account
     }

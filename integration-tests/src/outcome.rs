@@ -51,7 +51,7 @@ impl Outcome {
         self
     }
 
-    /// Asserts a refusal of ours: status 254, one error line that holds `offending`, a hint, no panic, no data.
+    /// Asserts a refusal of ours of bad input: [`Outcome::rejects`] with a hint how to mend it.
     #[track_caller]
     pub fn refuses(self, offending: &str) -> Self {
         self.refuses_with(254, offending)
@@ -60,12 +60,24 @@ impl Outcome {
     /// [`Outcome::refuses`] with another exit status (126 and 127 belong to apps that cannot be executed).
     #[track_caller]
     pub fn refuses_with(self, status: i32, offending: &str) -> Self {
+        let it = self.rejects_with(status, offending);
+        assert!(it.stderr.lines().any(|line| line.starts_with("hint: ")), "a line must start with `hint: `: {it}");
+        it
+    }
+
+    /// Asserts an error of ours: status 254, one error line that holds `offending`, no panic, no control characters.
+    #[track_caller]
+    pub fn rejects(self, offending: &str) -> Self {
+        self.rejects_with(254, offending)
+    }
+
+    #[track_caller]
+    fn rejects_with(self, status: i32, offending: &str) -> Self {
         let it = self.exits(status);
-        let errors: Vec<&str> = it.stderr.lines().filter(|line| line.starts_with("proa: ")).collect();
-        let errors: Vec<&str> = errors.into_iter().filter(|line| !line.starts_with("proa: warning")).collect();
+        let error = |line: &&str| line.starts_with("proa: ") && !line.starts_with("proa: warning");
+        let errors: Vec<&str> = it.stderr.lines().filter(error).collect();
         assert_eq!(errors.len(), 1, "one error line starts with `proa: `, in {it}");
         assert!(errors[0].contains(offending), "the error must name {offending:?}: {it}");
-        assert!(it.stderr.lines().any(|line| line.starts_with("hint: ")), "a line must start with `hint: `: {it}");
         for noise in ["panicked", "RUST_BACKTRACE", "stack backtrace"] {
             assert!(!it.stderr.contains(noise), "{noise:?} in {it}");
         }

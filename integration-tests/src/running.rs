@@ -1,7 +1,7 @@
 //! A program of the test's that has been started.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -23,22 +23,27 @@ pub fn slowed(time: Duration) -> Duration {
 pub struct Running {
     child: Child,
     command: String,
+    stdin: Option<PipeWriter>,
     stdout: Receiver<Vec<u8>>,
     stderr: Receiver<Vec<u8>>,
     seen: String,
 }
 
 impl Running {
-    /// Takes over a child whose standard output and error are pipes.
-    pub(crate) fn new(mut child: Child, command: String) -> Self {
-        let stdout = reader(child.stdout.take().expect("it is piped"));
-        let stderr = reader(child.stderr.take().expect("it is piped"));
-        Self { child, command, stdout, stderr, seen: String::new() }
+    /// Takes over a child and the test's ends of its pipes.
+    pub(crate) fn new(
+        child: Child,
+        command: String,
+        stdin: Option<PipeWriter>,
+        stdout: PipeReader,
+        stderr: PipeReader,
+    ) -> Self {
+        Self { child, command, stdin, stdout: reader(stdout), stderr: reader(stderr), seen: String::new() }
     }
 
     /// The pipe to its standard input, if it has one that nobody took.
-    pub fn stdin(&mut self) -> Option<ChildStdin> {
-        self.child.stdin.take()
+    pub fn stdin(&mut self) -> Option<PipeWriter> {
+        self.stdin.take()
     }
 
     /// Its process id.
@@ -112,7 +117,7 @@ fn rest(lines: &Receiver<Vec<u8>>) -> String {
 }
 
 /// Reads a pipe line by line in a thread.
-fn reader(pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+fn reader(pipe: PipeReader) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);

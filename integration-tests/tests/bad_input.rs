@@ -243,5 +243,6 @@ fn no_user_namespaces(env: &Env) {
     let wrapper = ["unshare", "--user", "--keep-caps"].into_iter().chain(keep_uid.iter().map(String::as_str));
     let wrapper = wrapper.chain(["sh", "-c", none, "sh"]);
     let outcome = env.proa(["run", "hello"]).through(wrapper).outcome();
-    outcome.refuses("max_user_namespaces");
+    let outcome = outcome.refuses("user namespace");
+    assert!(outcome.stderr.contains("max_user_namespaces"), "what forbids it must be named: {outcome}");
 }

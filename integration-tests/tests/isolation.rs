@@ -57,7 +57,7 @@ fn world_of_root_in_an_aci(env: &Env) {
     assert_eq!(world["umask"], "0022");
     assert_eq!(world["interfaces"], json!(["lo"]));
     assert_eq!(world["limits"]["Max core file size"], json!(["0", "0"]));
-    assert_eq!(world["signals"], json!({"blocked": none, "ignored": none}));
+    assert_eq!(world["signals"]["blocked"], none.as_str());
     assert_eq!(world["max_user_namespaces"], "0", "no way back to all capabilities");
 }
 
@@ -126,7 +126,7 @@ fn apps_share_a_pods_namespaces_but_not_user_and_mounts(env: &Env) {
 fn devices_are_the_standards(env: &Env) {
     let script = "ls /dev; for n in null zero full random urandom tty; do stat -c '%n %F %t:%T %a' /dev/$n; done; \
         echo x >/dev/null; head -c 4 /dev/zero | wc -c; head -c 8 /dev/urandom | wc -c; echo x >/dev/full; echo $?; \
-        readlink /dev/fd /dev/stdin /dev/stdout /dev/stderr; stat -c %F /dev/pts/ptmx; ls -d /dev/shm /dev/ptmx";
+        for l in fd stdin stdout stderr; do readlink /dev/$l; done; stat -c %F /dev/pts/ptmx; ls -d /dev/shm /dev/ptmx";
     let image = Aci::new("dev", busybox()).sh(script).build(env);
     let outcome = env.run(&image, &[]).outcome().succeeds();
     let expected = "/dev/null character special file 1:3 666\n/dev/zero character special file 1:5 666\n\
@@ -218,7 +218,7 @@ fn images_own_links_are_not_followed(env: &Env) {
         let outcome = env.run(&image, &[]).outcome();
         // Refused, or a real folder was put in its place.
         if !outcome.status.success() {
-            outcome.refuses(target);
+            outcome.rejects(target);
         }
         let left: BTreeSet<_> =
             std::fs::read_dir(env.root()).expect("ours").map(|it| it.expect("entry").file_name()).collect();

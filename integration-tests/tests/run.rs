@@ -65,10 +65,10 @@ fn missing_program_is_127(env: &Env) {
     env.run(&image, &[]).outcome().refuses_with(127, "/bin/nothing-here");
     let image = Aci::new("unfound", busybox()).exec(["nothing-here"]).build(env);
     env.run(&image, &[]).outcome().refuses_with(127, "nothing-here");
-    // The file is there, its interpreter is not.
+    // The file is there, its interpreter is not: 126, as a shell has it.
     let tree = busybox().file("orphan", "#!/no/such/interpreter\n", 0o755);
     let image = Aci::new("orphan", tree).exec(["/orphan"]).build(env);
-    env.run(&image, &[]).outcome().refuses_with(127, "/orphan");
+    env.run(&image, &[]).outcome().refuses_with(126, "/orphan");
 }
 
 fn program_that_cannot_be_executed_is_126(env: &Env) {
@@ -106,7 +106,7 @@ fn environment_is_the_standards_and_nothing_of_the_callers(env: &Env) {
     let outcome = if outcome.status.success() {
         outcome
     } else {
-        outcome.refuses("AC_APP_NAME");
+        outcome.rejects("AC_APP_NAME");
         let run = env.run(&image, &["--environment", "B=caller", "--environment=C=a=b c"]);
         run.var("CANARY", "secret").outcome().succeeds()
     };
@@ -132,22 +132,21 @@ fn working_directory_is_the_images_or_the_callers(env: &Env) {
 }
 
 fn uid_and_gid_are_the_images_or_the_callers(env: &Env) {
-    let image =
-        Aci::new("ids", busybox()).sh("id -u; id -g; stat -c %u:%g /etc/passwd").user("1000", "1000").build(env);
-    env.run(&image, &[]).outcome().succeeds().prints("1000\n1000\n0:0\n");
-    env.run(&image, &["--user", "0", "--group", "0"]).outcome().succeeds().prints("0\n0\n0:0\n");
-    env.run(&image, &["--user=root", "--group=root"]).outcome().succeeds().prints("0\n0\n0:0\n");
-    env.run(&image, &["--user", "user", "--group", "extra"]).outcome().succeeds().prints("1000\n2000\n0:0\n");
+    let image = Aci::new("ids", busybox()).sh("id -u; id -g").user("1000", "1000").build(env);
+    env.run(&image, &[]).outcome().succeeds().prints("1000\n1000\n");
+    env.run(&image, &["--user", "0", "--group", "0"]).outcome().succeeds().prints("0\n0\n");
+    env.run(&image, &["--user=root", "--group=root"]).outcome().succeeds().prints("0\n0\n");
+    env.run(&image, &["--user", "user", "--group", "extra"]).outcome().succeeds().prints("1000\n2000\n");
     // The owner of a file in the image.
-    env.run(&image, &["--user", "/etc/passwd", "--group", "/etc/passwd"]).outcome().succeeds().prints("0\n0\n0:0\n");
+    env.run(&image, &["--user", "/etc/passwd", "--group", "/etc/passwd"]).outcome().succeeds().prints("0\n0\n");
 }
 
 fn user_that_does_not_exist_is_refused(env: &Env) {
     let image = Aci::new("nobody", busybox()).sh("id").build(env);
     for user in ["nosuch", "-1", "4294967295", "4294967296", "1e3", "+1", "0x1", "1000abc"] {
-        env.run(&image, &[&format!("--user={user}")]).outcome().refuses(user);
+        env.run(&image, &[&format!("--user={user}")]).outcome().rejects(user);
     }
-    env.run(&image, &["--group=nosuch"]).outcome().refuses("nosuch");
+    env.run(&image, &["--group=nosuch"]).outcome().rejects("nosuch");
 }
 
 fn digits_that_are_a_name_are_the_name(env: &Env) {
@@ -167,6 +166,9 @@ fn standard_streams_are_passed_through(env: &Env) {
 }
 
 fn streams_can_be_opened_by_name(env: &Env) {
+    if env.account().uid == 0 {
+        return; // The pipes are host root's, whom no app is.
+    }
     // What a web server's `error_log /dev/stderr` does.
     let image = shell(env, "echo out >/dev/stdout; echo err >/dev/stderr; cat /dev/stdin");
     let outcome = env.run(&image, &[]).outcome_with_input(b"in\n").succeeds();
@@ -182,12 +184,16 @@ fn closed_standard_input_is_no_error(env: &Env) {
 }
 
 fn standard_streams_can_be_regular_files(env: &Env) {
-    let image = shell(env, "cat; echo out; echo err >&2; echo again >/dev/stdout");
+    let image = shell(env, "cat; echo out; echo err >&2; [ $0 = 0 ] || echo again >>/dev/stdout");
     env.write("in", "from a file\n");
+    env.write("out", "before\n");
     let through = ["sh", "-c", "exec \"$@\" <in >>out 2>err", "sh"];
-    env.write("out", "");
-    env.run(&image, &[]).through(through).outcome().succeeds();
-    assert_eq!(std::fs::read_to_string(env.path("out")).expect("it is there"), "from a file\nout\nagain\n");
+    // Opened by name too, except host root's files, whom no app is.
+    let uid = env.account().uid.to_string();
+    env.run(&image, &["--", &uid]).through(through).outcome().succeeds();
+    let again = if uid == "0" { "" } else { "again\n" };
+    let expected = format!("before\nfrom a file\nout\n{again}");
+    assert_eq!(std::fs::read_to_string(env.path("out")).expect("it is there"), expected);
     assert_eq!(std::fs::read_to_string(env.path("err")).expect("it is there"), "err\n");
 }
 
@@ -235,7 +241,7 @@ fn first_failing_app_decides(env: &Env) {
 fn app_names_in_a_pod_are_unique(env: &Env) {
     let image = shell(env, "true");
     let same = image.to_str().expect("test paths are UTF-8");
-    env.run(&image, &["---", same]).outcome().refuses("shell");
+    env.run(&image, &["---", same]).outcome().rejects("shell");
     env.run(&image, &["--name=a", "---", same, "--name=b"]).outcome().succeeds();
 }
 

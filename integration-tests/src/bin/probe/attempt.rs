@@ -1,7 +1,7 @@
 //! Attempts on files that belong to other processes, each told as one line of JSON.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -97,7 +97,5 @@ fn tell(path: &str, how: &str, result: io::Result<()>) {
             None => e.to_string(),
         },
     };
-    let line = json!({"path": path, "how": how, "result": result});
-    // One write per line: apps of a pod share the pipe.
-    let _ = io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+    super::tell(&json!({"path": path, "how": how, "result": result}));
 }
