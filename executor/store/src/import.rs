@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use appc::{ImageId, ImageManifest};
 use rustix::fs::{
-    FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid, fchown, fsync, mkdirat, openat, renameat, renameat_with,
-    syncfs,
+    Gid, Mode, OFlags, RenameFlags, Uid, fchown, fsync, mkdirat, openat, renameat, renameat_with, syncfs,
 };
 use rustix::io::Errno;
 
@@ -132,9 +131,7 @@ impl Import<'_> {
             return Ok(false);
         };
         let size = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
-        let (_, tree_guard) = tree.into_parts();
-        self.guards.push(guard);
-        self.guards.extend(Guard::on(tree_guard, FlockOperation::NonBlockingLockShared).ok().flatten());
+        self.guards.extend([guard, tree.into_guard()]);
         self.layers.push(*layer);
         self.blobs.push(BlobRef { digest, size, role: BlobRole::Layer });
         self.size = self.size.saturating_add(size).saturating_add(record.content);
@@ -247,29 +244,29 @@ impl Import<'_> {
     fn publish_blobs(&mut self) -> Result<(), StoreError> {
         let mut touched = BTreeSet::new();
         for (name, digest) in std::mem::take(&mut self.new_blobs) {
-            let target = blob_path(&digest);
-            let from = self.work.dir();
-            let guard = Guard::take(from, &name).map_err(failed("lock", name.as_str()))?;
-            let guard =
-                match renameat_with(from, name.as_str(), self.store.dir(), target.as_str(), RenameFlags::NOREPLACE) {
-                    Ok(()) => guard,
-                    Err(Errno::EXIST) => {
-                        match Guard::take(self.store.dir(), &target).map_err(failed("lock", target.as_str()))? {
-                            Some(guard) => Some(guard),
-                            // Removed by gc between the two calls: there is room for ours now, or again somebody else's.
-                            None => {
-                                renameat(from, name.as_str(), self.store.dir(), target.as_str())
-                                    .map_err(failed("rename", target))?;
-                                guard
-                            }
-                        }
-                    }
-                    Err(errno) => return Err(failed("rename", target)(errno)),
-                };
-            self.guards.extend(guard);
+            let guard = self.publish_blob(&name, &blob_path(&digest))?;
+            self.guards.push(guard);
             touched.insert(digest.algorithm());
         }
         touched.into_iter().try_for_each(|algorithm| self.store.sync_directory(&format!("blobs/{}", algorithm.name())))
+    }
+
+    /// Moves a blob to its place, or finds the same one there; the lock that is returned keeps it.
+    fn publish_blob(&self, name: &str, target: &str) -> Result<Guard, StoreError> {
+        let guard = Guard::take(self.work.dir(), name).map_err(failed("lock", name))?;
+        let guard = guard.ok_or_else(|| failed("lock", name)(Errno::NOENT))?;
+        for _ in 0..TURNS {
+            match renameat_with(self.work.dir(), name, self.store.dir(), target, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(guard),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed("rename", target)(errno)),
+            }
+            if let Some(theirs) = Guard::take(self.store.dir(), target).map_err(failed("lock", target))? {
+                return Ok(theirs);
+            }
+            std::thread::sleep(MOMENT); // being removed
+        }
+        Err(failed("rename", target)(Errno::EXIST))
     }
 
     fn publish_trees(&mut self) -> Result<(), StoreError> {
@@ -291,7 +288,7 @@ impl Import<'_> {
         let guard = Guard::take(self.work.dir(), &lock).map_err(failed("lock", lock.as_str()))?;
         let guard = guard.ok_or_else(|| failed("lock", lock)(Errno::NOENT))?;
         // Each turn meets another process that publishes or removes the same tree; they cannot go on for ever.
-        for _ in 0..64 {
+        for _ in 0..TURNS {
             match renameat_with(self.work.dir(), directory, self.store.dir(), target.as_str(), RenameFlags::NOREPLACE) {
                 Ok(()) => return Ok(guard),
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {}
@@ -303,7 +300,7 @@ impl Import<'_> {
             }
             match openat(self.store.dir(), record.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
                 // Being removed at this moment.
-                Ok(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                Ok(_) => std::thread::sleep(MOMENT),
                 // A tree without a record is dead, left by an interrupted removal: out of the way with it.
                 Err(_) => {
                     let dead = self.fresh("dead");
@@ -370,6 +367,10 @@ impl Import<'_> {
         fsync(file.as_fd()).map_err(failed("fsync", shown()))
     }
 }
+
+/// How often publishing is tried again while gc removes what has the name, and how long it waits in between.
+const TURNS: u32 = 1000;
+const MOMENT: Duration = Duration::from_millis(1);
 
 pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())

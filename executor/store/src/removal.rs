@@ -1,7 +1,6 @@
 //! Removing trees: whatever is in them, however deep, with two descriptors and no recursion.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, chmod, fchmod, openat, renameat, statat, unlinkat};
@@ -37,11 +36,20 @@ impl TreeRemover for AsUser {
 /// # Errors
 /// The first system call that failed; the rest of the tree is then still there.
 pub fn empty(dir: BorrowedFd<'_>) -> io::Result<()> {
-    let top = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut moved = 0_u64;
-    // Removing while reading may make the file system skip entries: go over it until a whole pass finds nothing.
-    while empty_once(&top, &mut moved)? {}
-    Ok(())
+    loop {
+        // A new description each time, to read from the beginning.
+        let top = match openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(top) => top,
+            // Removed meanwhile: two processes may collect the same garbage.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // Removing while reading may make the file system skip entries: until a whole pass finds nothing.
+        if !empty_once(&top, &mut moved)? {
+            return Ok(());
+        }
+    }
 }
 
 /// Removes `name` in `parent`, of whatever type, as the caller.
@@ -101,8 +109,7 @@ fn is_permission(error: &io::Error) -> bool {
 /// One pass over `top`; whether there was anything.
 fn empty_once(top: &OwnedFd, moved: &mut u64) -> io::Result<bool> {
     let mut found = false;
-    let listing = openat(top, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    for_each_entry(&listing, |name, kind| {
+    for_each_entry(top, |name, kind| {
         found = true;
         if kind != FileType::Directory {
             return unlink(top.as_fd(), name);
@@ -130,7 +137,9 @@ fn empty_once(top: &OwnedFd, moved: &mut u64) -> io::Result<bool> {
 /// Moves the directory `name` from `from` to `top`, where it gets a name that nothing else has.
 fn move_up(from: &OwnedFd, name: &[u8], top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
     // Renaming a directory into another one writes its "..", so it must be writable itself.
-    drop(open_directory(from.as_fd(), name)?);
+    if open_directory(from.as_fd(), name)?.is_none() {
+        return Ok(());
+    }
     loop {
         *moved += 1;
         let new = format!("proa-removing-{moved}");
@@ -155,7 +164,6 @@ fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Owne
             }
             Ok(Some(dir))
         }
-        // Two processes may collect the same garbage.
         Err(Errno::NOENT) => Ok(None),
         Err(Errno::ACCESS) => {
             let path = openat(parent, name, flags | OFlags::PATH, Mode::empty())?;
@@ -176,10 +184,13 @@ fn unlink(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
 
 /// Calls `each` with the name and type of every entry of `dir` except `.` and `..`.
 pub(crate) fn for_each_entry(dir: &OwnedFd, mut each: impl FnMut(&[u8], FileType) -> io::Result<()>) -> io::Result<()> {
-    let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
-    let mut entries = RawDir::new(dir, &mut buffer);
+    let mut buffer = Vec::with_capacity(32 << 10);
+    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Err(Errno::NOENT) => return Ok(()), // the directory was removed meanwhile
+            entry => entry?,
+        };
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
             continue;

@@ -88,6 +88,10 @@ impl Tree {
         (self.dir, self.guard.into_fd())
     }
 
+    pub(crate) fn into_guard(self) -> Guard {
+        self.guard
+    }
+
     /// Reads what is known about the tree.
     ///
     /// # Errors

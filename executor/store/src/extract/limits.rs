@@ -19,7 +19,7 @@ pub struct ExtractLimits {
     pub xattrs_per_entry: usize,
     /// Bytes of extended attributes that are kept, over the whole archive.
     pub xattrs_total: usize,
-    /// Data regions of all sparse files together; one file may have a hundredth of them.
+    /// Data regions of all sparse files together; one file may have a tenth of them.
     pub sparse_regions: usize,
     /// Bytes remembered about directories and owners until the end. A million directories of average names fit.
     pub remembered: usize,
@@ -43,7 +43,7 @@ impl Default for ExtractLimits {
             metadata: 1 << 20,
             xattrs_per_entry: 64 << 10,
             xattrs_total: 256 << 10,
-            sparse_regions: 1_000_000,
+            sparse_regions: 100_000,
             remembered: 48 << 20,
             manifest: 4 << 20,
             ratio: 200,

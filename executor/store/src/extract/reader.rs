@@ -65,7 +65,7 @@ pub(super) struct TarReader<R> {
 
 impl<R: BufRead> TarReader<R> {
     pub(super) fn new(input: R, limits: &ExtractLimits) -> Self {
-        let sparse_entries = limits.sparse_regions / 100;
+        let sparse_entries = limits.sparse_regions / 10;
         let mut parser = Parser::new(Limits {
             max_metadata_size: limits.metadata,
             max_path_len: None, // checked with the other rules for names, which name the entry
@@ -174,6 +174,10 @@ impl<R: BufRead> LayerReader for TarReader<R> {
             let (consumed, found) = match self.parser.parse(&self.head) {
                 Err(error) => return Err(self.refuse(&error)),
                 Ok(ParseEvent::NeedData { min_bytes }) => {
+                    // A sparse map grows by a block a turn and is read anew each time: let it not be one long number.
+                    if self.head.len() > BLOCK && self.head[self.head.len() - 128..].iter().all(u8::is_ascii_digit) {
+                        return Err(self.malformed("a number of more than 100 digits"));
+                    }
                     wanted = min_bytes.max(self.head.len() + 1).next_multiple_of(BLOCK);
                     continue;
                 }
@@ -203,7 +207,7 @@ impl<R: BufRead> LayerReader for TarReader<R> {
             if let MemberKind::Sparse(map, _) = &member.kind {
                 self.sparse_left = self.sparse_left.checked_sub(map.len()).ok_or_else(|| ExtractError::Limit {
                     what: "regions of sparse files".to_owned(),
-                    limit: self.parser.limits().max_sparse_entries as u64 * 100,
+                    limit: self.parser.limits().max_sparse_entries as u64 * 10,
                 })?;
             }
             member.mtime = facts.mtime;

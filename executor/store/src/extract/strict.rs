@@ -216,6 +216,9 @@ fn number(field: &[u8], name: &str) -> Result<u64, String> {
         return Err(refused());
     }
     let digits = field[..end].trim_ascii();
+    if digits.is_empty() && end == field.len() {
+        return Err(format!("field {name} is blank"));
+    }
     digits.iter().try_fold(0_u64, |sum, &digit| match digit {
         b'0'..=b'7' => Ok(sum << 3 | u64::from(digit - b'0')),
         _ => Err(refused()),
@@ -230,12 +233,13 @@ mod tests {
     fn numbers() {
         assert_eq!(number(b"0000644\0", "mode"), Ok(0o644));
         assert_eq!(number(b"   644 \0", "mode"), Ok(0o644));
-        assert_eq!(number(b"        ", "uid"), Ok(0));
+        assert_eq!(number(b"\0\0\0\0\0\0\0\0", "uid"), Ok(0));
         assert_eq!(number(b"\x80\0\0\0\0\0\0\0\0\0\x01\0", "size"), Ok(256));
         assert_eq!(number(b"\x80\0\0\0\0\0\x01\0", "uid"), Ok(256));
         for bad in [
             &b"-000001\0"[..],
             b"+000001\0",
+            b"        ",
             b"\x000644\0\0",
             b"0000648\0",
             b"64\x004 \0\0\0",

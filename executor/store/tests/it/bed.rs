@@ -49,6 +49,21 @@ pub(crate) fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Facts> {
     found
 }
 
+/// Inode number and size of every regular file below `dir`, once for each of its names.
+pub(crate) fn inodes(dir: &Path) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    let mut queue = vec![dir.to_owned()];
+    while let Some(path) = queue.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            queue.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if metadata.is_file() {
+            found.push((metadata.ino(), metadata.len()));
+        }
+    }
+    found
+}
+
 pub(crate) fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut names = Vec::with_capacity(64 << 10);
     if rustix::fs::llistxattr(path, rustix::buffer::spare_capacity(&mut names)).is_err() {

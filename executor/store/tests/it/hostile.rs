@@ -536,12 +536,12 @@ mod limits {
         let small = lines(30);
         let two = Archive::new().pax(&[("GNU.sparse.map", small.as_bytes()), ("GNU.sparse.size", b"100")]);
         let two = two.file("a", [b'x'; 30]).pax(&[("GNU.sparse.map", small.as_bytes()), ("GNU.sparse.size", b"100")]);
-        over(|limits| limits.sparse_regions = 3000, &two.clone().file("b", [b'x'; 31]).end(), "map of the sparse file");
-        let many = (0..101).fold(Archive::new(), |archive, n| {
+        over(|limits| limits.sparse_regions = 300, &two.clone().file("b", [b'x'; 31]).end(), "map of the sparse file");
+        let many = (0..11).fold(Archive::new(), |archive, n| {
             let archive = archive.pax(&[("GNU.sparse.map", small.as_bytes()), ("GNU.sparse.size", b"100")]);
             archive.file(format!("s{n}"), [b'x'; 30])
         });
-        over(|limits| limits.sparse_regions = 3000, &many.end(), "limit exceeded: regions of sparse files (3000)");
+        over(|limits| limits.sparse_regions = 300, &many.end(), "limit exceeded: regions of sparse files (300)");
     }
 
     #[test]
@@ -550,7 +550,12 @@ mod limits {
             .pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"5")])
             .file("s", vec![b'1'; 4 << 20])
             .end();
-        refused(&archive, "limit exceeded: bytes of headers before an entry");
+        refused(&archive, "a number of more than 100 digits");
+        let lines = Archive::new()
+            .pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"5")])
+            .file("s", [b"10000\n".to_vec(), b"0\n".repeat(1 << 20)].concat())
+            .end();
+        refused(&lines, "sparse file");
     }
 
     #[test]

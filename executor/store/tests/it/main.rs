@@ -2,6 +2,14 @@
 
 mod archive;
 mod bed;
+mod children;
+mod crashes;
+mod crowds;
 mod extracting;
+mod full_disk;
+mod gnu_tar;
 mod hostile;
+mod imports;
 mod ingesting;
+mod mutations;
+mod storing;
