@@ -19,9 +19,11 @@ mod escape;
 #[cfg(test)]
 mod golden;
 mod hello;
+mod hints;
 mod idmap;
 mod import;
 mod insecure;
+mod keeper;
 mod launch;
 mod manifest;
 mod moment;

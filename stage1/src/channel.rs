@@ -3,21 +3,34 @@
 //! One message is one datagram of a `SOCK_SEQPACKET` pair, JSON inside. Both ends are the same binary, forked, so there
 //! are no versions here; the pod's public control socket is another matter (design.md section 5).
 
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Longest message in bytes. Messages hold an app name, a number and at most one error text.
 const MAX_MESSAGE: usize = 16 * 1024;
 
+/// Descriptors in one message; the kernel takes at most 253 (unix(7)).
+pub(crate) const MAX_FDS: usize = 128;
+
 /// What the monitor tells pid 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToInit {
     /// The id maps of the pod's user namespace are written.
     Mapped,
+    /// Descriptors of the pod's directory, as many as come with the message; the last of them when told.
+    Files {
+        /// Whether these are the last.
+        last: bool,
+    },
     /// Start every app that is created.
     Start,
     /// Send a signal to the first process of every running app.
@@ -133,6 +146,45 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         match send(&self.socket, &bytes[..bytes.len().min(MAX_MESSAGE)], SendFlags::NOSIGNAL) {
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(errno),
+        }
+    }
+
+    /// Says something and hands descriptors over with it, at most [`MAX_FDS`].
+    pub(crate) fn say_with(&self, message: &Out, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        let bytes = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
+        let rights = SendAncillaryMessage::ScmRights(fds);
+        let mut space = vec![MaybeUninit::uninit(); rights.size()];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(rights) {
+            return Err(Errno::TOOBIG);
+        }
+        match sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Waits for the next message and the descriptors with it; `None` when the other side is gone.
+    pub(crate) fn hear_with(&self) -> rustix::io::Result<Option<(In, Vec<OwnedFd>)>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        loop {
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(&mut buffer)];
+            let len = match recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
+                received => received?.bytes,
+            };
+            let fds = ancillary.drain().flat_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+                _ => vec![],
+            });
+            let fds = fds.collect();
+            if len == 0 {
+                return Ok(None);
+            }
+            let message = serde_json::from_slice(&buffer[..len]).map_err(|_| Errno::BADMSG)?;
+            return Ok(Some((message, fds)));
         }
     }
 

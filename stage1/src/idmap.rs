@@ -186,19 +186,28 @@ impl IdMapping {
     /// # Errors
     /// [`IdMapError::Helper`] and [`IdMapError::Write`] when the map is refused, [`IdMapError::StartHelper`].
     pub fn write(&self, pid: Pid) -> Result<(), IdMapError> {
+        self.start(pid)?.finish()
+    }
+
+    /// Begins to write the map for `pid`; with [`Tier::Range`], the helper programs go on while the caller does
+    /// something else.
+    ///
+    /// # Errors
+    /// As [`IdMapping::write`].
+    pub fn start(&self, pid: Pid) -> Result<Writing, IdMapError> {
         match self.tier {
             Tier::Range => {
                 // Side by side: each costs half a millisecond, mostly for executing a setuid program.
                 let uids = Helper::start("newuidmap", pid, &self.uids)?;
                 let gids = Helper::start("newgidmap", pid, &self.gids)?;
-                uids.finish().and(gids.finish())
+                Ok(Writing(vec![uids, gids]))
             }
             Tier::Single => {
                 // user_namespaces(7): without privileges a gid map may be written only once setgroups is denied.
                 write_file(pid, "setgroups", "deny")?;
-                self.write_files(pid)
+                self.write_files(pid).map(|()| Writing(vec![]))
             }
-            Tier::Root => self.write_files(pid),
+            Tier::Root => self.write_files(pid).map(|()| Writing(vec![])),
         }
     }
 
@@ -241,7 +250,31 @@ fn helpers_exist() -> bool {
     helper_path("newuidmap").is_some() && helper_path("newgidmap").is_some()
 }
 
+/// Maps that are being written.
+#[derive(Debug)]
+#[must_use = "the maps are not written before `finish`"]
+pub struct Writing(Vec<Helper>);
+
+impl Writing {
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Waits until the maps are written.
+    ///
+    /// # Errors
+    /// [`IdMapError::Helper`] for the first that was refused.
+    pub fn finish(self) -> Result<(), IdMapError> {
+        // All are waited for, so that none is left as a zombie.
+        let results: Vec<_> = self.0.into_iter().map(Helper::finish).collect();
+        results.into_iter().collect()
+    }
+}
+
 /// A running newuidmap or newgidmap.
+#[derive(Debug)]
 struct Helper {
     program: String,
     arguments: Vec<String>,

@@ -5,9 +5,10 @@
 //! what an app's end means is the monitor's business.
 
 mod app;
+mod files;
 mod reopen;
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -18,11 +19,11 @@ use sys::fork::Namespaces;
 
 use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::channel::{Channel, End, Failure, FailureKind, FromInit, ToInit};
-use crate::idmap::IdMapping;
+use crate::idmap::{IdMapping, Tier};
 use crate::limits;
 use crate::op::{Op, Slot};
 use crate::plan::{AppPlan, Plan};
-use crate::run::AppFiles;
+use crate::run::{AppDirs, PodFiles};
 use crate::userns::become_container_root;
 
 use app::App;
@@ -38,9 +39,7 @@ const OWN_NAMESPACES: Namespaces =
 pub(crate) struct Init<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) mapping: &'a IdMapping,
-    pub(crate) files: Vec<AppFiles>,
-    pub(crate) volumes: Vec<OwnedFd>,
-    pub(crate) lock: Option<BorrowedFd<'a>>,
+    pub(crate) layers: Vec<Vec<OwnedFd>>,
     pub(crate) monitor: &'a InitEnd,
 }
 
@@ -81,32 +80,39 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     die_with_parent()?;
     rustix::process::setsid().named(|| "setsid()".into())?;
     sys::namespace::unshare(OWN_NAMESPACES).named(|| format!("unshare({:#x})", OWN_NAMESPACES.bits()))?;
+    let mut fds = Fds::default();
+    perform(&init.plan.early, &mut fds)?;
+    let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
     if init.monitor.hear().named(|| "recv(<monitor>)".into())? != Some(ToInit::Mapped) {
         return Err(Stop::Orphaned);
     }
-    let volumes =
-        std::mem::take(&mut init.volumes).into_iter().map(reopen::directory).collect::<Result<Vec<_>, _>>()?;
-    let files = std::mem::take(&mut init.files).into_iter().map(reopen::app_files).collect::<Result<Vec<_>, _>>()?;
+    // Root's pods have ids that cannot pass root's own directories: there the files must be found first. Otherwise
+    // the sandbox is built while the monitor still makes the files.
+    let early_files = (init.mapping.tier() == Tier::Root).then(|| files::receive(&init)).transpose()?;
     become_container_root(init.mapping).named(|| "setresuid(0, 0, 0)".into())?;
     // Changing ids clears the death signal (prctl(2)).
     die_with_parent()?;
     // Only now: the maps could not be written for a process that is not dumpable.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(|| "prctl(PR_SET_DUMPABLE, 0)".into())?;
     rustix::process::umask(rustix::fs::Mode::empty());
-
-    let mut fds = Fds::default();
     perform(&init.plan.sandbox, &mut fds)?;
+    let PodFiles { apps, volumes, lock } = match early_files {
+        Some(files) => files,
+        None => files::receive(&init)?,
+    };
     for (index, volume) in volumes.into_iter().enumerate() {
         fds.put(Slot::VolumeDir(index), volume);
     }
-    let built = init.plan.apps.iter().zip(files).map(|(plan, files)| build(plan, files, &mut fds));
+    let parts = init.plan.apps.iter().zip(layers).zip(apps);
+    let built = parts.map(|((plan, layers), dirs)| build(plan, layers, dirs, &mut fds));
     let built = built.collect::<Result<Vec<_>, _>>()?;
     // From here on the host's files are out of reach.
     perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
     (0..init.plan.apps.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
-    close_inherited(&init, &fds, &built)?;
+    close_inherited(&init, &fds, &built, &lock)?;
     limits::bound_processes()?;
-    create(init.plan, init.mapping, &fds, built)
+    let (apps, signals) = create(init.plan, init.mapping, &fds, built)?;
+    Ok(Apps { apps, signals, _lock: lock })
 }
 
 fn die_with_parent() -> Result<(), Refusal> {
@@ -121,12 +127,12 @@ fn perform(ops: &[Op], fds: &mut Fds) -> Result<(), Stop> {
 struct Built(Vec<(Slot, OwnedFd)>);
 
 /// Makes an app's mounts. The same function serves an app that is added later, in a process with a view of the host.
-fn build(plan: &AppPlan, files: AppFiles, fds: &mut Fds) -> Result<Built, Stop> {
-    for (index, layer) in files.layers.into_iter().enumerate() {
+fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &mut Fds) -> Result<Built, Stop> {
+    for (index, layer) in layers.into_iter().enumerate() {
         fds.put(Slot::Layer(index), layer);
     }
-    fds.put(Slot::Upper, files.upper);
-    fds.put(Slot::Work, files.work);
+    fds.put(Slot::Upper, dirs.upper);
+    fds.put(Slot::Work, dirs.work);
     apply(&plan.build, fds).map_err(|error| {
         let overlay = error.refusal.call.contains("overlay");
         let kind = if overlay { FailureKind::Overlay } else { FailureKind::Setup };
@@ -141,11 +147,10 @@ fn build(plan: &AppPlan, files: AppFiles, fds: &mut Fds) -> Result<Built, Stop> 
 }
 
 /// Closes whatever the caller of proa, or proa itself, had open: only what pid 1 needs stays.
-fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built]) -> Result<(), Stop> {
+fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) -> Result<(), Stop> {
     let mut keep: Vec<RawFd> = fds.numbers().collect();
     keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
-    keep.push(init.monitor.as_fd().as_raw_fd());
-    keep.extend(init.lock.map(|lock| lock.as_raw_fd()));
+    keep.extend([init.monitor.as_fd().as_raw_fd(), lock.as_raw_fd()]);
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep.into_iter().chain([RawFd::MAX]) {
@@ -161,9 +166,10 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built]) -> Result<(), St
 struct Apps {
     apps: Vec<App>,
     signals: OwnedFd,
+    _lock: OwnedFd,
 }
 
-fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Result<Apps, Stop> {
+fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Result<(Vec<App>, OwnedFd), Stop> {
     let signals = sys::signal::block_all_and_watch(&[Signal::CHILD.as_raw()]).named(|| "signalfd()".into())?;
     // All are forked before the first is waited for, so that they prepare themselves side by side.
     let mut apps = Vec::new();
@@ -178,12 +184,12 @@ fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Res
     for app in &apps {
         app.await_ready()?;
     }
-    Ok(Apps { apps, signals })
+    Ok((apps, signals))
 }
 
 /// Does what the monitor says and reports ends, until the monitor says that the pod is over or is gone.
 fn serve(monitor: &InitEnd, apps: Apps) -> rustix::io::Result<()> {
-    let Apps { mut apps, signals } = apps;
+    let Apps { mut apps, signals, _lock } = apps;
     loop {
         let mut ready = [PollFd::new(monitor, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
         match poll(&mut ready, None) {
@@ -200,7 +206,7 @@ fn serve(monitor: &InitEnd, apps: Apps) -> rustix::io::Result<()> {
                 None | Some(ToInit::Shutdown) => return Ok(()),
                 Some(ToInit::Start) => apps.iter_mut().try_for_each(App::start)?,
                 Some(ToInit::Signal(signal)) => apps.iter().for_each(|app| app.signal(signal)),
-                Some(ToInit::Mapped) => {}
+                Some(ToInit::Mapped | ToInit::Files { .. }) => {}
             }
         }
     }

@@ -29,7 +29,9 @@ pub struct PodOptions<'a> {
 /// What a pod's processes do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Operations of pid 1 for the pod as a whole.
+    /// Operations of pid 1 that need no ids: they run while the id maps are being written.
+    pub early: Vec<Op>,
+    /// Operations of pid 1 for the pod as a whole, as container root.
     pub sandbox: Vec<Op>,
     /// The apps, in the order of the manifest.
     pub apps: Vec<AppPlan>,
@@ -123,39 +125,42 @@ pub enum PlanError {
 /// [`PlanError`] where the manifest asks for something that cannot be.
 pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
-    Ok(Plan { sandbox: sandbox(options, host), apps: apps.collect::<Result<_, _>>()? })
+    Ok(Plan { early: early(options), sandbox: sandbox(options, host), apps: apps.collect::<Result<_, _>>()? })
 }
 
 fn at(slot: Slot, path: &str) -> At {
     At { slot, path: path.to_owned() }
 }
 
-/// Pid 1's list: network, host name, its root, and one copy of everything that the apps of a pod share.
+/// What pid 1 can do before its ids are mapped: nothing that makes an inode, which would belong to nobody. The kernel's
+/// own file systems belong to its root in any case.
+fn early(options: &PodOptions<'_>) -> Vec<Op> {
+    vec![
+        Op::PrivateMounts,
+        Op::LoopbackUp,
+        Op::Hostname(options.hostname.to_owned()),
+        Op::NewFs { fs: "proc", options: vec![], attr: MountAttr::INERT, slot: Slot::Proc },
+        Op::NewFs { fs: "sysfs", options: vec![], attr: MountAttr::INERT.with(MountAttr::RDONLY), slot: Slot::Sys },
+    ]
+}
+
+/// Pid 1's list: its root, and one copy of everything that the apps of a pod share.
 fn sandbox(options: &PodOptions<'_>, host: &Host) -> Vec<Op> {
     let tmpfs = |size: &str, inodes: &str, mode: &str| {
         vec![("size", size.to_owned()), ("nr_inodes", inodes.to_owned()), ("mode", mode.to_owned())]
     };
     let fs = |fs, options, attr, slot| Op::NewFs { fs, options, attr, slot };
-    let mut ops = vec![
-        Op::PrivateMounts,
-        Op::LoopbackUp,
-        Op::Hostname(options.hostname.to_owned()),
-        fs("tmpfs", tmpfs("64k", "64", "755"), MountAttr::NOSUID, Slot::Sandbox),
-        Op::AttachSandbox,
-    ];
+    let mut ops = vec![fs("tmpfs", tmpfs("64k", "64", "755"), MountAttr::NOSUID, Slot::Sandbox), Op::AttachSandbox];
     ops.extend(
         ["dev", "empty", "mqueue", "proc", "root", "shm", "sys"]
             .map(|name| Op::MakeDir { at: at(Slot::Sandbox, name) }),
     );
     ops.extend(paths::DEVICES.iter().map(|&(name, device)| Op::HostDevice { name, device }));
-    // Masks of directories are clones of this one: empty, and with no room for anything.
+    // Masks of directories are clones of this bind: an empty directory that nobody can write to.
     ops.extend([
-        fs("tmpfs", tmpfs("4k", "2", "555"), MountAttr::INERT.with(MountAttr::RDONLY), Slot::Scratch),
-        Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "empty") },
-        fs("proc", vec![], MountAttr::INERT, Slot::Proc),
+        Op::ReadOnly { at: at(Slot::Sandbox, "empty") },
         Op::Attach { slot: Slot::Proc, at: at(Slot::Sandbox, "proc") },
         Op::Open { at: at(Slot::Proc, "sys"), slot: Slot::Sysctls },
-        fs("sysfs", vec![], MountAttr::INERT.with(MountAttr::RDONLY), Slot::Sys),
         Op::Attach { slot: Slot::Sys, at: at(Slot::Sandbox, "sys") },
         fs("tmpfs", tmpfs("64m", "64k", "1777"), MountAttr::INERT, Slot::Scratch),
         Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "shm") },

@@ -1,15 +1,15 @@
 //! Runs a pod in the foreground: the caller becomes its monitor until the pod is over.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use appc::PodManifest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sys::fork::{Fork, Namespaces};
 
-use crate::channel::{Channel, End, Failure, FailureKind, FromInit, ToInit, pair};
+use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, ToInit, pair};
 use crate::host::Host;
 use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init};
@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Signals of the monitor that go to the apps.
 const FORWARDED: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
-/// A pod that is ready to run: its manifest, and descriptors for everything that the host has to give.
+/// A pod to run.
 #[derive(Debug)]
 pub struct PodSpec<'a> {
     /// The reified manifest.
@@ -31,19 +31,40 @@ pub struct PodSpec<'a> {
     pub hostname: &'a str,
     /// The id map.
     pub mapping: &'a IdMapping,
-    /// For each app, its image and its writable layer.
-    pub apps: Vec<AppFiles>,
+    /// For each app, the trees of its image, lowest first.
+    pub layers: Vec<Vec<OwnedFd>>,
+}
+
+/// Whoever keeps the pod on disk. It is asked while the pod's namespaces are being made, and told while they go: what
+/// it does then costs the launch no time of its own.
+pub trait Keeper {
+    /// Makes the pod's directories.
+    ///
+    /// # Errors
+    /// Whatever kept it from doing so; the pod is not run then.
+    fn files(&mut self) -> Result<PodFiles, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// An app has ended with this status; `app` is its index in the manifest.
+    fn app_ended(&mut self, app: usize, status: i32);
+
+    /// All apps have ended, and pid 1 is about to.
+    fn pod_over(&mut self);
+}
+
+/// What the pod's directory gives to its processes.
+#[derive(Debug)]
+pub struct PodFiles {
+    /// For each app, its writable layer.
+    pub apps: Vec<AppDirs>,
     /// For each volume of the manifest, its directory.
     pub volumes: Vec<OwnedFd>,
     /// The pod's lock. Pid 1 holds it too, so that the pod counts as alive until both are gone.
-    pub lock: Option<BorrowedFd<'a>>,
+    pub lock: OwnedFd,
 }
 
-/// The directories of an app's root file system.
+/// The writable directories of an app's root file system.
 #[derive(Debug)]
-pub struct AppFiles {
-    /// The image's trees, lowest first.
-    pub layers: Vec<OwnedFd>,
+pub struct AppDirs {
     /// The writable layer.
     pub upper: OwnedFd,
     /// The overlay's work directory, on the same file system.
@@ -69,6 +90,9 @@ pub enum RunError {
     /// No user namespace.
     #[error("create the pod's user namespace: {0}")]
     Namespace(#[source] std::io::Error),
+    /// The keeper could not make the pod's directories.
+    #[error("make the pod's directories")]
+    Files(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The id map was refused.
     #[error("map the pod's ids")]
     IdMap(#[from] IdMapError),
@@ -97,14 +121,14 @@ impl RunError {
 
 type MonitorEnd = Channel<ToInit, FromInit>;
 
-/// Runs the pod and waits for its end. `on_end` hears of each app's end as it happens: index and status.
+/// Runs the pod and waits for its end.
 ///
 /// All signals stay blocked when this returns: what is left to do is cleaning up, which nothing should interrupt.
 ///
 /// # Errors
 /// [`RunError`]. Whatever is returned, no process, mount or namespace of the pod is left.
-pub fn run(mut spec: PodSpec<'_>, on_end: &mut dyn FnMut(usize, i32)) -> Result<PodOutcome, RunError> {
-    let layers: Vec<usize> = spec.apps.iter().map(|app| app.layers.len()).collect();
+pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, RunError> {
+    let layers: Vec<usize> = spec.layers.iter().map(Vec::len).collect();
     let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
     let watched = FORWARDED.map(Signal::as_raw);
@@ -113,32 +137,55 @@ pub fn run(mut spec: PodSpec<'_>, on_end: &mut dyn FnMut(usize, i32)) -> Result<
     match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
         Fork::Child => {
             drop(monitor);
-            init::run(Init {
-                plan: &plan,
-                mapping: spec.mapping,
-                files: std::mem::take(&mut spec.apps),
-                volumes: std::mem::take(&mut spec.volumes),
-                lock: spec.lock,
-                monitor: &init_end,
-            })
+            init::run(Init { plan: &plan, mapping: spec.mapping, layers: spec.layers, monitor: &init_end })
         }
         Fork::Parent { pid, pidfd } => {
             drop(init_end);
             let mut watch = Watch { monitor, signals, supervisor: Supervisor::new(layers.len()), deadline: None };
-            let result = spec.mapping.write(pid).map_err(RunError::from).and_then(|()| watch.pod(on_end));
+            let result = launch(&watch, spec.mapping, pid, keeper).and_then(|()| watch.pod(keeper));
             // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
             let Watch { monitor, supervisor, .. } = watch;
             drop(monitor);
+            if matches!(result, Ok(Ended::Over)) {
+                keeper.pod_over();
+            }
             let end = reap(&pidfd)?;
             match result? {
-                Ended::Over => {
-                    let apps = supervisor.ends().to_vec();
-                    Ok(PodOutcome { status: supervisor.status(), apps })
-                }
+                Ended::Over => Ok(PodOutcome { status: supervisor.status(), apps: supervisor.ends().to_vec() }),
                 Ended::InitGone => Err(RunError::InitDied(end.status())),
             }
         }
     }
+}
+
+/// Gives pid 1 what it waits for: the maps, and then the files, which are made while somebody else works: the id
+/// helpers where there are any, else pid 1 itself.
+fn launch(watch: &Watch, mapping: &IdMapping, pid: Pid, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+    let maps = mapping.start(pid)?;
+    let files = if maps.is_finished() {
+        watch.say(&ToInit::Mapped)?;
+        keeper.files()
+    } else {
+        let files = keeper.files();
+        maps.finish()?;
+        watch.say(&ToInit::Mapped)?;
+        files
+    };
+    send_files(&watch.monitor, &files.map_err(RunError::Files)?).map_err(std::io::Error::from)?;
+    // Said at once: pid 1 reads it when every app is created.
+    watch.say(&ToInit::Start)?;
+    Ok(())
+}
+
+/// The order is the receiver's: the lock, each app's directories, the volumes.
+fn send_files(monitor: &MonitorEnd, files: &PodFiles) -> rustix::io::Result<()> {
+    let apps = files.apps.iter().flat_map(|app| [&app.upper, &app.work]);
+    let fds: Vec<_> = std::iter::once(&files.lock).chain(apps).chain(&files.volumes).map(|fd| fd.as_fd()).collect();
+    let mut chunks = fds.chunks(MAX_FDS).peekable();
+    while let Some(chunk) = chunks.next() {
+        monitor.say_with(&ToInit::Files { last: chunks.peek().is_none() }, chunk)?;
+    }
+    Ok(())
 }
 
 /// Waits for pid 1. The kernel lets it go only after every other process of its pid namespace.
@@ -175,10 +222,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn pod(&mut self, on_end: &mut dyn FnMut(usize, i32)) -> Result<Ended, RunError> {
-        self.say(&ToInit::Mapped)?;
-        // Said at once: pid 1 reads it when every app is created.
-        self.say(&ToInit::Start)?;
+    fn pod(&mut self, keeper: &mut dyn Keeper) -> Result<Ended, RunError> {
         let mut failed = None;
         loop {
             let (from_init, signalled) = self.wait()?;
@@ -200,7 +244,7 @@ impl Watch {
                         events.push(Event::Ended { app, status });
                     }
                     Some(FromInit::Exited { app, end }) => {
-                        on_end(app, end.status());
+                        keeper.app_ended(app, end.status());
                         events.push(Event::Ended { app, status: end.status() });
                     }
                 }

@@ -56,15 +56,13 @@ pub(super) fn dir(fds: &Fds, at: &At) -> Result<(), Refusal> {
 }
 
 fn cover(fds: &Fds, with: &str, at: &At) -> Result<(), Refusal> {
-    // Most of the list does not exist on a given kernel, and a look costs less than a clone made in vain.
-    let found = statx(fds.get(at.slot)?, at.path.as_str(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
-    match found {
-        Err(Errno::NOENT) => return Ok(()),
-        found => found.named(|| format!("statx({at})"))?,
-    };
-    let clone =
-        clone_tree(fds.get(Slot::Sandbox)?, with).named(|| format!("open_tree(<sandbox/{with}>, OPEN_TREE_CLONE)"))?;
-    attach(&clone, fds, at).named(|| format!("move_mount(<sandbox/{with}>, {at})"))
+    let sandbox = fds.get(Slot::Sandbox)?;
+    let clone = clone_tree(sandbox, with).named(|| format!("open_tree(<sandbox/{with}>, OPEN_TREE_CLONE)"))?;
+    match attach(&clone, fds, at) {
+        // Nothing there: nothing to hide. Much of the list does not exist on a given kernel.
+        Err(Errno::NOENT) => Ok(()),
+        attached => attached.named(|| format!("move_mount(<sandbox/{with}>, {at})")),
+    }
 }
 
 /// Makes a directory read-only by a bind over itself.

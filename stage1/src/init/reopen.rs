@@ -11,13 +11,10 @@ use rustix::fs::{Mode, OFlags, fstat, open, readlink};
 use rustix::io::Errno;
 
 use crate::apply::{Named as _, Refusal};
-use crate::run::AppFiles;
 
-/// Opens all directories of an app again.
-pub(super) fn app_files(files: AppFiles) -> Result<AppFiles, Refusal> {
-    let AppFiles { layers, upper, work } = files;
-    let layers = layers.into_iter().map(directory).collect::<Result<_, _>>()?;
-    Ok(AppFiles { layers, upper: directory(upper)?, work: directory(work)? })
+/// Opens all of the directories again.
+pub(super) fn all(fds: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Refusal> {
+    fds.into_iter().map(directory).collect()
 }
 
 /// Opens the directory again. To be called before this process takes the ids of container root: only the caller can

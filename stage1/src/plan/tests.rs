@@ -30,9 +30,9 @@ fn app_with(app: &str, volumes: &str) -> Result<Plan, PlanError> {
 }
 
 fn listing(plan: &Plan) -> String {
-    let mut text = String::from("sandbox\n");
+    let mut text = String::new();
     let list = |ops: &[Op]| ops.iter().fold(String::new(), |text, op| format!("{text}  {op}\n"));
-    text.push_str(&list(&plan.sandbox));
+    text.push_str(&format!("early\n{}sandbox\n{}", list(&plan.early), list(&plan.sandbox)));
     for app in &plan.apps {
         text.push_str(&format!("build {}\n{}enter {}\n{}", app.name, list(&app.build), app.name, list(&app.enter)));
     }

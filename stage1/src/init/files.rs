@@ -1,0 +1,32 @@
+//! Taking over the pod's files from the monitor.
+
+use super::{Init, Stop, reopen};
+use crate::apply::{Named as _, Refusal};
+use crate::channel::ToInit;
+use crate::run::{AppDirs, PodFiles};
+use rustix::io::Errno;
+
+/// Waits for the files and finds their directories in this process's mount namespace.
+pub(super) fn receive(init: &Init<'_>) -> Result<PodFiles, Stop> {
+    let mut fds = Vec::new();
+    loop {
+        match init.monitor.hear_with().named(|| "recvmsg(<monitor>)".into())? {
+            Some((ToInit::Files { last }, more)) => {
+                fds.extend(more);
+                if last {
+                    break;
+                }
+            }
+            _ => return Err(Stop::Orphaned),
+        }
+    }
+    let mut fds = fds.into_iter();
+    let short = || Refusal::because("recvmsg(<monitor>)".into(), Errno::BADMSG, "fewer descriptors than the pod needs");
+    let lock = fds.next().ok_or_else(short)?;
+    let mut apps = Vec::new();
+    for _ in &init.plan.apps {
+        let upper = reopen::directory(fds.next().ok_or_else(short)?)?;
+        apps.push(AppDirs { upper, work: reopen::directory(fds.next().ok_or_else(short)?)? });
+    }
+    Ok(PodFiles { apps, volumes: reopen::all(fds.collect())?, lock })
+}
