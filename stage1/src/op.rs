@@ -11,6 +11,10 @@ pub enum Slot {
     Sandbox,
     /// A mount on its way to its place.
     Scratch,
+    /// A mask for a file that did not go where it was meant to, for the next one.
+    SpareFileMask,
+    /// A mask for a directory, likewise.
+    SpareDirMask,
     /// The pod's procfs, attached in the sandbox.
     Proc,
     /// The pod's sysfs, attached in the sandbox.
@@ -186,6 +190,7 @@ impl fmt::Display for Slot {
         match self {
             Self::Sandbox => f.write_str("sandbox"),
             Self::Scratch => f.write_str("new mount"),
+            Self::SpareFileMask | Self::SpareDirMask => f.write_str("mask"),
             Self::Proc => f.write_str("proc"),
             Self::Sys => f.write_str("sys"),
             Self::Sysctls => f.write_str("proc/sys"),

@@ -192,8 +192,8 @@ fn masks(host: &Host) -> Vec<Op> {
     let throttles = (0..host.throttled_cpus).map(|cpu| format!("devices/system/cpu/cpu{cpu}/thermal_throttle"));
     let mut ops: Vec<Op> = paths::MASKED_PROC_FILES.iter().map(file).collect();
     ops.extend(paths::MASKED_PROC_DIRS.iter().map(|name| Op::MaskDir { at: at(Slot::Proc, name) }));
-    ops.extend(paths::MASKED_SYS_DIRS.iter().map(|name| Op::MaskDir { at: at(Slot::Sys, name) }));
     ops.extend(throttles.map(|path| Op::MaskDir { at: at(Slot::Sys, &path) }));
+    ops.extend(paths::MASKED_SYS_DIRS.iter().map(|name| Op::MaskDir { at: at(Slot::Sys, name) }));
     ops.extend(paths::READ_ONLY_PROC_DIRS.iter().map(|name| Op::ReadOnly { at: at(Slot::Proc, name) }));
     ops
 }

@@ -46,21 +46,28 @@ fn place(fds: &Fds, node: OwnedFd, at: &At) -> Result<(), Refusal> {
 }
 
 /// Puts the null device over a file.
-pub(super) fn file(fds: &Fds, at: &At) -> Result<(), Refusal> {
-    cover(fds, "dev/null", at)
+pub(super) fn file(fds: &mut Fds, at: &At) -> Result<(), Refusal> {
+    cover(fds, "dev/null", Slot::SpareFileMask, at)
 }
 
 /// Puts the empty directory over a directory.
-pub(super) fn dir(fds: &Fds, at: &At) -> Result<(), Refusal> {
-    cover(fds, "empty", at)
+pub(super) fn dir(fds: &mut Fds, at: &At) -> Result<(), Refusal> {
+    cover(fds, "empty", Slot::SpareDirMask, at)
 }
 
-fn cover(fds: &Fds, with: &str, at: &At) -> Result<(), Refusal> {
-    let sandbox = fds.get(Slot::Sandbox)?;
-    let clone = clone_tree(sandbox, with).named(|| format!("open_tree(<sandbox/{with}>, OPEN_TREE_CLONE)"))?;
-    match attach(&clone, fds, at) {
-        // Nothing there: nothing to hide. Much of the list does not exist on a given kernel.
-        Err(Errno::NOENT) => Ok(()),
+/// A mask for which there is nothing to hide (much of the list does not exist on a given kernel) is kept for the next
+/// place: letting go of a detached mount costs as much as ten attachments, for it waits for all CPUs.
+fn cover(fds: &mut Fds, with: &str, spare: Slot, at: &At) -> Result<(), Refusal> {
+    let mask = match fds.take(spare) {
+        Some(mask) => mask,
+        None => clone_tree(fds.get(Slot::Sandbox)?, with)
+            .named(|| format!("open_tree(<sandbox/{with}>, OPEN_TREE_CLONE)"))?,
+    };
+    match attach(&mask, fds, at) {
+        Err(Errno::NOENT) => {
+            fds.put(spare, mask);
+            Ok(())
+        }
         attached => attached.named(|| format!("move_mount(<sandbox/{with}>, {at})")),
     }
 }

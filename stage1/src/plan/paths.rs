@@ -1,9 +1,9 @@
 //! Which kernel files an app must not see or change (security.md 3.6: the union of docker's, rkt's and nspawn's lists).
 
-/// Files of /proc that tell about the host or its kernel's addresses; the null device goes over each.
+/// Files of /proc that tell about the host or its kernel's addresses; the null device goes over each. The last one
+/// exists on every kernel, so that no mask is left over.
 pub(super) const MASKED_PROC_FILES: &[&str] = &[
     "config.gz",
-    "interrupts",
     "iomem",
     "ioports",
     "kallsyms",
@@ -26,12 +26,13 @@ pub(super) const MASKED_PROC_FILES: &[&str] = &[
     "timer_stats",
     "vmallocinfo",
     "vmcore",
+    "interrupts",
 ];
 
 /// Directories of /proc with host hardware.
 pub(super) const MASKED_PROC_DIRS: &[&str] = &["acpi", "asound", "scsi"];
 
-/// Directories of /sys with firmware, kernel interfaces and power side channels.
+/// Directories of /sys with firmware, kernel interfaces and power side channels; the last one exists on every kernel.
 pub(super) const MASKED_SYS_DIRS: &[&str] = &[
     "devices/virtual/dmi",
     "devices/virtual/powercap",
@@ -45,8 +46,8 @@ pub(super) const MASKED_SYS_DIRS: &[&str] = &[
     "kernel/debug",
     "kernel/security",
     "kernel/tracing",
-    "module",
     "power",
+    "module",
 ];
 
 /// Directories of /proc that an app may read but not change.
