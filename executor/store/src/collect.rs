@@ -46,9 +46,9 @@ impl Store {
         let work = WorkDir::create(self)?;
         // Under the lock garbage is only taken away; removing it, which takes long, comes after.
         self.choose(&work, &mut report)?;
-        if let Err(error) = work.remove(remover) {
-            report.failures.push(error);
-        }
+        // What cannot be removed now is unfinished work like any other, and reported as such.
+        let _ = work.remove(remover);
+        drop(work);
         self.remove_unfinished(remover, &mut report)?;
         Ok(report)
     }

@@ -156,7 +156,7 @@ impl Import<'_> {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             fchown(&root, Some(uid), Some(gid)).map_err(failed("chown", shown("rootfs")))?;
         }
-        let blob = self.create_file(&format!("{directory}/blob"))?;
+        let blob = self.create_file(&format!("{directory}/blob"), BLOB)?;
         Ok(PendingLayer { directory, root, blob, map: map.clone() })
     }
 
@@ -180,7 +180,7 @@ impl Import<'_> {
             owners: report.extracted.owners.clone(),
         };
         let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
-        self.write_file(&format!("{}/tree.json", layer.directory), &json)?;
+        self.write_file(&format!("{}/tree.json", layer.directory), RECORD, &json)?;
         self.layers.push(key);
         self.blobs.push(BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer });
         let size = report.compressed_size.saturating_add(report.extracted.content);
@@ -197,7 +197,7 @@ impl Import<'_> {
     pub fn add_document(&mut self, bytes: &[u8], role: BlobRole) -> Result<Digest, StoreError> {
         let digest = Digest::of(Algorithm::Sha256, bytes);
         let name = self.fresh("blob");
-        self.write_file(&name, bytes)?;
+        self.write_file(&name, BLOB, bytes)?;
         self.blobs.push(BlobRef { digest, size: bytes.len() as u64, role });
         self.size = self.size.saturating_add(bytes.len() as u64);
         self.new_blobs.push((name, digest));
@@ -342,7 +342,7 @@ impl Import<'_> {
             record.names.push(NameClaim { name, claimed_ns });
         }
         let file = file_of(&record.id);
-        self.write_file("record", &record.to_json()?)?;
+        self.write_file("record", RECORD, &record.to_json()?)?;
         renameat(self.work.dir(), "record", self.store.dir(), file.as_str()).map_err(failed("rename", file))?;
         self.store.sync_directory("images")?;
         Ok(record)
@@ -353,20 +353,23 @@ impl Import<'_> {
         format!("{what}-{}", self.next)
     }
 
-    /// Creates a file that only its reader, us, can open later (mode 0400).
-    fn create_file(&self, name: &str) -> Result<File, StoreError> {
+    fn create_file(&self, name: &str, mode: Mode) -> Result<File, StoreError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(self.work.dir(), name, flags, Mode::RUSR).map_err(failed("create", format!("tmp/{name}")))?;
+        let file = openat(self.work.dir(), name, flags, mode).map_err(failed("create", format!("tmp/{name}")))?;
         Ok(File::from(file))
     }
 
-    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    fn write_file(&self, name: &str, mode: Mode, bytes: &[u8]) -> Result<(), StoreError> {
         let shown = || format!("tmp/{name}");
-        let mut file = self.create_file(name)?;
+        let mut file = self.create_file(name, mode)?;
         file.write_all(bytes).map_err(|error| failed("write", shown())(error))?;
         fsync(file.as_fd()).map_err(failed("fsync", shown()))
     }
 }
+
+/// Blobs are written once, through the descriptor that created them.
+const BLOB: Mode = Mode::RUSR;
+const RECORD: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// How often publishing is tried again while gc removes what has the name, and how long it waits in between.
 const TURNS: u32 = 1000;

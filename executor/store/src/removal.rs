@@ -24,7 +24,7 @@ pub struct AsUser;
 
 impl TreeRemover for AsUser {
     fn empty(&self, _dir: BorrowedFd<'_>) -> io::Result<()> {
-        Err(Errno::PERM.into())
+        Err(Errno::ACCESS.into())
     }
 }
 
@@ -168,7 +168,9 @@ fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Owne
         Err(Errno::ACCESS) => {
             let path = openat(parent, name, flags | OFlags::PATH, Mode::empty())?;
             // fchmod refuses O_PATH descriptors; this link leads to the same directory, whatever happens to its name.
-            chmod(format!("/proc/self/fd/{}", path.as_raw_fd()), Mode::RWXU)?;
+            if chmod(format!("/proc/self/fd/{}", path.as_raw_fd()), Mode::RWXU).is_err() {
+                return Err(Errno::ACCESS.into()); // not ours
+            }
             Ok(Some(openat(parent, name, flags | OFlags::RDONLY, Mode::empty())?))
         }
         Err(error) => Err(error.into()),

@@ -12,4 +12,6 @@ mod hostile;
 mod imports;
 mod ingesting;
 mod mutations;
+mod other_ids;
+mod removing;
 mod storing;

@@ -39,7 +39,9 @@ fn a_new_store_is_closed_to_others() {
     import_aci(&store, &small_aci("x"), &[]).unwrap();
     let blob = &names(&path, "blobs/sha256")[0];
     assert_eq!(mode(&path.join("store/blobs/sha256").join(blob)), 0o400);
-    assert_eq!(mode(&path.join("store/trees").join(&names(&path, "trees")[0])), 0o700);
+    let tree = path.join("store/trees").join(&names(&path, "trees")[0]);
+    let record = path.join("store/images").join(&names(&path, "images")[0]);
+    assert_eq!((mode(&tree), mode(&tree.join("tree.json")), mode(&record)), (0o700, 0o600, 0o600));
 }
 
 #[test]

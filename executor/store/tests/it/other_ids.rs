@@ -1,0 +1,95 @@
+//! Trees with files of ids that are not the user's, as they are after an extraction in an id-mapped namespace.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use store::{AsUser, Store, TreeRemover, removal};
+
+use crate::archive::aci;
+use crate::imports::{import_aci, names};
+
+const VARIABLE: &str = "PROA_STORE_TEST_OTHER_IDS";
+const USER: u32 = 65_534;
+
+/// Asks the parent process, which may remove everything, and waits until it has.
+struct Parent;
+
+impl TreeRemover for Parent {
+    fn empty(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
+        let path = fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+        let mut out = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+        writeln!(out, "empty {}", path.display())?;
+        io::stdin().read_line(&mut String::new()).map(drop)
+    }
+}
+
+fn child(data: &Path, step: &str) {
+    let store = Store::ensure(data).unwrap();
+    if step == "import" {
+        import_aci(&store, &aci(|archive| archive.file("rootfs/home/file", "x")), &["image"]).unwrap();
+        return;
+    }
+    store.remove(&store.find("image").unwrap().id).unwrap();
+    // Without help the garbage stays, is reported, and is found again.
+    for _ in 0..2 {
+        let report = store.gc(&AsUser).unwrap();
+        let [failure] = report.failures.as_slice() else { panic!("{report:?}") };
+        assert!(failure.to_string().ends_with(": Permission denied"), "{failure}");
+        assert_eq!(names(data, "tmp").len(), 1);
+    }
+    let report = store.gc(&Parent).unwrap();
+    assert!(report.failures.is_empty(), "{report:?}");
+    assert_eq!(names(data, "tmp").len() + names(data, "trees").len(), 0);
+}
+
+#[test]
+fn a_tree_of_other_ids_is_removed_with_help() {
+    if let (Some(data), Ok(step)) = (std::env::var_os(VARIABLE), std::env::var("PROA_STORE_TEST_STEP")) {
+        return child(data.as_ref(), &step);
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: making files of other ids takes root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, data) = (dir.path().join("tests"), dir.path().join("data"));
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&data, Some(USER), Some(USER)).unwrap();
+    let start = |step: &str| {
+        let mut command = Command::new(&program);
+        command.args(["--exact", "other_ids::a_tree_of_other_ids_is_removed_with_help", "--nocapture", "-q"]);
+        command.env(VARIABLE, &data).env("PROA_STORE_TEST_STEP", step).env("TMPDIR", &data).current_dir(dir.path());
+        command.uid(USER).gid(USER).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    assert!(start("import").wait().unwrap().success());
+
+    let rootfs = data.join("store/trees").join(&names(&data, "trees")[0]).join("rootfs");
+    fs::create_dir_all(rootfs.join("home/alice/deep/er")).unwrap();
+    fs::write(rootfs.join("home/alice/deep/er/file"), "").unwrap();
+    for path in ["home/alice", "home/alice/deep", "home/alice/deep/er", "home/alice/deep/er/file"] {
+        chown(rootfs.join(path), Some(101_000), Some(101_000)).unwrap();
+    }
+    fs::set_permissions(rootfs.join("home/alice"), fs::Permissions::from_mode(0o700)).unwrap();
+
+    let mut collector = start("collect");
+    let mut answer = collector.stdin.take().unwrap();
+    let mut asked = 0;
+    for line in BufReader::new(collector.stdout.take().unwrap()).lines() {
+        if let Some(path) = line.unwrap().strip_prefix("empty ") {
+            assert!(Path::new(path).starts_with(data.join("store/tmp")), "{path}");
+            removal::empty(File::open(path).unwrap().as_fd()).unwrap();
+            answer.write_all(b"done\n").unwrap();
+            asked += 1;
+        }
+    }
+    assert!(collector.wait().unwrap().success());
+    assert!(asked > 0);
+}
