@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::escape::printable;
+use crate::hints;
 
 /// Exit status of every failure of ours, usage errors included (rkt's number: an application rarely uses it).
 pub(crate) const FAILURE: u8 = 254;
@@ -87,9 +88,12 @@ impl CommandError {
         let chain = self.chain();
         text.push_str(&printable(&chain));
         text.push('\n');
-        // Whoever knew more about the step has said so.
-        let general = if self.hints.is_empty() { general_hint(&chain) } else { None };
-        for hint in self.hints.iter().map(String::as_str).chain(general) {
+        let hints = match self.hints.is_empty() {
+            true => hints::of(self.kind, causes(self.source.as_ref()), &chain, command).into_iter().collect(),
+            // Whoever knew more about the step has said so.
+            false => self.hints.clone(),
+        };
+        for hint in &hints {
             text.push_str("hint: ");
             text.push_str(&printable(hint));
             text.push('\n');
@@ -153,18 +157,6 @@ fn without_number(mut text: String) -> String {
     text
 }
 
-/// What mends an error wherever it strikes. The texts are strerror(3)'s.
-fn general_hint(chain: &str) -> Option<&'static str> {
-    [
-        ("No space left on device", "free space in the data directory, or remove ended pods with `proa gc`"),
-        ("Disk quota exceeded", "free space in the data directory, or remove ended pods with `proa gc`"),
-        ("Read-only file system", "give a directory that can be written to with --dir"),
-        ("Too many open files", "raise the limit of open files: ulimit -n"),
-    ]
-    .into_iter()
-    .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))
-}
-
 /// An error and all its sources, from the outside in. Bounded, because an error type may name itself as its source.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source()).take(32)
@@ -225,16 +217,6 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_has_a_hint_of_its_own() {
-        let error = CommandError::from(no_space().expect_err("the write failed"));
-        assert_eq!(
-            error.report(None),
-            "proa: No space left on device\n\
-             hint: free space in the data directory, or remove ended pods with `proa gc`\n"
-        );
-    }
-
-    #[test]
     fn a_cause_that_was_printed_already_is_not_printed_twice() {
         #[derive(Debug, thiserror::Error)]
         #[error("create a namespace: {0}")]
@@ -245,7 +227,8 @@ mod tests {
 
     #[test]
     fn without_a_command_the_program_speaks_for_itself() {
-        assert_eq!(CommandError::failed("HOME is not set").report(None), "proa: HOME is not set\n");
+        let error = CommandError::failed("HOME is not set").hint("set it");
+        assert_eq!(error.report(None), "proa: HOME is not set\nhint: set it\n");
     }
 
     #[test]

@@ -8,16 +8,21 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use pod::TreeRemover;
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stage1::idmap::{IdMapping, Tier};
-use stage1::userns;
+use stage1::run::RunError;
+use stage1::userns::{self, UsernsError};
 
 use crate::diagnostics::silenced;
 use crate::error::{self, CommandError, Explain};
 
 /// Holds the first id of root's own range, in decimal, so that trees stay usable when /etc/subuid changes.
 const RECORD: &str = "root-id-range";
+
+/// How many user namespaces a user may have (namespaces(7)).
+const MAX_USER_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
 
 /// The id map of pods whose data is in `data_dir`.
 ///
@@ -52,14 +57,20 @@ pub(crate) fn run_in<T: Serialize + DeserializeOwned>(
     userns::run_in(mapping, || silenced(work)).map_err(|error| explain(error.into()))
 }
 
-/// Adds what mends a user namespace that cannot be had.
+/// Says why a user namespace cannot be had, where the kernel's answer misleads.
 pub(crate) fn explain(error: CommandError) -> CommandError {
-    match error.cause::<userns::UsernsError>() {
-        Some(userns::UsernsError::Create(_) | userns::UsernsError::Map(_)) => {
-            error.hint("`proa doctor` says what this machine lacks")
-        }
-        _ => error,
+    let created = match (error.cause::<UsernsError>(), error.cause::<RunError>()) {
+        (Some(UsernsError::Create(source)), _) | (_, Some(RunError::Namespace(source))) => source.raw_os_error(),
+        _ => return error,
+    };
+    // clone(2) says ENOSPC for this limit: no device is full.
+    if created != Some(Errno::NOSPC.raw_os_error()) {
+        return error.hint("`proa doctor` says what this machine lacks");
     }
+    let limit = fs::read_to_string(MAX_USER_NAMESPACES).map_or_else(|_| "unknown".to_owned(), |n| n.trim().to_owned());
+    error
+        .during(format!("the limit user.max_user_namespaces, which is {limit}, leaves none"))
+        .hint("raise it, as root: sysctl user.max_user_namespaces=10000")
 }
 
 /// Removes trees that hold files of mapped ids.

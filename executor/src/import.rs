@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
-use appc::{ImageId, ImageManifest};
+use appc::{ImageId, ImageManifest, ManifestError};
 use fetch::{ImageRef, LayerMediaType, OciImage, Source};
 use rustix::fs::MemfdFlags;
 use stage1::idmap::{IdMapping, Tier};
@@ -149,7 +149,7 @@ impl Images {
             let Some(json) = report.extracted.manifest else {
                 return Err(CommandError::failed("the image has no manifest"));
             };
-            let manifest = ImageManifest::from_json(json.as_bytes()).during(|| "image manifest".into())?;
+            let manifest = ImageManifest::from_json(json.as_bytes()).map_err(explain_manifest)?;
             let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
             let names: Vec<String> = std::iter::once(manifest.name.to_string()).chain(version).collect();
             let id = ImageId::from(layer.digest());
@@ -304,6 +304,17 @@ fn oci_names(image: &OciImage) -> Vec<String> {
         Some("latest") => vec![image.name.clone(), format!("{}:latest", image.name)],
         Some(tag) => vec![format!("{}:{tag}", image.name)],
     }
+}
+
+/// Says where in the manifest the error is, on one line: appc shows Go's picture of several lines.
+fn explain_manifest(error: ManifestError) -> CommandError {
+    let place = match &error {
+        ManifestError::Syntax(syntax) => {
+            format!("image manifest, line {}, column {}: {}", syntax.line, syntax.column, syntax.problem)
+        }
+        error => format!("image manifest: {}", error.located()),
+    };
+    CommandError::failed(place).hint("correct the manifest and build the image again")
 }
 
 fn not_found(error: FindError, needle: &str) -> CommandError {

@@ -66,19 +66,6 @@ pub(crate) enum ReifyError {
     BadCommand { image: String, annotation: &'static str, source: serde_json::Error },
 }
 
-impl ReifyError {
-    /// What the user can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoApp { .. } => Some("give the executable after the image: --exec /path/in/image"),
-            Self::NoExec { .. } => Some("give the executable after the image: --exec /path/in/image -- ARGS"),
-            Self::NoName { .. } => Some("name the app after the image: --name NAME"),
-            Self::DuplicateApp(_) => Some("name one of them after its image: --name NAME"),
-            _ => None,
-        }
-    }
-}
-
 /// Makes the pod manifest: every image by its ID, every app complete, every mount point with a volume.
 ///
 /// # Errors
@@ -318,7 +305,6 @@ mod tests {
         let image = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/base"}"#;
         let error = reify(vec![app_image(image, request())]).unwrap_err();
         assert_eq!(error.to_string(), "image example.com/base has no app");
-        assert!(error.hint().unwrap().contains("--exec"));
 
         let asked = AppRequest { exec: Some("/bin/ls".into()), ..request() };
         let app = reify(vec![app_image(image, asked)]).unwrap().manifest.apps.remove(0).app.unwrap();
@@ -363,7 +349,6 @@ mod tests {
     fn two_apps_of_one_name_are_refused() {
         let error = reify(vec![app_image(ACI, request()), app_image(ACI, request())]).unwrap_err();
         assert_eq!(error.to_string(), "two apps are named redis");
-        assert!(error.hint().unwrap().contains("--name"));
     }
 
     #[test]

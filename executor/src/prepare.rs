@@ -13,7 +13,7 @@ use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
-use crate::manifest::{self, AppImage, Reified, ReifyError};
+use crate::manifest::{self, AppImage, Reified};
 use crate::request::{AppRequest, PodRequest};
 
 /// A pod that can be launched.
@@ -75,16 +75,11 @@ fn reify(requests: Vec<AppRequest>, records: Vec<ImageRecord>) -> Result<PodMani
     let app =
         |(request, record): (AppRequest, ImageRecord)| AppImage { request, id: record.id, manifest: record.manifest };
     let apps = requests.into_iter().zip(records).map(app).collect();
-    let Reified { manifest, implicit_volumes } = manifest::reify(apps).map_err(explain)?;
+    let Reified { manifest, implicit_volumes } = manifest::reify(apps)?;
     if !implicit_volumes.is_empty() {
         warn(&format!("no volume for these mount points, each gets an empty one: {}", implicit_volumes.join(", ")));
     }
     Ok(manifest)
-}
-
-fn explain(error: ReifyError) -> CommandError {
-    let hint = error.hint();
-    hint.into_iter().fold(error.into(), CommandError::hint)
 }
 
 #[cfg(test)]

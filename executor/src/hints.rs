@@ -1,0 +1,166 @@
+//! What the user can do about an error that nobody on its way knew more about.
+
+use std::error::Error;
+use std::io;
+
+use appc::ManifestError;
+use fetch::{AciError, FetchError, OciError, RefError};
+use pod::PodError;
+use store::StoreError;
+use store::extract::ExtractError;
+use store::ingest::IngestError;
+
+use crate::error::Kind;
+use crate::manifest::ReifyError;
+
+const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it again";
+const REFUSED: &str = "an image like this is never unpacked: build it without that";
+const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
+const NEWER: &str = "use the newer proa that wrote it, or another data directory with --dir";
+const PATH: &str = "is the path right? Images are FILE.aci, oci:DIR[:REF], hello, or the ID or name of a stored one";
+
+/// A hint for an error, given as its chain of causes from the outside in and as the text of that chain.
+pub(crate) fn of<'a>(
+    kind: Kind,
+    causes: impl Iterator<Item = &'a (dyn Error + 'static)>,
+    chain: &str,
+    command: Option<&str>,
+) -> Option<String> {
+    let by_type = causes.filter_map(of_cause).last();
+    let hint = of_text(chain).or(by_type).map(str::to_owned);
+    hint.or_else(|| match (kind, command) {
+        (Kind::Usage, Some(command)) => Some(format!("see `proa {command} --help`")),
+        (Kind::Usage, None) => Some("see `proa --help`".into()),
+        // What is left are system calls that ordinarily succeed.
+        _ => Some("`proa doctor` says what this machine lacks".into()),
+    })
+}
+
+/// What mends an error wherever it strikes. The texts are strerror(3)'s.
+fn of_text(chain: &str) -> Option<&'static str> {
+    [
+        ("No space left on device", "free space in the data directory, or remove ended pods with `proa gc`"),
+        ("Disk quota exceeded", "free space in the data directory, or remove ended pods with `proa gc`"),
+        ("Read-only file system", "give a directory that can be written to with --dir"),
+        ("Too many open files", "raise the limit of open files: ulimit -n"),
+    ]
+    .into_iter()
+    .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))
+}
+
+fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = cause.downcast_ref::<FetchError>() {
+        return of_fetch(error);
+    }
+    if let Some(error) = cause.downcast_ref::<IngestError>() {
+        return of_ingest(error);
+    }
+    if let Some(error) = cause.downcast_ref::<ReifyError>() {
+        return of_reify(error);
+    }
+    if cause.is::<ManifestError>() {
+        return Some("correct the image's manifest and build it again");
+    }
+    if cause.is::<RefError>() {
+        return Some(PATH);
+    }
+    match (cause.downcast_ref::<StoreError>(), cause.downcast_ref::<PodError>()) {
+        (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),
+        (Some(StoreError::Damaged { .. }), _) => Some("fetch the image again"),
+        _ => None,
+    }
+}
+
+fn of_fetch(error: &FetchError) -> Option<&'static str> {
+    match error {
+        FetchError::Aci(AciError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(PATH),
+        FetchError::Aci(AciError::Open { .. }) => Some("the file must be readable for you"),
+        FetchError::Aci(AciError::Directory(_)) => Some("an OCI layout directory is written oci:DIR"),
+        FetchError::Aci(_) => Some("save the image to a file first"),
+        FetchError::Oci { source, .. } => Some(of_oci(source)),
+        _ => None,
+    }
+}
+
+fn of_oci(error: &OciError) -> &'static str {
+    match error {
+        OciError::OpenDir(_) => "is the path right, and the directory readable for you?",
+        OciError::NotALayout { .. } => "give the directory that holds oci-layout and index.json",
+        OciError::Open { .. } | OciError::Read { .. } => "the files of the layout must be readable for you",
+        OciError::MediaType { .. } => {
+            "layers may be tar, tar+gzip and tar+zstd: convert the image, for instance with `skopeo copy`"
+        }
+        OciError::Ambiguous { .. } | OciError::NoRef { .. } => "choose one of those that are listed",
+        OciError::NoPlatform { .. } | OciError::ForeignPlatform { .. } => "get the image for this kind of machine",
+        OciError::NoLayers | OciError::TooManyLayers { .. } => {
+            "build the image another way: it cannot be run like this"
+        }
+        _ => DAMAGED_LAYOUT,
+    }
+}
+
+fn of_ingest(error: &IngestError) -> Option<&'static str> {
+    Some(match error {
+        IngestError::UnsupportedCompression { .. } => "compress the image with gzip or zstd, or not at all",
+        IngestError::TooLarge { .. } | IngestError::Bomb { .. } => REFUSED,
+        IngestError::Read(_) => "can the file be read to its end?",
+        IngestError::Extract(ExtractError::Entry { .. } | ExtractError::Limit { .. }) => REFUSED,
+        IngestError::WriteBlob(_) | IngestError::Extract(ExtractError::System { .. }) => return None,
+        _ => DAMAGED,
+    })
+}
+
+fn of_reify(error: &ReifyError) -> Option<&'static str> {
+    Some(match error {
+        ReifyError::ForeignPlatform { .. } => "get or build the image for this kind of machine",
+        ReifyError::NoApp { .. } => "give the executable after the image: --exec /path/in/image",
+        ReifyError::NoExec { .. } => "give the executable after the image: --exec /path/in/image -- ARGS",
+        ReifyError::NoName { .. } => "name the app after the image: --name NAME",
+        ReifyError::DuplicateApp(_) => "name one of them after its image: --name NAME",
+        _ => "correct the image's manifest and build it again",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::CommandError;
+
+    /// The hint that is printed for an error of `proa run`.
+    fn hint(error: impl Into<CommandError>) -> String {
+        let report = error.into().report(Some("run"));
+        report.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {report}")).1.trim_end().to_owned()
+    }
+
+    #[test]
+    fn every_error_has_one() {
+        let open = |kind| FetchError::Aci(AciError::Open { path: "x.aci".into(), source: io::Error::from(kind) });
+        assert_eq!(hint(open(io::ErrorKind::NotFound)), PATH);
+        assert_eq!(hint(open(io::ErrorKind::PermissionDenied)), "the file must be readable for you");
+        assert_eq!(
+            hint(FetchError::Aci(AciError::Directory("x".into()))),
+            "an OCI layout directory is written oci:DIR"
+        );
+        let oci = |source| FetchError::Oci { dir: "x".into(), source };
+        assert_eq!(hint(oci(OciError::Symlink("index.json".into()))), DAMAGED_LAYOUT);
+        assert_eq!(hint(IngestError::Empty), DAMAGED);
+        assert_eq!(hint(IngestError::Bomb { ratio: 1, compressed: 2, expanded: 3 }), REFUSED);
+        assert_eq!(hint(StoreError::NewerFormat { found: 2, known: 1 }), NEWER);
+        assert_eq!(hint(PodError::NewerFormat { found: 2, known: 1 }), NEWER);
+        assert_eq!(hint(CommandError::usage("--x=1: no")), "see `proa run --help`");
+        assert_eq!(hint(io::Error::other("odd")), "`proa doctor` says what this machine lacks");
+    }
+
+    #[test]
+    fn a_full_disk_counts_more_than_the_step_it_stopped() {
+        let full = rustix::io::Errno::NOSPC;
+        let error = IngestError::WriteBlob(full.into());
+        assert!(hint(error).starts_with("free space in the data directory"));
+    }
+
+    #[test]
+    fn a_step_in_front_hides_no_hint() {
+        let error = CommandError::from(IngestError::Empty).during("layer x").during("oci:dir");
+        assert_eq!(hint(error), DAMAGED);
+    }
+}
