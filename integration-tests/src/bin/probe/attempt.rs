@@ -18,7 +18,7 @@ pub(crate) fn everything_on(path: &str) {
     tell(path, "read", read(path));
     tell(path, "write", OpenOptions::new().write(true).open(path).map(drop));
     tell(path, "read-write", OpenOptions::new().read(true).write(true).open(path).map(drop));
-    tell(path, "list", fs::read_dir(path).map(drop));
+    tell(path, "list", list(path));
     tell(path, "execute", execute(path));
     match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(fd) => {
@@ -26,7 +26,7 @@ pub(crate) fn everything_on(path: &str) {
             tell(path, "read by descriptor", read(&again));
             tell(path, "write by descriptor", OpenOptions::new().write(true).open(&again).map(drop));
             tell(path, "execute by descriptor", execute(&again));
-            tell(path, "list by descriptor", fs::read_dir(&again).map(drop));
+            tell(path, "list by descriptor", list(&again));
         }
         Err(e) => tell(path, "path", Err(e.into())),
     }
@@ -82,6 +82,11 @@ fn read(path: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
         other => other.map(drop),
     }
+}
+
+fn list(path: &str) -> io::Result<()> {
+    // To open the folder is not enough: some of /proc refuse only when they are read.
+    fs::read_dir(path)?.try_for_each(|entry| entry.map(drop))
 }
 
 fn execute(path: &str) -> io::Result<()> {
