@@ -1,11 +1,14 @@
 //! From stored images to a pod that runs, and to the exit status when it is over.
 
-use appc::PodUuid;
+use appc::isolator::report::Outcome;
+use appc::{PodManifest, PodUuid};
 use stage1::FailureKind;
+use stage1::idmap::{IdMapping, Tier};
 use stage1::run::{PodSpec, RunError};
 use tracing::info_span;
 
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::{self, CommandError, Explain, Kind};
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
@@ -19,6 +22,7 @@ use crate::prepare::PreparedPod;
 pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, CommandError> {
     let launch = info_span!("launch").entered();
     let PreparedPod { manifest, mapping, layers, guards, name, keep } = prepared;
+    tell_what_differs(&manifest, &mapping)?;
     let remover = Remover::new(&mapping);
     let uuid = PodUuid::new_v4();
     let hostname = name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string);
@@ -38,6 +42,27 @@ pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, Comman
         Ok(_) => kept.map(|()| u8::try_from(status).unwrap_or(u8::MAX)).during(|| format!("put pod {uuid} away")),
         Err(error) => Err(undo(error, kept)),
     }
+}
+
+/// Says what an app gets other than its image asks for, or than a person would expect.
+fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), CommandError> {
+    for app in &manifest.apps {
+        let Some(inner) = &app.app else { continue };
+        let (_, report) = stage1::isolators::rights(inner).during(|| format!("app {:?}", app.name.as_str()))?;
+        for entry in report.iter().filter(|entry| entry.outcome != Outcome::Enforced) {
+            warn(&format!("app {:?}: isolator {entry}", app.name.as_str()));
+        }
+    }
+    // The kernel lets nobody without a range drop groups (user_namespaces(7)).
+    let own = rustix::process::getegid();
+    let mut groups = if mapping.tier() == Tier::Single { rustix::process::getgroups()? } else { Vec::new() };
+    groups.retain(|group| *group != own);
+    if !groups.is_empty() {
+        let groups: Vec<String> = groups.iter().map(|group| group.as_raw().to_string()).collect();
+        let groups = groups.join(", ");
+        warn(&format!("without a subordinate id range, apps keep your supplementary groups: {groups}"));
+    }
+    Ok(())
 }
 
 /// A failure after which the pod was removed, or could not be removed either.

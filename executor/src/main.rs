@@ -30,6 +30,7 @@ mod moment;
 mod output;
 mod prepare;
 mod request;
+mod sealed;
 mod split;
 mod table;
 

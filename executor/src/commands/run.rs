@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::request::{self, AppRequest, PodRequest};
+use crate::sealed;
 use crate::split::{self, ImageWords};
 use crate::{launch, prepare};
 
@@ -89,6 +90,8 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
     if !without_effect.is_empty() {
         warn(&format!("--insecure-options={} has no effect: these protections stay on", without_effect.join(",")));
     }
+    // Before any work that a second execution would repeat.
+    sealed::ensure()?;
     launch::run(context, prepare::pod(context, request)?)
 }
 
