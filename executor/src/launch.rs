@@ -2,6 +2,7 @@
 
 use appc::isolator::report::Outcome;
 use appc::{PodManifest, PodUuid};
+use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::FailureKind;
 use stage1::idmap::{IdMapping, Tier};
 use stage1::run::{PodSpec, RunError};
@@ -24,7 +25,7 @@ pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, Comman
     let PreparedPod { manifest, mapping, layers, guards, name, keep } = prepared;
     tell_what_differs(&manifest, &mapping)?;
     let remover = Remover::new(&mapping);
-    let uuid = PodUuid::new_v4();
+    let uuid = PodUuid::from_random(random_bytes()?);
     let hostname = name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string);
     let spec = PodSpec { manifest: &manifest, hostname: &hostname, mapping: &mapping, layers };
     let mut keeper =
@@ -42,6 +43,13 @@ pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, Comman
         Ok(_) => kept.map(|()| u8::try_from(status).unwrap_or(u8::MAX)).during(|| format!("put pod {uuid} away")),
         Err(error) => Err(undo(error, kept)),
     }
+}
+
+/// From the kernel's generator in one call; a static binary's other ways to it open /dev/random first.
+fn random_bytes() -> Result<[u8; 16], CommandError> {
+    let mut bytes = [0; 16];
+    // Up to 256 bytes come whole, and without waiting once the machine has booted (getrandom(2)).
+    getrandom(&mut bytes, GetRandomFlags::empty()).map(|_| bytes).during(|| "get random bytes".into())
 }
 
 /// Says what an app gets other than its image asks for, or than a person would expect.

@@ -88,7 +88,7 @@ pub enum RunError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// No user namespace.
-    #[error("create the pod's user namespace: {0}")]
+    #[error("create the pod's user namespace")]
     Namespace(#[source] std::io::Error),
     /// The keeper could not make the pod's directories.
     #[error("make the pod's directories")]

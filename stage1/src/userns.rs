@@ -22,7 +22,7 @@ use crate::idmap::{IdMapError, IdMapping, Tier};
 #[non_exhaustive]
 pub enum UsernsError {
     /// No user namespace could be made.
-    #[error("create a user namespace: {0}")]
+    #[error("create a user namespace")]
     Create(#[source] std::io::Error),
     /// The id map was refused.
     #[error(transparent)]

@@ -36,6 +36,11 @@ impl PodUuid {
         Self(uuid::Uuid::new_v4())
     }
 
+    /// The random UUID (version 4) that these bytes make, for callers who have their own source of them.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
     /// The sixteen bytes, in the order of the digits.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

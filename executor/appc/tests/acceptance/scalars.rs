@@ -226,4 +226,5 @@ fn g11_new_uuids_are_random_and_of_version_4() {
     assert_ne!(one, other);
     assert_eq!(one.as_bytes()[6] >> 4, 4);
     assert_eq!(one.to_string().parse(), Ok(one));
+    assert_eq!(PodUuid::from_random([0xff; 16]).to_string(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
 }
