@@ -159,14 +159,24 @@ fn exec(request: &AppRequest, manifest: &ImageManifest) -> Result<Vec<String>, R
     Ok(base.into_iter().chain(args).collect())
 }
 
-/// The annotations that stage1 is to see. A user that was asked for is not the one the image explains.
+/// The annotations that stage1 is to see. With OCI images a user brings a group along, whether the image or the command
+/// line names the user, unless the command line names a group too.
 fn passed_on(request: &AppRequest, manifest: &ImageManifest) -> Annotations {
     let mut annotations = Annotations::default();
-    let wanted = |name: &str| PASSED_ON.contains(&name) && !(name == oci::USER && request.user.is_some());
+    let wanted = |name: &str| PASSED_ON.contains(&name) && (name != oci::USER || names_own_user(request));
     for annotation in manifest.annotations.iter().filter(|annotation| wanted(annotation.name.as_str())) {
         annotations.set(annotation.name.clone(), annotation.value.clone());
     }
+    let is_oci = [oci::ENTRYPOINT, oci::CMD, oci::USER].iter().any(|name| manifest.annotations.get(name).is_some());
+    if let (true, Some(user), None, Ok(name)) = (is_oci, &request.user, &request.group, oci::USER.parse()) {
+        annotations.set(name, user.clone());
+    }
     annotations
+}
+
+/// Whether user and group are the image's.
+fn names_own_user(request: &AppRequest) -> bool {
+    request.user.is_none() && request.group.is_none()
 }
 
 /// Sets the variables that were asked for. The image may not set those that say who the app is (`AC_*`): stage1 does.
@@ -274,6 +284,21 @@ mod tests {
             reified.implicit_volumes,
             ["web-data (/var/lib/redis)", "postgres-volume-data (/var/lib/postgresql/data)"]
         );
+    }
+
+    #[test]
+    fn an_oci_user_brings_its_group_unless_one_is_named() {
+        let (user, group) = (|| Some("anna".to_owned()), || Some("staff".to_owned()));
+        for (image, user, group, told) in [
+            (OCI, user(), None, Some("anna")),
+            (OCI, user(), group(), None),
+            (OCI, None, group(), None),
+            (ACI, user(), None, None),
+        ] {
+            let asked = AppRequest { user, group, ..request() };
+            let reified = reify(vec![app_image(image, asked)]).unwrap();
+            assert_eq!(reified.manifest.apps[0].annotations.get(oci::USER), told);
+        }
     }
 
     #[test]

@@ -128,6 +128,10 @@ pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Re
     Ok(Plan { early: early(options), sandbox: sandbox(options, host), apps: apps.collect::<Result<_, _>>()? })
 }
 
+/// Annotation of a pod's app whose group is the user's primary one, as OCI images have it (image-spec config.md, "User").
+/// An appc manifest cannot say that: its group is always given.
+pub const PRIMARY_GROUP: &str = "proa.local/oci/user";
+
 fn at(slot: Slot, path: &str) -> At {
     At { slot, path: path.to_owned() }
 }
@@ -228,7 +232,7 @@ fn plan_app(
         build,
         enter: enter(&mounts, runtime.read_only_root_fs, options.mapping),
         user: app.user.clone(),
-        group: app.group.clone(),
+        group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
         supplementary_gids: gids.collect::<Result<_, _>>()?,
         working_directory: app
             .working_directory

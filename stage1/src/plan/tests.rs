@@ -70,6 +70,16 @@ fn what_an_app_starts_with_is_its_manifests() {
 }
 
 #[test]
+fn an_oci_user_brings_its_group() {
+    let json = TWO_APPS.replace(
+        r#""name": "log","#,
+        r#""name": "log", "annotations": [{"name": "proa.local/oci/user", "value": "0"}],"#,
+    );
+    let plan = plan_of(&json, &IdMapping::single(1, 1), &Host::default()).unwrap();
+    assert_eq!([plan.apps[0].group.as_str(), plan.apps[1].group.as_str()], ["www", ""]);
+}
+
+#[test]
 fn masks_cover_every_listed_path_once() {
     let plan = plan_of(TWO_APPS, &IdMapping::single(1, 1), &Host::default()).unwrap();
     let masked: Vec<_> =
