@@ -80,7 +80,7 @@ fn unmake_tree(dir: &Dir, path: &str) -> Result<(), Errno> {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         other => return other,
     }
-    let (parent, name) = path.rsplit_once('/').ok_or(Errno::INVAL)?;
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
     let parent = dir.open(parent, OFlags::PATH | OFlags::DIRECTORY).map_err(|e| e.source)?;
     // Whatever the obstacle is, the general removal meets it again and reports it.
     remove_tree(parent.as_fd(), name).map_err(|_| Errno::NOTEMPTY)
@@ -137,7 +137,7 @@ mod tests {
                 let pods = Pods::ensure(data.path()).unwrap();
                 let pod: Pod<Preparing> = pods.create(PodUuid::new_v4(), None).unwrap().prepare().unwrap();
                 pod.add_app(&"main".parse().unwrap(), None).unwrap();
-                let mut dir = data.path().join("pods").join(path(Place::Prepare, pod.uuid())).join("apps/main/work");
+                let mut dir = data.path().join("pods").join(path(Place::Prepare, pod.uuid())).join("work.main");
                 let mut innermost_first = Vec::new();
                 for name in ["work", "incompat", "volatile"].into_iter().take(depth) {
                     dir.push(name);

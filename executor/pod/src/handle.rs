@@ -218,9 +218,9 @@ impl<S: Fillable> Pod<S> {
     /// # Errors
     /// A failed system call: `EEXIST` if the pod has an app of that name.
     pub fn add_app(&self, name: &AcName, owner: Option<(u32, u32)>) -> Result<AppDirs, PodError> {
-        let app = self.make_item("apps", name, Kind::Dir)?;
+        let name = component(name)?;
         let make = |what: &str, kind, umask_proof_mode| -> Result<OwnedFd, PodError> {
-            let path = format!("{app}/{what}");
+            let path = format!("{what}.{name}");
             self.dir.mkdir(&path, 0o700)?;
             self.contents.borrow_mut().add(path.clone(), kind);
             let dir = self.dir.open(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -237,7 +237,7 @@ impl<S: Fillable> Pod<S> {
     /// # Errors
     /// A failed system call: `EEXIST` if the pod has a volume of that name.
     pub fn add_volume(&self, name: &AcName, mode: u32, owner: Option<(u32, u32)>) -> Result<OwnedFd, PodError> {
-        let path = self.make_item("volumes", name, Kind::Tree)?;
+        let path = self.make_volume(name)?;
         let dir = self.dir.open(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         self.dir.adorn(&dir, &path, Some(mode & 0o7777), owner)?;
         Ok(dir)
@@ -248,26 +248,26 @@ impl<S: Fillable> Pod<S> {
     /// # Errors
     /// [`PodError::TooLarge`] beyond 64 KiB; a failed system call, `ENOENT` if there is no such app.
     pub fn write_app_status(&self, app: &AcName, attempt: u32, status: &AppStatus) -> Result<(), PodError> {
-        let path = format!("apps/{}/{attempt}", component(app)?);
+        let path = format!("app.{}.{attempt}", component(app)?);
         let json = to_json(status, &path)?;
-        files::replace(&self.dir, &path, &format!("apps/{app}/.status"), &json, files::STATUS_LIMIT)?;
+        files::replace(&self.dir, &path, &format!(".app.{app}"), &json, files::STATUS_LIMIT)?;
         self.contents.borrow_mut().add(path, Kind::File);
         Ok(())
     }
 
-    /// Makes `GROUP/NAME`, and `GROUP` before its first.
-    fn make_item(&self, group: &'static str, name: &AcName, kind: Kind) -> Result<String, PodError> {
-        let path = format!("{group}/{}", component(name)?);
-        if !self.contents.borrow().has(group) {
-            match self.dir.mkdir(group, 0o700) {
+    /// Makes `volumes/NAME`, and `volumes` before the first.
+    fn make_volume(&self, name: &AcName) -> Result<String, PodError> {
+        let path = format!("volumes/{}", component(name)?);
+        if !self.contents.borrow().has("volumes") {
+            match self.dir.mkdir("volumes", 0o700) {
                 // A pod that was prepared by another process.
                 Err(e) if e.source == Errno::EXIST => {}
                 other => other?,
             }
-            self.contents.borrow_mut().add(group.to_owned(), Kind::Dir);
+            self.contents.borrow_mut().add("volumes".to_owned(), Kind::Dir);
         }
         self.dir.mkdir(&path, 0o700)?;
-        self.contents.borrow_mut().add(path.clone(), kind);
+        self.contents.borrow_mut().add(path.clone(), Kind::Tree);
         Ok(path)
     }
 }

@@ -22,9 +22,8 @@
 //! ├── pod                    the reified manifest, JSON, 0400, written once
 //! ├── started                empty; its mtime is when the first app was started
 //! ├── status                 JSON: how the pod ended
-//! ├── apps/NAME/
-//! │   ├── upper/  work/      the overlay of the app's root file system
-//! │   └── 0, 1, …            JSON: how each attempt to run the app went
+//! ├── upper.APP/  work.APP/  the overlay of the app's root file system
+//! ├── app.APP.0, .1, …       JSON: how each attempt to run the app went
 //! └── volumes/NAME/          an empty volume
 //! ```
 //!

@@ -77,8 +77,7 @@ impl PodRef {
     /// # Errors
     /// A failed system call.
     pub fn apps(&self) -> Result<Vec<AcName>, PodError> {
-        let mut apps: Vec<AcName> =
-            listing::entries(&self.dir, "apps")?.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut apps: Vec<AcName> = self.entries_after("upper.")?.iter().filter_map(|name| name.parse().ok()).collect();
         apps.sort();
         Ok(apps)
     }
@@ -90,7 +89,7 @@ impl PodRef {
     pub fn attempts(&self, app: &AcName) -> Result<Vec<u32>, PodError> {
         let is_canonical = |name: &String| name.parse::<u32>().ok().filter(|number| number.to_string() == *name);
         let mut attempts: Vec<u32> =
-            listing::entries(&self.dir, &format!("apps/{app}"))?.iter().filter_map(is_canonical).collect();
+            self.entries_after(&format!("app.{app}."))?.iter().filter_map(is_canonical).collect();
         attempts.sort_unstable();
         Ok(attempts)
     }
@@ -100,7 +99,7 @@ impl PodRef {
     /// # Errors
     /// [`PodError::Status`] if the file is malformed; as [`PodRef::manifest_bytes`].
     pub fn app_status(&self, app: &AcName, attempt: u32) -> Result<Option<AppStatus>, PodError> {
-        self.read_json(&format!("apps/{app}/{attempt}"))
+        self.read_json(&format!("app.{app}.{attempt}"))
     }
 
     /// Every app with the record of its last attempt, sorted by name; `None` for an app that was never created.
@@ -116,6 +115,12 @@ impl PodRef {
             Ok((app, status))
         };
         self.apps()?.into_iter().map(last).collect()
+    }
+
+    /// What follows `prefix` in the names of the pod's entries that begin with it.
+    fn entries_after(&self, prefix: &str) -> Result<Vec<String>, PodError> {
+        let names = listing::entries(&self.dir, ".")?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect())
     }
 
     fn read_json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PodError> {

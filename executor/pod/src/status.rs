@@ -24,7 +24,7 @@ impl AppExit {
     }
 }
 
-/// The record of one attempt to run an app: the file `apps/NAME/ATTEMPT`.
+/// The record of one attempt to run an app: the file `app.APP.ATTEMPT`.
 ///
 /// It holds times and causes, no state: whether an app runs is known only from the living. Members that a later
 /// version adds are ignored.

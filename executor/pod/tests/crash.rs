@@ -138,7 +138,7 @@ fn leftovers_of_half_an_operation_are_collected() {
         ("marked without lock", &|data| fs::create_dir(data.pod_path(Place::ExitedGarbage, uuid)).unwrap()),
         ("half a status", &|data| {
             let pod = data.running(None);
-            fs::write(data.pod_path(Place::Run, pod.uuid()).join("apps/main/.status"), "{").unwrap();
+            fs::write(data.pod_path(Place::Run, pod.uuid()).join(".app.main"), "{").unwrap();
             fs::write(data.pod_path(Place::Run, pod.uuid()).join(".status"), "{").unwrap();
             pod.write_app_status(&"main".parse().unwrap(), 0, &AppStatus::default()).unwrap();
             pod.write_pod_status(1).unwrap();

@@ -72,8 +72,8 @@ fn what_apps_and_executor_have_left_behind_goes_too() {
     let data = Data::new();
     let pod = data.running(None);
     let path = data.pod_path(Place::Run, pod.uuid());
-    fs::create_dir_all(path.join("apps/main/upper/var/lib")).unwrap();
-    fs::write(path.join("apps/main/upper/var/lib/db"), "x").unwrap();
+    fs::create_dir_all(path.join("upper.main/var/lib")).unwrap();
+    fs::write(path.join("upper.main/var/lib/db"), "x").unwrap();
     fs::write(path.join("hosts"), "127.0.0.1").unwrap();
     pod.remove(&Unaided).unwrap();
     assert_eq!(data.left(), BTreeSet::new());
@@ -121,8 +121,8 @@ fn status_files_are_as_the_golden_ones() {
     pod.write_app_status(&app("main"), 1, &plain).unwrap();
     let path = data.pod_path(Place::Run, pod.uuid());
     let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
-    assert_eq!(read("apps/main/0"), include_str!("golden/app-status-full.json"));
-    assert_eq!(read("apps/main/1"), include_str!("golden/app-status-plain.json"));
+    assert_eq!(read("app.main.0"), include_str!("golden/app-status-full.json"));
+    assert_eq!(read("app.main.1"), include_str!("golden/app-status-plain.json"));
     pod.write_pod_status(3).unwrap();
     let status: PodStatus = serde_json::from_str(&read("status")).unwrap();
     let golden = include_str!("golden/pod-status.json").replace("FINISHED", &status.finished_ns.to_string());
@@ -143,10 +143,8 @@ fn what_is_made_is_private_and_umask_proof() {
         ("lock", 0o600),
         ("started", 0o600),
         ("status", 0o600),
-        ("apps", 0o700),
-        ("apps/main", 0o700),
-        ("apps/main/upper", 0o755),
-        ("apps/main/work", 0o700),
+        ("upper.main", 0o755),
+        ("work.main", 0o700),
         ("volumes/shared", 0o1777),
     ] {
         let found = fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o7777;
@@ -166,9 +164,8 @@ fn directories_are_given_to_the_container_root() {
     pod.add_volume(&app("v"), 0o755, Some((70_002, 70_003))).unwrap();
     let path = data.pod_path(Place::Prepare, pod.uuid());
     let owner = |name: &str| fs::metadata(path.join(name)).map(|meta| (meta.uid(), meta.gid())).unwrap();
-    assert_eq!(owner("apps/main/upper"), (70_000, 70_001));
-    assert_eq!(owner("apps/main/work"), (70_000, 70_001));
-    assert_eq!(owner("apps/main"), (0, 0));
+    assert_eq!(owner("upper.main"), (70_000, 70_001));
+    assert_eq!(owner("work.main"), (70_000, 70_001));
     assert_eq!(owner("volumes/v"), (70_002, 70_003));
 }
 

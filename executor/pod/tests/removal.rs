@@ -277,7 +277,7 @@ fn pod_with_foreign_files() -> (Data, pod::Pod<pod::Running>) {
         let pod = data.running(Some("web"));
         (data, pod)
     });
-    let upper = data.pod_path(Place::Run, pod.uuid()).join("apps/main/upper");
+    let upper = data.pod_path(Place::Run, pod.uuid()).join("upper.main");
     for n in 0..20 {
         fs::create_dir(upper.join(format!("root-{n}"))).unwrap();
         fs::write(upper.join(format!("root-{n}/file")), "").unwrap();
@@ -351,11 +351,11 @@ fn what_a_volatile_overlay_leaves_is_removed_by_its_user() {
             let data = Data::new();
             let pod = data.running(None);
             let script = format!(
-                "mkdir ../../l ../../m ../../l/lower; cd ../..; mount -t overlay -o \
-                 userxattr,volatile,lowerdir=l,upperdir=apps/main/upper,workdir=apps/main/work overlay m; {write}; \
-                 umount m; rmdir m l/lower l; test -d apps/main/work/work/incompat/volatile"
+                "cd ..; mkdir l m l/lower; mount -t overlay -o \
+                 userxattr,volatile,lowerdir=l,upperdir=upper.main,workdir=work.main overlay m; {write}; \
+                 umount m; rmdir m l/lower l; test -d work.main/work/incompat/volatile"
             );
-            if !in_namespaces(&script, &data.pod_path(Place::Run, pod.uuid()).join("apps/main")) {
+            if !in_namespaces(&script, &data.pod_path(Place::Run, pod.uuid()).join("upper.main")) {
                 return;
             }
             pod.remove(&Unaided).unwrap();

@@ -160,7 +160,7 @@ fn broken_files_of_a_pod_are_named_and_harm_no_other() {
     let files: [Reading<'_>; 3] = [
         ("pod", &|| record.manifest().err()),
         ("status", &|| record.pod_status().err()),
-        ("apps/main/0", &|| record.app_status(&app, 0).err()),
+        ("app.main.0", &|| record.app_status(&app, 0).err()),
     ];
     for (name, read) in files {
         let file = path.join(name);
