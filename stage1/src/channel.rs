@@ -94,6 +94,21 @@ pub struct Failure {
     pub message: String,
 }
 
+/// Most characters of a failure's text. Escaped as JSON, six bytes each at the worst, it still fits a message.
+const MAX_FAILURE: usize = 2000;
+
+impl Failure {
+    /// A failure of this kind; a text that is too long for people is cut.
+    pub(crate) fn new(kind: FailureKind, what: &dyn std::fmt::Display) -> Self {
+        let text = what.to_string();
+        let message = match text.char_indices().nth(MAX_FAILURE) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        };
+        Self { kind, message }
+    }
+}
+
 /// Kinds of failure, as far as the exit status or a hint depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -241,6 +256,14 @@ mod tests {
         drop(monitor);
         assert_eq!(init.hear().unwrap(), None);
         init.say(&FromInit::Exited { app: 0, end: End::Code(1) }).unwrap();
+    }
+
+    #[test]
+    fn the_longest_failure_fits_a_message() {
+        let (init, monitor) = pair::<FromInit, ToInit>().unwrap();
+        let failure = Failure::new(FailureKind::Setup, &"\u{1}".repeat(100_000));
+        init.say(&FromInit::Failed(failure.clone())).unwrap();
+        assert_eq!(monitor.hear().unwrap(), Some(FromInit::Failed(failure)));
     }
 
     #[test]

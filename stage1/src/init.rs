@@ -53,7 +53,7 @@ enum Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Failed(Failure { kind: FailureKind::Setup, message: refusal.to_string() })
+        Self::Failed(Failure::new(FailureKind::Setup, &refusal))
     }
 }
 
@@ -120,7 +120,7 @@ fn die_with_parent() -> Result<(), Refusal> {
 }
 
 fn perform(ops: &[Op], fds: &mut Fds) -> Result<(), Stop> {
-    apply(ops, fds).map_err(|error| Stop::Failed(Failure { kind: FailureKind::Setup, message: error.to_string() }))
+    apply(ops, fds).map_err(|error| Stop::Failed(Failure::new(FailureKind::Setup, &error)))
 }
 
 /// The detached mounts of an app: made while the host's files are in reach, attached when the app starts.
@@ -136,7 +136,7 @@ fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &mut Fds) -> 
     apply(&plan.build, fds).map_err(|error| {
         let overlay = error.refusal.call.contains("overlay");
         let kind = if overlay { FailureKind::Overlay } else { FailureKind::Setup };
-        Stop::Failed(Failure { kind, message: format!("app {:?}: {error}", plan.name) })
+        Stop::Failed(Failure::new(kind, &format_args!("app {:?}: {error}", plan.name)))
     })?;
     let mut mounts = Vec::new();
     let slots = std::iter::once(Slot::Root).chain((0..plan.build.len()).map(Slot::Volume));

@@ -80,7 +80,7 @@ fn setup(refusal: Refusal) -> Failure {
 }
 
 fn failure(kind: FailureKind, error: &dyn std::fmt::Display) -> Failure {
-    Failure { kind, message: error.to_string() }
+    Failure::new(kind, error)
 }
 
 fn say(channel: &StubEnd, message: &FromStub) -> Result<(), Failure> {
@@ -157,9 +157,9 @@ fn enter_working_directory(path: &str) -> Result<(), Failure> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let entered = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
         .and_then(|dir| rustix::process::fchdir(dir.as_fd()));
-    entered.map_err(|errno| Failure {
-        kind: FailureKind::WorkingDirectory,
-        message: format!("working directory {path:?}: {}", std::io::Error::from(errno)),
+    entered.map_err(|errno| {
+        let what = format_args!("working directory {path:?}: {}", std::io::Error::from(errno));
+        failure(FailureKind::WorkingDirectory, &what)
     })
 }
 
@@ -203,7 +203,7 @@ impl Program {
         } else {
             format!("execute {path:?}: {error}")
         };
-        Failure { kind: FailureKind::NotExecutable, message }
+        failure(FailureKind::NotExecutable, &message)
     }
 }
 
@@ -225,17 +225,14 @@ fn find_program(name: &str, search: &str) -> Result<String, Failure> {
         }
     }
     Err(match refused {
-        Some((path, errno)) => Failure {
-            kind: FailureKind::NotExecutable,
-            message: format!("execute {path:?}: {}", std::io::Error::from(errno)),
-        },
-        None if name.contains('/') => {
-            Failure { kind: FailureKind::NotFound, message: format!("execute {name:?}: not in the image") }
+        Some((path, errno)) => {
+            let what = format_args!("execute {path:?}: {}", std::io::Error::from(errno));
+            failure(FailureKind::NotExecutable, &what)
         }
-        None => Failure {
-            kind: FailureKind::NotFound,
-            message: format!("execute {name:?}: not in the image's PATH {search:?}"),
-        },
+        None if name.contains('/') => {
+            failure(FailureKind::NotFound, &format_args!("execute {name:?}: not in the image"))
+        }
+        None => failure(FailureKind::NotFound, &format_args!("execute {name:?}: not in the image's PATH {search:?}")),
     })
 }
 

@@ -105,11 +105,11 @@ impl App {
     }
 
     fn with_name(&self, failure: Failure) -> Failure {
-        Failure { message: format!("app {:?}: {}", self.name, failure.message), ..failure }
+        Failure::new(failure.kind, &format_args!("app {:?}: {}", self.name, failure.message))
     }
 
     fn failed(&self, kind: FailureKind, what: &dyn std::fmt::Display) -> Stop {
-        Stop::Failed(self.with_name(Failure { kind, message: what.to_string() }))
+        Stop::Failed(self.with_name(Failure::new(kind, what)))
     }
 
     fn unexpected(&self, message: &FromStub) -> Stop {
