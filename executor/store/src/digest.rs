@@ -1,6 +1,7 @@
 //! Content digests: the names of blobs and layers.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -58,6 +59,23 @@ impl Digest {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    /// The digest of all that `from` has left to read.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn of_reader(algorithm: Algorithm, mut from: impl Read) -> io::Result<Self> {
+        let mut hasher = Hasher::new(algorithm);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(length) => hasher.update(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Its algorithm.
@@ -179,6 +197,7 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha256, b"");
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
+        assert_eq!(Digest::of_reader(Algorithm::Sha256, std::io::empty()).unwrap(), digest);
         assert_eq!(text.parse::<Digest>().unwrap(), digest);
         assert_eq!(text.replace(':', "-").parse::<Digest>().unwrap(), digest);
         let json = serde_json::to_string(&digest).unwrap();

@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io::Read as _;
 
 use appc::ImageId;
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
+use crate::digest::Digest;
 use crate::error::{StoreError, failed};
+use crate::import::blob_path;
 use crate::layout::Store;
 use crate::lock::IndexLock;
-use crate::record::{ImageRecord, file_of, id_of};
+use crate::record::{ImageKind, ImageRecord, file_of, id_of};
 use crate::removal::for_each_entry;
 use crate::shown::Shown;
 
@@ -108,6 +110,24 @@ impl Store {
             return Err(StoreError::Damaged { file, reason: format!("it is larger than {RECORD_LIMIT} bytes") });
         }
         ImageRecord::from_json(id, &json).map(Some)
+    }
+
+    /// The ACI whose archive, as it came, has this digest; see [`Digest::of_reader`]. Without such a blob in the store
+    /// this is one system call, so it is worth asking before an ACI is taken in again.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn find_archive(&self, archive: &Digest) -> Result<Option<ImageRecord>, StoreError> {
+        let path = blob_path(archive);
+        match statat(self.dir(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed("stat", path)(errno)),
+        }
+        let is_it = |image: &ImageRecord| {
+            image.kind == ImageKind::Aci && image.blobs.iter().any(|blob| blob.digest == *archive)
+        };
+        Ok(self.list()?.images.into_iter().find(is_it))
     }
 
     /// All images. A record that cannot be read is reported apart and hides no other.

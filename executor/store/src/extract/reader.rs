@@ -88,11 +88,6 @@ impl<R: BufRead> TarReader<R> {
         }
     }
 
-    /// The input, positioned after what was read.
-    pub(super) fn into_input(self) -> R {
-        self.input
-    }
-
     /// Reads until `head` holds `wanted` bytes.
     fn fill_head(&mut self, wanted: usize) -> Result<(), ExtractError> {
         if wanted > self.head_limit {

@@ -1,0 +1,49 @@
+//! Writes the data of files.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{SeekFrom, ftruncate, seek};
+use rustix::io::Errno;
+
+use super::error::{ExtractError, Fault};
+use super::reader::{LayerReader, Member};
+use super::tree::{failed, refused};
+
+/// Writes all of `bytes`.
+pub(super) fn write_all(file: &OwnedFd, entry: &[u8], mut bytes: &[u8]) -> Result<(), ExtractError> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(failed(entry, "write", Errno::IO)),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed(entry, "write", errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the regions of a sparse file and leaves holes between them.
+pub(super) fn write_sparse(
+    file: &OwnedFd,
+    member: &Member,
+    map: &[(u64, u64)],
+    size: u64,
+    data: &mut dyn LayerReader,
+) -> Result<(), ExtractError> {
+    let mut end = 0_u64;
+    let mut stored = 0_u64;
+    for &(offset, length) in map {
+        let in_order = offset >= end;
+        end = offset.checked_add(length).filter(|_| in_order).ok_or_else(|| refused(&member.name, Fault::SparseMap))?;
+        stored = stored.saturating_add(length);
+    }
+    if end > size || stored != member.size {
+        return Err(refused(&member.name, Fault::SparseMap));
+    }
+    ftruncate(file, size).map_err(|e| failed(&member.name, "ftruncate", e))?;
+    for &(offset, length) in map {
+        seek(file, SeekFrom::Start(offset)).map_err(|e| failed(&member.name, "lseek", e))?;
+        data.data(length, &mut |piece| write_all(file, &member.name, piece))?;
+    }
+    Ok(())
+}

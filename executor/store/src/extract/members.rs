@@ -1,0 +1,320 @@
+//! Puts members into the tree: where each goes, what it may be, and what is remembered of it.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::FileType;
+
+use super::content::{write_all, write_sparse};
+use super::directories::{Attributes, Directories};
+use super::error::{ExtractError, Fault};
+use super::owners::Owner;
+use super::path::EntryPath;
+use super::reader::{LayerReader, Member, MemberKind};
+use super::tree::{Tree, refused};
+use super::xattrs::Kept;
+use super::{ExtractOptions, Extracted, Form};
+use crate::shown::Shown;
+
+/// The prefix of names that hide a name of the lower layers.
+const WHITEOUT: &[u8] = b".wh.";
+
+/// An extraction under way.
+pub(super) struct Extraction<'a> {
+    options: &'a ExtractOptions,
+    tree: Tree,
+    directories: Directories,
+    xattr_budget: usize,
+    root_seen: bool,
+    done: Extracted,
+}
+
+impl<'a> Extraction<'a> {
+    /// Begins in the empty directory `root`.
+    pub(super) fn new(root: BorrowedFd<'_>, options: &'a ExtractOptions) -> Result<Self, ExtractError> {
+        let tree = Tree::open(root, options.form == Form::OciLayer, !options.single_id)?;
+        let mut directories = Directories::new(options.limits.remembered);
+        directories.remember(b"", Attributes::IMPLICIT)?;
+        Ok(Self {
+            options,
+            tree,
+            directories,
+            xattr_budget: options.limits.xattrs_total,
+            root_seen: false,
+            done: Extracted::default(),
+        })
+    }
+
+    /// Routes one member: the manifest, a whiteout, or something for the tree.
+    pub(super) fn member(&mut self, member: Member, data: &mut dyn LayerReader) -> Result<(), ExtractError> {
+        self.done.entries += 1;
+        if self.done.entries > self.options.limits.entries {
+            return Err(ExtractError::Limit { what: "entries".to_owned(), limit: self.options.limits.entries });
+        }
+        let refuse = |fault| refused(&member.name, fault);
+        let parsed = EntryPath::parse(&member.name, &self.options.limits).map_err(refuse)?;
+        if parsed.trailing_slash && member.kind != MemberKind::Directory {
+            return Err(refuse(if parsed.path.is_root() { Fault::Root } else { Fault::TrailingSlash }));
+        }
+        match self.options.form {
+            Form::Aci => {
+                if parsed.path.as_bytes() == b"manifest" {
+                    return self.manifest(&member, data);
+                }
+                match parsed.path.strip_first(b"rootfs") {
+                    Some(below) => self.place(member, &below, data),
+                    // `tar -C dir .` begins with the directory itself.
+                    None if parsed.path.is_root() && member.kind == MemberKind::Directory => Ok(()),
+                    None => Err(refuse(Fault::OutsideRootfs)),
+                }
+            }
+            Form::OciLayer => {
+                let (parent, name) = parsed.path.split();
+                if parent.split(|&b| b == b'/').any(|component| component.starts_with(WHITEOUT)) {
+                    return Err(refuse(Fault::WhiteoutParent));
+                }
+                match name.strip_prefix(WHITEOUT) {
+                    Some(hidden) => self.whiteout(&member, &parsed.path, hidden),
+                    None => self.place(member, &parsed.path, data),
+                }
+            }
+        }
+    }
+
+    /// Captures the manifest of an ACI.
+    fn manifest(&mut self, member: &Member, data: &mut dyn LayerReader) -> Result<(), ExtractError> {
+        let refuse = |fault| Err(refused(&member.name, fault));
+        if member.kind != MemberKind::File {
+            return refuse(Fault::ManifestKind);
+        }
+        if self.done.manifest.is_some() {
+            return refuse(Fault::SecondManifest);
+        }
+        if member.size > self.options.limits.manifest as u64 {
+            return refuse(Fault::ManifestSize(self.options.limits.manifest as u64));
+        }
+        let mut bytes = Vec::new();
+        data.data(member.size, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        match String::from_utf8(bytes) {
+            Ok(text) => self.done.manifest = Some(text),
+            Err(_) => return refuse(Fault::ManifestText),
+        }
+        Ok(())
+    }
+
+    /// `.wh.NAME` hides NAME of the lower layers, `.wh..wh..opq` everything they have in its directory
+    /// (image-spec layer.md, Whiteouts). Other names that begin with `.wh..wh.` are AUFS's own bookkeeping.
+    fn whiteout(&mut self, member: &Member, path: &EntryPath, hidden: &[u8]) -> Result<(), ExtractError> {
+        let refuse = |fault| Err(refused(&member.name, fault));
+        if !matches!(member.kind, MemberKind::File | MemberKind::HardLink(_)) {
+            return refuse(Fault::Whiteout(Shown::new(hidden)));
+        }
+        match hidden {
+            b".wh..opq" => self.tree.opaque(&path.parent())?,
+            b"" | b"." | b".." => return refuse(Fault::Whiteout(Shown::new(hidden))),
+            aufs if aufs.starts_with(WHITEOUT) => {
+                self.done.warnings.add("bookkeeping of AUFS is left out", &member.name);
+            }
+            _ => self.tree.whiteout(&path.with_name(hidden))?,
+        }
+        self.remember_made()
+    }
+
+    /// Puts a member into the tree, in place of what had its name.
+    fn place(&mut self, mut member: Member, path: &EntryPath, data: &mut dyn LayerReader) -> Result<(), ExtractError> {
+        let name = member.name.clone();
+        let refuse = |fault| Err(refused(&name, fault));
+        if path.is_root() {
+            if member.kind != MemberKind::Directory {
+                return refuse(Fault::Root);
+            }
+            self.root_seen = true;
+        }
+        if let MemberKind::Unknown(flag) = member.kind {
+            return refuse(Fault::UnknownType(flag));
+        }
+        let carries_data = matches!(member.kind, MemberKind::File | MemberKind::Sparse(..));
+        if !carries_data && member.size != 0 {
+            // Readers differ on whether data follows such an entry.
+            return refuse(Fault::Data(member.size));
+        }
+        let attributes = self.attributes(&mut member, path)?;
+        let xattrs = Kept::choose(
+            &name,
+            std::mem::take(&mut member.xattrs),
+            &self.options.limits,
+            &mut self.xattr_budget,
+            &mut self.done.warnings,
+        )?;
+        let replaced = match &member.kind {
+            MemberKind::File | MemberKind::Sparse(..) => self.file(&member, path, &attributes, &xattrs, data)?,
+            MemberKind::Directory => self.directory(&name, path, attributes, &xattrs)?,
+            MemberKind::Symlink(target) => {
+                if target.is_empty() || target.len() >= self.options.limits.path || target.contains(&0) {
+                    return refuse(Fault::LinkTarget);
+                }
+                self.no_xattrs(&name, &xattrs);
+                self.tree.symlink(path, target, &attributes)?
+            }
+            MemberKind::Fifo => {
+                self.no_xattrs(&name, &xattrs);
+                self.tree.fifo(path, &attributes)?
+            }
+            MemberKind::HardLink(target) => return self.hard_link(&name, path, target),
+            MemberKind::Device | MemberKind::Unknown(_) => {
+                self.done.warnings.add("device nodes are skipped", &name);
+                return Ok(());
+            }
+        };
+        self.remember_made()?;
+        if replaced {
+            self.done.owners.forget_tree(path.as_bytes());
+        }
+        self.remember_owner(&member, path)
+    }
+
+    /// Owner, mode and time to set. In single-id mode a set-user-id bit would hand out the wrong user, so it is left out.
+    fn attributes(&self, member: &mut Member, path: &EntryPath) -> Result<Attributes, ExtractError> {
+        let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        let (Some(uid), Some(gid)) = (id(member.uid), id(member.gid)) else {
+            let fault = Fault::OwnerRange { uid: member.uid, gid: member.gid };
+            return Err(refused(path.as_bytes(), fault));
+        };
+        let mut mode = member.mode;
+        if self.options.single_id && member.kind != MemberKind::Directory {
+            if uid != 0 {
+                mode &= !0o4000;
+            }
+            if gid != 0 {
+                mode &= !0o2000;
+            }
+        }
+        Ok(Attributes { uid, gid, mode, mtime: member.mtime })
+    }
+
+    fn remember_owner(&mut self, member: &Member, path: &EntryPath) -> Result<(), ExtractError> {
+        if !self.options.single_id {
+            return Ok(());
+        }
+        let (uid, gid) = (member.uid as u32, member.gid as u32);
+        let stripped = member.kind != MemberKind::Directory
+            && (member.mode & 0o4000 != 0 && uid != 0 || member.mode & 0o2000 != 0 && gid != 0);
+        let owner = Owner { uid, gid, mode: stripped.then_some(member.mode) };
+        let owner = ((uid, gid) != (0, 0)).then_some(owner);
+        self.done.owners.set(path.as_bytes(), owner, self.options.limits.remembered)
+    }
+
+    fn no_xattrs(&mut self, name: &[u8], xattrs: &Kept) {
+        if !xattrs.is_empty() {
+            // user(7): user attributes are allowed on files and directories only.
+            self.done.warnings.add("extended attributes of links and pipes are left out", name);
+        }
+    }
+
+    fn directory(
+        &mut self,
+        name: &[u8],
+        path: &EntryPath,
+        attributes: Attributes,
+        xattrs: &Kept,
+    ) -> Result<bool, ExtractError> {
+        let replaced = self.tree.ensure_directory(path)?;
+        if !xattrs.is_empty()
+            && let Some(dir) = self.tree.directory(path.as_bytes())?
+        {
+            xattrs.set_user(&dir, name, &mut self.done.warnings)?;
+        }
+        // Parents first: what an entry says about a directory counts more than that it had to be made.
+        self.remember_made()?;
+        self.directories.remember(path.as_bytes(), attributes)?;
+        Ok(replaced)
+    }
+
+    fn file(
+        &mut self,
+        member: &Member,
+        path: &EntryPath,
+        attributes: &Attributes,
+        xattrs: &Kept,
+        data: &mut dyn LayerReader,
+    ) -> Result<bool, ExtractError> {
+        let name = &member.name;
+        let size = match &member.kind {
+            MemberKind::Sparse(_, size) => *size,
+            _ => member.size,
+        };
+        // Before anything is written: a header may promise 8 EiB.
+        self.done.content = self.done.content.saturating_add(size);
+        if self.done.content > self.options.limits.expanded {
+            let what = "bytes of files".to_owned();
+            return Err(ExtractError::Limit { what, limit: self.options.limits.expanded });
+        }
+        let (file, replaced) = self.tree.create_file(path)?;
+        match &member.kind {
+            MemberKind::Sparse(map, size) => write_sparse(&file, member, map, *size, data)?,
+            _ => data.data(member.size, &mut |piece| write_all(&file, name, piece))?,
+        }
+        xattrs.set_user(&file, name, &mut self.done.warnings)?;
+        self.tree.set_owner(&file, name, attributes)?;
+        xattrs.set_capability(&file, name, &mut self.done.warnings);
+        self.tree.set_mode_and_time(&file, name, attributes)?;
+        Ok(replaced)
+    }
+
+    /// A hard link has owner, mode and time of what it links to, whatever its header says.
+    fn hard_link(&mut self, name: &[u8], path: &EntryPath, target: &[u8]) -> Result<(), ExtractError> {
+        let refuse = |fault| refused(name, fault);
+        let parsed = EntryPath::parse(target, &self.options.limits)
+            .map_err(|fault| refuse(Fault::HardLinkName(Box::new(fault))))?;
+        let target = match self.options.form {
+            Form::Aci => parsed
+                .path
+                .strip_first(b"rootfs")
+                .ok_or_else(|| refuse(Fault::HardLinkName(Box::new(Fault::OutsideRootfs))))?,
+            Form::OciLayer => parsed.path,
+        };
+        if target.is_within(path.as_bytes()) {
+            return Err(refuse(Fault::HardLinkSelf));
+        }
+        match self.tree.stat(&target)? {
+            None => return Err(refuse(Fault::HardLinkMissing(Shown::new(target.as_bytes())))),
+            Some((_, FileType::RegularFile | FileType::Symlink | FileType::Fifo)) => {}
+            Some(_) => return Err(refuse(Fault::HardLinkKind(Shown::new(target.as_bytes())))),
+        }
+        let replaced = self.tree.hard_link(path, &target)?;
+        self.remember_made()?;
+        if replaced {
+            self.done.owners.forget_tree(path.as_bytes());
+        }
+        let owner = self.done.owners.get(target.as_bytes());
+        self.done.owners.set(path.as_bytes(), owner, self.options.limits.remembered)
+    }
+
+    fn remember_made(&mut self) -> Result<(), ExtractError> {
+        for path in self.tree.take_made() {
+            self.directories.remember(&path, Attributes::IMPLICIT)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the directories their final attributes.
+    pub(super) fn finish(self) -> Result<Extracted, ExtractError> {
+        if self.options.form == Form::Aci {
+            if self.done.manifest.is_none() {
+                return Err(ExtractError::NoManifest);
+            }
+            if !self.root_seen && self.done.entries < 2 {
+                return Err(ExtractError::NoRootfs);
+            }
+        }
+        for (path, attributes) in self.directories.deepest_first() {
+            // It may have been replaced by something else since.
+            if let Some(dir) = self.tree.directory(&path)? {
+                self.tree.set(&dir, &path, &attributes)?;
+            }
+        }
+        Ok(self.done)
+    }
+}
