@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use store::extract::Form;
 use store::{AsUser, Store, TreeRemover, removal};
 
-use crate::archive::aci;
-use crate::bed::can_chown;
+use crate::archive::{Archive, Entry, aci};
+use crate::bed::{Bed, can_chown, refusal};
 use crate::imports::{import_aci, names};
 
 const VARIABLE: &str = "PROA_STORE_TEST_OTHER_IDS";
@@ -30,6 +31,9 @@ impl TreeRemover for Parent {
 }
 
 fn child(data: &Path, step: &str) {
+    if step == "extract" {
+        return extract_a_range();
+    }
     let store = Store::ensure(data).unwrap();
     if step == "import" {
         import_aci(&store, &aci(|archive| archive.file("rootfs/home/file", "x")), &["image"]).unwrap();
@@ -46,6 +50,65 @@ fn child(data: &Path, step: &str) {
     let report = store.gc(&Parent).unwrap();
     assert!(report.failures.is_empty(), "{report:?}");
     assert_eq!(names(data, "tmp").len() + names(data, "trees").len(), 0);
+}
+
+/// As container root of 65,536 ids, on descriptors of a directory that was made for it.
+fn extract_a_range() {
+    let bed = Bed::new();
+    let archive = Archive::new()
+        .entry(Entry::new("home", b'5').owner(1000, 1001).mode(0o2750))
+        .entry(Entry::new("home/su", b'0').owner(1000, 7).mode(0o6711).data("x"))
+        .entry(Entry::new("home/link", b'2').owner(65_535, 65_535).link("su"))
+        .file(".wh.gone", "");
+    bed.extract_with(Form::OciLayer, false, &archive.clone().end()).unwrap();
+    let facts = |path: &str| (bed.metadata(path).uid(), bed.metadata(path).gid(), bed.mode(path));
+    assert_eq!([facts("home"), facts("home/su")], [(1000, 1001, 0o2750), (1000, 7, 0o6711)]);
+    assert_eq!((facts("home/link").0, facts("home/link").1), (65_535, 65_535));
+    assert!(bed.metadata("gone").file_type().is_char_device());
+    removal::empty(File::open(bed.tree()).unwrap().as_fd()).unwrap();
+    for (uid, gid, kind) in [(65_536, 0, b'0'), (0, 70_000, b'5'), (4_000_000_000, 0, b'2'), (65_536, 0, b'6')] {
+        let entry = Entry::new("foreign", kind).owner(uid, gid).link("target");
+        let text = refusal(Bed::new().extract_with(Form::OciLayer, false, &Archive::new().entry(entry).end()));
+        assert_eq!(text, format!("entry \"foreign\": owner {uid}:{gid} is not in the range of ids of this user"));
+    }
+}
+
+#[test]
+fn tar_24_owners_of_a_range_of_ids() {
+    if !can_chown() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, data) = (dir.path().join("tests"), dir.path().join("data"));
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(100_000), Some(100_000)).unwrap();
+    let mut command = Command::new("unshare");
+    // It waits for its maps, and then becomes root in them.
+    let script = "read go; exec setpriv --reuid 0 --regid 0 --clear-groups \"$@\"";
+    command.args(["--user", "--keep-caps", "sh", "-c", script, "sh"]).arg(&program);
+    command.args(["--exact", "other_ids::a_tree_of_other_ids_is_removed_with_help", "-q"]).current_dir(dir.path());
+    command.env(VARIABLE, &data).env("PROA_STORE_TEST_STEP", "extract").env("TMPDIR", &data);
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut child) = spawned else {
+        eprintln!("skipped: no unshare");
+        return;
+    };
+    let process = format!("/proc/{}", child.id());
+    let own = fs::read_link("/proc/self/ns/user").unwrap();
+    let mut turns = 0;
+    while fs::read_link(format!("{process}/ns/user")).is_ok_and(|theirs| theirs == own) && turns < 500 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        turns += 1;
+    }
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("{process}/{map}"), "0 100000 65536\n").unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
