@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::directories::Attributes;
 use super::error::{ExtractError, Fault};
-use super::path::{EntryPath, is_within};
+use super::path::EntryPath;
 use crate::os_error::OsError;
 use crate::removal;
 use crate::shown::Shown;
@@ -163,14 +163,11 @@ impl Tree {
     }
 
     /// Removes what has the name `path`, and what is below it.
-    pub(super) fn remove(&mut self, path: &EntryPath) -> Result<()> {
+    fn remove(&mut self, path: &EntryPath) -> Result<()> {
         let name = path.split().1;
+        // This makes the cached directory the one that holds `path`, so it is none of those that are removed.
         let dir = self.parent(path)?;
-        removal::remove(dir, name).map_err(|error| system(path, "remove", &error))?;
-        if self.last_parent.as_ref().is_some_and(|(last, _)| is_within(last, path.as_bytes())) {
-            self.last_parent = None;
-        }
-        Ok(())
+        removal::remove(dir, name).map_err(|error| system(path, "remove", &error))
     }
 
     /// Creates a new, empty, regular file. Returns it and whether something else had its name.

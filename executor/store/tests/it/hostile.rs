@@ -24,6 +24,8 @@ fn unp_01_writing_through_a_symlink() {
     for target in ["../canary", absolute.to_str().unwrap()] {
         for archive in [
             Archive::new().symlink("x", target).file("x/pwn", "pwn"),
+            Archive::new().symlink("x", target).file("x/sub/pwn", "pwn"),
+            Archive::new().symlink("x", target).dir("x/sub/deep/pwn"),
             Archive::new().symlink("x", target).dir("x/pwn"),
             Archive::new().symlink("x", target).symlink("x/pwn", "y"),
             Archive::new().symlink("x", target).file("y", "").hard_link("x/pwn", "y"),
@@ -391,6 +393,11 @@ fn unp_18_the_last_entry_of_a_name_wins() {
     assert!(bed.metadata("a").is_symlink());
     assert_eq!(bed.read("sibling"), "first", "not written through the old inode");
     assert_eq!((bed.read("b").as_str(), bed.mode("c")), ("first", 0o700));
+    // A directory that was the parent of the last entry, replaced and made again.
+    let bed = Bed::new();
+    let archive = Archive::new().file("a/b/x", "").file("a", "").dir("a").file("a/b/y", "y").end();
+    bed.layer(&archive).unwrap();
+    assert_eq!(bed.paths(), ["a", "a/b", "a/b/y"]);
 }
 
 #[test]
