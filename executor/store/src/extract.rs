@@ -2,6 +2,7 @@
 //!
 //! Meant to run in a child process as the root of an id-mapped user namespace; it works as any user in single-id mode.
 
+mod below;
 mod content;
 mod directories;
 mod error;
@@ -16,7 +17,8 @@ mod warnings;
 mod xattrs;
 
 use std::io::BufRead;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,8 @@ pub struct ExtractOptions {
     pub limits: ExtractLimits,
     /// Everything belongs to the caller: set no owners, remember them in [`Extracted::owners`] instead.
     pub single_id: bool,
+    /// The trees of the layers below, lowest first: what they say about directories that this layer only implies.
+    pub below: Vec<Arc<OwnedFd>>,
 }
 
 /// What was extracted.
@@ -59,6 +63,9 @@ pub struct Extracted {
     pub manifest: Option<String>,
     /// Owners that the tree does not show (single-id mode).
     pub owners: Owners,
+    /// Whether the tree depends on the layers below: they were asked about a directory.
+    #[serde(default)]
+    pub leans_on_below: bool,
     /// What was left out.
     pub warnings: Warnings,
 }

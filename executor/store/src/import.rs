@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use appc::{ImageId, ImageManifest};
@@ -30,6 +31,8 @@ pub struct Import<'s> {
     store: &'s Store,
     work: WorkDir,
     layers: Vec<LayerKey>,
+    /// The roots of their trees.
+    roots: Vec<Arc<OwnedFd>>,
     blobs: Vec<BlobRef>,
     size: u64,
     new_blobs: Vec<(String, Digest)>,
@@ -46,6 +49,7 @@ pub struct PendingLayer {
     root: OwnedFd,
     blob: File,
     map: IdMap,
+    below: Vec<Arc<OwnedFd>>,
 }
 
 /// What an image is, for [`Import::commit`].
@@ -70,6 +74,7 @@ impl Store {
             store: self,
             work: WorkDir::create(self)?,
             layers: Vec::new(),
+            roots: Vec::new(),
             blobs: Vec::new(),
             size: 0,
             new_blobs: Vec::new(),
@@ -107,17 +112,23 @@ impl PendingLayer {
             expect_compressed: None,
             expect_uncompressed: None,
             single_id,
+            below: self.below.clone(),
         })
     }
 }
 
 impl Import<'_> {
     /// Uses a layer that the store already has, as the next one of the image: its tree under `map` and, where `blob`
-    /// names one, its blob. Returns whether both are there; else the layer has to be taken in.
+    /// names one, its blob. Returns whether both are there; else the layer has to be taken in. Of a layer that implies
+    /// directories the tree made on the same layers below counts, no other.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn reuse_layer(&mut self, layer: &LayerKey, map: &IdMap, blob: Option<&Digest>) -> Result<bool, StoreError> {
+        let layer = &match self.store.tree(layer, map)? {
+            Some(_) => *layer,
+            None => layer.on(&self.layers),
+        };
         let Some(tree) = self.store.tree(layer, map)? else { return Ok(false) };
         let Ok(record) = tree.record() else {
             return Ok(false); // damaged: extract it again
@@ -131,7 +142,9 @@ impl Import<'_> {
             return Ok(false);
         };
         let size = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
-        self.guards.extend([guard, tree.into_guard()]);
+        let (root, tree) = tree.into_root_and_guard();
+        self.roots.push(Arc::new(root));
+        self.guards.extend([guard, tree]);
         self.layers.push(*layer);
         self.blobs.push(BlobRef { digest, size, role: BlobRole::Layer });
         self.size = self.size.saturating_add(size).saturating_add(record.content);
@@ -157,7 +170,7 @@ impl Import<'_> {
             fchown(&root, Some(uid), Some(gid)).map_err(failed("chown", shown("rootfs")))?;
         }
         let blob = self.create_file(&format!("{directory}/blob"), BLOB)?;
-        Ok(PendingLayer { directory, root, blob, map: map.clone() })
+        Ok(PendingLayer { directory, root, blob, map: map.clone(), below: self.roots.clone() })
     }
 
     /// Adds a layer that was taken in, as the next one of the image.
@@ -166,6 +179,7 @@ impl Import<'_> {
     /// [`StoreError::System`].
     pub fn add_layer(&mut self, layer: PendingLayer, report: &IngestReport) -> Result<LayerKey, StoreError> {
         let key = LayerKey::new(report.form, report.uncompressed);
+        let key = if report.extracted.leans_on_below { key.on(&self.layers) } else { key };
         let blob = format!("blob-{}", self.next);
         self.next += 1;
         let from = format!("{}/blob", layer.directory);
@@ -182,6 +196,7 @@ impl Import<'_> {
         let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
         self.write_file(&format!("{}/tree.json", layer.directory), RECORD, &json)?;
         self.layers.push(key);
+        self.roots.push(Arc::new(layer.root));
         self.blobs.push(BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer });
         let size = report.compressed_size.saturating_add(report.extracted.content);
         self.size = self.size.saturating_add(size);

@@ -12,6 +12,7 @@ mod source;
 use std::fs::File;
 use std::io::{self, BufRead as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -54,6 +55,8 @@ pub struct IngestJob {
     pub expect_uncompressed: Option<Digest>,
     /// Whether only one id is mapped; see [`ExtractOptions::single_id`].
     pub single_id: bool,
+    /// The trees of the layers below; see [`ExtractOptions::below`].
+    pub below: Vec<Arc<OwnedFd>>,
 }
 
 /// What was taken in.
@@ -90,7 +93,7 @@ const CHUNKS: usize = 16;
 /// The first thing that is wrong. Where a digest was expected and the bytes are not those, that is the error, whatever
 /// else they led to. The tree and the blob are then partial; the caller removes them.
 pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
-    let IngestJob { input, format, root, blob, limits, expect_compressed, expect_uncompressed, single_id } = job;
+    let IngestJob { input, format, root, blob, limits, expect_compressed, expect_uncompressed, single_id, below } = job;
     let (form, compressed_with) = (form(format), expect_compressed.map_or(Algorithm::Sha256, |d| d.algorithm()));
     let own = if form == Form::Aci { Algorithm::Sha512 } else { Algorithm::Sha256 };
     let uncompressed_with = expect_uncompressed.map_or(own, |d| d.algorithm());
@@ -103,7 +106,7 @@ pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
         Err(error) => return verdict(source, error),
     };
     let pump = Pump::new(source, compression, limits.clone())?;
-    let options = ExtractOptions { form, limits, single_id };
+    let options = ExtractOptions { form, limits, single_id, below };
     let (source, outcome) = if small {
         alone(pump, &root, &options, uncompressed_with)
     } else {

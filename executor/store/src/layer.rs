@@ -5,32 +5,46 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::digest::{Digest, DigestError};
+use crate::digest::{Algorithm, Digest, DigestError};
 use crate::extract::Form;
 
 /// A layer: the form of its archive and the digest of the uncompressed tar. Prints as `oci-sha256-HEX`.
 ///
-/// The form is part of it because the same bytes read as an ACI and as an OCI layer are different trees.
+/// The form is part of it because the same bytes read as an ACI and as an OCI layer are different trees. The tree of a
+/// layer that implies directories also depends on the layers below: then a hash of those is part of it as well,
+/// `oci-sha256-HEX-on-HEX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerKey {
     form: Form,
     digest: Digest,
+    base: Option<[u8; 16]>,
 }
+
+/// Between the digest of a layer and the hash of what it lies on.
+const ON: &str = "-on-";
 
 impl LayerKey {
     /// The only layer of an ACI with this ID.
     pub fn aci(id: Digest) -> Self {
-        Self { form: Form::Aci, digest: id }
+        Self::new(Form::Aci, id)
     }
 
     /// The layer of an OCI image with this diff id (image-spec config.md, rootfs.diff_ids).
     pub fn oci(diff_id: Digest) -> Self {
-        Self { form: Form::OciLayer, digest: diff_id }
+        Self::new(Form::OciLayer, diff_id)
     }
 
     /// The layer of this form and digest.
     pub fn new(form: Form, digest: Digest) -> Self {
-        Self { form, digest }
+        Self { form, digest, base: None }
+    }
+
+    /// The same layer where its tree depends on these below it, lowest first.
+    pub fn on(mut self, below: &[Self]) -> Self {
+        let names: Vec<String> = below.iter().map(ToString::to_string).collect();
+        let hash = Digest::of(Algorithm::Sha256, names.join(" ").as_bytes());
+        self.base = hash.bytes().first_chunk().copied();
+        self
     }
 
     /// The form of its archive.
@@ -60,7 +74,8 @@ impl fmt::Display for LayerKey {
             Form::Aci => "aci",
             Form::OciLayer => "oci",
         };
-        write!(f, "{form}-{}-{}", self.digest.algorithm().name(), self.digest.hex())
+        write!(f, "{form}-{}-{}", self.digest.algorithm().name(), self.digest.hex())?;
+        self.base.map_or(Ok(()), |base| write!(f, "{ON}{}", hex::encode(base)))
     }
 }
 
@@ -68,11 +83,18 @@ impl FromStr for LayerKey {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        match text.split_once('-') {
+        let (layer, base) = text.split_once(ON).map_or((text, None), |(layer, base)| (layer, Some(base)));
+        let mut key = match layer.split_once('-') {
             Some(("aci", digest)) => digest.parse().map(Self::aci),
             Some(("oci", digest)) => digest.parse().map(Self::oci),
             _ => Err(DigestError::new(text)),
+        }?;
+        if let Some(base) = base {
+            let mut bytes = [0; 16];
+            hex::decode_to_slice(base, &mut bytes).map_err(|_| DigestError::new(text))?;
+            key.base = Some(bytes);
         }
+        Ok(key)
     }
 }
 
@@ -96,8 +118,8 @@ impl<'de> Deserialize<'de> for LayerKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdMap(String);
 
-/// Leaves room for the layer in a directory name of 255 bytes: `oci-sha512-` and 128 digits.
-const LONGEST_MAP: usize = 100;
+/// Leaves room for the layer in a directory name of 255 bytes: `oci-sha512-`, 128 digits, `-on-` and 32 more.
+const LONGEST_MAP: usize = 75;
 
 impl IdMap {
     /// The map with this name.
@@ -106,7 +128,7 @@ impl IdMap {
         if !key.is_empty() && key.len() <= LONGEST_MAP && key.bytes().all(plain) {
             return Self(key.to_owned());
         }
-        let hash = Digest::of(crate::digest::Algorithm::Sha256, key.as_bytes()).hex();
+        let hash = Digest::of(Algorithm::Sha256, key.as_bytes()).hex();
         Self(format!("map-{}", &hash[..32]))
     }
 
@@ -125,14 +147,15 @@ impl fmt::Display for IdMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Algorithm;
 
     #[test]
     fn tree_names_lead_back_to_the_layer() {
         let digest = Digest::of(Algorithm::Sha512, b"x");
-        for layer in [LayerKey::aci(digest), LayerKey::oci(digest)] {
+        let below = [LayerKey::aci(digest), LayerKey::oci(digest)];
+        assert_ne!(below[1].on(&below), below[1].on(&below[..1]));
+        for layer in [below[0], below[1], below[1].on(&below)] {
             assert_eq!(layer.to_string().parse::<LayerKey>().unwrap(), layer);
-            let name = layer.tree_name(&IdMap::new(&"u1.2-".repeat(20)));
+            let name = layer.tree_name(&IdMap::new(&"u1.2-".repeat(15)));
             assert!(name.len() <= 255);
             assert_eq!(LayerKey::of_tree(&name), Some(layer));
         }
@@ -144,7 +167,7 @@ mod tests {
     #[test]
     fn any_map_fits_into_a_name() {
         assert_eq!(IdMap::new("range-u1000.1-g1000.1").as_str(), "range-u1000.1-g1000.1");
-        let (slash, long) = (IdMap::new("../x"), IdMap::new(&"a".repeat(101)));
+        let (slash, long) = (IdMap::new("../x"), IdMap::new(&"a".repeat(76)));
         assert!(slash.as_str().starts_with("map-") && long.as_str().starts_with("map-") && slash != long);
     }
 }

@@ -88,8 +88,8 @@ impl Tree {
         (self.dir, self.guard.into_fd())
     }
 
-    pub(crate) fn into_guard(self) -> Guard {
-        self.guard
+    pub(crate) fn into_root_and_guard(self) -> (OwnedFd, Guard) {
+        (self.dir, self.guard)
     }
 
     /// Reads what is known about the tree.

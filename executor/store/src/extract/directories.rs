@@ -9,11 +9,13 @@ pub(super) struct Attributes {
     pub(super) gid: u32,
     pub(super) mode: u32,
     pub(super) mtime: (i64, u32),
+    /// Whether no entry of the archive describes it.
+    pub(super) implied: bool,
 }
 
 impl Attributes {
     /// Of a directory that no entry of the archive describes: as most tools make it, at a time that is always the same.
-    pub(super) const IMPLICIT: Self = Self { uid: 0, gid: 0, mode: 0o755, mtime: (0, 0) };
+    pub(super) const IMPLICIT: Self = Self { uid: 0, gid: 0, mode: 0o755, mtime: (0, 0), implied: true };
 }
 
 #[derive(Clone, Copy, Debug)]

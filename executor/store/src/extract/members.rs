@@ -3,7 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
+use super::below;
 use super::content::{write_all, write_sparse};
 use super::directories::{Attributes, Directories};
 use super::error::{ExtractError, Fault};
@@ -191,7 +193,7 @@ impl<'a> Extraction<'a> {
                 mode &= !0o2000;
             }
         }
-        Ok(Attributes { uid, gid, mode, mtime: member.mtime })
+        Ok(Attributes { uid, gid, mode, mtime: member.mtime, implied: false })
     }
 
     fn remember_owner(&mut self, member: &Member, path: &EntryPath) -> Result<(), ExtractError> {
@@ -300,7 +302,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Gives the directories their final attributes.
-    pub(super) fn finish(self) -> Result<Extracted, ExtractError> {
+    pub(super) fn finish(mut self) -> Result<Extracted, ExtractError> {
         if self.options.form == Form::Aci {
             if self.done.manifest.is_none() {
                 return Err(ExtractError::NoManifest);
@@ -309,11 +311,20 @@ impl<'a> Extraction<'a> {
                 return Err(ExtractError::NoRootfs);
             }
         }
-        for (path, attributes) in self.directories.deepest_first() {
+        for (path, mut attributes) in self.directories.deepest_first() {
             // It may have been replaced by something else since.
-            if let Some(dir) = self.tree.directory(&path)? {
-                self.tree.set(&dir, &path, &attributes)?;
+            let Some(dir) = self.tree.directory(&path)? else { continue };
+            if attributes.implied && !path.is_empty() && !self.options.below.is_empty() {
+                self.done.leans_on_below = true;
+                let found = below::look_up(&self.options.below, &path);
+                let failed = |errno: Errno| ExtractError::System {
+                    entry: Shown::new(&path),
+                    call: "openat2".to_owned(),
+                    errno: errno.into(),
+                };
+                attributes = found.map_err(failed)?.unwrap_or(attributes);
             }
+            self.tree.set(&dir, &path, &attributes)?;
         }
         Ok(self.done)
     }

@@ -38,6 +38,7 @@ impl Bench {
             expect_compressed: None,
             expect_uncompressed: None,
             single_id: true,
+            below: Vec::new(),
         };
         Self { dir, job }
     }
