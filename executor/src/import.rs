@@ -9,7 +9,7 @@ use fetch::{ImageRef, LayerMediaType, OciImage, Source};
 use rustix::fs::MemfdFlags;
 use stage1::idmap::{IdMapping, Tier};
 use store::ingest::{self, Compression, IngestReport, InputFormat};
-use store::{BlobRole, Digest, FindError, IdMap, ImageRecord, Import, LayerKey, NewImage, Store, Tree};
+use store::{Algorithm, BlobRole, Digest, FindError, IdMap, ImageRecord, Import, LayerKey, NewImage, Store, Tree};
 use tracing::{debug, info_span};
 
 use crate::context::Context;
@@ -104,10 +104,12 @@ impl Images {
         self.ready_trees(&image.layers)?.ok_or_else(missing)
     }
 
-    /// The trees of layers, if all of them are there.
+    /// The trees of layers, if all of them are there. A layer that comes again further up is left out below: what is
+    /// in it stands above everything in between, and overlay refuses a tree that is there twice.
     fn ready_trees(&self, layers: &[LayerKey]) -> Result<Option<Vec<Tree>>, CommandError> {
         let mut trees = Vec::with_capacity(layers.len());
-        for layer in layers {
+        let comes_again = |index: usize, layer: &LayerKey| layers[index + 1..].contains(layer);
+        for (_, layer) in layers.iter().enumerate().filter(|&(index, layer)| !comes_again(index, layer)) {
             match self.store.tree(layer, &self.map)? {
                 Some(tree) => trees.push(tree),
                 None => return Ok(None),
@@ -142,7 +144,15 @@ impl Images {
         self.import_aci(file).during(|| "hello".into())
     }
 
-    fn import_aci(&self, file: File) -> Result<ImageRecord, CommandError> {
+    fn import_aci(&self, mut file: File) -> Result<ImageRecord, CommandError> {
+        // Hashing costs a fraction of unpacking.
+        let hash = Digest::of_reader(Algorithm::Sha256, &mut file).and_then(|hash| file.rewind().map(|()| hash));
+        let stored = self.store.find_archive(&hash.during(|| "read the image".into())?)?;
+        if let Some(stored) = stored
+            && let Some(record) = self.known(&stored.id, &aci_names(&stored.manifest))?
+        {
+            return Ok(record);
+        }
         let archive = Archive { file, format: InputFormat::Aci, compressed: None, uncompressed: None };
         self.import(|import| {
             let (layer, report) = self.take_in(import, archive)?;
@@ -150,8 +160,7 @@ impl Images {
                 return Err(CommandError::failed("the image has no manifest"));
             };
             let manifest = ImageManifest::from_json(json.as_bytes()).map_err(explain_manifest)?;
-            let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
-            let names: Vec<String> = std::iter::once(manifest.name.to_string()).chain(version).collect();
+            let names = aci_names(&manifest);
             let id = ImageId::from(layer.digest());
             Ok(match self.known(&id, &names)? {
                 Some(record) => Taken::Known(record),
@@ -274,6 +283,12 @@ impl Images {
         let missing = || CommandError::failed(format!("blob {digest} is gone from the store"));
         self.store.blob(digest)?.ok_or_else(|| missing().hint("fetch the image again"))
     }
+}
+
+/// What an ACI is called: its name, and that with its version.
+fn aci_names(manifest: &ImageManifest) -> Vec<String> {
+    let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
+    std::iter::once(manifest.name.to_string()).chain(version).collect()
 }
 
 /// The compression of a stored layer, whose media type is in no record, from its first bytes.

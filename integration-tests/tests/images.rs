@@ -69,6 +69,7 @@ each_user! {
     debian_layout_runs,
     layers_cover_each_other,
     implied_folders_keep_what_lower_layers_say,
+    layers_may_come_again,
     configuration_is_the_apps,
     references_choose_an_image,
     owners_and_modes_are_the_archives,
@@ -190,6 +191,15 @@ fn same_layer_in_two_images_is_stored_once(env: &Env) {
     let before = trees(env);
     run_oci(env, &two, &[]).succeeds().prints("2\n");
     assert_eq!(trees(env), before);
+}
+
+/// Builders write the same empty layer more than once, and overlay refuses a tree that is there twice.
+fn layers_may_come_again(env: &Env) {
+    let again = || Tree::new().file("etc/again", "again\n", 0o644);
+    let between = Tree::new().file("etc/again", "between\n", 0o644).file("etc/between", "between\n", 0o644);
+    let layout = Layout::new("again").layer(busybox()).layer(again()).layer(between).layer(again());
+    let layout = layout.sh("cat /etc/again /etc/between").build(env);
+    run_oci(env, &layout, &[]).succeeds().prints("again\nbetween\n");
 }
 
 /// The same bytes through another decompressor; one user is enough.
