@@ -100,7 +100,7 @@ fn killed_fetch_leaves_only_what_gc_removes(env: &Env) {
     })
     .take(24 << 20)
     .collect();
-    let tree = (0..40).fold(busybox(), |tree, n| tree.file(format!("f{n}"), &noise[n << 18..], 0o644));
+    let tree = (0..40).fold(busybox(), |tree, n| tree.file(format!("f{n}"), &noise[n << 18..][..1 << 19], 0o644));
     let image = Aci::new("big", tree).sh("ls / | wc -l").packed(Packing::Gzip).build(env);
     let fetch = ["--insecure-options=image", "fetch"].map(std::ffi::OsString::from).into_iter();
     let fetch: Vec<_> = fetch.chain([image.clone().into_os_string()]).collect();
