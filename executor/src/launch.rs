@@ -1,7 +1,7 @@
 //! From stored images to a pod that runs, and to the exit status when it is over.
 
 use appc::isolator::report::Outcome;
-use appc::{PodManifest, PodUuid};
+use appc::{PodManifest, PodUuid, RuntimeApp};
 use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::FailureKind;
 use stage1::idmap::{IdMapping, Tier};
@@ -61,6 +61,11 @@ fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), 
             warn(&format!("app {:?}: isolator {entry}", app.name.as_str()));
         }
     }
+    let supplementary = |app: &&RuntimeApp| app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
+    if let (Tier::Single, Some(app)) = (mapping.tier(), manifest.apps.iter().find(supplementary)) {
+        let name = app.name.as_str();
+        warn(&format!("app {name:?}: its supplementary groups cannot be had without a subordinate id range"));
+    }
     // The kernel lets nobody without a range drop groups (user_namespaces(7)).
     let own = rustix::process::getegid();
     let mut groups = if mapping.tier() == Tier::Single { rustix::process::getgroups()? } else { Vec::new() };
@@ -91,10 +96,12 @@ fn explain_run(error: RunError) -> CommandError {
             FailureKind::NotFound => (Kind::NotFound, Some("is the path right, and its interpreter in the image?")),
             FailureKind::NotExecutable => (Kind::NotExecutable, Some("is it a program for this machine, with x bits?")),
             FailureKind::User => (Kind::Failed, Some("choose another one with --user and --group")),
+            FailureKind::Namespace => (Kind::Failed, Some("raise user.max_*_namespaces; `proa doctor` looks at them")),
             FailureKind::WorkingDirectory => (Kind::Failed, Some("choose another one with --working-dir")),
             FailureKind::Overlay => (Kind::Failed, Some("`proa doctor` says whether overlay works here")),
             _ => (Kind::Failed, None),
         },
+        RunError::Stream { .. } => (Kind::Failed, Some("give it a file, a pipe, a terminal or /dev/null")),
         _ => (Kind::Failed, None),
     };
     let mut error = CommandError::from(error);

@@ -5,6 +5,7 @@
 //! thread. One file is several programs: by its first argument, and by the name it is started under.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     if program_name(&argv) == Some(OsStr::new("hello")) {
         return hello::app::main(&argv[1..]);
     }
+    sys::signal::expect_children();
     // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let mut command = None;
@@ -70,6 +72,7 @@ fn report(error: &CommandError, command: Option<&str>) -> u8 {
         let _ = usage.print();
         return if usage.use_stderr() { error.kind.exit_status() } else { 0 };
     }
-    eprint!("{}", error.report(command));
+    // Nor about one that is full.
+    let _ = write!(std::io::stderr(), "{}", error.report(command));
     error.kind.exit_status()
 }

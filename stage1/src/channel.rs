@@ -69,7 +69,7 @@ pub(crate) enum ToStub {
     Start,
 }
 
-/// What an app's first process tells pid 1. After `Ready`, end of file means that the program was executed.
+/// What an app's first process tells pid 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromStub {
     /// It sits in its own user namespace, whose maps are to be written.
@@ -115,6 +115,8 @@ impl Failure {
 pub enum FailureKind {
     /// An operation of the runner failed.
     Setup,
+    /// The kernel refused a namespace.
+    Namespace,
     /// The overlay could not be mounted.
     Overlay,
     /// The user or group does not exist in the image, or its id cannot be mapped.

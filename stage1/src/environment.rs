@@ -1,5 +1,8 @@
 //! The environment that an app starts with (appc ace.md, "Execution Environment").
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use appc::App;
 
 /// The PATH that the specification gives to every app that does not set its own.
@@ -13,18 +16,19 @@ pub const CONTAINER: &str = "proa";
 /// What depends on the user (HOME and the like) is added where the user is known: [`crate::user::User::environment`].
 #[must_use]
 pub fn of(name: &str, app: &App) -> Vec<(String, String)> {
-    let mut env = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned())];
-    for variable in app.environment.iter() {
-        set(&mut env, &variable.name, &variable.value);
+    let own = app.environment.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
+    let all = [("PATH", DEFAULT_PATH)].into_iter().chain(own).chain([("AC_APP_NAME", name), ("container", CONTAINER)]);
+    // An image may bring a hundred thousand variables: each is found in one step, and keeps its first place.
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut env: Vec<(String, String)> = Vec::new();
+    for (name, value) in all {
+        match places.entry(name) {
+            Entry::Occupied(place) => value.clone_into(&mut env[*place.get()].1),
+            Entry::Vacant(place) => {
+                place.insert(env.len());
+                env.push((name.to_owned(), value.to_owned()));
+            }
+        }
     }
-    set(&mut env, "AC_APP_NAME", name);
-    set(&mut env, "container", CONTAINER);
     env
-}
-
-fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
-    match env.iter_mut().find(|(known, _)| known == name) {
-        Some((_, old)) => value.clone_into(old),
-        None => env.push((name.to_owned(), value.to_owned())),
-    }
 }

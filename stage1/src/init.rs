@@ -16,6 +16,7 @@ use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, kill_process, set_dumpable_behavior, set_parent_process_death_signal,
 };
 use sys::fork::Namespaces;
+use sys::signal::Block;
 
 use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::channel::{Channel, End, Failure, FailureKind, FromInit, ToInit};
@@ -62,8 +63,12 @@ pub(crate) fn run(init: Init<'_>) -> ! {
     let monitor = init.monitor;
     match start(init) {
         Ok(apps) => {
-            let _ = serve(monitor, apps);
-            sys::fork::exit_now(0)
+            let served = serve(monitor, apps);
+            if let Err(errno) = served {
+                let what = format_args!("watch the apps: {}", std::io::Error::from(errno));
+                let _ = monitor.say(&FromInit::Failed(Failure::new(FailureKind::Setup, &what)));
+            }
+            sys::fork::exit_now(u8::from(served.is_err()))
         }
         Err(Stop::Orphaned) => sys::fork::exit_now(0),
         Err(Stop::Failed(failure)) => {
@@ -75,11 +80,14 @@ pub(crate) fn run(init: Init<'_>) -> ! {
 
 /// Everything up to apps that wait for their start.
 fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
-    // First of all: a monitor that dies now takes the pod with it. One that died before shows as the end of the
+    // Apps may read it: the arguments of proa name their siblings' secrets and the host's paths.
+    sys::title::set("proa-pod");
+    // Then: a monitor that dies now takes the pod with it. One that died before shows as the end of the
     // conversation; getppid is 0 in here and proves nothing.
     die_with_parent()?;
     rustix::process::setsid().named(|| "setsid()".into())?;
-    sys::namespace::unshare(OWN_NAMESPACES).named(|| format!("unshare({:#x})", OWN_NAMESPACES.bits()))?;
+    let unshared = sys::namespace::unshare(OWN_NAMESPACES).named(|| "unshare(<the pod's namespaces>)".into());
+    unshared.map_err(|refusal| Stop::Failed(Failure::new(FailureKind::Namespace, &refusal)))?;
     let mut fds = Fds::default();
     perform(&init.plan.early, &mut fds)?;
     let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +178,7 @@ struct Apps {
 }
 
 fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Result<(Vec<App>, OwnedFd), Stop> {
-    let signals = sys::signal::block_all_and_watch(&[Signal::CHILD.as_raw()]).named(|| "signalfd()".into())?;
+    let signals = sys::signal::watch(&[Signal::CHILD.as_raw()], Block::All).named(|| "signalfd()".into())?;
     // All are forked before the first is waited for, so that they prepare themselves side by side.
     let mut apps = Vec::new();
     for (plan, Built(mounts)) in plan.apps.iter().zip(built) {

@@ -14,12 +14,16 @@ const SOFT_FILES: u64 = 1024;
 /// Hard limit of open files: systemd's default.
 const HARD_FILES: u64 = 524_288;
 
-/// Bounds the processes of the pod. To be called in pid 1.
+/// Queued signals of a pod, bounded the same way: the queue is the host user's, and one app could fill it.
+const MAX_PENDING: u64 = 4096;
+
+/// Bounds the processes and queued signals of the pod. To be called in pid 1.
 ///
 /// # Errors
 /// [`Refusal`] where setrlimit(2) fails, which lowering never does.
 pub fn bound_processes() -> Result<(), Refusal> {
-    set(Resource::Nproc, MAX_PROCESSES, MAX_PROCESSES)
+    set(Resource::Nproc, MAX_PROCESSES, MAX_PROCESSES)?;
+    set(Resource::Sigpending, MAX_PENDING, MAX_PENDING)
 }
 
 /// Sets the limits of an app. To be called in its first process.
@@ -35,10 +39,11 @@ pub fn for_app() -> Result<(), Refusal> {
     set(Resource::Rtprio, 0, 0)
 }
 
-/// Lowers a limit; one that is lower already stays.
+/// Lowers a limit; one that the caller has lower already stays, soft or hard.
 fn set(resource: Resource, soft: u64, hard: u64) -> Result<(), Refusal> {
     let old = getrlimit(resource);
     let hard = old.maximum.map_or(hard, |old| old.min(hard));
-    let limit = Rlimit { current: Some(soft.min(hard)), maximum: Some(hard) };
+    let soft = old.current.map_or(soft, |old| old.min(soft)).min(hard);
+    let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
     setrlimit(resource, limit).named(|| format!("setrlimit({resource:?}, {soft}, {hard})"))
 }

@@ -35,6 +35,8 @@ pub struct Plan {
     pub sandbox: Vec<Op>,
     /// The apps, in the order of the manifest.
     pub apps: Vec<AppPlan>,
+    /// Number of volumes.
+    pub volumes: usize,
 }
 
 /// What it takes to start one app.
@@ -125,7 +127,12 @@ pub enum PlanError {
 /// [`PlanError`] where the manifest asks for something that cannot be.
 pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
-    Ok(Plan { early: early(options), sandbox: sandbox(options, host), apps: apps.collect::<Result<_, _>>()? })
+    Ok(Plan {
+        early: early(options),
+        sandbox: sandbox(options, host),
+        apps: apps.collect::<Result<_, _>>()?,
+        volumes: manifest.volumes.len(),
+    })
 }
 
 /// Annotation of a pod's app whose group is the user's primary one, as OCI images have it (image-spec config.md, "User").
@@ -182,12 +189,17 @@ fn sandbox(options: &PodOptions<'_>, host: &Host) -> Vec<Op> {
     ops
 }
 
-/// Apps bind low ports and send pings without capabilities over the pod's network namespace (security.md 3.2).
-fn sysctls(mapping: &IdMapping) -> [Op; 2] {
+/// Inotify instances of a pod: fewer than the 128 that a kernel gives to a user, so that a pod cannot take them all.
+const MAX_INOTIFY_INSTANCES: &str = "96";
+
+/// Apps bind low ports and send pings without capabilities over the pod's network namespace (security.md 3.2), and
+/// leave some of what the kernel counts per user of the host.
+fn sysctls(mapping: &IdMapping) -> [Op; 3] {
     let last_gid = mapping.gids().iter().map(|extent| extent.inside + (extent.count - 1)).max().unwrap_or(0);
     [
         Op::Sysctl { key: "net/ipv4/ip_unprivileged_port_start", value: "0".to_owned() },
         Op::Sysctl { key: "net/ipv4/ping_group_range", value: format!("0 {last_gid}") },
+        Op::Sysctl { key: "user/max_inotify_instances", value: MAX_INOTIFY_INSTANCES.to_owned() },
     ]
 }
 

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use appc::PodManifest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::stdio::{stderr, stdin, stdout};
 use sys::fork::{Fork, Namespaces};
+use sys::signal::Block;
 
 use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, ToInit, pair};
 use crate::host::Host;
@@ -19,8 +22,8 @@ use crate::supervise::{Action, Event, Supervisor};
 /// How long siblings of a failed app may take to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Signals of the monitor that go to the apps.
-const FORWARDED: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+/// Signals of the monitor that go to the apps. The others do to the monitor what they always do: Ctrl-Z stops it.
+const FORWARDED: [Signal; 6] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// A pod to run.
 #[derive(Debug)]
@@ -87,6 +90,14 @@ pub enum RunError {
     /// The manifest asks for what cannot be.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A standard stream is something that would let an app out of its root.
+    #[error("{stream} is a {kind} of the host")]
+    Stream {
+        /// Which stream.
+        stream: &'static str,
+        /// What it is.
+        kind: &'static str,
+    },
     /// No user namespace.
     #[error("create the pod's user namespace")]
     Namespace(#[source] std::io::Error),
@@ -123,16 +134,17 @@ type MonitorEnd = Channel<ToInit, FromInit>;
 
 /// Runs the pod and waits for its end.
 ///
-/// All signals stay blocked when this returns: what is left to do is cleaning up, which nothing should interrupt.
+/// The forwarded signals stay blocked when this returns: what is left to do is cleaning up.
 ///
 /// # Errors
 /// [`RunError`]. Whatever is returned, no process, mount or namespace of the pod is left.
 pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, RunError> {
+    check_streams()?;
     let layers: Vec<usize> = spec.layers.iter().map(Vec::len).collect();
     let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
     let watched = FORWARDED.map(Signal::as_raw);
-    let signals = sys::signal::block_all_and_watch(&watched)?;
+    let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (monitor, init_end) = pair().map_err(std::io::Error::from)?;
     match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
         Fork::Child => {
@@ -149,13 +161,29 @@ pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, Run
             if matches!(result, Ok(Ended::Over)) {
                 keeper.pod_over();
             }
-            let end = reap(&pidfd)?;
-            match result? {
-                Ended::Over => Ok(PodOutcome { status: supervisor.status(), apps: supervisor.ends().to_vec() }),
-                Ended::InitGone => Err(RunError::InitDied(end.status())),
+            let end = reap(&pidfd);
+            match (result?, end?) {
+                (Ended::Over, _) => Ok(PodOutcome { status: supervisor.status(), apps: supervisor.ends().to_vec() }),
+                (Ended::InitGone, end) => Err(RunError::InitDied(end.status())),
             }
         }
     }
+}
+
+/// Refuses streams that are more than a stream: from a directory an app could walk the host, and neither mounts nor
+/// Landlock keep it from looking, changing modes or connecting to sockets there.
+fn check_streams() -> Result<(), RunError> {
+    let streams = [(stdin(), "standard input"), (stdout(), "standard output"), (stderr(), "standard error")];
+    for (fd, stream) in streams {
+        let Ok(stat) = fstat(fd) else { continue };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Err(RunError::Stream { stream, kind: "directory" });
+        }
+        if fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH)) {
+            return Err(RunError::Stream { stream, kind: "mere path" });
+        }
+    }
+    Ok(())
 }
 
 /// Gives pid 1 what it waits for: the maps, and then the files, which are made while somebody else works: the id
@@ -241,6 +269,7 @@ impl Watch {
                     Some(FromInit::ExecFailed { app, failure }) => {
                         let status = i32::from(RunError::Pod(failure.clone()).exit_status());
                         failed = failed.or(Some(failure));
+                        keeper.app_ended(app, status);
                         events.push(Event::Ended { app, status });
                     }
                     Some(FromInit::Exited { app, end }) => {

@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sys::exec::ExecArgs;
@@ -49,7 +49,7 @@ fn prepare(plan: &AppPlan, mut fds: Fds, tier: Tier, channel: &StubEnd) -> Resul
     // The root as this mount namespace has it: mounts attach only to mounts of one's own.
     fds.put(Slot::Sandbox, open_root()?);
     apply(&plan.enter, &mut fds).map_err(|error| failure(FailureKind::Setup, &error))?;
-    let user = lookup_user(plan)?;
+    let user = lookup_user(plan, tier)?;
     if !own_namespace(&user, &fds, channel)? {
         return Ok(None);
     }
@@ -96,7 +96,13 @@ fn open_root() -> Result<OwnedFd, Failure> {
     rustix::fs::open("/", flags, Mode::empty()).named(|| "open(\"/\", O_PATH)".into()).map_err(setup)
 }
 
-fn lookup_user(plan: &AppPlan) -> Result<User, Failure> {
+fn lookup_user(plan: &AppPlan, tier: Tier) -> Result<User, Failure> {
+    if let (Tier::Single, Some(path)) = (tier, [&plan.user, &plan.group].into_iter().find(|name| name.starts_with('/')))
+    {
+        // Every file has the one id there is: a guess, and it would be root.
+        let what = format_args!("owner of {path:?}: not known without a subordinate id range");
+        return Err(failure(FailureKind::User, &what));
+    }
     User::lookup(open_root()?.as_fd(), &plan.user, &plan.group).map_err(|error| failure(FailureKind::User, &error))
 }
 
@@ -108,7 +114,7 @@ fn own_namespace(user: &User, fds: &Fds, channel: &StubEnd) -> Result<bool, Fail
     raise_oom_score(fds).map_err(setup)?;
     sys::namespace::unshare(Namespaces::USER.with(Namespaces::MOUNT))
         .named(|| "unshare(CLONE_NEWUSER|CLONE_NEWNS)".into())
-        .map_err(setup)?;
+        .map_err(|refusal| failure(FailureKind::Namespace, &refusal))?;
     say(channel, &FromStub::WantsMap { uid: user.uid, gid: user.gid })?;
     if hear(channel)? != Some(ToStub::Mapped) {
         return Ok(false);
@@ -219,6 +225,7 @@ fn find_program(name: &str, search: &str) -> Result<String, Failure> {
     let mut refused = None;
     for path in candidates {
         match executable(&path) {
+            Ok(()) if is_directory(&path) => refused = refused.or(Some((path, Errno::ISDIR))),
             Ok(()) => return Ok(path),
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(errno) => refused = refused.or(Some((path, errno))),
@@ -234,6 +241,10 @@ fn find_program(name: &str, search: &str) -> Result<String, Failure> {
         }
         None => failure(FailureKind::NotFound, &format_args!("execute {name:?}: not in the image's PATH {search:?}")),
     })
+}
+
+fn is_directory(path: &str) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 fn c_string(text: &str) -> Result<CString, Failure> {

@@ -174,8 +174,11 @@ fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     fsync(store.map_err(failed("open", shown()))?).map_err(failed("fsync", shown()))
 }
 
+/// Without waiting for whoever might write to a fifo of that name.
+const FORMAT_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
 fn read_format(store: &OwnedFd) -> Result<Option<u32>, StoreError> {
-    let file = match openat(store, "format", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+    let file = match openat(store, "format", FORMAT_FLAGS, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(failed("open", "format")(errno)),

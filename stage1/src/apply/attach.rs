@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, mkdirat, openat2, statx};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, fstat, mkdirat, openat2, statx};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
@@ -66,6 +66,7 @@ fn dir_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Refusal> {
         let call = || format!("openat2(<rootfs>, {reached:?}, O_DIRECTORY, RESOLVE_IN_ROOT)");
         let next = match openat2(root, reached.as_str(), flags, Mode::empty(), resolve) {
             Err(Errno::NOENT) => {
+                on_roots_own_mount(root, dir.as_fd(), path)?;
                 mkdirat(&dir, component, Mode::from_raw_mode(0o755))
                     .named(|| format!("mkdirat(<rootfs>, {reached:?})"))?;
                 openat2(root, reached.as_str(), flags, Mode::empty(), resolve)
@@ -74,11 +75,21 @@ fn dir_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Refusal> {
         };
         dir = next.named(call)?;
     }
-    if mount_id(root)? != mount_id(dir.as_fd())? {
-        let call = format!("attach at {path:?}");
-        return Err(Refusal::because(call, Errno::XDEV, "the place is not on the image's own file system"));
+    on_roots_own_mount(root, dir.as_fd(), path)?;
+    let inode = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| stat.st_ino).named(|| format!("fstat(<rootfs>{path:?})"));
+    if inode(root)? == inode(dir.as_fd())? {
+        return Err(Refusal::because(format!("attach at {path:?}"), Errno::BUSY, "the place is the image's root"));
     }
     Ok(dir)
+}
+
+/// Nothing is made or attached in what another mount brings: a volume, or the kernel's file systems.
+fn on_roots_own_mount(root: BorrowedFd<'_>, dir: BorrowedFd<'_>, path: &str) -> Result<(), Refusal> {
+    if mount_id(root)? == mount_id(dir)? {
+        return Ok(());
+    }
+    let call = format!("attach at {path:?}");
+    Err(Refusal::because(call, Errno::XDEV, "the place is not on the image's own file system"))
 }
 
 fn mount_id(fd: BorrowedFd<'_>) -> Result<u64, Refusal> {

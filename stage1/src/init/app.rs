@@ -1,8 +1,7 @@
 //! One app, as pid 1 sees it: a child process and the conversation with it until its program is executed.
 
-use std::os::fd::OwnedFd;
-
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use sys::fork::{Fork, Namespaces};
 
@@ -19,7 +18,6 @@ pub(super) struct App {
     name: String,
     /// `None` once it has ended: the number may then be somebody else's.
     pid: Option<Pid>,
-    _pidfd: OwnedFd,
     channel: Channel<ToStub, FromStub>,
 }
 
@@ -32,9 +30,7 @@ impl App {
                 drop(ours);
                 stub::run(plan, fds, mapping.tier(), &theirs)
             }
-            Fork::Parent { pid, pidfd } => {
-                Ok(Self { name: plan.name.clone(), pid: Some(pid), _pidfd: pidfd, channel: ours })
-            }
+            Fork::Parent { pid, .. } => Ok(Self { name: plan.name.clone(), pid: Some(pid), channel: ours }),
         }
     }
 
@@ -92,6 +88,10 @@ impl App {
         self.pid = None;
         match self.channel.hear_now() {
             Ok(Some(FromStub::Failed(failure))) => FromInit::ExecFailed { app, failure: self.with_name(failure) },
+            Err(Errno::BADMSG) => {
+                let failure = Failure::new(FailureKind::NotExecutable, &"it failed and could not say why");
+                FromInit::ExecFailed { app, failure: self.with_name(failure) }
+            }
             _ => FromInit::Exited { app, end },
         }
     }

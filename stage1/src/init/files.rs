@@ -20,8 +20,12 @@ pub(super) fn receive(init: &Init<'_>) -> Result<PodFiles, Stop> {
             _ => return Err(Stop::Orphaned),
         }
     }
+    // A limit of descriptors cuts a message short without another sign.
+    let short = || Refusal::because("recvmsg(<monitor>)".into(), Errno::MFILE, "fewer descriptors than the pod needs");
+    if fds.len() != 1 + 2 * init.plan.apps.len() + init.plan.volumes {
+        return Err(short().into());
+    }
     let mut fds = fds.into_iter();
-    let short = || Refusal::because("recvmsg(<monitor>)".into(), Errno::BADMSG, "fewer descriptors than the pod needs");
     let lock = fds.next().ok_or_else(short)?;
     let mut apps = Vec::new();
     for _ in &init.plan.apps {

@@ -48,12 +48,3 @@ pub fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     // SAFETY: closing descriptors touches no memory; that their owners never run again is the caller's promise above.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
-
-/// Marks every descriptor from `first` on close-on-exec, whoever opened it (close_range(2), Linux 5.11).
-///
-/// # Errors
-/// `EINVAL` or `ENOSYS` on older kernels.
-pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: only the close-on-exec flags change.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
-}

@@ -11,6 +11,7 @@ pub mod mount;
 pub mod namespace;
 pub mod seccomp;
 pub mod signal;
+pub mod title;
 
 use std::io;
 

@@ -5,22 +5,37 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::check;
 
-/// Blocks every signal and returns a non-blocking, close-on-exec descriptor on which `watched` ones can be read.
+/// Which signals to block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// Only those that are watched: the others keep their actions.
+    Watched,
+    /// Every one.
+    All,
+}
+
+/// Blocks signals and returns a non-blocking, close-on-exec descriptor on which the `watched` ones can be read.
 ///
 /// # Errors
 /// Those of signalfd(2): `EMFILE`, `ENFILE`, `ENOMEM`.
-pub fn block_all_and_watch(watched: &[i32]) -> io::Result<OwnedFd> {
-    set_mask(&filled())?;
+pub fn watch(watched: &[i32], block: Block) -> io::Result<OwnedFd> {
     let mut set = empty();
     for &signal in watched {
         // SAFETY: `set` is initialised; a wrong number is refused by the C library.
         unsafe { libc::sigaddset(&raw mut set, signal) };
     }
+    set_mask(&if block == Block::All { filled() } else { set })?;
     // SAFETY: `set` is initialised and read only during the call.
     let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
     check(libc::c_long::from(fd))?;
     // SAFETY: the kernel has just made this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Gives SIGCHLD its default action. A caller may have it ignored, and then the kernel keeps no status of any child.
+pub fn expect_children() {
+    // SAFETY: SIG_DFL is a valid handler for SIGCHLD.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Takes the next signal off the descriptor, or `None` when there is none now.
@@ -51,14 +66,6 @@ pub fn reset() -> io::Result<()> {
         // SAFETY: SIG_DFL is a valid handler for every signal; SIGKILL, SIGSTOP and glibc's own answer EINVAL.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    set_mask(&empty())
-}
-
-/// Blocks no signal.
-///
-/// # Errors
-/// None that a valid kernel gives.
-pub fn unblock_all() -> io::Result<()> {
     set_mask(&empty())
 }
 
