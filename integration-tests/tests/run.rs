@@ -16,7 +16,6 @@ fn shell(env: &Env, script: &str) -> std::path::PathBuf {
 }
 
 each_user! {
-    hello_reports_two_apps,
     exit_status_is_the_apps,
     death_by_signal_is_128_plus_its_number,
     missing_program_is_127,
@@ -41,11 +40,6 @@ each_user! {
     children_of_the_app_end_with_it,
     stored_image_runs_by_id,
     debug_output_stays_on_stderr,
-}
-
-fn hello_reports_two_apps(env: &Env) {
-    let outcome = env.proa(["run", "hello"]).outcome().succeeds();
-    assert!(outcome.stdout.lines().count() >= 5, "a short report: {outcome}");
 }
 
 fn exit_status_is_the_apps(env: &Env) {
