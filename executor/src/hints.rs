@@ -67,6 +67,8 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     match (cause.downcast_ref::<StoreError>(), cause.downcast_ref::<PodError>()) {
         (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),
         (Some(StoreError::Damaged { .. }), _) => Some("fetch the image again"),
+        (_, Some(PodError::WrongState { .. })) => Some("end it first: interrupt its `proa run`"),
+        _ if cause.is::<pod::FindError>() => Some("`proa list` shows the pods there are"),
         _ => None,
     }
 }

@@ -144,7 +144,9 @@ fn mode(kind: &VolumeKind) -> u32 {
 
 fn explain(error: PodError) -> CommandError {
     let hint = match &error {
-        PodError::NameInUse { holder, .. } => Some(format!("choose another name, or `proa rm {holder}`")),
+        PodError::NameInUse { holder, .. } => {
+            Some(format!("choose another name, or `proa rm {holder}` once that pod has ended"))
+        }
         _ => None,
     };
     hint.into_iter().fold(error.into(), CommandError::hint)

@@ -5,7 +5,6 @@
 //! thread. One file is several programs: by its first argument, and by the name it is started under.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -72,7 +71,6 @@ fn report(error: &CommandError, command: Option<&str>) -> u8 {
         let _ = usage.print();
         return if usage.use_stderr() { error.kind.exit_status() } else { 0 };
     }
-    // Nor about one that is full.
-    let _ = write!(std::io::stderr(), "{}", error.report(command));
+    output::complain(&error.report(command));
     error.kind.exit_status()
 }

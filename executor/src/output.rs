@@ -1,4 +1,4 @@
-//! How data gets to stdout.
+//! How data gets to stdout, and messages to stderr.
 
 use std::io::{self, Write as _};
 
@@ -17,4 +17,9 @@ pub(crate) fn write(data: &str) -> Result<(), CommandError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.during(|| "write to stdout".into()),
     }
+}
+
+/// Writes a message to stderr. Nothing can be done about one that is closed or full.
+pub(crate) fn complain(message: &str) {
+    let _ = io::stderr().write_all(message.as_bytes());
 }

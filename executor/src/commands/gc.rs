@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::duration;
 use crate::error::{CommandError, FAILURE};
 use crate::idmap::{self, Remover};
+use crate::output;
 
 /// Remove pods that ended some time ago
 ///
@@ -43,15 +44,15 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
     let options =
         GcOptions { grace: args.grace_period, expire_prepared: args.expire_prepared, mark_only: args.mark_only };
     let report = pods.gc(&options, &Remover::new(&mapping))?;
-    eprint!("{}", told(&report));
+    output::complain(&told(&report));
     let mut status = 0;
     for (uuid, error) in report.failures {
-        eprint!("{}", CommandError::from(error).during(format!("pod {uuid}")).report(Some("gc")));
+        output::complain(&CommandError::from(error).during(format!("pod {uuid}")).report(Some("gc")));
         status = FAILURE;
     }
     let collected = Store::ensure(context.data_dir()?)?.gc(&Remover::new(&mapping))?;
     for error in collected.failures {
-        eprint!("{}", CommandError::from(error).report(Some("gc")));
+        output::complain(&CommandError::from(error).report(Some("gc")));
         status = FAILURE;
     }
     Ok(status)

@@ -72,7 +72,7 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
         let (pod, sick) = examine(&pods, &entry);
         listed.push(pod);
         if let Some(error) = sick {
-            eprint!("{}", error.during(format!("pod {}", entry.uuid)).report(Some("list")));
+            output::complain(&error.during(format!("pod {}", entry.uuid)).report(Some("list")));
             status = FAILURE;
         }
     }

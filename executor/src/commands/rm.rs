@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
         match remove(&pods, needle, &Remover::new(&mapping)) {
             Ok(uuid) => output::write(&format!("{uuid}\n"))?,
             Err(error) => {
-                eprint!("{}", error.during(needle.as_str()).report(Some("rm")));
+                output::complain(&error.during(needle.as_str()).report(Some("rm")));
                 status = FAILURE;
             }
         }
