@@ -28,7 +28,11 @@ const MEMFD_LINK: &str = "/memfd:proa";
 ///
 /// The copy cannot be made or executed.
 pub(crate) fn ensure() -> Result<(), CommandError> {
-    if stage1::landlock::supported() || is_sealed()? || !is_writable()? {
+    if stage1::landlock::supported() || is_sealed()? {
+        return Ok(());
+    }
+    if !is_writable()? {
+        warn("this kernel has no Landlock: namespaces, mounts and the system call filter alone confine apps");
         return Ok(());
     }
     warn("this kernel has no Landlock and you could overwrite proa: running a sealed copy, some milliseconds a start");
