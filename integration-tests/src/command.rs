@@ -141,7 +141,9 @@ impl<'e> Proa<'e> {
             }
         };
         command.stdin(stdin).stdout(to_stdout).stderr(to_stderr);
-        let shown = line.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        // Scripts of several lines say nothing in a message.
+        let word = |it: &OsString| if it.len() < 400 { it.to_string_lossy().into_owned() } else { "…".to_owned() };
+        let shown = line.iter().map(word).collect::<Vec<_>>().join(" ");
         let child = command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
         // With the command our copies of the pipes' other ends go: they would keep the output from ending.
         drop(command);
