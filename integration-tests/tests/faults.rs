@@ -58,7 +58,8 @@ fn data_directory_full() {
             let small = format!("mount -t tmpfs -o size={size},mode=700,uid=$(id -u \"$user\") none \"$data\"");
             let args = ["--insecure-options=image", "run", "--net=none", image];
             // What is left in the data directory is looked at by the same shell, because the mount goes with it.
-            let look = "\"$@\"; status=$?; find \"$data/store/tmp\" \"$data/pods\" -mindepth 2 | sed 's/^/left: /' >&2; exit $status";
+            let look = "\"$@\"; status=$?; \
+                find \"$data/store/tmp\" \"$data/pods\" -mindepth 2 | sed 's/^/left: /' >&2; exit $status";
             let outcome = with_mounts(env, &format!("{small} && {{ {look}; }}"), &args).outcome();
             assert!(!outcome.stderr.contains("left: "), "{outcome}");
             outcome.refuses("No space left on device");
