@@ -20,6 +20,18 @@ pub(crate) struct GlobalArgs {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) dir: Option<PathBuf>,
 
+    /// Read the distribution's configuration from DIR [default: /usr/lib/proa]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) system_config: Option<PathBuf>,
+
+    /// Read the machine's configuration from DIR, which counts more [default: /etc/proa]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) local_config: Option<PathBuf>,
+
+    /// Read the user's configuration from DIR, which counts most [default: $XDG_CONFIG_HOME/proa, or ~/.config/proa]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) user_config: Option<PathBuf>,
+
     /// Switch off checks, a comma-separated list; `image` accepts ACIs without a trusted signature
     #[arg(long, value_name = "LIST", global = true)]
     pub(crate) insecure_options: Option<String>,

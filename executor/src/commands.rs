@@ -7,6 +7,7 @@ use clap::{ArgMatches, Command};
 use crate::context::Context;
 use crate::error::CommandError;
 
+mod config;
 mod doctor;
 mod fetch;
 mod gc;
@@ -50,6 +51,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(list, "list", ListArgs, alias: Some("ps")),
     row!(rm, "rm", RmArgs),
     row!(gc, "gc", GcArgs),
+    row!(config, "config", ConfigArgs),
     row!(doctor, "doctor", DoctorArgs),
     row!(version, "version", VersionArgs),
 ];

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::GlobalArgs;
+use crate::config::{ConfigDirs, GivenDirs, Paths};
 use crate::error::{CommandError, Explain};
 use crate::insecure::Insecure;
 
@@ -15,8 +16,10 @@ const ROOT_DATA_DIR: &str = "/var/lib/proa";
 /// What every subcommand is told.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// `--dir`, or the user's place for data; `None` where there is no such place.
+    /// `--dir`, the configured place, or the user's place for data; `None` where there is no such place.
     data_dir: Option<PathBuf>,
+    /// Where configuration is read from.
+    config_dirs: ConfigDirs,
     /// Checks that are switched off.
     pub(crate) insecure: Insecure,
 }
@@ -34,7 +37,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// An unknown name in `--insecure-options`.
+    /// An unknown name in `--insecure-options`, or configured paths that cannot be understood.
     pub(crate) fn new(global: &GlobalArgs) -> Result<Self, CommandError> {
         // Root of a namespace of the user's own is that user.
         let all_ids = || fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_all_ids(&map));
@@ -47,7 +50,23 @@ impl Context {
             Some(list) => list.parse::<Insecure>().map_err(|error| CommandError::usage(error.to_string()))?,
             None => Insecure::default(),
         };
-        Ok(Self { data_dir: data_dir(global.dir.clone(), surroundings), insecure })
+        let given = GivenDirs {
+            system: global.system_config.clone(),
+            local: global.local_config.clone(),
+            user: global.user_config.clone(),
+        };
+        let xdg_config_home = std::env::var_os("XDG_CONFIG_HOME");
+        let config_dirs = ConfigDirs::new(given, xdg_config_home, surroundings.home.clone());
+        let dir = match &global.dir {
+            Some(dir) => Some(dir.clone()),
+            None => Paths::read(&config_dirs)?.data,
+        };
+        Ok(Self { data_dir: data_dir(dir, surroundings), config_dirs, insecure })
+    }
+
+    /// Where configuration is read from.
+    pub(crate) fn config_dirs(&self) -> &ConfigDirs {
+        &self.config_dirs
     }
 
     /// The data directory, whether it exists or not.
@@ -128,9 +147,14 @@ mod tests {
         }
     }
 
+    fn context(data_dir: Option<PathBuf>) -> Context {
+        let config_dirs = ConfigDirs::new(GivenDirs::default(), None, None);
+        Context { data_dir, config_dirs, insecure: Insecure::default() }
+    }
+
     #[test]
     fn without_a_place_the_error_says_what_to_set() {
-        let context = Context { data_dir: None, insecure: Insecure::default() };
+        let context = context(None);
         let report = context.data_dir().unwrap_err().report(Some("list"));
         assert_eq!(
             report,
@@ -142,7 +166,7 @@ mod tests {
     #[test]
     fn a_data_directory_that_cannot_be_made_is_named() {
         let file = std::env::current_exe().unwrap();
-        let context = Context { data_dir: Some(file.join("data")), insecure: Insecure::default() };
+        let context = context(Some(file.join("data")));
         let report = context.create_data_dir().unwrap_err().report(None);
         assert!(report.contains(&format!("create the data directory {}/data: ", file.display())), "{report}");
         assert!(report.contains("\nhint: give a directory of yours with --dir"), "{report}");

@@ -10,6 +10,7 @@ use store::StoreError;
 use store::extract::ExtractError;
 use store::ingest::IngestError;
 
+use crate::config::ConfigError;
 use crate::error::Kind;
 use crate::manifest::ReifyError;
 
@@ -61,6 +62,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if cause.is::<ManifestError>() {
         return Some("correct the image's manifest and build it again");
     }
+    if let Some(error) = cause.downcast_ref::<ConfigError>() {
+        return Some(of_config(error));
+    }
     if cause.is::<RefError>() {
         return Some(PATH);
     }
@@ -70,6 +74,15 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         (_, Some(PodError::WrongState { .. })) => Some("end it first: interrupt its `proa run`"),
         _ if cause.is::<pod::FindError>() => Some("`proa list` shows the pods there are"),
         _ => None,
+    }
+}
+
+fn of_config(error: &ConfigError) -> &'static str {
+    match error {
+        ConfigError::Read { .. } => "configuration files and their folders must be readable for you",
+        ConfigError::Untrusted { .. } => "make the file yours or root's, and writable for its owner only",
+        ConfigError::ForeignKind { .. } => "move the file to the folder of its kind",
+        _ => "correct the file, or hide it with an empty one of its name in a later directory",
     }
 }
 

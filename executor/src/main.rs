@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 mod cli;
 mod commands;
+mod config;
 mod context;
 mod diagnostics;
 mod doctor;

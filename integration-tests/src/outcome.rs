@@ -44,6 +44,13 @@ impl Outcome {
         self
     }
 
+    /// Asserts a part of standard error.
+    #[track_caller]
+    pub fn stderr_shows(self, expected: &str) -> Self {
+        assert!(self.stderr.contains(expected), "{expected:?} is not in the messages of {self}");
+        self
+    }
+
     /// Asserts that there is nothing on standard error.
     #[track_caller]
     pub fn quietly(self) -> Self {

@@ -26,7 +26,7 @@ impl From<serde_json::Error> for JsonError {
 /// # Errors
 /// Anything that serde_json refuses, bytes after the value, more than 64 levels, and a key that appears twice in one
 /// object at any depth: signer, scanner and runtime must not be able to pick different values.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     Strict { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()?;

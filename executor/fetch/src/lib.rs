@@ -9,7 +9,7 @@
 
 mod aci;
 mod digest;
-mod json;
+pub mod json;
 pub mod oci;
 mod platform;
 mod quote;

@@ -1,0 +1,159 @@
+//! `auth.d`: who the user is, to the servers images come from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::file::{self, ConfigError, Document};
+use crate::config::{ConfigDirs, Invalid, merge};
+
+/// Credentials of HTTP servers, by domain.
+pub(crate) const KIND: &str = "auth";
+
+/// Credentials of registries.
+pub(crate) const DOCKER_KIND: &str = "dockerAuth";
+
+/// What is shown to a server. Its `Debug` form keeps the secrets.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Credentials {
+    /// A user and a password.
+    Basic { user: String, password: String },
+    /// A bearer token.
+    Oauth { token: String },
+    /// A key to sign requests with (AWS signature version 4).
+    Aws {
+        #[serde(rename = "accessKeyID")]
+        access_key_id: String,
+        #[serde(rename = "secretAccessKey")]
+        secret_access_key: String,
+        #[serde(rename = "awsRegion", skip_serializing_if = "String::is_empty")]
+        region: String,
+    },
+}
+
+impl Credentials {
+    /// What a file of kind `auth` calls them.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Basic { .. } => "basic",
+            Self::Oauth { .. } => "oauth",
+            Self::Aws { .. } => "aws",
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.type_name())
+    }
+}
+
+/// The credentials of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthEntry {
+    pub(crate) credentials: Credentials,
+}
+
+/// The credentials of a registry; always [`Credentials::Basic`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DockerAuthEntry {
+    pub(crate) credentials: Credentials,
+}
+
+#[derive(Deserialize)]
+struct AuthFile {
+    #[serde(default)]
+    domains: Vec<String>,
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    credentials: Fields,
+}
+
+#[derive(Deserialize)]
+struct DockerAuthFile {
+    #[serde(default)]
+    registries: Vec<String>,
+    #[serde(default)]
+    credentials: Fields,
+}
+
+/// All that credentials of any type may hold.
+#[derive(Default, Deserialize)]
+struct Fields {
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    token: String,
+    #[serde(rename = "accessKeyID", default)]
+    access_key_id: String,
+    #[serde(rename = "secretAccessKey", default)]
+    secret_access_key: String,
+    #[serde(rename = "awsRegion", default)]
+    region: String,
+}
+
+/// Reads the credentials of domains and of registries.
+///
+/// # Errors
+///
+/// [`ConfigError`].
+pub(crate) fn read(
+    dirs: &ConfigDirs,
+) -> Result<(BTreeMap<String, AuthEntry>, BTreeMap<String, DockerAuthEntry>), ConfigError> {
+    let split = |kind: &str| {
+        let folders = file::documents(dirs, "auth.d", &[KIND, DOCKER_KIND])?;
+        let of_kind = |folder: Vec<Document>| folder.into_iter().filter(|document| document.kind == kind).collect();
+        Ok(folders.into_iter().map(of_kind).collect::<Vec<Vec<Document>>>())
+    };
+    Ok((merge(split(KIND)?, auth)?, merge(split(DOCKER_KIND)?, docker_auth)?))
+}
+
+fn auth(document: &Document) -> Result<Vec<(String, AuthEntry)>, Invalid> {
+    let AuthFile { domains, r#type, credentials } = document.content()?;
+    if domains.is_empty() {
+        return Err(Invalid::Missing("domains"));
+    }
+    let credentials = match r#type.as_str() {
+        "" => return Err(Invalid::Missing("auth type")),
+        "basic" => credentials.basic()?,
+        "oauth" => Credentials::Oauth { token: filled(credentials.token, "oauth bearer token")? },
+        "aws" => Credentials::Aws {
+            access_key_id: filled(credentials.access_key_id, "AWS Access Key ID")?,
+            secret_access_key: filled(credentials.secret_access_key, "AWS Secret Access Key")?,
+            region: credentials.region,
+        },
+        _ => return Err(Invalid::AuthType(r#type)),
+    };
+    let entry = AuthEntry { credentials };
+    domains.into_iter().map(|domain| Ok((host(domain)?, entry.clone()))).collect()
+}
+
+fn docker_auth(document: &Document) -> Result<Vec<(String, DockerAuthEntry)>, Invalid> {
+    let DockerAuthFile { registries, credentials } = document.content()?;
+    if registries.is_empty() {
+        return Err(Invalid::Missing("registries"));
+    }
+    let entry = DockerAuthEntry { credentials: credentials.basic()? };
+    registries.into_iter().map(|registry| Ok((host(registry)?, entry.clone()))).collect()
+}
+
+impl Fields {
+    fn basic(self) -> Result<Credentials, Invalid> {
+        Ok(Credentials::Basic { user: filled(self.user, "user")?, password: filled(self.password, "password")? })
+    }
+}
+
+fn filled(value: String, what: &'static str) -> Result<String, Invalid> {
+    if value.is_empty() { Err(Invalid::Empty(what)) } else { Ok(value) }
+}
+
+/// A host as it stands in a URL. Something else would silently match nothing.
+fn host(text: String) -> Result<String, Invalid> {
+    let foreign = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']'));
+    if text.is_empty() || text.contains(foreign) { Err(Invalid::Host(text)) } else { Ok(text.to_ascii_lowercase()) }
+}
