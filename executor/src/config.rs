@@ -17,7 +17,7 @@ pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
 pub(crate) use paths::Paths;
 
-use auth::{AuthEntry, Credentials, DockerAuthEntry};
+use auth::Credentials;
 use file::Document;
 use stage1::Stage1;
 
@@ -44,8 +44,8 @@ enum Content<'a> {
 /// Everything that is configured.
 #[derive(Debug)]
 pub(crate) struct Config {
-    auth: BTreeMap<String, AuthEntry>,
-    docker_auth: BTreeMap<String, DockerAuthEntry>,
+    auth: BTreeMap<String, Credentials>,
+    docker_auth: BTreeMap<String, Credentials>,
     paths: Paths,
     stage1: Stage1,
 }
@@ -57,18 +57,22 @@ impl Config {
     ///
     /// [`ConfigError`] for the first file that cannot be understood.
     pub(crate) fn read(dirs: &ConfigDirs) -> Result<Self, ConfigError> {
-        let (auth, docker_auth) = auth::read(dirs)?;
-        Ok(Self { auth, docker_auth, paths: Paths::read(dirs)?, stage1: Stage1::read(dirs)? })
+        Ok(Self {
+            auth: auth::of_domains(dirs)?,
+            docker_auth: auth::of_registries(dirs)?,
+            paths: Paths::read(dirs)?,
+            stage1: Stage1::read(dirs)?,
+        })
     }
 
     /// Its entries: one for each domain and registry, then paths and stage1 where something is said about them.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         let entry = |kind, content| Entry { version: VERSION, kind, content };
-        let auth = self.auth.iter().map(|(domain, AuthEntry { credentials })| {
+        let auth = self.auth.iter().map(|(domain, credentials)| {
             let content = Content::Auth { domains: [domain], r#type: credentials.type_name(), credentials };
             entry(auth::KIND, content)
         });
-        let docker = self.docker_auth.iter().map(|(registry, DockerAuthEntry { credentials })| {
+        let docker = self.docker_auth.iter().map(|(registry, credentials)| {
             entry(auth::DOCKER_KIND, Content::DockerAuth { registries: [registry], credentials })
         });
         let paths = (self.paths != Paths::default()).then(|| entry(paths::KIND, Content::Paths(&self.paths)));

@@ -50,18 +50,6 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The credentials of a domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AuthEntry {
-    pub(crate) credentials: Credentials,
-}
-
-/// The credentials of a registry; always [`Credentials::Basic`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DockerAuthEntry {
-    pub(crate) credentials: Credentials,
-}
-
 #[derive(Deserialize)]
 struct AuthFile {
     #[serde(default)]
@@ -97,23 +85,31 @@ struct Fields {
     region: String,
 }
 
-/// Reads the credentials of domains and of registries.
+/// Reads the credentials of domains.
 ///
 /// # Errors
 ///
 /// [`ConfigError`].
-pub(crate) fn read(
-    dirs: &ConfigDirs,
-) -> Result<(BTreeMap<String, AuthEntry>, BTreeMap<String, DockerAuthEntry>), ConfigError> {
-    let split = |kind: &str| {
-        let folders = file::documents(dirs, "auth.d", &[KIND, DOCKER_KIND])?;
-        let of_kind = |folder: Vec<Document>| folder.into_iter().filter(|document| document.kind == kind).collect();
-        Ok(folders.into_iter().map(of_kind).collect::<Vec<Vec<Document>>>())
-    };
-    Ok((merge(split(KIND)?, auth)?, merge(split(DOCKER_KIND)?, docker_auth)?))
+pub(crate) fn of_domains(dirs: &ConfigDirs) -> Result<BTreeMap<String, Credentials>, ConfigError> {
+    merge(of_kind(dirs, KIND)?, auth)
 }
 
-fn auth(document: &Document) -> Result<Vec<(String, AuthEntry)>, Invalid> {
+/// Reads the credentials of registries, which are always [`Credentials::Basic`].
+///
+/// # Errors
+///
+/// [`ConfigError`].
+pub(crate) fn of_registries(dirs: &ConfigDirs) -> Result<BTreeMap<String, Credentials>, ConfigError> {
+    merge(of_kind(dirs, DOCKER_KIND)?, docker_auth)
+}
+
+fn of_kind(dirs: &ConfigDirs, kind: &str) -> Result<Vec<Vec<Document>>, ConfigError> {
+    let mut folders = file::documents(dirs, "auth.d", &[KIND, DOCKER_KIND])?;
+    folders.iter_mut().for_each(|folder| folder.retain(|document| document.kind == kind));
+    Ok(folders)
+}
+
+fn auth(document: &Document) -> Result<Vec<(String, Credentials)>, Invalid> {
     let AuthFile { domains, r#type, credentials } = document.content()?;
     if domains.is_empty() {
         return Err(Invalid::Missing("domains"));
@@ -129,17 +125,16 @@ fn auth(document: &Document) -> Result<Vec<(String, AuthEntry)>, Invalid> {
         },
         _ => return Err(Invalid::AuthType(r#type)),
     };
-    let entry = AuthEntry { credentials };
-    domains.into_iter().map(|domain| Ok((host(domain)?, entry.clone()))).collect()
+    domains.into_iter().map(|domain| Ok((host(domain)?, credentials.clone()))).collect()
 }
 
-fn docker_auth(document: &Document) -> Result<Vec<(String, DockerAuthEntry)>, Invalid> {
+fn docker_auth(document: &Document) -> Result<Vec<(String, Credentials)>, Invalid> {
     let DockerAuthFile { registries, credentials } = document.content()?;
     if registries.is_empty() {
         return Err(Invalid::Missing("registries"));
     }
-    let entry = DockerAuthEntry { credentials: credentials.basic()? };
-    registries.into_iter().map(|registry| Ok((host(registry)?, entry.clone()))).collect()
+    let credentials = credentials.basic()?;
+    registries.into_iter().map(|registry| Ok((host(registry)?, credentials.clone()))).collect()
 }
 
 impl Fields {
