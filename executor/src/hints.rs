@@ -116,7 +116,11 @@ fn of_oci(error: &OciError) -> &'static str {
 
 fn of_ingest(error: &IngestError) -> Option<&'static str> {
     Some(match error {
-        IngestError::UnsupportedCompression { .. } => "compress the image with gzip or zstd, or not at all",
+        IngestError::UnsupportedCompression { .. } => "compress the image with gzip, bzip2, xz or zstd, or not at all",
+        IngestError::Encrypted { name } if name == "OpenPGP" => {
+            "decrypt it first: gpg --output IMAGE.aci --decrypt FILE"
+        }
+        IngestError::Encrypted { .. } => "decrypt it first, with the program that encrypted it",
         IngestError::TooLarge { .. } | IngestError::Bomb { .. } => REFUSED,
         IngestError::Read(_) => "can the file be read to its end?",
         IngestError::Extract(ExtractError::Entry { .. } | ExtractError::Limit { .. }) => REFUSED,

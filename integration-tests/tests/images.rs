@@ -3,6 +3,7 @@
 use integration_tests::images::{Aci, Layout, OciLayer, Packing, Tree, busybox, debian, debian_zstd};
 use integration_tests::needs::{Place, place, tool};
 use integration_tests::{Env, Outcome, User, each_user, needs};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -70,6 +71,7 @@ each_user! {
     layers_cover_each_other,
     implied_folders_keep_what_lower_layers_say,
     layers_may_come_again,
+    g42_acis_of_every_compression_run,
     configuration_is_the_apps,
     references_choose_an_image,
     owners_and_modes_are_the_archives,
@@ -122,6 +124,22 @@ fn layers_cover_each_other(env: &Env) {
     let expected = "a2\nb3\n750\n600\nclean:\nnew\n\ngone:\nagain\n\nlink-to-dir:\nz\nnow a file\ny\n";
     assert!(outcome.stdout.starts_with(expected), "{outcome}");
     assert!(!outcome.stdout.contains(".wh."), "no marker is seen in a container: {outcome}");
+}
+
+/// appc aci.md, Image Archives: gzip, bzip2, xz or none, told by the first bytes. The ID is that of the tar archive.
+fn g42_acis_of_every_compression_run(env: &Env) {
+    let image = Aci::new("packed", busybox()).sh("echo unpacked");
+    let id = format!("sha512-{}", integration_tests::images::sha512(&image.tar()));
+    for packing in [Packing::Tar, Packing::Gzip, Packing::Bzip2, Packing::Xz, Packing::Zstd] {
+        let path = image.clone().packed(packing).build(env);
+        let fetched = env.proa([OsStr::new("--insecure-options=image"), "fetch".as_ref(), path.as_ref()]).outcome();
+        assert_eq!(fetched.succeeds().quietly().line(), id, "{packing:?}");
+        env.run(&path, &[]).outcome().succeeds().prints("unpacked\n");
+    }
+    let encrypted = env.write("images/encrypted.aci", b"\x8c\x0d\x04\x09\x03\x0a\x01 and so on");
+    env.run(&encrypted, &[]).outcome().refuses("the image is encrypted (OpenPGP)");
+    let other = env.write("images/other.aci", b"PK\x03\x04 and so on");
+    env.run(&other, &[]).outcome().refuses("compression zip is not supported");
 }
 
 /// A layer may name a file without the folders above it: they stay as the layers below have them.

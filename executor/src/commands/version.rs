@@ -28,7 +28,7 @@ fn text() -> String {
 }
 
 /// What this build can do that another might not: signs as in rkt, `+` for present.
-const FEATURES: &[&str] = &["+SECCOMP", "+LANDLOCK", "+GZIP", "+ZSTD"];
+const FEATURES: &[&str] = &["+SECCOMP", "+LANDLOCK", "+GZIP", "+BZIP2", "+XZ", "+ZSTD"];
 
 /// Architecture and system the program was compiled for.
 fn target() -> String {

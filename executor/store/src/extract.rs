@@ -9,8 +9,8 @@ mod error;
 mod limits;
 mod members;
 mod owners;
-mod path;
-mod reader;
+pub(crate) mod path;
+pub(crate) mod reader;
 mod strict;
 mod tree;
 mod warnings;
@@ -28,7 +28,7 @@ pub use self::owners::{Owner, Owners};
 pub use self::warnings::Warnings;
 
 use self::members::Extraction;
-use self::reader::{LayerReader as _, TarReader};
+use self::reader::{MemberReader as _, TarReader};
 
 /// What the archive is, which decides where its entries go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,26 +6,25 @@
 mod chunks;
 mod compression;
 mod error;
+mod pass;
 mod pump;
 mod source;
 
 use std::fs::File;
-use std::io::{self, BufRead as _};
+use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::compression::Compression;
 pub use self::error::IngestError;
 
-use self::chunks::Chunks;
+use self::pass::pass;
 use self::pump::Pump;
 use self::source::Source;
 use crate::digest::{Algorithm, Digest};
-use crate::extract::{ExtractError, ExtractLimits, ExtractOptions, Extracted, Form, extract};
+use crate::extract::{ExtractLimits, ExtractOptions, Extracted, Form, extract};
 
 /// What the input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +77,6 @@ pub struct IngestReport {
     pub extracted: Extracted,
 }
 
-/// Inputs up to this size are taken in by one thread: starting another takes longer than it saves.
-const SMALL: u64 = 1 << 20;
-
-/// Chunks between inflating and extracting. Each is 256 KiB; a burst of small files must not stall the inflater.
-const CHUNKS: usize = 16;
-
 /// Takes one archive in.
 ///
 /// Uses two threads for larger inputs (reading, hashing and inflating beside hashing and extracting) and at most
@@ -97,8 +90,8 @@ pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
     let (form, compressed_with) = (form(format), expect_compressed.map_or(Algorithm::Sha256, |d| d.algorithm()));
     let own = if form == Form::Aci { Algorithm::Sha512 } else { Algorithm::Sha256 };
     let uncompressed_with = expect_uncompressed.map_or(own, |d| d.algorithm());
-    let small = input.metadata().is_ok_and(|metadata| metadata.len() <= SMALL);
-    let mut source = Source::new(input, blob, compressed_with, limits.expanded);
+    let small = pass::is_small(&input);
+    let mut source = Source::new(input, blob, Some(compressed_with), limits.expanded);
 
     let verdict = |source: Source, error: IngestError| Err(blame(source, error, expect_compressed));
     let compression = match recognise(&mut source, format) {
@@ -107,16 +100,13 @@ pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
     };
     let pump = Pump::new(source, compression, limits.clone())?;
     let options = ExtractOptions { form, limits, single_id, below };
-    let (source, outcome) = if small {
-        alone(pump, &root, &options, uncompressed_with)
-    } else {
-        beside(pump, &root, &options, uncompressed_with)
-    };
+    let (source, outcome) = pass(pump, small, uncompressed_with, |tar| Ok(extract(tar, root.as_fd(), &options)?));
     let (extracted, uncompressed, uncompressed_size) = match outcome {
         Ok(done) => done,
         Err(error) => return verdict(source, error),
     };
     let (compressed, compressed_size) = source.finish()?;
+    let compressed = compressed.expect("it was to be hashed");
     check("compressed", expect_compressed, compressed)?;
     check("uncompressed", expect_uncompressed, uncompressed)?;
     Ok(IngestReport { form, compressed, compressed_size, uncompressed, uncompressed_size, compression, extracted })
@@ -130,10 +120,7 @@ fn form(format: InputFormat) -> Form {
 }
 
 fn recognise(source: &mut Source, format: InputFormat) -> Result<Compression, IngestError> {
-    let head = match source.fill_buf() {
-        Ok(head) => head,
-        Err(error) => return Err(source.take_fault().unwrap_or_else(|| IngestError::Read((&error).into()))),
-    };
+    let head = source.head()?;
     if head.is_empty() {
         return Err(IngestError::Empty);
     }
@@ -143,85 +130,42 @@ fn recognise(source: &mut Source, format: InputFormat) -> Result<Compression, In
     }
 }
 
-type Outcome = Result<(Extracted, Digest, u64), IngestError>;
-
-/// Everything in this thread.
-fn alone(mut pump: Pump, root: &OwnedFd, options: &ExtractOptions, algorithm: Algorithm) -> (Source, Outcome) {
-    let mut fault = None;
-    let outcome = consume(root, options, algorithm, |chunk| {
-        pump.next(chunk).map_err(|error| {
-            fault = Some(error);
-            stopped()
-        })
-    });
-    (pump.into_source(), fault.map_or(outcome, Err))
-}
-
-/// Reading and inflating in a thread of their own.
-fn beside(pump: Pump, root: &OwnedFd, options: &ExtractOptions, algorithm: Algorithm) -> (Source, Outcome) {
-    // The pump waits here until it is known whether there is a thread for it.
-    let (hand_over, pick_up) = sync_channel::<Pump>(1);
-    let (full, chunks) = sync_channel(CHUNKS);
-    let (used, empty) = sync_channel(CHUNKS + 1);
-    thread::scope(|scope| {
-        let inflate = move || pick_up.recv().ok().map(|pump| inflate(pump, &full, &empty));
-        let Ok(inflater) = thread::Builder::new().name("inflate".to_owned()).spawn_scoped(scope, inflate) else {
-            // At the limit of processes: slower, but it works.
-            return alone(pump, root, options, algorithm);
-        };
-        hand_over.send(pump).expect("the thread waits for exactly this");
-        let outcome = consume(root, options, algorithm, |chunk| {
-            // Errors of the other thread are reported by it; here its end without a word is enough.
-            let next = chunks.recv().map_err(|_| stopped())?;
-            // A full return channel only means that a chunk is allocated anew.
-            let _ = used.try_send(std::mem::replace(chunk, next));
-            Ok(())
-        });
-        // Where the extraction failed the inflater must not wait for room.
-        drop(chunks);
-        let (source, inflated) =
-            inflater.join().expect("the inflater does not panic").expect("the pump was handed over");
-        (source, inflated.and(outcome))
-    })
-}
-
-/// The inflater's thread: ends at the end of the stream, at an error, or when nobody takes the chunks any more.
-fn inflate(mut pump: Pump, full: &SyncSender<Vec<u8>>, empty: &Receiver<Vec<u8>>) -> (Source, Result<(), IngestError>) {
-    loop {
-        let mut chunk = empty.try_recv().unwrap_or_default();
-        if let Err(error) = pump.next(&mut chunk) {
-            return (pump.into_source(), Err(error));
-        }
-        let last = chunk.is_empty();
-        if full.send(chunk).is_err() || last {
-            return (pump.into_source(), Ok(()));
-        }
-    }
-}
-
-fn consume(
-    root: &OwnedFd,
-    options: &ExtractOptions,
-    algorithm: Algorithm,
-    next: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
-) -> Outcome {
-    let mut chunks = Chunks::new(algorithm, next);
-    let extracted = extract(&mut chunks, root.as_fd(), options)?;
-    let (digest, size) = chunks.finish().map_err(|error| ExtractError::Read(error.to_string()))?;
-    Ok((extracted, digest, size))
-}
-
-fn stopped() -> io::Error {
-    io::Error::other("the stream stopped")
-}
-
 /// Bytes that are not the expected ones explain every other error, so look at all of them before reporting one.
 fn blame(mut source: Source, error: IngestError, expected: Option<Digest>) -> IngestError {
     let Some(expected) = expected.filter(|_| error.may_be_damage()) else { return error };
     match source.drain().map(|()| source.into_digest()) {
-        Ok(actual) if actual != expected => mismatch("compressed", expected, actual),
+        Ok(Some(actual)) if actual != expected => mismatch("compressed", expected, actual),
         _ => error,
     }
+}
+
+/// Reads an archive without storing it: see [`crate::archive::scan`].
+pub(crate) fn scan<T, E: From<IngestError>>(
+    input: File,
+    limits: &ExtractLimits,
+    visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<(T, Scanned), E> {
+    let small = pass::is_small(&input);
+    let mut source = Source::new(input, None, None, limits.expanded);
+    let compression = recognise(&mut source, InputFormat::Aci)?;
+    let pump = Pump::new(source, compression, limits.clone())?;
+    let (source, outcome) = pass(pump, small, Algorithm::Sha512, visit);
+    let (seen, digest, size) = outcome?;
+    let (_, compressed_size) = source.finish()?;
+    Ok((seen, Scanned { compression, compressed_size, digest, size }))
+}
+
+/// What there is to know of an archive once all of it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// How it was compressed.
+    pub compression: Compression,
+    /// Bytes as they came.
+    pub compressed_size: u64,
+    /// The SHA-512 of the tar archive: an ACI's ID.
+    pub digest: Digest,
+    /// The size of the tar archive in bytes.
+    pub size: u64,
 }
 
 fn check(what: &str, expected: Option<Digest>, actual: Digest) -> Result<(), IngestError> {

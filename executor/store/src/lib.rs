@@ -40,6 +40,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod archive;
 mod collect;
 mod digest;
 mod error;

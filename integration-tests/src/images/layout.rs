@@ -110,6 +110,9 @@ impl Layout {
                 Packing::Tar => "application/vnd.oci.image.layer.v1.tar",
                 Packing::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
                 Packing::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+                // No media types of OCI, which a test may want to see refused.
+                Packing::Bzip2 => "application/vnd.example.layer.v1.tar+bzip2",
+                Packing::Xz => "application/vnd.example.layer.v1.tar+xz",
             };
             let mut bytes = layer.packing.pack(&tar);
             let descriptor = blob(&bytes, layer.media_type.as_deref().unwrap_or(media_type));

@@ -5,6 +5,8 @@ mod layout;
 mod made;
 mod tree;
 
+use sha2::Digest as _;
+
 pub use aci::Aci;
 pub use layout::{Layout, OciLayer};
 pub use made::{debian, debian_zstd};
@@ -27,6 +29,11 @@ pub fn busybox() -> Tree {
     }
     let accounts = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n";
     tree.file("etc/passwd", accounts, 0o644).file("etc/group", "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n", 0o644)
+}
+
+/// The SHA-512 of these bytes, in hexadecimal digits: the value of an ACI's ID.
+pub fn sha512(bytes: &[u8]) -> String {
+    hex::encode(sha2::Sha512::digest(bytes))
 }
 
 /// Adds the probe (see `src/bin/probe`) as `/probe`.

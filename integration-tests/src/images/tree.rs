@@ -1,7 +1,8 @@
 //! A file system tree as a tar archive, entry by entry in the order given, also in ways no packer would write it.
 
-use std::io::Write;
+use std::io::{Seek as _, Write};
 use std::path::Path;
+use std::process::Command;
 
 use tar::{Builder, EntryType, Header};
 
@@ -30,6 +31,10 @@ pub enum Packing {
     Gzip,
     /// Zstandard.
     Zstd,
+    /// bzip2, by the program of that name.
+    Bzip2,
+    /// xz, by the program of that name.
+    Xz,
 }
 
 impl Packing {
@@ -42,8 +47,19 @@ impl Packing {
                 writer.write_all(tar).and_then(|()| writer.finish()).expect("memory takes all")
             }
             Self::Zstd => zstd::encode_all(tar, 1).expect("memory takes all"),
+            Self::Bzip2 => filter("bzip2", tar),
+            Self::Xz => filter("xz", tar),
         }
     }
+}
+
+/// The output of a compressor given these bytes.
+fn filter(program: &str, input: &[u8]) -> Vec<u8> {
+    let mut file = tempfile::tempfile().expect("a file without a name");
+    file.write_all(input).and_then(|()| file.rewind()).expect("it can be written");
+    let output = Command::new(program).arg("-1").stdin(file).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 impl Tree {

@@ -6,7 +6,7 @@ use rustix::fs::{SeekFrom, ftruncate, seek};
 use rustix::io::Errno;
 
 use super::error::{ExtractError, Fault};
-use super::reader::{LayerReader, Member};
+use super::reader::{Member, MemberReader};
 use super::tree::{failed, refused};
 
 /// Writes all of `bytes`.
@@ -28,7 +28,7 @@ pub(super) fn write_sparse(
     member: &Member,
     map: &[(u64, u64)],
     size: u64,
-    data: &mut dyn LayerReader,
+    data: &mut dyn MemberReader,
 ) -> Result<(), ExtractError> {
     let mut end = 0_u64;
     let mut stored = 0_u64;

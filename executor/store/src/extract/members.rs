@@ -11,7 +11,7 @@ use super::directories::{Attributes, Directories};
 use super::error::{ExtractError, Fault};
 use super::owners::Owner;
 use super::path::EntryPath;
-use super::reader::{LayerReader, Member, MemberKind};
+use super::reader::{Member, MemberKind, MemberReader};
 use super::tree::{Tree, refused};
 use super::xattrs::Kept;
 use super::{ExtractOptions, Extracted, Form};
@@ -47,7 +47,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Routes one member: the manifest, a whiteout, or something for the tree.
-    pub(super) fn member(&mut self, member: Member, data: &mut dyn LayerReader) -> Result<(), ExtractError> {
+    pub(super) fn member(&mut self, member: Member, data: &mut dyn MemberReader) -> Result<(), ExtractError> {
         self.done.entries += 1;
         if self.done.entries > self.options.limits.entries {
             return Err(ExtractError::Limit { what: "entries".to_owned(), limit: self.options.limits.entries });
@@ -83,7 +83,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Captures the manifest of an ACI.
-    fn manifest(&mut self, member: &Member, data: &mut dyn LayerReader) -> Result<(), ExtractError> {
+    fn manifest(&mut self, member: &Member, data: &mut dyn MemberReader) -> Result<(), ExtractError> {
         let refuse = |fault| Err(refused(&member.name, fault));
         if member.kind != MemberKind::File {
             return refuse(Fault::ManifestKind);
@@ -125,7 +125,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Puts a member into the tree, in place of what had its name.
-    fn place(&mut self, mut member: Member, path: &EntryPath, data: &mut dyn LayerReader) -> Result<(), ExtractError> {
+    fn place(&mut self, mut member: Member, path: &EntryPath, data: &mut dyn MemberReader) -> Result<(), ExtractError> {
         let name = member.name.clone();
         let refuse = |fault| Err(refused(&name, fault));
         if path.is_root() {
@@ -240,7 +240,7 @@ impl<'a> Extraction<'a> {
         path: &EntryPath,
         attributes: &Attributes,
         xattrs: &Kept,
-        data: &mut dyn LayerReader,
+        data: &mut dyn MemberReader,
     ) -> Result<bool, ExtractError> {
         let name = &member.name;
         let size = match &member.kind {

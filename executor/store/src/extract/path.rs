@@ -5,16 +5,17 @@ use super::limits::ExtractLimits;
 
 /// A path below the root: no empty, `.` or `..` component, no slash at either end; empty for the root itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryPath {
+pub struct EntryPath {
     bytes: Vec<u8>,
 }
 
 /// An entry's name after the checks that need no file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Parsed {
-    pub(super) path: EntryPath,
+pub struct Parsed {
+    /// The path it stands for.
+    pub path: EntryPath,
     /// Whether the name ended in a slash, which only a directory's may.
-    pub(super) trailing_slash: bool,
+    pub trailing_slash: bool,
 }
 
 impl EntryPath {
@@ -22,7 +23,10 @@ impl EntryPath {
     ///
     /// `./a`, `a//b` and `a/./b` name what POSIX says they name. `..` is refused even where it would stay inside:
     /// which directory it means depends on symbolic links.
-    pub(super) fn parse(raw: &[u8], limits: &ExtractLimits) -> Result<Parsed, Fault> {
+    ///
+    /// # Errors
+    /// The rule it breaks.
+    pub fn parse(raw: &[u8], limits: &ExtractLimits) -> Result<Parsed, Fault> {
         if raw.is_empty() {
             return Err(Fault::EmptyName);
         }
@@ -57,16 +61,18 @@ impl EntryPath {
         Ok(Parsed { path: Self { bytes }, trailing_slash })
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// The path as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(super) fn is_root(&self) -> bool {
+    /// Whether it is the root itself.
+    pub fn is_root(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// The directory part, empty for what is directly below the root, and the last component.
-    pub(super) fn split(&self) -> (&[u8], &[u8]) {
+    pub fn split(&self) -> (&[u8], &[u8]) {
         match self.bytes.iter().rposition(|&b| b == b'/') {
             Some(slash) => (&self.bytes[..slash], &self.bytes[slash + 1..]),
             None => (&[], &self.bytes),
@@ -74,7 +80,7 @@ impl EntryPath {
     }
 
     /// The same path with another last component.
-    pub(super) fn with_name(&self, name: &[u8]) -> Self {
+    pub fn with_name(&self, name: &[u8]) -> Self {
         let (parent, _) = self.split();
         let mut bytes = parent.to_vec();
         if !bytes.is_empty() {
@@ -85,12 +91,12 @@ impl EntryPath {
     }
 
     /// The directory that holds it; the root for the root.
-    pub(super) fn parent(&self) -> Self {
+    pub fn parent(&self) -> Self {
         Self { bytes: self.split().0.to_vec() }
     }
 
     /// What is left of the path below its first component, if that component is `first`.
-    pub(super) fn strip_first(&self, first: &[u8]) -> Option<Self> {
+    pub fn strip_first(&self, first: &[u8]) -> Option<Self> {
         let rest = self.bytes.strip_prefix(first)?;
         match rest {
             [] => Some(Self { bytes: Vec::new() }),
@@ -100,7 +106,7 @@ impl EntryPath {
     }
 
     /// Whether it is `other` or lies below it.
-    pub(super) fn is_within(&self, other: &[u8]) -> bool {
+    pub fn is_within(&self, other: &[u8]) -> bool {
         is_within(&self.bytes, other)
     }
 }

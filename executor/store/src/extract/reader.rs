@@ -1,5 +1,6 @@
 //! Turns the bytes of a tar stream into members, one at a time.
 
+use std::fmt;
 use std::io::{BufRead, ErrorKind};
 
 use tar_core::parse::{Limits, ParseError, ParseEvent, Parser};
@@ -11,50 +12,72 @@ use super::strict;
 use crate::shown::Shown;
 
 /// Where members come from. The extractor sees archives only through this, so that the parser can be exchanged.
-pub(super) trait LayerReader {
+pub trait MemberReader {
     /// The next member; what was left of the previous one's data is skipped. `None` at the end of the archive.
+    ///
+    /// # Errors
+    /// A header is malformed or contradicts itself, the archive is cut off, or it cannot be read.
     fn next_member(&mut self) -> Result<Option<Member>, ExtractError>;
 
     /// Hands up to `most` bytes of the current member's data to `take`, piece by piece.
+    ///
+    /// # Errors
+    /// Those of `take`; the archive is cut off or cannot be read.
     fn data(&mut self, most: u64, take: &mut dyn FnMut(&[u8]) -> Result<(), ExtractError>) -> Result<(), ExtractError>;
 }
 
 /// One member of an archive, nothing of it checked against the file system yet.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: MemberKind,
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
+pub struct Member {
+    /// Its name, as it stands there.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: MemberKind,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
     /// Seconds since the epoch and nanoseconds.
-    pub(super) mtime: (i64, u32),
+    pub mtime: (i64, u32),
     /// Bytes of data that follow in the archive.
-    pub(super) size: u64,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub size: u64,
+    /// Its extended attributes, names and values.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Kinds of members.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum MemberKind {
+pub enum MemberKind {
+    /// A regular file.
     File,
     /// A file with holes: the regions that hold data, as offset and length, and the whole size.
     Sparse(Vec<(u64, u64)>, u64),
+    /// A directory.
     Directory,
+    /// A symbolic link to this.
     Symlink(Vec<u8>),
+    /// Another name of the member of this name.
     HardLink(Vec<u8>),
+    /// A named pipe.
     Fifo,
+    /// A character or block device.
     Device,
+    /// Something else, with its type flag.
     Unknown(u8),
 }
 
 const BLOCK: usize = 512;
 
-/// [`LayerReader`] over tar-core.
-pub(super) struct TarReader<R> {
+/// [`MemberReader`] over tar-core.
+pub struct TarReader<R> {
     input: R,
     parser: Parser,
     /// The header blocks of the current member.
     head: Vec<u8>,
+    /// Global headers that stood before them.
+    before: Vec<u8>,
     head_limit: usize,
     /// Bytes of the current member's data, and of padding after them, that were not read yet.
     data_left: u64,
@@ -63,8 +86,15 @@ pub(super) struct TarReader<R> {
     sparse_left: usize,
 }
 
+impl<R> fmt::Debug for TarReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TarReader").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
 impl<R: BufRead> TarReader<R> {
-    pub(super) fn new(input: R, limits: &ExtractLimits) -> Self {
+    /// A reader of the archive that begins where `input` stands.
+    pub fn new(input: R, limits: &ExtractLimits) -> Self {
         let sparse_entries = limits.sparse_regions / 10;
         let mut parser = Parser::new(Limits {
             max_metadata_size: limits.metadata,
@@ -80,12 +110,19 @@ impl<R: BufRead> TarReader<R> {
             input,
             parser,
             head: Vec::with_capacity(4 * BLOCK),
+            before: Vec::new(),
             head_limit,
             data_left: 0,
             padding_left: 0,
             offset: 0,
             sparse_left: limits.sparse_regions,
         }
+    }
+
+    /// The blocks that describe the current member, as they stand in the archive: global headers that precede it,
+    /// extension headers with their data, its own header, and the map that may follow in old sparse formats.
+    pub fn raw_head(&self) -> impl Iterator<Item = &[u8]> {
+        [&self.before[..], &self.head[..]].into_iter()
     }
 
     /// Reads until `head` holds `wanted` bytes.
@@ -157,12 +194,13 @@ impl<R: BufRead> TarReader<R> {
     }
 }
 
-impl<R: BufRead> LayerReader for TarReader<R> {
+impl<R: BufRead> MemberReader for TarReader<R> {
     fn next_member(&mut self) -> Result<Option<Member>, ExtractError> {
         let rest = self.data_left.saturating_add(self.padding_left);
         (self.data_left, self.padding_left) = (0, 0);
         self.skip(rest)?;
         self.head.clear();
+        self.before.clear();
         let mut wanted = BLOCK;
         loop {
             self.fill_head(wanted)?;
@@ -191,7 +229,11 @@ impl<R: BufRead> LayerReader for TarReader<R> {
                 return Err(self.malformed("extension headers do not end where the next header begins"));
             }
             let Some(mut member) = found else {
-                self.head.clear();
+                if self.before.len() + self.head.len() > self.head_limit {
+                    let what = "bytes of global headers before an entry".to_owned();
+                    return Err(ExtractError::Limit { what, limit: self.head_limit as u64 });
+                }
+                self.before.append(&mut self.head);
                 wanted = BLOCK;
                 continue;
             };

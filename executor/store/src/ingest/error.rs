@@ -16,9 +16,15 @@ pub enum IngestError {
     #[error("the archive is empty")]
     Empty,
     /// A known format that is not read.
-    #[error("compression {name} is not supported yet (supported: plain tar, gzip, zstd)")]
+    #[error("compression {name} is not supported (supported: plain tar, gzip, bzip2, xz, zstd)")]
     UnsupportedCompression {
         /// Its name.
+        name: String,
+    },
+    /// An encrypted file.
+    #[error("the image is encrypted ({name})")]
+    Encrypted {
+        /// With what.
         name: String,
     },
     /// Another format than the media type declares.

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::{BufRead, ErrorKind, Read};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 
 use super::compression::Compression;
 use super::error::IngestError;
@@ -13,10 +15,16 @@ use crate::extract::ExtractLimits;
 /// The largest window a zstd frame may ask for: 128 MiB, what `zstd --ultra` makes without `--long=28` or more.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
+/// The most memory an xz block may ask for, in KiB: a dictionary of 128 MiB, twice that of `xz -9`, and the decoder's
+/// own tables.
+const XZ_MEMORY_KIB: u32 = (128 << 10) + 1024;
+
 enum Decoder {
     Plain(Source),
     Gzip(Box<MultiGzDecoder<Source>>),
     Zstd(zstd::stream::read::Decoder<'static, Source>),
+    Bzip2(MultiBzDecoder<Source>),
+    Xz(Box<XzReader<Source>>),
 }
 
 /// Produces the uncompressed archive chunk by chunk.
@@ -45,6 +53,8 @@ impl Pump {
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(memory)?;
                 Decoder::Zstd(decoder)
             }
+            Compression::Bzip2 => Decoder::Bzip2(MultiBzDecoder::new(source)),
+            Compression::Xz => Decoder::Xz(Box::new(XzReader::new_mem_limit(source, true, XZ_MEMORY_KIB))),
         };
         Ok(Self { decoder, compression, expanded: 0, limits })
     }
@@ -77,6 +87,8 @@ impl Pump {
             Decoder::Plain(source) => source,
             Decoder::Gzip(decoder) => decoder.into_inner(),
             Decoder::Zstd(decoder) => decoder.finish(),
+            Decoder::Bzip2(decoder) => decoder.into_inner(),
+            Decoder::Xz(decoder) => decoder.into_inner(),
         }
     }
 
@@ -85,6 +97,8 @@ impl Pump {
             Decoder::Plain(source) => source.read(into),
             Decoder::Gzip(decoder) => decoder.read(into),
             Decoder::Zstd(decoder) => decoder.read(into),
+            Decoder::Bzip2(decoder) => decoder.read(into),
+            Decoder::Xz(decoder) => decoder.read(into),
         }
     }
 
@@ -93,6 +107,8 @@ impl Pump {
             Decoder::Plain(source) => source,
             Decoder::Gzip(decoder) => decoder.get_mut(),
             Decoder::Zstd(decoder) => decoder.get_mut(),
+            Decoder::Bzip2(decoder) => decoder.get_mut(),
+            Decoder::Xz(decoder) => decoder.inner_mut(),
         }
     }
 
@@ -128,6 +144,10 @@ impl Pump {
         let offset = source.consumed();
         match error.kind() {
             ErrorKind::UnexpectedEof => IngestError::Truncated { compression, size: offset },
+            ErrorKind::OutOfMemory => {
+                let reason = "it asks for more than 128 MiB of memory".to_owned();
+                IngestError::Corrupt { compression, offset, reason }
+            }
             _ => IngestError::Corrupt { compression, offset, reason: error.to_string() },
         }
     }

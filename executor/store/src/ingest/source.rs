@@ -12,7 +12,7 @@ use crate::os_error::OsError;
 pub(super) struct Source {
     file: File,
     blob: Option<File>,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -27,8 +27,9 @@ pub(super) struct Source {
 pub(super) const BUFFER: usize = 256 << 10;
 
 impl Source {
-    pub(super) fn new(file: File, blob: Option<File>, algorithm: Algorithm, limit: u64) -> Self {
-        let hasher = Hasher::new(algorithm);
+    /// `algorithm` is that of the digest of what is read, if anybody wants one.
+    pub(super) fn new(file: File, blob: Option<File>, algorithm: Option<Algorithm>, limit: u64) -> Self {
+        let hasher = algorithm.map(Hasher::new);
         Self {
             file,
             blob,
@@ -48,6 +49,14 @@ impl Source {
         self.total - (self.end - self.start) as u64
     }
 
+    /// The first bytes, up to a buffer full of them.
+    pub(super) fn head(&mut self) -> Result<&[u8], IngestError> {
+        if self.start == self.end {
+            self.fill()?;
+        }
+        Ok(&self.buffer[self.start..self.end])
+    }
+
     /// The error that made a read fail, if it was one of reading or storing.
     pub(super) fn take_fault(&mut self) -> Option<IngestError> {
         self.fault.take()
@@ -65,16 +74,16 @@ impl Source {
     }
 
     /// Makes the blob durable and returns the digest and number of all bytes.
-    pub(super) fn finish(self) -> Result<(Digest, u64), IngestError> {
+    pub(super) fn finish(self) -> Result<(Option<Digest>, u64), IngestError> {
         if let Some(blob) = &self.blob {
             blob.sync_all().map_err(|error| IngestError::WriteBlob(OsError::from(error)))?;
         }
-        Ok((self.hasher.finish(), self.total))
+        Ok((self.hasher.map(Hasher::finish), self.total))
     }
 
     /// The digest of what was read, without making the blob durable.
-    pub(super) fn into_digest(self) -> Digest {
-        self.hasher.finish()
+    pub(super) fn into_digest(self) -> Option<Digest> {
+        self.hasher.map(Hasher::finish)
     }
 
     fn fill(&mut self) -> Result<(), IngestError> {
@@ -93,7 +102,9 @@ impl Source {
         if self.total > self.limit {
             return Err(IngestError::TooLarge { limit: self.limit });
         }
-        self.hasher.update(fresh);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(fresh);
+        }
         match &mut self.blob {
             Some(blob) => blob.write_all(fresh).map_err(|error| IngestError::WriteBlob(OsError::from(error))),
             None => Ok(()),

@@ -10,7 +10,7 @@ use store::ingest::{Compression, IngestError, IngestJob, IngestReport, InputForm
 use store::{Algorithm, Digest};
 use tempfile::TempDir;
 
-use crate::archive::{Archive, aci, gzip, zstd};
+use crate::archive::{Archive, aci, bzip2, gzip, xz, zstd};
 use crate::bed::refusal;
 
 const GZIP: InputFormat = InputFormat::OciLayer(Compression::Gzip);
@@ -105,7 +105,7 @@ fn every_format_gives_the_same_tree_and_digest() {
 #[test]
 fn an_acis_id_is_the_sha_512_of_its_tar() {
     let tar = aci(|archive| archive.file("rootfs/x", "x"));
-    for input in [tar.clone(), gzip(&tar), zstd(&tar)] {
+    for input in [tar.clone(), gzip(&tar), zstd(&tar), bzip2(&tar), xz(&tar)] {
         let (report, _dir) = ingest(&input, InputFormat::Aci).unwrap();
         assert_eq!(report.uncompressed, Digest::of(Algorithm::Sha512, &tar));
         assert_eq!(report.compressed, Digest::of(Algorithm::Sha256, &input));
@@ -136,6 +136,28 @@ fn unp_21_every_byte_of_the_stream_counts() {
     refused(&[gzip(&tar), b"garbage garbage".to_vec()].concat(), GZIP, "corrupt gzip stream");
     refused(&[gzip(&tar), vec![0; 512]].concat(), GZIP, "corrupt gzip stream");
     refused(&[zstd(&tar), b"garbage garbage".to_vec()].concat(), ZSTD, "corrupt zstd stream");
+}
+
+#[test]
+fn unp_21_bzip2_and_xz_streams_count_whole() {
+    let tar = aci(|archive| archive.file("rootfs/x", noise(3000)));
+    let id = Digest::of(Algorithm::Sha512, &tar);
+    for pack in [bzip2, xz] {
+        for cut in [1, 600, tar.len() - 1] {
+            let streams = [pack(&tar[..cut]), pack(&tar[cut..])].concat();
+            assert_eq!(ingest(&streams, InputFormat::Aci).unwrap().0.uncompressed, id);
+        }
+        let whole = pack(&tar);
+        let name = if whole.starts_with(b"BZh") { "bzip2" } else { "xz" };
+        for length in [16, whole.len() / 2, whole.len() - 1] {
+            refused(&whole[..length], InputFormat::Aci, &format!("truncated {name} stream after {length} bytes"));
+        }
+        refused(&[&whole[..], b"garbage garbage"].concat(), InputFormat::Aci, &format!("corrupt {name} stream"));
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0x55;
+        refused(&damaged, InputFormat::Aci, name);
+    }
 }
 
 #[test]
@@ -174,8 +196,10 @@ fn what_is_no_archive_is_named() {
         InputFormat::Aci,
         "not a tar archive",
     );
-    refused(b"BZh91AY&SY", InputFormat::Aci, "compression bzip2 is not supported yet");
-    refused(b"\xfd7zXZ\0\0\x04", InputFormat::Aci, "compression xz is not supported yet");
+    refused(b"BZh91AY&SY", InputFormat::Aci, "truncated bzip2 stream");
+    refused(b"\xfd7zXZ\0\0\x04", InputFormat::Aci, "truncated xz stream");
+    refused(b"LZIP\x01", InputFormat::Aci, "compression lzip is not supported");
+    refused(b"\x8c\x0d\x04\x09\x03\x0a\x01", InputFormat::Aci, "the image is encrypted (OpenPGP)");
     refused(&zstd(&layer()), GZIP, r#"declared as gzip, but it begins with "(\xb5/\xfd"#);
     refused(&gzip(&layer()), PLAIN, "declared as tar, but it begins with");
     refused(&gzip(&gzip(&layer())), InputFormat::Aci, "not a tar archive");
@@ -270,6 +294,27 @@ fn dos_01_a_zstd_window_beyond_128_mib_is_refused() {
     };
     assert!(ingest(&pack(27), ZSTD).is_ok());
     refused(&pack(28), ZSTD, "requires too much memory");
+}
+
+#[test]
+fn dos_01_an_xz_dictionary_beyond_128_mib_is_refused() {
+    let pack = |megabytes: u32| {
+        let mut packed = xz(&aci(|archive| archive));
+        // The dictionary's size stands in the block header, behind the 12 bytes of the stream's header: half an octave
+        // each (xz format 5.3.1). The header's checksum follows.
+        let start = 12;
+        let length = (usize::from(packed[start]) + 1) * 4;
+        let filter = packed[start..start + length].windows(2).position(|pair| pair == [0x21, 1]).unwrap();
+        packed[start + filter + 2] = (2 * (megabytes.ilog2() + 8)) as u8;
+        let mut crc = flate2::Crc::new();
+        crc.update(&packed[start..start + length - 4]);
+        packed[start + length - 4..start + length].copy_from_slice(&crc.sum().to_le_bytes());
+        packed
+    };
+    assert!(ingest(&pack(128), InputFormat::Aci).is_ok());
+    for megabytes in [256, 2048] {
+        refused(&pack(megabytes), InputFormat::Aci, "it asks for more than 128 MiB of memory");
+    }
 }
 
 #[test]
