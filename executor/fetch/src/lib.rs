@@ -9,6 +9,7 @@
 
 mod aci;
 mod digest;
+pub mod http;
 pub mod json;
 pub mod oci;
 mod platform;
