@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
 use appc::{ImageId, ImageManifest, ManifestError};
-use fetch::{ImageRef, LayerMediaType, OciImage, Source};
+use fetch::{ImageRef, LayerBytes, LayerMediaType, OciImage, Source};
 use rustix::fs::MemfdFlags;
 use stage1::idmap::{IdMapping, Tier};
 use store::ingest::{self, Compression, IngestReport, InputFormat};
@@ -186,7 +186,10 @@ impl Images {
                 }
                 let format = InputFormat::OciLayer(compression(layer.media_type));
                 let (compressed, uncompressed) = (Some(compressed), Some(uncompressed));
-                self.take_in(import, Archive { file: layer.file, format, compressed, uncompressed })?;
+                let LayerBytes::File { file, .. } = layer.bytes else {
+                    return Err(CommandError::failed(format!("layer {} is in no file", layer.digest)));
+                };
+                self.take_in(import, Archive { file, format, compressed, uncompressed })?;
             }
             import.add_document(&image.manifest, BlobRole::Manifest)?;
             import.add_document(&image.config, BlobRole::Config)?;

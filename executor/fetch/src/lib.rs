@@ -15,11 +15,12 @@ pub mod oci;
 mod platform;
 mod quote;
 mod reference;
+pub mod registry;
 
 pub use aci::{AciError, AciFile};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use json::JsonError;
-pub use oci::{LayerMediaType, OciConfig, OciError, OciImage, OciLayer};
+pub use oci::{LayerBytes, LayerMediaType, OciConfig, OciError, OciImage, OciLayer};
 pub use platform::Platform;
 pub use quote::Quoted;
 pub use reference::{ImageRef, RefError};

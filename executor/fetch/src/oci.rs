@@ -1,14 +1,14 @@
-//! OCI images in layout directories.
+//! OCI images: their documents, wherever they are, and layout directories.
 
 mod app;
-mod document;
-mod image;
+pub(crate) mod document;
+pub(crate) mod image;
 mod layout;
-mod media;
-mod select;
+pub(crate) mod media;
+pub(crate) mod select;
 
 pub use app::{CMD, ENTRYPOINT, MappingError, STOP_SIGNAL, USER, to_app};
-pub use image::{OciConfig, OciImage, OciLayer};
+pub use image::{LayerBytes, OciConfig, OciImage, OciLayer};
 pub use media::LayerMediaType;
 
 use std::io;
@@ -87,7 +87,7 @@ pub enum OciError {
     #[error("blob {0} is missing from the layout")]
     Missing(Digest),
     /// A document's content is not what its name says.
-    #[error("content of {expected} has the digest {computed}: the layout is damaged or was tampered with")]
+    #[error("content of {expected} has the digest {computed}: it is damaged or was tampered with")]
     Digest {
         /// The digest that was asked for.
         expected: Digest,
@@ -104,6 +104,9 @@ pub enum OciError {
         /// Bytes of the file.
         found: u64,
     },
+    /// A registry did not give a document.
+    #[error(transparent)]
+    Registry(Box<crate::registry::RegistryError>),
     /// A media type that is not understood.
     #[error("{what} {digest} has the unsupported media type {media_type}")]
     MediaType {
@@ -211,7 +214,7 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    fn of(descriptor: &Descriptor) -> Result<Self, OciError> {
+    pub(crate) fn of(descriptor: &Descriptor) -> Result<Self, OciError> {
         let digest = descriptor.digest().as_ref().parse();
         let digest = digest.map_err(|source| OciError::BadDigest { field: "digest", source })?;
         Ok(Self { digest, size: descriptor.size() })

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oci_spec::image::{Config, Descriptor, ImageConfiguration, ImageManifest};
 
-use super::document::check_head;
+use super::document::{self, Documents, check_head, parse};
 use super::layout::Layout;
 use super::media::{Document, LayerMediaType, is_config};
 use super::select::{Selected, select};
@@ -52,10 +52,25 @@ pub struct OciLayer {
     pub digest: Digest,
     /// How they are packed.
     pub media_type: LayerMediaType,
-    /// Their number, found to be the size of the file.
+    /// Their number, as the manifest says.
     pub size: u64,
-    /// The blob, positioned at its start.
-    pub file: File,
+    /// Where they are.
+    pub bytes: LayerBytes,
+}
+
+/// Where the bytes of a layer are.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LayerBytes {
+    /// In a file, found to be long enough.
+    File {
+        /// The file; its position means nothing.
+        file: File,
+        /// Where in it they begin.
+        start: u64,
+    },
+    /// In the registry that the image came from.
+    Remote,
 }
 
 /// The `config` section of an image's config (image-spec, config.md, Properties), absent values being empty.
@@ -95,28 +110,38 @@ impl OciImage {
     pub(crate) fn open_for(dir: &Path, reference: Option<&str>, host: &Platform) -> Result<Self, OciError> {
         let layout = Layout::open(dir)?;
         let selected = select(&layout, reference, host)?;
-        let manifest_blob = Blob::of(&selected.descriptor)?;
-        let manifest_bytes = layout.document(&manifest_blob)?;
-        let manifest = parse_manifest(&layout, &selected.descriptor, &manifest_bytes)?;
+        let bytes = document::manifest(&layout, &Blob::of(&selected.descriptor)?)?;
+        let (name, tag) = name_and_tag(dir, &selected);
+        Self::assemble(&layout, &selected.descriptor, bytes, Name { name, tag }, host)
+    }
 
+    /// The image of a manifest whose digest has been checked.
+    pub(crate) fn assemble(
+        documents: &dyn Documents,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        Name { name, tag }: Name,
+        host: &Platform,
+    ) -> Result<Self, OciError> {
+        let manifest_blob = Blob::of(descriptor)?;
+        let manifest = parse_manifest(descriptor, &bytes)?;
         let config_blob = Blob::of(manifest.config())?;
         if !is_config(manifest.config().media_type().as_ref()) {
             return Err(media_type_error("config", manifest.config()));
         }
-        let config_bytes = layout.document(&config_blob)?;
-        let config: ImageConfiguration = layout.parse(&config_blob.digest.to_string(), &config_bytes)?;
+        let config_bytes = document::config(documents, &config_blob)?;
+        let config: ImageConfiguration = parse(&config_blob.digest.to_string(), &config_bytes)?;
         let platform =
             Platform::new(&config.os().to_string(), &config.architecture().to_string(), config.variant().as_deref());
         if !platform.runs_on(host) {
             return Err(OciError::ForeignPlatform { image: platform.to_string(), host: host.to_string() });
         }
         let diff_ids = diff_ids(&config, manifest.layers().len())?;
-        let layers = open_layers(&layout, manifest.layers())?;
-        let (name, tag) = name_and_tag(dir, &selected);
+        let layers = open_layers(documents, manifest.layers())?;
         Ok(Self {
             name,
             tag,
-            manifest: manifest_bytes,
+            manifest: bytes,
             manifest_digest: manifest_blob.digest,
             config: config_bytes,
             config_digest: config_blob.digest,
@@ -127,6 +152,15 @@ impl OciImage {
             config_section: config.config().as_ref().map(OciConfig::from).unwrap_or_default(),
         })
     }
+}
+
+/// What an image is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// The name without tag.
+    pub name: String,
+    /// The tag, if it has one.
+    pub tag: Option<String>,
 }
 
 impl From<&Config> for OciConfig {
@@ -152,10 +186,10 @@ impl From<&Config> for OciConfig {
     }
 }
 
-fn parse_manifest(layout: &Layout, descriptor: &Descriptor, bytes: &[u8]) -> Result<ImageManifest, OciError> {
+fn parse_manifest(descriptor: &Descriptor, bytes: &[u8]) -> Result<ImageManifest, OciError> {
     let name = descriptor.digest().to_string();
-    check_head(layout, &name, Document::Manifest, descriptor.media_type().as_ref(), bytes)?;
-    let manifest: ImageManifest = layout.parse(&name, bytes)?;
+    check_head(&name, Document::Manifest, descriptor.media_type().as_ref(), bytes)?;
+    let manifest: ImageManifest = parse(&name, bytes)?;
     match manifest.layers().len() {
         0 => Err(OciError::NoLayers),
         count if count > MAX_LAYERS => Err(OciError::TooManyLayers { count, limit: MAX_LAYERS }),
@@ -178,7 +212,7 @@ fn diff_ids(config: &ImageConfiguration, layers: usize) -> Result<Vec<Digest>, O
         .collect()
 }
 
-fn open_layers(layout: &Layout, descriptors: &[Descriptor]) -> Result<Vec<OciLayer>, OciError> {
+fn open_layers(documents: &dyn Documents, descriptors: &[Descriptor]) -> Result<Vec<OciLayer>, OciError> {
     // All types before the first blob: an image that cannot be used is refused for its type, not for what is missing.
     let mut typed = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
@@ -189,8 +223,8 @@ fn open_layers(layout: &Layout, descriptors: &[Descriptor]) -> Result<Vec<OciLay
     typed
         .into_iter()
         .map(|(blob, media_type)| {
-            let file = layout.blob(&blob)?;
-            Ok(OciLayer { digest: blob.digest, media_type, size: blob.size, file })
+            let bytes = documents.layer(&blob)?;
+            Ok(OciLayer { digest: blob.digest, media_type, size: blob.size, bytes })
         })
         .collect()
 }

@@ -16,13 +16,10 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::Deserialize;
 
+use super::document::{Documents, MAX_DOCUMENT, parse};
+use super::image::LayerBytes;
 use super::{Blob, OciError};
-use crate::digest::Digest;
-use crate::json;
 use crate::quote::Quoted;
-
-/// The most bytes of an index, manifest or config. Registries and other engines draw the line at 4 MiB as well.
-pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// The only layout version there is.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -46,7 +43,7 @@ impl Layout {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|e| OciError::OpenDir(e.into()))?;
         let layout = Self { dir };
-        let header: LayoutHeader = layout.parse("oci-layout", &layout.read_named("oci-layout")?)?;
+        let header: LayoutHeader = parse("oci-layout", &layout.read_named("oci-layout")?)?;
         if header.version != LAYOUT_VERSION {
             return Err(OciError::LayoutVersion(Quoted::new(&header.version)));
         }
@@ -58,19 +55,6 @@ impl Layout {
         self.read_named("index.json")
     }
 
-    /// The bytes of a document, after its size and digest have been found to be those of `blob`.
-    pub(crate) fn document(&self, blob: &Blob) -> Result<Vec<u8>, OciError> {
-        if blob.size > MAX_DOCUMENT {
-            return Err(OciError::TooLarge { name: blob.digest.to_string(), size: blob.size, limit: MAX_DOCUMENT });
-        }
-        let bytes = read_bounded(self.blob(blob)?, &blob.digest.to_string())?;
-        let computed = Digest::of(blob.digest.algorithm(), &bytes);
-        if computed != blob.digest {
-            return Err(OciError::Digest { expected: blob.digest.clone(), computed });
-        }
-        Ok(bytes)
-    }
-
     /// Opens a blob whose content is not looked at, only its size.
     pub(crate) fn blob(&self, blob: &Blob) -> Result<File, OciError> {
         let file = self.open_file(&blob.digest.blob_path())?.ok_or_else(|| OciError::Missing(blob.digest.clone()))?;
@@ -79,11 +63,6 @@ impl Layout {
             return Err(OciError::Size { digest: blob.digest.clone(), expected: blob.size, found });
         }
         Ok(file)
-    }
-
-    /// Parses a document of this layout, `name` being what errors call it.
-    pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, OciError> {
-        json::parse(bytes).map_err(|source| OciError::Json { name: name.to_owned(), source })
     }
 
     fn read_named(&self, name: &'static str) -> Result<Vec<u8>, OciError> {
@@ -107,6 +86,20 @@ impl Layout {
             Err(Errno::LOOP) => Err(OciError::Symlink(name.to_owned())),
             Err(error) => Err(OciError::Open { name: name.to_owned(), source: error.into() }),
         }
+    }
+}
+
+impl Documents for Layout {
+    fn manifest(&self, blob: &Blob) -> Result<Vec<u8>, OciError> {
+        read_bounded(self.blob(blob)?, &blob.digest.to_string())
+    }
+
+    fn config(&self, blob: &Blob) -> Result<Vec<u8>, OciError> {
+        self.manifest(blob)
+    }
+
+    fn layer(&self, blob: &Blob) -> Result<LayerBytes, OciError> {
+        Ok(LayerBytes::File { file: self.blob(blob)?, start: 0 })
     }
 }
 

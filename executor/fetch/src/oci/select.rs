@@ -2,7 +2,7 @@
 
 use oci_spec::image::{Descriptor, ImageIndex};
 
-use super::document::check_head;
+use super::document::{self, Documents, check_head, parse};
 use super::layout::Layout;
 use super::media::Document;
 use super::{Blob, OciError};
@@ -39,7 +39,7 @@ pub(crate) struct Selected {
 
 /// Finds the manifest that `reference` means on `host`; without a reference, the only one.
 pub(crate) fn select(layout: &Layout, reference: Option<&str>, host: &Platform) -> Result<Selected, OciError> {
-    let index = parse_index(layout, "index.json", "application/vnd.oci.image.index.v1+json", &layout.index()?)?;
+    let index = parse_index("index.json", "application/vnd.oci.image.index.v1+json", &layout.index()?)?;
     let top = index.manifests();
     if let Some(digest) = reference.and_then(|reference| reference.parse::<Digest>().ok()) {
         let mut budget = MAX_INDEXES;
@@ -68,7 +68,11 @@ fn by_reference(top: &[Descriptor], reference: Option<&str>) -> Result<Vec<Descr
 }
 
 /// Goes down from `candidates` to one image manifest.
-fn descend(layout: &Layout, mut candidates: Vec<Descriptor>, host: &Platform) -> Result<Selected, OciError> {
+pub(crate) fn descend(
+    documents: &dyn Documents,
+    mut candidates: Vec<Descriptor>,
+    host: &Platform,
+) -> Result<Selected, OciError> {
     let mut names = (None, None);
     for _ in 0..=MAX_DEPTH {
         let chosen = by_platform(&candidates, host)?;
@@ -77,7 +81,7 @@ fn descend(layout: &Layout, mut candidates: Vec<Descriptor>, host: &Platform) ->
         names.1 = names.1.or_else(|| annotation(&chosen, IMAGE_NAME).map(str::to_owned));
         match document(&chosen)? {
             Document::Manifest => return Ok(Selected { descriptor: chosen, ref_name: names.0, image_name: names.1 }),
-            Document::Index => candidates = open_index(layout, &chosen)?.manifests().clone(),
+            Document::Index => candidates = open_index(documents, &chosen)?.manifests().clone(),
         }
     }
     Err(OciError::TooDeep { limit: MAX_DEPTH })
@@ -128,14 +132,15 @@ fn document(entry: &Descriptor) -> Result<Document, OciError> {
     })
 }
 
-fn open_index(layout: &Layout, entry: &Descriptor) -> Result<ImageIndex, OciError> {
+fn open_index(documents: &dyn Documents, entry: &Descriptor) -> Result<ImageIndex, OciError> {
     let blob = Blob::of(entry)?;
-    parse_index(layout, &blob.digest.to_string(), entry.media_type().as_ref(), &layout.document(&blob)?)
+    parse_index(&blob.digest.to_string(), entry.media_type().as_ref(), &document::manifest(documents, &blob)?)
 }
 
-fn parse_index(layout: &Layout, name: &str, media_type: &str, bytes: &[u8]) -> Result<ImageIndex, OciError> {
-    check_head(layout, name, Document::Index, media_type, bytes)?;
-    layout.parse(name, bytes)
+/// Reads an index whose digest has been checked; `name` is what errors call it.
+pub(crate) fn parse_index(name: &str, media_type: &str, bytes: &[u8]) -> Result<ImageIndex, OciError> {
+    check_head(name, Document::Index, media_type, bytes)?;
+    parse(name, bytes)
 }
 
 fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a str> {

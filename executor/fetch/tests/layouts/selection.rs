@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::fixture::{CONFIG, Fixture, INDEX, LAYER, MANIFEST, annotated, host_config, named, on};
-use fetch::{Algorithm, ImageRef, LayerMediaType, Platform, Source};
+use fetch::{Algorithm, ImageRef, LayerBytes, LayerMediaType, Platform, Source};
 use serde_json::json;
 
 const OTHER_ARCH: &str = "riscv64";
@@ -24,9 +24,10 @@ fn one_image_is_opened_without_a_reference() {
     assert_eq!(image.diff_ids.len(), 2);
     assert_eq!(image.config_digest, fetch::Digest::of(Algorithm::Sha256, &image.config));
     assert_eq!(image.manifest_digest, fetch::Digest::of(Algorithm::Sha256, &image.manifest));
-    for (n, mut layer) in image.layers.into_iter().enumerate() {
+    for (n, layer) in image.layers.into_iter().enumerate() {
         let mut text = String::new();
-        layer.file.read_to_string(&mut text).unwrap();
+        let LayerBytes::File { mut file, start: 0 } = layer.bytes else { panic!("not a file of its own") };
+        file.read_to_string(&mut text).unwrap();
         assert_eq!((text, layer.size, layer.media_type), (format!("layer {n}"), 7, LayerMediaType::TarGzip));
     }
 }

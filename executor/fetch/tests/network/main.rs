@@ -1,0 +1,7 @@
+//! The HTTP client and the registry client against servers that answer what a test tells them to.
+
+mod bounds;
+mod pulls;
+mod redirects;
+mod retries;
+mod server;
