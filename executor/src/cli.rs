@@ -62,6 +62,20 @@ pub(crate) struct Line {
     pub(crate) matches: ArgMatches,
 }
 
+impl Line {
+    /// The command's whole name, that of a group's member with it: `image list`.
+    pub(crate) fn name(&self) -> String {
+        let mut name = self.subcommand.name.to_owned();
+        let mut matches = &self.matches;
+        while let Some((member, of_member)) = matches.subcommand() {
+            name.push(' ');
+            name.push_str(member);
+            matches = of_member;
+        }
+        name
+    }
+}
+
 /// Parses the process's arguments, the program's name among them.
 ///
 /// # Errors
@@ -74,7 +88,7 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
         Some(_) => tree(named).try_get_matches_from(argv).ok(),
         None => None,
     };
-    let mut matches = match attempt {
+    let mut matches = match attempt.or_else(|| abbreviations().try_get_matches_from(argv).ok()) {
         Some(matches) => matches,
         None => whole_tree().try_get_matches_from(argv).map_err(usage)?,
     };
@@ -84,6 +98,12 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
         subcommand: commands::ALL.iter().find(|c| c.name == name).expect("clap knows only subcommands of the table"),
         matches: of_subcommand,
     })
+}
+
+/// What may be abbreviated.
+fn abbreviations() -> Command {
+    tree(commands::ALL.iter().filter(|command| command.short_for.is_none()).map(Subcommand::command))
+        .infer_subcommands(true)
 }
 
 /// Every subcommand, with its help text and abbreviations.
@@ -135,31 +155,49 @@ mod tests {
     fn help_texts() {
         // A fixed width: the golden files must not depend on the terminal.
         let tree = whole_tree().term_width(100);
-        let mut helps = vec![("proa", tree.clone().render_long_help())];
-        for subcommand in commands::ALL {
-            let help = tree.clone().try_get_matches_from(["proa", subcommand.name, "--help"]).unwrap_err();
-            helps.push((subcommand.name, help.render()));
+        let mut helps = vec![("proa".to_owned(), tree.clone().render_long_help())];
+        for name in all_names() {
+            let line = format!("proa {name} --help");
+            let help = tree.clone().try_get_matches_from(line.split(' ')).unwrap_err();
+            helps.push((name, help.render()));
         }
         for (name, help) in helps {
             let help = help.to_string();
             assert!(help.contains("\nExample"), "{name} has no example");
-            crate::golden::check(&format!("help/{name}.txt"), &help);
+            crate::golden::check(&format!("help/{}.txt", name.replace(' ', "-")), &help);
         }
+    }
+
+    /// The names of all commands, groups and their members.
+    fn all_names() -> Vec<String> {
+        fn collect(command: &Command, path: &str, names: &mut Vec<String>) {
+            for member in command.get_subcommands() {
+                let name = format!("{path}{}", member.get_name());
+                collect(member, &format!("{name} "), names);
+                names.push(name);
+            }
+        }
+        let mut names = Vec::new();
+        collect(&whole_tree(), "", &mut names);
+        names
     }
 
     #[test]
     fn examples_in_help_texts_can_be_parsed() {
-        let mut tried = 0;
-        for subcommand in commands::ALL {
-            let help = subcommand.explained().render_long_help().to_string();
+        let (mut tried, names) = (0, all_names());
+        for name in &names {
+            let line = format!("proa {name} --help");
+            let help = whole_tree().try_get_matches_from(line.split(' ')).unwrap_err().render().to_string();
             for example in help.lines().filter_map(|line| line.strip_prefix("  proa ")) {
                 let argv: Vec<OsString> = format!("proa {example}").split(' ').map(OsString::from).collect();
-                let name = parse(&argv).unwrap_or_else(|e| panic!("{example}: {}", e.report(None))).subcommand.name;
-                assert_eq!(name, subcommand.name, "{example}");
+                let parsed = parse(&argv).unwrap_or_else(|e| panic!("{example}: {}", e.report(None))).name();
+                let whole = commands::ALL.iter().find(|command| command.name == name).and_then(|it| it.short_for);
+                let name = whole.unwrap_or(name);
+                assert!(parsed == name || parsed.starts_with(&format!("{name} ")), "{example} is of {parsed}");
                 tried += 1;
             }
         }
-        assert!(tried > commands::ALL.len(), "{tried} examples");
+        assert!(tried > names.len(), "{tried} examples");
     }
 
     #[test]
@@ -177,6 +215,8 @@ mod tests {
             ("proa --dir run ru hello list", "run"),
             ("proa list --dir x", "list"),
             ("proa run list -- rm", "run"),
+            ("proa im li", "image"),
+            ("proa images", "images"),
         ] {
             assert_eq!(subcommand(line), Ok(name), "{line}");
         }

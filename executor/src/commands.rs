@@ -11,6 +11,7 @@ mod config;
 mod doctor;
 mod fetch;
 mod gc;
+mod image;
 mod list;
 mod rm;
 mod run;
@@ -21,6 +22,8 @@ pub(crate) struct Subcommand {
     /// Its name on the command line.
     pub(crate) name: &'static str,
     alias: Option<&'static str>,
+    /// The command that this is another name of. Such a name cannot be abbreviated: `im` stays `image`.
+    pub(crate) short_for: Option<&'static str>,
     augment: fn(Command) -> Command,
     /// Adds what only a reader of the help text wants.
     explain: fn(Command) -> Command,
@@ -30,15 +33,18 @@ pub(crate) struct Subcommand {
 
 /// A row from a module, a name, the type of its arguments, and what departs from the ordinary.
 macro_rules! row {
-    ($module:ident, $name:literal, $args:ident $(, $field:ident: $value:expr)?) => {
+    ($($module:ident)::+, $name:literal, $args:ident $(, $field:ident: $value:expr)?) => {
         Subcommand {
             $($field: $value,)?
             ..Subcommand {
                 name: $name,
                 alias: None,
-                augment: <$module::$args as clap::Args>::augment_args,
+                short_for: None,
+                augment: <$($module)::+::$args as clap::Args>::augment_args,
                 explain: |command| command,
-                run: |context, matches| $module::run(context, crate::cli::typed::<$module::$args>(matches)?),
+                run: |context, matches| {
+                    $($module)::+::run(context, crate::cli::typed::<$($module)::+::$args>(matches)?)
+                },
             }
         }
     };
@@ -48,6 +54,9 @@ macro_rules! row {
 pub(crate) static ALL: &[Subcommand] = &[
     row!(run, "run", RunArgs, explain: run::explain),
     row!(fetch, "fetch", FetchArgs),
+    row!(image, "image", ImageArgs),
+    row!(image::list, "images", ListArgs, short_for: Some("image list")),
+    row!(image::rm, "rmi", RmArgs, short_for: Some("image rm")),
     row!(list, "list", ListArgs, alias: Some("ps")),
     row!(rm, "rm", RmArgs),
     row!(gc, "gc", GcArgs),

@@ -88,12 +88,14 @@ impl Images {
         }
     }
 
-    /// The trees of an image, lowest first. One that was never extracted under this id map is extracted now.
+    /// The trees of an image, lowest first. One that was never extracted under this id map is extracted now. That is
+    /// a use of the image.
     ///
     /// # Errors
     ///
     /// A tree cannot be opened or made.
     pub(crate) fn trees(&self, image: &ImageRecord) -> Result<Vec<Tree>, CommandError> {
+        self.store.mark_used(&image.id)?;
         if let Some(trees) = self.ready_trees(&image.layers)? {
             return Ok(trees);
         }
@@ -335,7 +337,8 @@ fn explain_manifest(error: ManifestError) -> CommandError {
     CommandError::failed(place).hint("correct the manifest and build the image again")
 }
 
-fn not_found(error: FindError, needle: &str) -> CommandError {
+/// Says how an image that is not in the store gets there.
+pub(crate) fn not_found(error: FindError, needle: &str) -> CommandError {
     let absent = matches!(error, FindError::NoId(_) | FindError::NoName(_));
     let error = CommandError::from(error);
     if absent && Path::new(needle).exists() {

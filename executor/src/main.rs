@@ -22,6 +22,7 @@ mod golden;
 mod hello;
 mod hints;
 mod idmap;
+mod images;
 mod import;
 mod insecure;
 mod keeper;
@@ -32,6 +33,7 @@ mod output;
 mod prepare;
 mod request;
 mod sealed;
+mod size;
 mod split;
 mod table;
 
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let mut command = None;
-    let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command));
+    let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command.as_deref()));
     ExitCode::from(status)
 }
 
@@ -57,9 +59,9 @@ fn program_name(argv: &[OsString]) -> Option<&OsStr> {
 }
 
 /// Parses, sets the context up and dispatches. Leaves the name of the subcommand in `command` for the error.
-fn proa(argv: &[OsString], command: &mut Option<&'static str>) -> Result<u8, CommandError> {
+fn proa(argv: &[OsString], command: &mut Option<String>) -> Result<u8, CommandError> {
     let line = cli::parse(argv)?;
-    *command = Some(line.subcommand.name);
+    *command = Some(line.name());
     diagnostics::start(&line.global)?;
     let context = context::Context::new(&line.global)?;
     (line.subcommand.run)(&context, &line.matches)

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use pod::{GcOptions, GcReport, Pods};
-use store::Store;
 
 use crate::context::Context;
 use crate::duration;
 use crate::error::{CommandError, FAILURE};
 use crate::idmap::{self, Remover};
-use crate::output;
+use crate::{images, output};
 
 /// Remove pods that ended some time ago
 ///
@@ -50,12 +49,8 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
         output::complain(&CommandError::from(error).during(format!("pod {uuid}")).report(Some("gc")));
         status = FAILURE;
     }
-    let collected = Store::ensure(context.data_dir()?)?.gc(&Remover::new(&mapping))?;
-    for error in collected.failures {
-        output::complain(&CommandError::from(error).report(Some("gc")));
-        status = FAILURE;
-    }
-    Ok(status)
+    let (_, collected) = images::collect(context, &images::store(context)?, "gc")?;
+    Ok(status.max(collected))
 }
 
 /// What was done, one line per pod, in rkt's words.

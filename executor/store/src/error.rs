@@ -89,6 +89,18 @@ pub enum StoreError {
         /// The ID asked for.
         id: appc::ImageId,
     },
+    /// Which images pods were made of is not known, so nothing that one of them might need is removed.
+    #[error("find out which images pods were made of")]
+    References {
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The record of a removed image that a pod was made of cannot be read.
+    #[error("the record of the removed image {id}, of which there is a pod, is damaged")]
+    RemovedUnreadable {
+        /// The image.
+        id: appc::ImageId,
+    },
     /// A manifest that cannot be printed.
     #[error("print the manifest of the image")]
     Manifest(#[from] appc::ManifestError),

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 
-use appc::ImageId;
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
+use appc::{ImageId, ImageString};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::error::{StoreError, failed};
 use crate::import::blob_path;
 use crate::layout::Store;
-use crate::lock::IndexLock;
 use crate::record::{ImageKind, ImageRecord, file_of, id_of};
 use crate::removal::for_each_entry;
 use crate::shown::Shown;
@@ -78,7 +77,7 @@ impl Store {
             return Err(FindError::TooShort(shown()));
         }
         let prefix = format!("{algorithm}-{digits}");
-        let ids = self.ids()?;
+        let ids = self.ids("images")?;
         let mut matching = ids.iter().filter(|id| id.file_name().starts_with(&prefix));
         match (matching.next(), matching.count()) {
             (None, _) => Err(FindError::NoId(shown())),
@@ -93,7 +92,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::System`].
     pub fn record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let file = file_of(id);
+        self.read_record(id, file_of(id))
+    }
+
+    /// Reads a record from `file`, below the store.
+    pub(crate) fn read_record(&self, id: &ImageId, file: String) -> Result<Option<ImageRecord>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = match openat(self.dir(), file.as_str(), flags, Mode::empty()) {
             Ok(open) => File::from(open),
@@ -135,8 +138,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::System`] if the directory cannot be read.
     pub fn list(&self) -> Result<Listing, StoreError> {
+        let mut listing = self.records()?;
+        settle_names(&mut listing.images);
+        Ok(listing)
+    }
+
+    /// All images with all names that they ever claimed.
+    pub(crate) fn records(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for id in self.ids()? {
+        for id in self.ids("images")? {
             match self.record(&id) {
                 Ok(Some(record)) => listing.images.push(record),
                 Ok(None) => {} // removed meanwhile
@@ -144,40 +154,29 @@ impl Store {
             }
         }
         listing.images.sort_by_key(|image| (image.imported_ns, image.id));
-        settle_names(&mut listing.images);
         Ok(listing)
     }
 
-    /// Removes an image from the index. Its trees and blobs stay until [`Store::gc`]; pods that use them go on.
-    ///
-    /// # Errors
-    /// [`StoreError::NoImage`], [`StoreError::NewerFormat`], [`StoreError::System`].
-    pub fn remove(&self, id: &ImageId) -> Result<(), StoreError> {
-        self.check_writable()?;
-        let _lock = IndexLock::take(self.dir())?;
-        let file = file_of(id);
-        match unlinkat(self.dir(), file.as_str(), AtFlags::empty()) {
-            Ok(()) => self.sync_directory("images"),
-            Err(Errno::NOENT) => Err(StoreError::NoImage { id: *id }),
-            Err(errno) => Err(failed("unlink", file)(errno)),
-        }
-    }
-
+    /// The image that has this name; of the ACIs called like this with these labels, else, the one imported last.
     fn find_name(&self, needle: &str) -> Result<ImageRecord, FindError> {
-        let listing = self.list()?;
-        let found = listing.images.into_iter().find(|record| record.names().any(|name| name == needle));
+        let mut images = self.list()?.images;
+        let position = images.iter().position(|image| image.names().any(|name| name == needle)).or_else(|| {
+            let wanted = needle.parse::<ImageString>().ok()?;
+            images.iter().rposition(|image| image.is_called(&wanted))
+        });
+        let found = position.map(|position| images.swap_remove(position));
         found.ok_or_else(|| FindError::NoName(Shown::new(needle.as_bytes())))
     }
 
-    /// The IDs of all images, from the names of their files.
-    fn ids(&self) -> Result<Vec<ImageId>, StoreError> {
+    /// The IDs of all records in a directory of the store, from the names of their files.
+    pub(crate) fn ids(&self, directory: &'static str) -> Result<Vec<ImageId>, StoreError> {
         let mut ids = Vec::new();
-        let images = self.subdirectory("images")?;
-        let read = for_each_entry(&images, |name, _| {
+        let dir = self.subdirectory(directory)?;
+        let read = for_each_entry(&dir, |name, _| {
             ids.extend(std::str::from_utf8(name).ok().and_then(id_of));
             Ok(())
         });
-        read.map_err(|error| failed("read", "images")(error))?;
+        read.map_err(|error| failed("read", directory)(error))?;
         Ok(ids)
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use appc::{ImageId, ImageManifest};
 use rustix::fs::{
@@ -20,9 +20,11 @@ use crate::ingest::{IngestJob, IngestReport, InputFormat};
 use crate::layer::{IdMap, LayerKey};
 use crate::layout::Store;
 use crate::lock::{Guard, IndexLock};
-use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord, NameClaim, file_of};
+use crate::names::claim;
+use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord};
 use crate::removal::TreeRemover;
 use crate::trees::{self, TreeRecord};
+use crate::usage::now_ns;
 use crate::work::WorkDir;
 
 /// An image on its way into the store. Nothing of it is visible before [`Import::commit`]; dropped, it is removed.
@@ -336,8 +338,6 @@ impl Import<'_> {
             appc::Algorithm::Sha256 => ImageKind::Oci,
         };
         let others = self.store.list()?.images;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let earlier = others.iter().find(|other| other.id == image.id);
         let mut record = ImageRecord {
             id: image.id,
@@ -347,19 +347,10 @@ impl Import<'_> {
             layers: std::mem::take(&mut self.layers),
             blobs: std::mem::take(&mut self.blobs),
             size: self.size,
-            imported_ns: earlier.map_or(now, |earlier| earlier.imported_ns),
+            imported_ns: earlier.map_or_else(now_ns, |earlier| earlier.imported_ns),
         };
-        for name in image.names {
-            let claims = others.iter().flat_map(|other| &other.names).filter(|claim| claim.name == name);
-            // Later than all others, also after the clock was set back.
-            let claimed_ns = claims.map(|claim| claim.claimed_ns.saturating_add(1)).max().unwrap_or(0).max(now);
-            record.names.retain(|claim| claim.name != name);
-            record.names.push(NameClaim { name, claimed_ns });
-        }
-        let file = file_of(&record.id);
-        self.write_file("record", RECORD, &record.to_json()?)?;
-        renameat(self.work.dir(), "record", self.store.dir(), file.as_str()).map_err(failed("rename", file))?;
-        self.store.sync_directory("images")?;
+        claim(&mut record, &others, &image.names);
+        self.store.write_record(&self.work, &record, None)?;
         Ok(record)
     }
 

@@ -10,13 +10,15 @@ use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, fsync, mkdirat, openat
 use rustix::io::Errno;
 
 use crate::error::{StoreError, failed};
+use crate::removed;
 use crate::shown::Shown;
 
 /// The layout that this version writes, in the file `format`.
 pub(crate) const KNOWN: u32 = 1;
 
 /// What lies below the store; parents first.
-const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "blobs/sha512", "images", "trees", "tmp", "locks"];
+const DIRECTORIES: [&str; 8] =
+    ["blobs", "blobs/sha256", "blobs/sha512", "images", removed::DIRECTORY, "trees", "tmp", "locks"];
 
 /// The store of one data directory. It holds one descriptor and no state; every process opens its own.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! DATA/store/                                  0700, ours; checked on every opening
 //! ├── format                                   "1\n": a larger number makes the store read-only
 //! ├── images/sha512-HEX.json                   one record for each image, all that `run` needs
+//! ├── removed/sha512-HEX.json                  the same of a removed image, as long as a pod was made of it
 //! ├── blobs/{sha256,sha512}/HEX                0400: archives as they came, OCI manifests and configurations
 //! ├── trees/FORM-ALGORITHM-HEX.IDMAP/
 //! │   ├── rootfs/                              the extracted layer, read-only lower directory of overlays
@@ -51,11 +52,14 @@ pub mod ingest;
 mod layer;
 mod layout;
 mod lock;
+mod names;
 mod os_error;
 mod record;
 pub mod removal;
+mod removed;
 mod shown;
 mod trees;
+mod usage;
 mod work;
 
 pub use self::collect::GcReport;
@@ -68,5 +72,6 @@ pub use self::layout::Store;
 pub use self::os_error::OsError;
 pub use self::record::{BlobRef, BlobRole, ImageKind, ImageRecord, NameClaim};
 pub use self::removal::{AsUser, TreeRemover};
+pub use self::removed::References;
 pub use self::shown::Shown;
 pub use self::trees::{Tree, TreeRecord};

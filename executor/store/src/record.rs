@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use appc::{ImageId, ImageManifest};
+use appc::{ImageId, ImageManifest, ImageString};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -87,6 +87,12 @@ impl ImageRecord {
     /// Its names, oldest first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|claim| claim.name.as_str())
+    }
+
+    /// Whether it is an ACI of this name with at least these labels (appc aci.md, Dependency Matching).
+    pub fn is_called(&self, wanted: &ImageString) -> bool {
+        let manifest = &self.manifest;
+        self.kind == ImageKind::Aci && manifest.name == wanted.name && manifest.labels.satisfy(&wanted.labels)
     }
 
     pub(crate) fn to_json(&self) -> Result<Vec<u8>, StoreError> {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use store::{AsUser, Store};
 
 use crate::archive::{Archive, Entry, aci};
-use crate::imports::{check, import_aci, import_oci};
+use crate::imports::{check, import_aci, import_oci, nobody};
 
 const VARIABLE: &str = "PROA_STORE_TEST_WORK";
 
@@ -67,7 +67,7 @@ fn import(store: &Store) {
 }
 
 fn collect(store: &Store) {
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert!(report.failures.is_empty(), "{:?}", report.failures);
 }
 

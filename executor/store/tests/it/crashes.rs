@@ -9,7 +9,7 @@ use std::time::Duration;
 use store::{AsUser, Store};
 
 use crate::children::{Work, command, command_under, finish};
-use crate::imports::{check, names};
+use crate::imports::{check, names, nobody};
 
 /// The calls that change something, and the lock. A process killed between two others leaves what the former did.
 const CALLS: [&str; 18] = [
@@ -145,7 +145,7 @@ fn fail_everywhere(work: Work, before: &dyn Fn(&Path), after: impl Fn(&Path, &[S
 fn recover(data: &Path) {
     let images = check(data);
     let store = Store::ensure(data).unwrap();
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert!(report.failures.is_empty() && report.in_use == 0, "{report:?}");
     assert_eq!(names(data, "tmp"), Vec::<String>::new());
     assert_eq!(check(data), images, "gc took what is needed");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use store::{AsUser, Store};
 
 use crate::archive::{aci, gzip};
-use crate::imports::{check, import_aci, names};
+use crate::imports::{check, import_aci, names, nobody};
 
 const VARIABLE: &str = "PROA_STORE_TEST_FULL_DISK";
 
@@ -40,7 +40,7 @@ fn import_with_less_and_less_room(data: &Path) {
             }
         }
         std::fs::remove_file(&ballast).unwrap();
-        assert!(store.gc(&AsUser).unwrap().failures.is_empty());
+        assert!(store.gc(&AsUser, &nobody).unwrap().failures.is_empty());
         assert_eq!(check(data), std::slice::from_ref(&small));
         assert_eq!(names(data, "trees").len(), 1);
     }

@@ -13,5 +13,6 @@ mod imports;
 mod ingesting;
 mod mutations;
 mod other_ids;
+mod removed;
 mod removing;
 mod storing;

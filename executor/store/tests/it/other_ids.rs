@@ -13,7 +13,7 @@ use store::{AsUser, Store, TreeRemover, removal};
 
 use crate::archive::{Archive, Entry, aci};
 use crate::bed::{Bed, can_chown, refusal};
-use crate::imports::{import_aci, names};
+use crate::imports::{import_aci, names, nobody};
 
 const VARIABLE: &str = "PROA_STORE_TEST_OTHER_IDS";
 const USER: u32 = 65_534;
@@ -42,12 +42,12 @@ fn child(data: &Path, step: &str) {
     store.remove(&store.find("image").unwrap().id).unwrap();
     // Without help the garbage stays, is reported, and is found again.
     for _ in 0..2 {
-        let report = store.gc(&AsUser).unwrap();
+        let report = store.gc(&AsUser, &nobody).unwrap();
         let [failure] = report.failures.as_slice() else { panic!("{report:?}") };
         assert!(failure.to_string().ends_with(": Permission denied"), "{failure}");
         assert_eq!(names(data, "tmp").len(), 1);
     }
-    let report = store.gc(&Parent).unwrap();
+    let report = store.gc(&Parent, &nobody).unwrap();
     assert!(report.failures.is_empty(), "{report:?}");
     assert_eq!(names(data, "tmp").len() + names(data, "trees").len(), 0);
 }

@@ -11,7 +11,7 @@ use store::{AsUser, FindError, IdMap, ImageKind, LayerKey, Store, StoreError};
 
 use crate::archive::{Archive, Entry, aci, gzip};
 use crate::bed::{can_chown, refusal};
-use crate::imports::{check, file, image_id, import_aci, import_oci, manifest, map, names};
+use crate::imports::{check, file, image_id, import_aci, import_oci, manifest, map, names, nobody};
 
 fn data() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -95,7 +95,7 @@ fn sto_06_a_store_of_a_later_version_is_only_read() {
     let text = "the store has format 2, this version writes format 1: it can only be read";
     assert_eq!(refusal(store.begin()), text);
     assert_eq!(refusal(store.remove(&id)), text);
-    assert_eq!(refusal(store.gc(&AsUser)), text);
+    assert_eq!(refusal(store.gc(&AsUser, &nobody)), text);
     for garbage in ["", "x", "0\n", "-1\n", "\x1b"] {
         fs::write(data.path().join("store/format"), garbage).unwrap();
         assert!(refusal(Store::ensure(data.path())).starts_with("the store's format file holds \""));
@@ -222,12 +222,12 @@ fn sto_04_a_damaged_record_hides_no_other() {
     assert_eq!(store.find("good").unwrap(), good);
     // It is unknown what the damaged ones need, so nothing is collected.
     fs::write(data.path().join("store/blobs/sha256").join("0".repeat(64)), "").unwrap();
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.failures.len(), report.blobs.len()), (6, 0));
     for number in 1..=6 {
         store.remove(&image_id(number)).or_else(|_| fs::remove_dir(images.join(name(number)))).unwrap();
     }
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.failures.len(), report.blobs.len()), (0, 1));
     assert_eq!(check(data.path()), [good]);
 }
@@ -242,18 +242,18 @@ fn layers_are_shared_and_go_with_their_last_image() {
     assert_eq!(one.layers[0], two.layers[0]);
     assert_eq!((names(data.path(), "trees").len(), names(data.path(), "blobs/sha256").len()), (3, 5));
     assert_eq!(check(data.path()).len(), 2);
-    assert!(store.gc(&AsUser).unwrap().trees.is_empty());
+    assert!(store.gc(&AsUser, &nobody).unwrap().trees.is_empty());
 
     store.remove(&one.id).unwrap();
     assert_eq!(refusal(store.remove(&one.id)), format!("no image {}", one.id));
     assert!(matches!(store.find("one").unwrap_err(), FindError::NoName(_)));
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.trees.len(), report.blobs.len()), (1, 2));
     assert!(report.failures.is_empty() && report.blob_bytes > 0);
     assert_eq!(check(data.path()), std::slice::from_ref(&two));
 
     store.remove(&two.id).unwrap();
-    store.gc(&AsUser).unwrap();
+    store.gc(&AsUser, &nobody).unwrap();
     for directory in ["trees", "tmp", "images", "blobs/sha256", "blobs/sha512"] {
         assert_eq!(names(data.path(), directory), Vec::<String>::new(), "{directory}");
     }
@@ -273,7 +273,7 @@ fn importing_again_changes_nothing_but_names() {
     let archive = |bytes: &[u8]| store::Digest::of_reader(store::Algorithm::Sha256, bytes).unwrap();
     assert_eq!(store.find_archive(&archive(&gzip(&small_aci("x")))).unwrap().unwrap().id, first.id);
     assert_eq!(store.find_archive(&archive(b"other")).unwrap(), None);
-    store.gc(&AsUser).unwrap();
+    store.gc(&AsUser, &nobody).unwrap();
     assert_eq!(check(data.path()).len(), 1);
     assert_eq!((names(data.path(), "trees").len(), names(data.path(), "tmp").len()), (1, 0));
 }
@@ -307,17 +307,17 @@ fn a_tree_in_use_is_not_removed() {
     let image = import_aci(&store, &small_aci("x"), &[]).unwrap();
     let tree = store.tree(&image.layers[0], &map()).unwrap().unwrap();
     store.remove(&image.id).unwrap();
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.trees.len(), report.in_use, report.blobs.len()), (0, 1, 1));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::openat(tree.dir(), "marker", flags, Mode::empty()).expect("it is still there");
     // A copy of the guard alone holds it too, as in a child process.
     let (_, guard) = tree.into_parts();
-    assert_eq!(store.gc(&AsUser).unwrap().in_use, 1);
+    assert_eq!(store.gc(&AsUser, &nobody).unwrap().in_use, 1);
     // And it may be used again meanwhile.
     assert!(store.tree(&image.layers[0], &map()).unwrap().is_some());
     drop(guard);
-    assert_eq!(store.gc(&AsUser).unwrap().trees.len(), 1);
+    assert_eq!(store.gc(&AsUser, &nobody).unwrap().trees.len(), 1);
     assert!(store.tree(&image.layers[0], &map()).unwrap().is_none());
 }
 
@@ -331,7 +331,7 @@ fn an_import_under_way_is_not_collected() {
     assert!(import.reuse_layer(&base.layers[0], &map(), None).unwrap());
     let pending = import.new_layer(&map(), None).unwrap();
     store.remove(&base.id).unwrap();
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.trees.len(), report.in_use, report.unfinished), (0, 2, 0), "tree and blob are held");
     drop(pending);
     let config = import.add_document(b"other", store::BlobRole::Config).unwrap();
@@ -374,7 +374,7 @@ fn what_dead_processes_left_is_collected() {
     fs::remove_file(tree.join("tree.json")).unwrap();
     assert!(store.tree(&image.layers[0], &map()).unwrap().is_none());
     fs::create_dir(path.join("trees/lost+found")).unwrap();
-    let report = store.gc(&AsUser).unwrap();
+    let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.unfinished, report.trees.len(), report.failures.len()), (4, 1, 0));
     assert_eq!(names(data.path(), "tmp"), Vec::<String>::new());
     assert_eq!(names(data.path(), "trees"), ["lost+found"], "what we never made is not ours to touch");

@@ -1,0 +1,45 @@
+//! `proa image`: the group of commands about images in the store.
+
+use clap::{Args, Subcommand};
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+pub(crate) mod cat_manifest;
+pub(crate) mod gc;
+pub(crate) mod inspect;
+pub(crate) mod list;
+pub(crate) mod rm;
+pub(crate) mod tag;
+pub(crate) mod untag;
+
+/// Show, name, remove and check the images in the store
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa image list\n  proa image rm example.com/redis:7\n  proa image gc")]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    List(list::ListArgs),
+    Rm(rm::RmArgs),
+    CatManifest(cat_manifest::CatManifestArgs),
+    Inspect(inspect::InspectArgs),
+    Tag(tag::TagArgs),
+    Untag(untag::UntagArgs),
+    Gc(gc::GcArgs),
+}
+
+pub(crate) fn run(context: &Context, args: ImageArgs) -> Result<u8, CommandError> {
+    match args.command {
+        ImageCommand::List(args) => list::run(context, args),
+        ImageCommand::Rm(args) => rm::run(context, args),
+        ImageCommand::CatManifest(args) => cat_manifest::run(context, args),
+        ImageCommand::Inspect(args) => inspect::run(context, args),
+        ImageCommand::Tag(args) => tag::run(context, args),
+        ImageCommand::Untag(args) => untag::run(context, args),
+        ImageCommand::Gc(args) => gc::run(context, args),
+    }
+}

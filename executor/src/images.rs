@@ -1,0 +1,104 @@
+//! The store as the commands about images see it: images are looked up there and nowhere else.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use appc::ImageId;
+use pod::{Place, PodEntry, Pods};
+use store::{GcReport, ImageRecord, Store};
+
+use crate::context::Context;
+use crate::error::{CommandError, Explain, FAILURE};
+use crate::idmap::{self, Remover};
+use crate::import::not_found;
+use crate::output;
+
+/// Opens the store, making it where there is none.
+///
+/// # Errors
+///
+/// There is no data directory, or the store in it cannot be trusted.
+pub(crate) fn store(context: &Context) -> Result<Store, CommandError> {
+    Store::ensure(context.data_dir()?).hint(|| "--dir chooses another data directory".into())
+}
+
+/// The stored image of this ID, beginning of an ID, or name.
+///
+/// # Errors
+///
+/// There is none, or more than one ID begins like that.
+pub(crate) fn find(store: &Store, needle: &str) -> Result<ImageRecord, CommandError> {
+    store.find(needle).map_err(|error| not_found(error, needle))
+}
+
+/// The pods that count when it is asked what an image is needed for: all that run, were prepared, or ended and are not
+/// garbage yet. One that is still being prepared has no manifest, and holds the trees it needs itself.
+const COUNTED: [Place; 3] = [Place::Prepared, Place::Run, Place::ExitedGarbage];
+
+/// The pods that count, each with the images it was made of.
+///
+/// # Errors
+///
+/// A pod cannot be read.
+pub(crate) fn of_pods(pods: &Pods) -> Result<Vec<(PodEntry, BTreeSet<ImageId>)>, CommandError> {
+    let mut found = Vec::new();
+    for entry in pods.list()?.into_iter().filter(|entry| COUNTED.contains(&entry.place)) {
+        let manifest = match pods.open(&entry).and_then(|pod| pod.manifest()) {
+            Ok(manifest) => manifest,
+            // It was removed between the listing and now.
+            Err(pod::PodError::NotFound { .. }) => continue,
+            Err(error) => return Err(CommandError::from(error).during(format!("pod {}", entry.uuid))),
+        };
+        let images = manifest.apps.into_iter().filter_map(|app| app.image.id);
+        found.push((entry, images.filter_map(|id| id.to_string().parse::<ImageId>().ok()).collect()));
+    }
+    Ok(found)
+}
+
+/// Removes what nothing in the store needs any more. Tells what went wrong; the status is that of the command.
+///
+/// # Errors
+///
+/// Nothing could be done.
+pub(crate) fn collect(context: &Context, store: &Store, command: &str) -> Result<(GcReport, u8), CommandError> {
+    let mapping = idmap::detect(context.data_dir()?)?;
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let references = || -> Result<_, Box<dyn Error + Send + Sync>> {
+        let found = of_pods(&pods).map_err(|error| error.chain())?;
+        Ok(found.into_iter().flat_map(|(_, images)| images).collect())
+    };
+    let mut report = store.gc(&Remover::new(&mapping), &references)?;
+    let mut status = 0;
+    for error in std::mem::take(&mut report.failures) {
+        output::complain(&CommandError::from(error).report(Some(command)));
+        status = FAILURE;
+    }
+    Ok((report, status))
+}
+
+/// Removes images from the index, and says so in rkt's words. Returns how many could not be removed.
+///
+/// # Errors
+///
+/// stdout cannot be written to.
+pub(crate) fn remove(store: &Store, ids: &[ImageId], command: &str) -> Result<usize, CommandError> {
+    let mut failed = 0;
+    for id in ids {
+        match store.remove(id) {
+            Ok(()) => output::write(&format!("successfully removed aci for image: \"{id}\"\n"))?,
+            Err(error) => {
+                failed += 1;
+                let step = format!("error removing aci for image \"{id}\"");
+                output::complain(&CommandError::from(error).during(step).report(Some(command)));
+            }
+        }
+    }
+    let done = ids.len() - failed;
+    if done > 0 {
+        output::complain(&format!("{done} image(s) successfully removed\n"));
+    }
+    if failed > 0 {
+        output::complain(&format!("{failed} image(s) cannot be removed\n"));
+    }
+    Ok(failed)
+}

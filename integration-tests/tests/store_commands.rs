@@ -1,0 +1,199 @@
+//! The commands about stored images: rkt's columns, messages and statuses, and that pods keep what they need.
+
+use integration_tests::images::{Aci, Layout, Packing, busybox};
+use integration_tests::{Env, Running, each_user};
+use serde_json::Value;
+
+/// Stores an ACI and returns its ID.
+fn fetch(env: &Env, aci: &Aci) -> String {
+    let path = aci.build(env);
+    let outcome = env.proa(["--insecure-options=image", "fetch", path.to_str().expect("UTF-8")]).outcome().succeeds();
+    outcome.line().to_owned()
+}
+
+fn image(env: &Env, args: &[&str]) -> integration_tests::Outcome {
+    env.proa(["image"].iter().chain(args)).outcome()
+}
+
+fn sleeping(env: &Env, id: &str) -> Running {
+    let mut running = env.proa(["run", "--net=none", id]).start();
+    running.wait_for("ready");
+    running
+}
+
+/// What `image list` says in JSON.
+fn listed(env: &Env) -> Vec<Value> {
+    serde_json::from_str(&image(env, &["list", "--format=json"]).succeeds().quietly().stdout).expect("it is JSON")
+}
+
+each_user! {
+    list_has_rkts_columns,
+    short_ids,
+    rm_by_id_and_name,
+    running_pods_keep_their_trees,
+    kept_pods_keep_their_trees,
+    gc_removes_what_was_not_used,
+    manifests_are_shown,
+    names_are_given_and_taken,
+}
+
+fn list_has_rkts_columns(env: &Env) {
+    image(env, &["list"]).succeeds().quietly().prints("ID\tNAME\tSIZE\tIMPORT TIME\tLAST USED\n");
+    image(env, &["list", "--format=json"]).succeeds().prints("[]\n");
+    let id = fetch(env, &Aci::new("one", busybox().file("data", vec![7; 3 << 20], 0o644)).packed(Packing::Gzip));
+    let oci = Layout::new("two").layer(busybox()).sh("true").build(env);
+    let oci = env.proa(["fetch", &format!("oci:{}:latest", oci.display())]).outcome().succeeds().line().to_owned();
+
+    let table = image(env, &["list"]).succeeds().quietly();
+    let lines: Vec<Vec<&str>> =
+        table.stdout.lines().map(|line| line.split('\t').filter(|cell| !cell.is_empty()).collect()).collect();
+    assert_eq!(lines[0], ["ID", "NAME", "SIZE", "IMPORT TIME", "LAST USED"]);
+    assert_eq!(lines[1][..2], [&id[..19], "example.com/one"]);
+    assert!(lines[1][2].ends_with(" MiB") && (lines[1][3] == "now" || lines[1][3].ends_with(" ago")), "{table}");
+    assert_eq!(lines[2][0], &oci[..19]);
+    assert!(lines[2][1].ends_with("two:latest"), "{table}");
+    assert_eq!(lines.len(), 3);
+    assert_eq!(env.proa(["images"]).outcome().succeeds().stdout.lines().count(), 3);
+
+    image(env, &["list", "--fields=id,name", "--no-legend", "--full", "--order=desc", "--sort=name"])
+        .succeeds()
+        .shows(&format!("{id}\texample.com/one\n"));
+    let json = listed(env);
+    assert_eq!(json[0]["id"], Value::from(&*id));
+    let keys: Vec<_> = json[0].as_object().expect("an object").keys().cloned().collect();
+    assert_eq!(keys, ["id", "import_time", "last_used_time", "name", "size"]);
+    assert!(json[0]["size"].as_u64().expect("a number") > 3 << 20);
+    image(env, &["list", "--format=json"]).succeeds().shows("[{\"id\":\"");
+    image(env, &["list", "--format=json-pretty"]).succeeds().shows("\t\t\"id\": \"");
+    for (flag, word) in [("--fields=latest", "latest"), ("--fields=name,name", "name"), ("--sort=id", "id")] {
+        let outcome = image(env, &["list", flag]).exits(254);
+        assert!(outcome.stderr.contains(word), "{outcome}");
+    }
+
+    // Being run is a use.
+    let used = |json: &[Value]| json[0]["last_used_time"].as_u64().expect("a number");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    env.proa(["run", "--net=none", &id]).outcome().succeeds();
+    let later = listed(env);
+    assert!(used(&later) > used(&json), "{} is not after {}", used(&later), used(&json));
+    assert_eq!(later[0]["import_time"], json[0]["import_time"]);
+}
+
+/// rkt's TestShortHash.
+fn short_ids(env: &Env) {
+    let mut seen = std::collections::BTreeMap::new();
+    let (one, other) = (0..)
+        .find_map(|n| {
+            let aci = Aci::new(&format!("short-{n}"), busybox().file("n", n.to_string(), 0o644));
+            let digest = sha512(&aci.tar());
+            seen.insert(digest[..2].to_owned(), aci.clone()).map(|earlier| (earlier, aci))
+        })
+        .expect("of 257 images two begin alike");
+    let ids = [fetch(env, &one), fetch(env, &other)];
+    let long = "sha512-".len() + 12;
+    image(env, &["cat-manifest", "sha512-12341234"]).refuses("no image IDs found");
+    image(env, &["cat-manifest", &ids[0][..8]]).refuses("image ID too short");
+    image(env, &["cat-manifest", &ids[0][..9]]).refuses("ambiguous image ID");
+    image(env, &["cat-manifest", &ids[0][..long]]).succeeds().shows("ImageManifest");
+    image(env, &["rm", &ids[1][..long]]).succeeds().shows("successfully removed aci");
+}
+
+fn sha512(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn rm_by_id_and_name(env: &Env) {
+    let ids = ["a", "b", "c"].map(|name| fetch(env, &Aci::new(name, busybox().file("name", name, 0o644))));
+    let outcome = image(env, &["rm", &ids[0], "example.com/a", "nonsense", "example.com/b"]).exits(254);
+    let removed = |id: &str| format!("successfully removed aci for image: \"{id}\"\n");
+    assert_eq!(outcome.stdout, removed(&ids[0]) + &removed(&ids[1]), "{outcome}");
+    assert!(outcome.stderr.contains("2 image(s) successfully removed\n"), "{outcome}");
+    assert!(outcome.stderr.contains("nonsense"), "{outcome}");
+    assert_eq!(listed(env).len(), 1);
+    env.proa(["rmi", "example.com/c"]).outcome().succeeds().prints(&removed(&ids[2]));
+    image(env, &["rm", "example.com/c"]).refuses("example.com/c");
+    assert_eq!(stored(env), Vec::<String>::new(), "nothing is left that no image names");
+}
+
+/// Trees, blobs and unfinished work in the store.
+fn stored(env: &Env) -> Vec<String> {
+    let mut found = Vec::new();
+    for directory in ["trees", "blobs/sha256", "blobs/sha512", "tmp", "removed", "images"] {
+        for entry in std::fs::read_dir(env.data().join("store").join(directory)).expect("the store is there") {
+            found.push(format!("{directory}/{}", entry.expect("readable").file_name().to_string_lossy()));
+        }
+    }
+    found
+}
+
+fn running_pods_keep_their_trees(env: &Env) {
+    let script = "echo ready; while [ ! -e /go ]; do sleep 0.05; done; cat /marker";
+    let id = fetch(env, &Aci::new("kept", busybox().file("marker", "still here\n", 0o644)).sh(script));
+    let running = sleeping(env, &id);
+    image(env, &["rm", &id]).succeeds();
+    image(env, &["gc", "--grace-period=0"]).succeeds();
+    assert!(listed(env).is_empty());
+    assert!(stored(env).iter().any(|name| name.starts_with("trees/")), "{:?}", stored(env));
+    running.kill(rustix::process::Signal::TERM);
+    let _ = running.wait();
+    image(env, &["gc"]).succeeds();
+    assert_eq!(stored(env), Vec::<String>::new());
+}
+
+fn kept_pods_keep_their_trees(env: &Env) {
+    let id = fetch(env, &Aci::new("kept", busybox()));
+    env.proa(["run", "--net=none", "--keep", &id]).outcome().succeeds();
+    image(env, &["rm", &id]).succeeds();
+    let tree = |env: &Env| stored(env).iter().filter(|name| name.starts_with("trees/")).count();
+    assert_eq!(tree(env), 1, "an exited pod can be looked at as long as it is there: {:?}", stored(env));
+    env.proa(["gc", "--grace-period=0"]).outcome().succeeds();
+    assert_eq!(stored(env), Vec::<String>::new());
+}
+
+fn gc_removes_what_was_not_used(env: &Env) {
+    let running = sleeping(env, &fetch(env, &Aci::new("runs", busybox()).sh("echo ready; sleep 60")));
+    let id = fetch(env, &Aci::new("idle", busybox().file("x", "x", 0o644)));
+    image(env, &["gc"]).succeeds().prints("");
+    assert_eq!(listed(env).len(), 2, "both were used within the last day");
+    let outcome = image(env, &["gc", "--grace-period=0s"]).succeeds();
+    assert_eq!(outcome.stdout, format!("successfully removed aci for image: \"{id}\"\n"));
+    assert!(outcome.stderr.contains(&format!("removed treestore \"aci-{id}.")), "{outcome}");
+    assert_eq!(listed(env)[0]["name"], "example.com/runs");
+    running.kill(rustix::process::Signal::TERM);
+    let _ = running.wait();
+}
+
+fn manifests_are_shown(env: &Env) {
+    let id = fetch(env, &Aci::new("shown", busybox()).sh("true"));
+    let pretty = image(env, &["cat-manifest", &id]).succeeds().quietly();
+    assert!(pretty.stdout.starts_with("{\n\t\"acKind\": \"ImageManifest\",\n"), "{pretty}");
+    let plain = image(env, &["cat-manifest", "--pretty-print=false", "example.com/shown"]).succeeds();
+    let [pretty, plain]: [Value; 2] = [pretty, plain].map(|it| serde_json::from_str(&it.stdout).expect("it is JSON"));
+    assert_eq!(pretty, plain);
+    let inspected = image(env, &["inspect", "example.com/shown"]).succeeds().quietly();
+    let inspected: Value = serde_json::from_str(&inspected.stdout).expect("it is JSON");
+    assert_eq!(inspected[0]["id"], Value::from(&*id));
+    assert_eq!(inspected[0]["manifest"], plain);
+    assert_eq!(inspected[0]["labels"]["os"], "linux");
+    assert_eq!(inspected[0]["pods"], Value::Array(vec![]));
+    image(env, &["inspect", "nonsense"]).refuses("nonsense");
+    image(env, &["cat-manifest", "nonsense"]).refuses("nonsense");
+}
+
+fn names_are_given_and_taken(env: &Env) {
+    let [one, two] = ["one", "two"].map(|name| fetch(env, &Aci::new(name, busybox().file("n", name, 0o644))));
+    image(env, &["tag", "example.com/one", "mine:1", "mine:2"]).succeeds().quietly();
+    image(env, &["tag", &two, "mine:2"]).succeeds();
+    let id = |name: &str| {
+        let outcome = image(env, &["inspect", name]).succeeds();
+        let value: Value = serde_json::from_str(&outcome.stdout).expect("it is JSON");
+        value[0]["id"].as_str().expect("a string").to_owned()
+    };
+    assert_eq!((id("mine:1"), id("mine:2")), (one, two));
+    image(env, &["untag", "mine:2"]).succeeds();
+    image(env, &["inspect", "mine:2"]).refuses("mine:2");
+    image(env, &["untag", "mine:2"]).refuses("mine:2");
+    image(env, &["tag", "example.com/one", "./file"]).refuses("./file");
+    image(env, &["tag", "example.com/one", "sha512-abcdef"]).refuses("sha512-abcdef");
+}
