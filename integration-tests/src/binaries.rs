@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// # Panics
 /// When there is none: build it first.
 pub fn proa() -> PathBuf {
-    let built = std::env::var_os("PROA_TEST_BIN").map(PathBuf::from).or_else(newest_proa);
+    let built = std::env::var_os("PROA_TEST_BIN").map(PathBuf::from).or_else(|| newest("proa"));
     reachable(&built.expect("no proa beside the tests: run `cargo build --release` or set PROA_TEST_BIN"))
 }
 
@@ -21,6 +21,17 @@ pub fn probe() -> PathBuf {
     let built = std::env::var_os("PROA_TEST_PROBE").map(PathBuf::from);
     let built = built.or_else(|| profile_dir().map(|it| it.join("probe"))).filter(|it| it.exists());
     reachable(&built.expect("no probe beside the tests: set PROA_TEST_PROBE"))
+}
+
+/// The `containerssh-agent` under test.
+///
+/// # Panics
+/// When there is none: build it first.
+pub fn agent() -> PathBuf {
+    let built = std::env::var_os("PROA_TEST_AGENT").map(PathBuf::from).or_else(|| newest("containerssh-agent"));
+    let missing = "no containerssh-agent beside the tests: run `cargo build --release -p guest-agent` or set \
+                   PROA_TEST_AGENT";
+    reachable(&built.expect(missing))
 }
 
 /// The folder below which tests make theirs: on a disk file system, because tmpfs has user xattrs (which overlays
@@ -48,10 +59,10 @@ fn profile_dir() -> Option<PathBuf> {
     Some(if dir.ends_with("deps") { dir.parent()?.to_owned() } else { dir.to_owned() })
 }
 
-fn newest_proa() -> Option<PathBuf> {
+fn newest(name: &str) -> Option<PathBuf> {
     let triple = profile_dir()?.parent()?.to_owned();
     ["release", "debug"]
-        .map(|profile| triple.join(profile).join("proa"))
+        .map(|profile| triple.join(profile).join(name))
         .into_iter()
         .filter(|it| it.exists())
         .max_by_key(|it| it.metadata().and_then(|it| it.modified()).ok())
@@ -65,7 +76,8 @@ fn reachable(program: &Path) -> PathBuf {
     let copy = dir.join(&*name);
     if !copy.exists() {
         fs::create_dir_all(&dir).expect("the work folder is writable");
-        let partial = dir.join(format!("{name}.{}", std::process::id()));
+        // Tests are threads of one process, or processes.
+        let partial = dir.join(format!("{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
         fs::copy(program, &partial).unwrap_or_else(|e| panic!("copy {}: {e}", program.display()));
         fs::set_permissions(&partial, fs::Permissions::from_mode(0o755)).expect("the copy is ours");
         fs::rename(&partial, &copy).expect("the copy is ours");

@@ -11,6 +11,7 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `PROA_TEST_BIN` | the `proa` to test (default: beside the tests, the newer of release and debug) |
+//! | `PROA_TEST_AGENT` | the `containerssh-agent` to test (default: as above) |
 //! | `PROA_TEST_PROBE` | the `probe` to put into images (default: beside the tests) |
 //! | `PROA_TEST_PLACE` | `host` (default) or `vm` |
 //! | `PROA_TEST_FIXTURES` | folder of the images that are made once (default: `test-fixtures` in the target directory) |
@@ -18,6 +19,7 @@
 //! | `PROA_TEST_SLOWDOWN` | how much slower than a real machine this one is: multiplies every time limit |
 //! | `CI` | `true`: a skip is a failure |
 
+pub mod backend;
 pub mod binaries;
 mod command;
 pub mod denial;

@@ -37,6 +37,31 @@ impl ExecArgs {
     }
 }
 
+/// The environment exactly as it was handed down: with names that stand twice, and with what is no `NAME=VALUE`.
+///
+/// For single-threaded programs: nobody may change the environment meanwhile.
+#[must_use]
+pub fn environment() -> Vec<CString> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut variables = Vec::new();
+    // SAFETY: the C library keeps a valid pointer there from before `main`.
+    let mut next = unsafe { environ };
+    while !next.is_null() {
+        // SAFETY: `next` points into a vector that ends with a null pointer, and has not passed it.
+        let variable = unsafe { *next };
+        if variable.is_null() {
+            break;
+        }
+        // SAFETY: each entry is a string that ends with NUL, and nothing changes it during the copy.
+        variables.push(unsafe { CStr::from_ptr(variable) }.to_owned());
+        // SAFETY: the entry was not the null pointer at the end, so there is one more.
+        next = unsafe { next.add(1) };
+    }
+    variables
+}
+
 /// Closes every descriptor from `first` to `last` (close_range(2)).
 ///
 /// Descriptors that an `OwnedFd` still believes to own are closed as well: call it only where no such destructor runs

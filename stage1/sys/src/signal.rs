@@ -38,6 +38,15 @@ pub fn expect_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// SIGPIPE, which Rust's runtime ignores.
+pub const PIPE: i32 = libc::SIGPIPE;
+
+/// Gives one signal its default action.
+pub fn restore(signal: i32) {
+    // SAFETY: SIG_DFL is a valid handler for every signal; a wrong number is refused by the C library.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 /// Takes the next signal off the descriptor, or `None` when there is none now.
 ///
 /// # Errors
