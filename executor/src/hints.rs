@@ -6,6 +6,7 @@ use std::io;
 use appc::ManifestError;
 use fetch::{AciError, FetchError, OciError, RefError};
 use pod::PodError;
+use stage1::plan::PlanError;
 use store::StoreError;
 use store::extract::ExtractError;
 use store::ingest::IngestError;
@@ -13,6 +14,7 @@ use store::ingest::IngestError;
 use crate::config::ConfigError;
 use crate::error::Kind;
 use crate::manifest::ReifyError;
+use crate::sources::SourceError;
 
 const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it again";
 const REFUSED: &str = "an image like this is never unpacked: build it without that";
@@ -72,6 +74,8 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),
         (Some(StoreError::Damaged { .. }), _) => Some("fetch the image again"),
         (_, Some(PodError::WrongState { .. })) => Some("end it first: interrupt its `proa run`"),
+        _ if cause.is::<PlanError>() => cause.downcast_ref().and_then(of_plan),
+        _ if cause.is::<SourceError>() => cause.downcast_ref().and_then(of_source),
         _ if cause.is::<pod::FindError>() => Some("`proa list` shows the pods there are"),
         _ => None,
     }
@@ -129,12 +133,35 @@ fn of_ingest(error: &IngestError) -> Option<&'static str> {
     })
 }
 
+fn of_plan(error: &PlanError) -> Option<&'static str> {
+    match error {
+        PlanError::ReservedPath { .. } | PlanError::BadPath { .. } => Some("choose another target for the volume"),
+        PlanError::BadOwner { .. } => Some("an owner is written as in uid=1000,gid=1000"),
+        _ => None,
+    }
+}
+
+fn of_source(error: &SourceError) -> Option<&'static str> {
+    Some(match error {
+        SourceError::Stat { .. } => "a source must be there, and reachable for you: proa makes none",
+        SourceError::Symlink { .. } => "write the path it leads to, or give --follow-symlinks",
+        SourceError::DataDir { .. } => "share another directory: an app could change images and pods through this one",
+        SourceError::KernelInterface { may_be_read: true, .. } => "share it with readOnly=true, or another directory",
+        SourceError::KernelInterface { .. } => "share the directories that the app needs, not this one",
+        SourceError::Mounts(_) => return None,
+    })
+}
+
 fn of_reify(error: &ReifyError) -> Option<&'static str> {
     Some(match error {
         ReifyError::ForeignPlatform { .. } => "get or build the image for this kind of machine",
         ReifyError::NoApp { .. } => "give the executable after the image: --exec /path/in/image",
         ReifyError::NoExec { .. } => "give the executable after the image: --exec /path/in/image -- ARGS",
         ReifyError::NoName { .. } => "name the app after the image: --name NAME",
+        ReifyError::DuplicateVolume(_) => "give each volume a name of its own",
+        ReifyError::BadMode { .. } => "write the permissions as in mode=0755",
+        ReifyError::NoVolume { .. } => "declare it before the first image: --volume NAME,kind=host,source=/PATH",
+        ReifyError::Overlap { .. } => "choose places of which none lies in another",
         ReifyError::DuplicateApp(_) => "name one of them after its image: --name NAME",
         _ => "correct the image's manifest and build it again",
     })

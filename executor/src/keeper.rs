@@ -9,11 +9,15 @@ use stage1::idmap::{IdMapping, Tier};
 use stage1::run::{AppDirs, Keeper, PodFiles};
 use tracing::debug;
 
+use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::idmap::Remover;
 
 /// The number under which `run` records how an app went: it starts each app once.
 const FIRST_ATTEMPT: u32 = 0;
+
+/// The mode of an empty volume whose mode is no number; such a manifest was not made by this program.
+const DEFAULT_MODE: u32 = 0o755;
 
 /// Keeps one pod's directory for as long as the pod runs.
 pub(crate) struct DirectoryKeeper<'a> {
@@ -74,9 +78,12 @@ impl<'a> DirectoryKeeper<'a> {
             let dirs = pod.add_app(&app.name, owner)?;
             apps.push(AppDirs { upper: dirs.upper, work: dirs.work });
         }
-        let mut volumes = Vec::with_capacity(self.manifest.volumes.len());
+        let mut volumes = Vec::new();
         for volume in &self.manifest.volumes {
-            volumes.push(pod.add_volume(&volume.name, mode(&volume.kind), owner)?);
+            if let VolumeKind::Empty { mode, .. } = &volume.kind {
+                let mode = u32::from_str_radix(mode, 8).unwrap_or(DEFAULT_MODE);
+                volumes.push(pod.add_volume(&volume.name, mode, owner)?);
+            }
         }
         Ok(PodFiles { apps, volumes, lock: pod.lock_fd().try_clone_to_owned()? })
     }
@@ -125,20 +132,16 @@ impl Keeper for DirectoryKeeper<'_> {
         self.note(recorded);
     }
 
+    fn remark(&mut self, app: usize, text: &str) {
+        warn(&format!("app {:?}: {text}", self.manifest.apps[app].name.as_str()));
+    }
+
     /// Removes the directory beside the end of pid 1, whose processes are dead or dying: the removal waits for those
     /// that still write.
     fn pod_over(&mut self) {
         if !self.keep {
             self.remove();
         }
-    }
-}
-
-/// The mode of an empty volume's directory. All volumes are empty ones as long as no flag makes others.
-fn mode(kind: &VolumeKind) -> u32 {
-    match kind {
-        VolumeKind::Empty { mode, .. } => u32::from_str_radix(mode, 8).unwrap_or(0o755),
-        VolumeKind::Host { .. } => 0o755,
     }
 }
 

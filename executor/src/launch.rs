@@ -22,12 +22,12 @@ use crate::prepare::PreparedPod;
 /// The pod could not be made or run. Nothing of it is left then, unless the error says so.
 pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, CommandError> {
     let launch = info_span!("launch").entered();
-    let PreparedPod { manifest, mapping, layers, guards, name, keep } = prepared;
+    let PreparedPod { manifest, mapping, layers, sources, guards, name, keep } = prepared;
     tell_what_differs(&manifest, &mapping)?;
     let remover = Remover::new(&mapping);
     let uuid = PodUuid::from_random(random_bytes()?);
     let hostname = name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string);
-    let spec = PodSpec { manifest: &manifest, hostname: &hostname, mapping: &mapping, layers };
+    let spec = PodSpec { manifest: &manifest, hostname: &hostname, mapping: &mapping, layers, sources };
     let mut keeper =
         DirectoryKeeper::new(context.data_dir()?, uuid, name.as_ref(), &manifest, &mapping, &remover, keep);
     let outcome = stage1::run::run(spec, &mut keeper);
@@ -97,6 +97,7 @@ fn explain_run(error: RunError) -> CommandError {
             FailureKind::NotExecutable => (Kind::NotExecutable, Some("is it a program for this machine, with x bits?")),
             FailureKind::User => (Kind::Failed, Some("choose another one with --user and --group")),
             FailureKind::Namespace => (Kind::Failed, Some("raise user.max_*_namespaces; `proa doctor` looks at them")),
+            FailureKind::Volume => (Kind::Failed, Some("choose another source or target for the volume")),
             FailureKind::WorkingDirectory => (Kind::Failed, Some("choose another one with --working-dir")),
             FailureKind::Overlay => (Kind::Failed, Some("`proa doctor` says whether overlay works here")),
             _ => (Kind::Failed, None),

@@ -34,6 +34,7 @@ mod prepare;
 mod request;
 mod sealed;
 mod size;
+mod sources;
 mod split;
 mod table;
 

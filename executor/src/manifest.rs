@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
+mod mounts;
+
 use appc::{
-    AcName, Annotations, App, Environment, Hash, ImageId, ImageManifest, Mount, PodManifest, RuntimeApp, RuntimeImage,
-    Volume,
+    AcIdentifier, AcName, Annotations, App, Environment, Hash, ImageId, ImageManifest, PodManifest, RuntimeApp,
+    RuntimeImage, Volume,
 };
 use fetch::oci;
+use stage1::plan::IMAGE_CONTENT;
 
 use crate::request::AppRequest;
+
+use mounts::Volumes;
 
 /// Annotations of an image that tell stage1 more than its app can say; the pod's app gets them too.
 const PASSED_ON: [&str; 2] = [oci::USER, oci::STOP_SIGNAL];
@@ -29,8 +34,10 @@ pub(crate) struct AppImage {
 #[derive(Debug)]
 pub(crate) struct Reified {
     pub(crate) manifest: PodManifest,
-    /// `APP-MOUNTPOINT (/path)` of each volume that nobody asked for.
+    /// `APP-MOUNTPOINT (/path)` of each empty volume that nobody asked for and that hides what the image has.
     pub(crate) implicit_volumes: Vec<String>,
+    /// Volumes that no app mounts.
+    pub(crate) unused_volumes: Vec<AcName>,
 }
 
 /// Why images and request make no pod.
@@ -58,6 +65,18 @@ pub(crate) enum ReifyError {
     /// Two mount points of one name or path.
     #[error("app {app} has two mount points {what}")]
     DuplicateMountPoint { app: AcName, what: String },
+    /// Two volumes of one name; the text is rkt's.
+    #[error("duplicate volume name {:?}", .0.as_str())]
+    DuplicateVolume(AcName),
+    /// The mode of an empty volume is no octal number of permissions.
+    #[error("volume {volume} has the mode {mode:?}, which is not an octal number up to 7777")]
+    BadMode { volume: AcName, mode: String },
+    /// A mount of a volume that was not declared.
+    #[error("app {app}: there is no volume {volume} for the mount at {path}")]
+    NoVolume { app: AcName, volume: AcName, path: String },
+    /// Two mounts of an app, one of which would hide the other.
+    #[error("app {app}: the mounts at {one} and {other} overlap")]
+    Overlap { app: AcName, one: String, other: String },
     /// No volume name can be made of app and mount point.
     #[error("no volume name can be made of app {app} and mount point {name}")]
     NoVolumeName { app: AcName, name: AcName },
@@ -71,12 +90,12 @@ pub(crate) enum ReifyError {
 /// # Errors
 ///
 /// [`ReifyError`]; nothing has been created then.
-pub(crate) fn reify(apps: Vec<AppImage>) -> Result<Reified, ReifyError> {
+pub(crate) fn reify(volumes: Vec<Volume>, apps: Vec<AppImage>) -> Result<Reified, ReifyError> {
     let mut names = BTreeSet::new();
     let mut runtime_apps = Vec::with_capacity(apps.len());
-    let mut volumes = Vec::new();
+    let mut volumes = Volumes::declared(volumes)?;
     let mut implicit_volumes = Vec::new();
-    for AppImage { request, id, manifest } in apps {
+    for AppImage { mut request, id, manifest } in apps {
         check_platform(&manifest)?;
         let name = app_name(&request, &manifest)?;
         if !names.insert(name.clone()) {
@@ -84,20 +103,45 @@ pub(crate) fn reify(apps: Vec<AppImage>) -> Result<Reified, ReifyError> {
         }
         let image_name = manifest.name.clone();
         let labels = manifest.labels.clone();
-        let annotations = passed_on(&request, &manifest);
+        let mut annotations = passed_on(&request, &manifest);
+        let keeps_content = is_dockers(&manifest);
+        let asked = std::mem::take(&mut request.mounts);
+        let read_only_root_fs = request.read_only_root;
         let app = app(&name, request, manifest)?;
-        let mounts = satisfy(&name, &app, &mut volumes, &mut implicit_volumes)?;
+        let found = volumes.satisfy(&name, &app, asked, keeps_content)?;
+        implicit_volumes.extend(found.implicit);
+        if !found.image_content.is_empty() {
+            annotations.set(ours(IMAGE_CONTENT), serde_json::Value::from(found.image_content).to_string());
+        }
         runtime_apps.push(RuntimeApp {
             name,
             image: RuntimeImage { name: Some(image_name), id: Some(Hash::from(id)), labels },
             app: Some(app),
-            mounts,
+            read_only_root_fs,
+            mounts: found.mounts,
             annotations,
-            ..RuntimeApp::default()
         });
     }
+    let (volumes, unused_volumes) = volumes.finish();
     let manifest = PodManifest { apps: runtime_apps, volumes, ..PodManifest::blank() };
-    Ok(Reified { manifest, implicit_volumes })
+    Ok(Reified { manifest, implicit_volumes, unused_volumes })
+}
+
+/// docker2aci's mark on an ACI that it made; rkt gives such images docker's kind of volumes.
+const DOCKER2ACI: &str = "appc.io/docker/repository";
+
+/// Whether the image is one of docker's kind: OCI, or converted from that.
+fn is_dockers(manifest: &ImageManifest) -> bool {
+    is_oci(manifest) || manifest.annotations.get(DOCKER2ACI).is_some()
+}
+
+fn is_oci(manifest: &ImageManifest) -> bool {
+    [oci::ENTRYPOINT, oci::CMD, oci::USER].iter().any(|name| manifest.annotations.get(name).is_some())
+}
+
+/// The name of an annotation of ours.
+fn ours(name: &str) -> AcIdentifier {
+    name.parse().expect("names of annotations of ours are identifiers")
 }
 
 /// Refuses an image whose labels name another system. A label that is not there promises nothing and is let pass.
@@ -167,9 +211,8 @@ fn passed_on(request: &AppRequest, manifest: &ImageManifest) -> Annotations {
     for annotation in manifest.annotations.iter().filter(|annotation| wanted(annotation.name.as_str())) {
         annotations.set(annotation.name.clone(), annotation.value.clone());
     }
-    let is_oci = [oci::ENTRYPOINT, oci::CMD, oci::USER].iter().any(|name| manifest.annotations.get(name).is_some());
-    if let (true, Some(user), None, Ok(name)) = (is_oci, &request.user, &request.group, oci::USER.parse()) {
-        annotations.set(name, user.clone());
+    if let (true, Some(user), None) = (is_oci(manifest), &request.user, &request.group) {
+        annotations.set(ours(oci::USER), user.clone());
     }
     annotations
 }
@@ -184,46 +227,6 @@ fn merge(environment: &mut Environment, requested: Vec<(String, String)>) {
     for (name, value) in requested {
         environment.set(name, value);
     }
-}
-
-/// Gives every mount point of the app an empty volume of its own, as rkt does where none was named.
-fn satisfy(
-    app_name: &AcName,
-    app: &App,
-    volumes: &mut Vec<Volume>,
-    implicit: &mut Vec<String>,
-) -> Result<Vec<Mount>, ReifyError> {
-    let mut mounts: Vec<Mount> = Vec::with_capacity(app.mount_points.len());
-    let mut names = BTreeSet::new();
-    for point in &app.mount_points {
-        let bad = !point.path.starts_with('/') || point.path.split('/').any(|part| part == "..");
-        if bad {
-            let (app, name, path) = (app_name.clone(), point.name.clone(), point.path.clone());
-            return Err(ReifyError::BadMountPoint { app, name, path });
-        }
-        let twice = |what: String| ReifyError::DuplicateMountPoint { app: app_name.clone(), what };
-        if !names.insert(&point.name) {
-            return Err(twice(format!("named {}", point.name)));
-        }
-        if mounts.iter().any(|mount| mount.path == point.path) {
-            return Err(twice(format!("at {:?}", point.path)));
-        }
-        let volume = volume_name(app_name, &point.name, volumes)?;
-        implicit.push(format!("{volume} ({})", point.path));
-        volumes.push(Volume::empty(volume.clone()));
-        mounts.push(Mount { volume, path: point.path.clone(), app_volume: None });
-    }
-    Ok(mounts)
-}
-
-/// rkt's `APP-MOUNTPOINT`; app `a-b` with point `c` and app `a` with `b-c` would get one name, so a number may follow.
-fn volume_name(app: &AcName, point: &AcName, taken: &[Volume]) -> Result<AcName, ReifyError> {
-    (1..)
-        .map(|n| if n == 1 { format!("{app}-{point}") } else { format!("{app}-{point}-{n}") })
-        .map(|name| AcName::sanitize(&name))
-        .find(|name| name.as_ref().map_or(true, |name| taken.iter().all(|volume| volume.name != *name)))
-        .and_then(Result::ok)
-        .ok_or_else(|| ReifyError::NoVolumeName { app: app.clone(), name: point.clone() })
 }
 
 #[cfg(test)]
@@ -243,6 +246,8 @@ mod tests {
             user: None,
             group: None,
             working_directory: None,
+            read_only_root: false,
+            mounts: Vec::new(),
         }
     }
 
@@ -261,7 +266,7 @@ mod tests {
     /// What is executed for an image, `--exec` and arguments.
     fn exec_of(image: &str, exec: Option<&str>, args: Option<&[&str]>) -> Vec<String> {
         let request = AppRequest { exec: exec.map(str::to_owned), args: args.map(words), ..request() };
-        let reified = reify(vec![app_image(image, request)]).unwrap();
+        let reified = reify(vec![], vec![app_image(image, request)]).unwrap();
         reified.manifest.apps[0].app.as_ref().unwrap().exec.clone()
     }
 
@@ -277,13 +282,10 @@ mod tests {
             working_directory: Some("/srv".into()),
             ..request()
         };
-        let reified = reify(vec![app_image(ACI, asked), app_image(OCI, request())]).unwrap();
+        let reified = reify(vec![], vec![app_image(ACI, asked), app_image(OCI, request())]).unwrap();
         let json = String::from_utf8(reified.manifest.to_json_pretty().unwrap()).unwrap();
         crate::golden::check("pod.json", &format!("{json}\n"));
-        assert_eq!(
-            reified.implicit_volumes,
-            ["web-data (/var/lib/redis)", "postgres-volume-data (/var/lib/postgresql/data)"]
-        );
+        assert_eq!(reified.implicit_volumes, ["web-data (/var/lib/redis)"], "the other hides nothing");
     }
 
     #[test]
@@ -296,14 +298,14 @@ mod tests {
             (ACI, user(), None, None),
         ] {
             let asked = AppRequest { user, group, ..request() };
-            let reified = reify(vec![app_image(image, asked)]).unwrap();
+            let reified = reify(vec![], vec![app_image(image, asked)]).unwrap();
             assert_eq!(reified.manifest.apps[0].annotations.get(oci::USER), told);
         }
     }
 
     #[test]
     fn a_reified_manifest_can_be_read_again() {
-        let reified = reify(vec![app_image(ACI, request())]).unwrap();
+        let reified = reify(vec![], vec![app_image(ACI, request())]).unwrap();
         let json = reified.manifest.to_json().unwrap();
         assert_eq!(PodManifest::from_json(&json).unwrap().to_json().unwrap(), json);
     }
@@ -328,11 +330,11 @@ mod tests {
     #[test]
     fn an_image_without_an_app_runs_what_exec_names_as_root() {
         let image = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/base"}"#;
-        let error = reify(vec![app_image(image, request())]).unwrap_err();
+        let error = reify(vec![], vec![app_image(image, request())]).unwrap_err();
         assert_eq!(error.to_string(), "image example.com/base has no app");
 
         let asked = AppRequest { exec: Some("/bin/ls".into()), ..request() };
-        let app = reify(vec![app_image(image, asked)]).unwrap().manifest.apps.remove(0).app.unwrap();
+        let app = reify(vec![], vec![app_image(image, asked)]).unwrap().manifest.apps.remove(0).app.unwrap();
         assert_eq!(
             (app.exec, app.user, app.group, app.working_directory),
             (words(&["/bin/ls"]), "0".into(), "0".into(), None)
@@ -343,7 +345,7 @@ mod tests {
     fn an_app_without_a_command_is_refused() {
         let image = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/base",
                         "app":{"exec":[],"user":"0","group":"0"}}"#;
-        let error = reify(vec![app_image(image, request())]).unwrap_err();
+        let error = reify(vec![], vec![app_image(image, request())]).unwrap_err();
         assert_eq!(error.to_string(), "app base has nothing to execute");
     }
 
@@ -352,13 +354,13 @@ mod tests {
         for (label, value, platform) in [("arch", "armv7l", "linux/armv7l"), ("os", "freebsd", "freebsd/amd64")] {
             let mut image = app_image(ACI, request());
             image.manifest.labels.set(label.parse().unwrap(), value);
-            let error = reify(vec![image]).unwrap_err().to_string();
+            let error = reify(vec![], vec![image]).unwrap_err().to_string();
             assert!(error.starts_with("image example.com/redis is for ") && error.contains(platform), "{error}");
             assert!(error.ends_with(&format!("this machine is linux/{HOST_ARCH}")), "{error}");
         }
         let mut image = app_image(ACI, request());
         image.manifest.labels = appc::Labels::default();
-        assert!(reify(vec![image]).is_ok(), "no label promises nothing");
+        assert!(reify(vec![], vec![image]).is_ok(), "no label promises nothing");
     }
 
     #[test]
@@ -366,45 +368,13 @@ mod tests {
         for (image, name) in [("example.com/redis", "redis"), ("a/b_c.d", "b-c-d"), ("plain", "plain")] {
             let mut app = app_image(ACI, request());
             app.manifest.name = image.parse().unwrap();
-            assert_eq!(reify(vec![app]).unwrap().manifest.apps[0].name.as_str(), name);
+            assert_eq!(reify(vec![], vec![app]).unwrap().manifest.apps[0].name.as_str(), name);
         }
     }
 
     #[test]
     fn two_apps_of_one_name_are_refused() {
-        let error = reify(vec![app_image(ACI, request()), app_image(ACI, request())]).unwrap_err();
+        let error = reify(vec![], vec![app_image(ACI, request()), app_image(ACI, request())]).unwrap_err();
         assert_eq!(error.to_string(), "two apps are named redis");
-    }
-
-    #[test]
-    fn mount_points_that_lead_astray_are_refused() {
-        let with = |points: &[(&str, &str)]| {
-            let mut image = app_image(ACI, request());
-            let point = |&(name, path): &(&str, &str)| appc::MountPoint {
-                name: name.parse().unwrap(),
-                path: path.into(),
-                read_only: false,
-            };
-            image.manifest.app.as_mut().unwrap().mount_points = points.iter().map(point).collect();
-            reify(vec![image]).map(|reified| reified.manifest.volumes.len())
-        };
-        assert_eq!(with(&[("a", "/a"), ("b", "/a/b")]).unwrap(), 2);
-        for (points, why) in [
-            (&[("a", "a")][..], "mount point a of app redis has the path \"a\""),
-            (&[("a", "")], "mount point a of app redis has the path \"\""),
-            (&[("a", "/a/../../etc")], "mount point a of app redis has the path \"/a/../../etc\""),
-            (&[("a", "/a"), ("a", "/b")], "app redis has two mount points named a"),
-            (&[("a", "/a"), ("b", "/a")], "app redis has two mount points at \"/a\""),
-        ] {
-            let error = with(points).unwrap_err().to_string();
-            assert!(error.starts_with(why), "{error}");
-        }
-    }
-
-    #[test]
-    fn volume_names_do_not_collide() {
-        let taken = [Volume::empty("a-b-c".parse().unwrap())];
-        let name = volume_name(&"a".parse().unwrap(), &"b-c".parse().unwrap(), &taken).unwrap();
-        assert_eq!(name.as_str(), "a-b-c-2");
     }
 }

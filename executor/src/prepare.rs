@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use appc::PodManifest;
+use appc::{PodManifest, Volume};
 use fetch::ImageRef;
 use pod::PodName;
 use stage1::idmap::IdMapping;
@@ -15,6 +15,7 @@ use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified};
 use crate::request::{AppRequest, PodRequest};
+use crate::sources;
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct PreparedPod {
     pub(crate) mapping: IdMapping,
     /// For each app, the trees of its image, lowest first.
     pub(crate) layers: Vec<Vec<OwnedFd>>,
+    /// For each volume, what it is on the host; `None` for an empty volume.
+    pub(crate) sources: Vec<Option<OwnedFd>>,
     /// As long as these are open, no gc removes the trees.
     pub(crate) guards: Vec<OwnedFd>,
     /// The pod's unique name, if it is to have one.
@@ -37,7 +40,12 @@ pub(crate) struct PreparedPod {
 /// # Errors
 ///
 /// An image cannot be had, or images and request make no pod. Images that were stored before the error stay stored.
-pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod, CommandError> {
+pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<PreparedPod, CommandError> {
+    if request.follow_symlinks {
+        sources::resolve_links(&mut request.volumes)?;
+    }
+    // A missing source is told of before images are fetched for nothing.
+    let mut sources = sources::open(&request.volumes, context.data_dir()?)?;
     let images = Images::open(context)?;
     let records = request.apps.iter().map(|app| images.resolve(&app.image)).collect::<Result<Vec<_>, _>>()?;
     let (mut layers, mut guards) = (Vec::new(), Vec::new());
@@ -48,34 +56,43 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
         Ok(())
     };
     let manifest = match (request.apps.as_slice(), records.as_slice()) {
-        ([app], [record]) if is_whole_hello(app) => {
+        ([app], [record]) if is_whole_hello(app) && request.volumes.is_empty() => {
             let manifest = hello::pod_manifest(record.id);
             manifest.apps.iter().try_for_each(|_| open(record))?;
             manifest
         }
         _ => {
             records.iter().try_for_each(&mut open)?;
-            reify(request.apps, records)?
+            reify(request.volumes, request.apps, records)?
         }
     };
     let mapping = images.into_mapping();
-    Ok(PreparedPod { manifest, mapping, layers, guards, name: request.name, keep: request.keep })
+    // Volumes that were declared come first.
+    sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
+    Ok(PreparedPod { manifest, mapping, layers, sources, guards, name: request.name, keep: request.keep })
 }
 
 /// Whether the app is the built-in image as it stands: that is a pod of two apps. With options of its own it is an
 /// image like any other.
 fn is_whole_hello(app: &AppRequest) -> bool {
-    let AppRequest { image, name, exec, args, environment, user, group, working_directory } = app;
+    let AppRequest { image, name, exec, args, environment, user, group, working_directory, read_only_root, mounts } =
+        app;
     *image == ImageRef::Hello
         && [exec, user, group, working_directory].into_iter().all(Option::is_none)
-        && (name.is_none(), args.is_none(), environment.is_empty()) == (true, true, true)
+        && (name.is_none(), args.is_none()) == (true, true)
+        && (environment.is_empty(), *read_only_root, mounts.is_empty()) == (true, false, true)
 }
 
-fn reify(requests: Vec<AppRequest>, records: Vec<ImageRecord>) -> Result<PodManifest, CommandError> {
+fn reify(
+    volumes: Vec<Volume>,
+    requests: Vec<AppRequest>,
+    records: Vec<ImageRecord>,
+) -> Result<PodManifest, CommandError> {
     let app =
         |(request, record): (AppRequest, ImageRecord)| AppImage { request, id: record.id, manifest: record.manifest };
     let apps = requests.into_iter().zip(records).map(app).collect();
-    let Reified { manifest, implicit_volumes } = manifest::reify(apps)?;
+    let Reified { manifest, implicit_volumes, unused_volumes } = manifest::reify(volumes, apps)?;
+    unused_volumes.iter().for_each(|volume| warn(&format!("no app mounts the volume {volume}")));
     if !implicit_volumes.is_empty() {
         warn(&format!("no volume for these mount points, each gets an empty one: {}", implicit_volumes.join(", ")));
     }
@@ -96,6 +113,8 @@ mod tests {
             user: None,
             group: None,
             working_directory: None,
+            read_only_root: false,
+            mounts: Vec::new(),
         }
     }
 

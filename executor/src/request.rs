@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use appc::AcName;
+use appc::{AcName, Mount, Volume};
 use fetch::ImageRef;
 use pod::PodName;
 
@@ -15,6 +15,10 @@ pub(crate) struct PodRequest {
     pub(crate) name: Option<PodName>,
     /// Whether its directory stays when it has ended.
     pub(crate) keep: bool,
+    /// Volumes that were declared.
+    pub(crate) volumes: Vec<Volume>,
+    /// Whether symbolic links in the sources of volumes are followed.
+    pub(crate) follow_symlinks: bool,
     /// Its apps, in the order in which they start.
     pub(crate) apps: Vec<AppRequest>,
 }
@@ -38,6 +42,10 @@ pub(crate) struct AppRequest {
     pub(crate) group: Option<String>,
     /// The working directory, instead of the image's; absolute.
     pub(crate) working_directory: Option<String>,
+    /// Whether its root file system is read-only.
+    pub(crate) read_only_root: bool,
+    /// Volumes to be mounted besides those that the image has mount points for.
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// Variables beginning so are what proa tells the app about its pod (appc ace.md, Execution Environment).
@@ -69,6 +77,52 @@ pub(crate) fn app_name(name: &str) -> Result<AcName, CommandError> {
 /// A word is not UTF-8.
 pub(crate) fn args(words: Vec<OsString>) -> Result<Vec<String>, CommandError> {
     words.into_iter().map(|word| word.into_string().map_err(|word| not_utf8("argument", &word))).collect()
+}
+
+/// The volumes of a pod, each written as appc has it (`NAME,kind=host|empty,…`).
+///
+/// # Errors
+///
+/// One is malformed.
+pub(crate) fn volumes(texts: &[String]) -> Result<Vec<Volume>, CommandError> {
+    let volume = |text: &String| {
+        let form = "a volume is written NAME,kind=host,source=/PATH[,readOnly=true] or NAME,kind=empty[,mode=0755]";
+        text.parse().map_err(|error| CommandError::usage(format!("--volume={text:?}: {error}")).hint(form))
+    };
+    texts.iter().map(volume).collect()
+}
+
+/// Mounts, each written `volume=NAME,target=PATH`. A relative path begins at the app's root, as in rkt.
+///
+/// # Errors
+///
+/// One is malformed.
+pub(crate) fn mounts(texts: &[String]) -> Result<Vec<Mount>, CommandError> {
+    texts.iter().map(|text| mount(text)).collect()
+}
+
+fn mount(text: &str) -> Result<Mount, CommandError> {
+    let refused = |why: String| {
+        CommandError::usage(format!("--mount={text:?}: {why}")).hint("a mount is written volume=NAME,target=/PATH")
+    };
+    let mut mount = Mount::default();
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("volume", name)) if mount.volume.is_empty() => {
+                mount.volume = name.parse().map_err(|error| refused(format!("volume {name:?}: {error}")))?;
+            }
+            Some(("target", path)) if mount.path.is_empty() && !path.is_empty() => {
+                mount.path = format!("/{}", path.trim_start_matches('/'));
+            }
+            Some((key @ ("volume" | "target"), _)) => return Err(refused(format!("{key} must be given once"))),
+            Some((key, _)) => return Err(refused(format!("unknown mount parameter {key:?}"))),
+            None => return Err(refused(format!("{part:?} is not of the form KEY=VALUE"))),
+        }
+    }
+    if mount.volume.is_empty() || mount.path.is_empty() {
+        return Err(refused("volume and target must be given".to_owned()));
+    }
+    Ok(mount)
 }
 
 /// Splits each `NAME=VALUE`.
@@ -145,6 +199,36 @@ mod tests {
             let report = environment(&given).unwrap_err().report(None);
             assert!(report.starts_with(&format!("proa: {why}")), "{report}");
         }
+    }
+
+    #[test]
+    fn mounts_name_a_volume_and_a_path() {
+        let parsed = |text: &str| mount(text).map(|mount| format!("{}:{}", mount.volume, mount.path));
+        assert_eq!(parsed("volume=v,target=/a/b").unwrap(), "v:/a/b");
+        assert_eq!(parsed("target=dir1,volume=v").unwrap(), "v:/dir1");
+        assert_eq!(parsed("volume=v,target=../../a=b").unwrap(), "v:/../../a=b");
+        for (text, why) in [
+            ("", "\"\" is not of the form KEY=VALUE"),
+            ("v:/a", "\"v:/a\" is not of the form"),
+            ("volume=v", "volume and target must be given"),
+            ("target=/a", "volume and target must be given"),
+            ("volume=v,target=", "target must be given once"),
+            ("volume=v,target=/a,target=/b", "target must be given once"),
+            ("volume=A,target=/a", "volume \"A\": "),
+            ("volume=v,target=/a,readOnly=true", "unknown mount parameter \"readOnly\""),
+        ] {
+            let report = parsed(text).unwrap_err().report(None);
+            assert!(report.starts_with(&format!("proa: --mount={text:?}: {why}")), "{report}");
+        }
+    }
+
+    #[test]
+    fn volumes_are_written_as_in_rkt() {
+        let given = ["a,kind=empty,mode=0700,uid=5", "b,kind=host,source=/srv,readOnly=true"].map(str::to_owned);
+        let shown: Vec<String> = volumes(&given).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(shown, given);
+        let report = volumes(&["x,kind=host".to_owned()]).unwrap_err().report(None);
+        assert!(report.starts_with("proa: --volume=\"x,kind=host\": source for host volume cannot be empty\nhint: "));
     }
 
     #[test]

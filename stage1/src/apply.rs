@@ -2,6 +2,8 @@
 
 mod attach;
 mod mask;
+mod place;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -16,21 +18,35 @@ use rustix::mount::{
 };
 use sys::mount::{MountAttr, mount_setattr};
 
+use crate::channel::FailureKind;
 use crate::op::{At, Op, Slot};
 
 /// The descriptors that operations work on.
 #[derive(Debug, Default)]
-pub struct Fds(BTreeMap<Slot, OwnedFd>);
+pub struct Fds {
+    open: BTreeMap<Slot, OwnedFd>,
+    remarks: Vec<String>,
+}
 
 impl Fds {
+    /// Notes something that the user should know of, though nothing failed.
+    pub(crate) fn remark(&mut self, text: String) {
+        self.remarks.push(text);
+    }
+
+    /// Takes the remarks out.
+    pub(crate) fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
     /// Puts a descriptor into a slot; the one that was there is closed.
     pub fn put(&mut self, slot: Slot, fd: OwnedFd) {
-        self.0.insert(slot, fd);
+        self.open.insert(slot, fd);
     }
 
     /// The numbers of all descriptors.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
-        self.0.values().map(AsRawFd::as_raw_fd)
+        self.open.values().map(AsRawFd::as_raw_fd)
     }
 
     /// A second set of descriptors for the same files.
@@ -39,12 +55,18 @@ impl Fds {
     /// [`Refusal`] when the process may not have more descriptors.
     pub fn try_clone(&self) -> Result<Self, Refusal> {
         let clone = |(slot, fd): (&Slot, &OwnedFd)| fd.try_clone().map(|fd| (*slot, fd));
-        self.0.iter().map(clone).collect::<std::io::Result<_>>().map(Self).named(|| "fcntl(F_DUPFD_CLOEXEC)".into())
+        let open = self.open.iter().map(clone).collect::<std::io::Result<_>>();
+        Ok(Self { open: open.named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?, remarks: Vec::new() })
     }
 
     /// Takes a slot's descriptor out, if there is one.
     pub fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
-        self.0.remove(&slot)
+        self.open.remove(&slot)
+    }
+
+    /// Takes out what the build list of an app made: its root, and the mounts of its volumes.
+    pub(crate) fn take_app_mounts(&mut self) -> Vec<(Slot, OwnedFd)> {
+        self.open.extract_if(.., |slot, _| matches!(slot, Slot::Root | Slot::Volume(_))).collect()
     }
 
     /// The slot's descriptor.
@@ -52,7 +74,7 @@ impl Fds {
     /// # Errors
     /// An [`Refusal`] that names the slot, when the list of operations uses it before making it.
     pub fn get(&self, slot: Slot) -> Result<BorrowedFd<'_>, Refusal> {
-        self.0.get(&slot).map(OwnedFd::as_fd).ok_or_else(|| Refusal::new(format!("use <{slot}>"), Errno::BADF))
+        self.open.get(&slot).map(OwnedFd::as_fd).ok_or_else(|| Refusal::new(format!("use <{slot}>"), Errno::BADF))
     }
 }
 
@@ -100,6 +122,8 @@ pub struct OpError {
     pub op: String,
     /// The call in it that failed.
     pub refusal: Refusal,
+    /// Which kind of failure that is, for the hint.
+    pub kind: FailureKind,
 }
 
 impl fmt::Display for OpError {
@@ -133,9 +157,21 @@ impl<T> Named<T> for std::io::Result<T> {
 /// [`OpError`] for the first that fails; what earlier ones did stays, and goes with the namespace.
 pub fn apply(ops: &[Op], fds: &mut Fds) -> Result<(), OpError> {
     for op in ops {
-        perform(op, fds).map_err(|refusal| OpError { op: op.to_string(), refusal })?;
+        perform(op, fds).map_err(|refusal| OpError { op: op.to_string(), refusal, kind: kind(op) })?;
     }
     Ok(())
+}
+
+fn kind(op: &Op) -> FailureKind {
+    match op {
+        Op::Overlay { .. } => FailureKind::Overlay,
+        Op::OwnVolume { .. }
+        | Op::BindVolume { .. }
+        | Op::AttachVolume { .. }
+        | Op::AttachDevice { .. }
+        | Op::KeepContent { .. } => FailureKind::Volume,
+        _ => FailureKind::Setup,
+    }
 }
 
 fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
@@ -145,7 +181,8 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::Hostname(name) => rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name:?})")),
         Op::NewFs { fs, options, attr, slot } => new_fs(fds, fs, options, *attr, *slot),
         Op::Overlay { layers, attr } => overlay(fds, *layers, *attr),
-        Op::BindVolume { volume, attr, mount } => bind_volume(fds, *volume, *attr, *mount),
+        Op::OwnVolume { volume, uid, gid } => volume::own(fds, *volume, *uid, *gid),
+        Op::BindVolume { volume, recursive, attr, mount } => volume::bind(fds, *volume, *recursive, *attr, *mount),
         Op::AttachSandbox => move_to(fds.get(Slot::Sandbox)?, CWD, c"/", || "move_mount(<sandbox>, \"/\")".into()),
         Op::Attach { slot, at } => attach::at_own_place(fds, *slot, at),
         Op::MakeDir { at } => make_dir(fds, at),
@@ -159,7 +196,10 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::Open { at, slot } => open_slot(fds, at, *slot),
         Op::Sysctl { key, value } => sysctl(fds, key, value),
         Op::MoveIntoRoot { from, path } => attach::move_into_root(fds, from, path),
-        Op::AttachInRoot { slot, path } => attach::in_root(fds, *slot, path),
+        Op::AttachDev => attach::dev(fds),
+        Op::AttachVolume { mount, name, path } => volume::attach(fds, *mount, name, path),
+        Op::AttachDevice { mount, path } => volume::attach_device(fds, *mount, path),
+        Op::KeepContent { path, attr } => volume::keep_content(fds, path, *attr),
         Op::RootAttr { attr } => mount_setattr(fds.get(Slot::Root)?, c"", false, *attr)
             .named(|| format!("mount_setattr(<rootfs>, {:#x})", attr.bits())),
         Op::Pivot { slot } => pivot(fds, *slot),
@@ -243,19 +283,14 @@ fn path_of(fds: &Fds, slot: Slot) -> Result<String, Refusal> {
     Ok(format!("/proc/self/fd/{}", fds.get(slot)?.as_raw_fd()))
 }
 
-fn bind_volume(fds: &mut Fds, volume: usize, attr: MountAttr, mount: usize) -> Result<(), Refusal> {
-    let call = || format!("open_tree(<volume {volume}>, OPEN_TREE_CLONE)");
-    let clone = clone_tree(fds.get(Slot::VolumeDir(volume))?, "").named(call)?;
-    mount_setattr(clone.as_fd(), c"", true, attr)
-        .named(|| format!("mount_setattr(<mount {mount}>, {:#x})", attr.bits()))?;
-    fds.put(Slot::Volume(mount), clone);
-    Ok(())
+/// A detached second mount of what is at `path` below `dir`, without what is mounted below that.
+pub(crate) fn clone_tree(dir: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    clone_with(dir, path, OpenTreeFlags::empty())
 }
 
-/// A detached second mount of what is at `path` below `dir`.
-pub(crate) fn clone_tree(dir: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+fn clone_with(dir: BorrowedFd<'_>, path: &str, more: OpenTreeFlags) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(dir, path, flags | OpenTreeFlags::AT_SYMLINK_NOFOLLOW)
+    open_tree(dir, path, flags | OpenTreeFlags::AT_SYMLINK_NOFOLLOW | more)
 }
 
 /// Attaches a detached mount; an empty path is `dir` itself.

@@ -44,6 +44,13 @@ pub(crate) enum ToInit {
 pub(crate) enum FromInit {
     /// Something failed before the apps were started; pid 1 ends.
     Failed(Failure),
+    /// Something the user should know of.
+    Remark {
+        /// Index of the app.
+        app: usize,
+        /// What.
+        text: String,
+    },
     /// An app could not be executed.
     ExecFailed {
         /// Index of the app.
@@ -72,6 +79,8 @@ pub(crate) enum ToStub {
 /// What an app's first process tells pid 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromStub {
+    /// Something the user should know of.
+    Remark(String),
     /// It sits in its own user namespace, whose maps are to be written.
     WantsMap {
         /// The app's user.
@@ -100,12 +109,15 @@ const MAX_FAILURE: usize = 2000;
 impl Failure {
     /// A failure of this kind; a text that is too long for people is cut.
     pub(crate) fn new(kind: FailureKind, what: &dyn std::fmt::Display) -> Self {
-        let text = what.to_string();
-        let message = match text.char_indices().nth(MAX_FAILURE) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        };
-        Self { kind, message }
+        Self { kind, message: shortened(what.to_string()) }
+    }
+}
+
+/// A text for people that fits a message.
+pub(crate) fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_FAILURE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -119,6 +131,8 @@ pub enum FailureKind {
     Namespace,
     /// The overlay could not be mounted.
     Overlay,
+    /// A volume could not be mounted where it was asked for.
+    Volume,
     /// The user or group does not exist in the image, or its id cannot be mapped.
     User,
     /// The working directory does not exist or cannot be entered.

@@ -41,6 +41,8 @@ pub(crate) struct Init<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) mapping: &'a IdMapping,
     pub(crate) layers: Vec<Vec<OwnedFd>>,
+    /// Sources of the pod's volumes on the host; `None` for those of its own.
+    pub(crate) sources: Vec<Option<OwnedFd>>,
     pub(crate) monitor: &'a InitEnd,
 }
 
@@ -91,6 +93,8 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     let mut fds = Fds::default();
     perform(&init.plan.early, &mut fds)?;
     let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
+    let sources = std::mem::take(&mut init.sources).into_iter().map(|source| source.map(reopen::source).transpose());
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
     if init.monitor.hear().named(|| "recv(<monitor>)".into())? != Some(ToInit::Mapped) {
         return Err(Stop::Orphaned);
     }
@@ -108,18 +112,21 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
         Some(files) => files,
         None => files::receive(&init)?,
     };
-    for (index, volume) in volumes.into_iter().enumerate() {
-        fds.put(Slot::VolumeDir(index), volume);
+    let mut own = volumes.into_iter();
+    for (index, source) in sources.into_iter().enumerate() {
+        if let Some(volume) = source.or_else(|| own.next()) {
+            fds.put(Slot::VolumeDir(index), volume);
+        }
     }
     let parts = init.plan.apps.iter().zip(layers).zip(apps);
     let built = parts.map(|((plan, layers), dirs)| build(plan, layers, dirs, &mut fds));
     let built = built.collect::<Result<Vec<_>, _>>()?;
     // From here on the host's files are out of reach.
     perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
-    (0..init.plan.apps.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
+    (0..init.plan.own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
     close_inherited(&init, &fds, &built, &lock)?;
     limits::bound_processes()?;
-    let (apps, signals) = create(init.plan, init.mapping, &fds, built)?;
+    let (apps, signals) = create(&init, &fds, built)?;
     Ok(Apps { apps, signals, _lock: lock })
 }
 
@@ -128,7 +135,7 @@ fn die_with_parent() -> Result<(), Refusal> {
 }
 
 fn perform(ops: &[Op], fds: &mut Fds) -> Result<(), Stop> {
-    apply(ops, fds).map_err(|error| Stop::Failed(Failure::new(FailureKind::Setup, &error)))
+    apply(ops, fds).map_err(|error| Stop::Failed(Failure::new(error.kind, &error)))
 }
 
 /// The detached mounts of an app: made while the host's files are in reach, attached when the app starts.
@@ -141,17 +148,9 @@ fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &mut Fds) -> 
     }
     fds.put(Slot::Upper, dirs.upper);
     fds.put(Slot::Work, dirs.work);
-    apply(&plan.build, fds).map_err(|error| {
-        let overlay = error.refusal.call.contains("overlay");
-        let kind = if overlay { FailureKind::Overlay } else { FailureKind::Setup };
-        Stop::Failed(Failure::new(kind, &format_args!("app {:?}: {error}", plan.name)))
-    })?;
-    let mut mounts = Vec::new();
-    let slots = std::iter::once(Slot::Root).chain((0..plan.build.len()).map(Slot::Volume));
-    for slot in slots {
-        mounts.extend(fds.take(slot).map(|fd| (slot, fd)));
-    }
-    Ok(Built(mounts))
+    apply(&plan.build, fds)
+        .map_err(|error| Stop::Failed(Failure::new(error.kind, &format_args!("app {:?}: {error}", plan.name))))?;
+    Ok(Built(fds.take_app_mounts()))
 }
 
 /// Closes whatever the caller of proa, or proa itself, had open: only what pid 1 needs stays.
@@ -177,7 +176,8 @@ struct Apps {
     _lock: OwnedFd,
 }
 
-fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Result<(Vec<App>, OwnedFd), Stop> {
+fn create(init: &Init<'_>, fds: &Fds, built: Vec<Built>) -> Result<(Vec<App>, OwnedFd), Stop> {
+    let (plan, mapping) = (init.plan, init.mapping);
     let signals = sys::signal::watch(&[Signal::CHILD.as_raw()], Block::All).named(|| "signalfd()".into())?;
     // All are forked before the first is waited for, so that they prepare themselves side by side.
     let mut apps = Vec::new();
@@ -186,8 +186,11 @@ fn create(plan: &Plan, mapping: &IdMapping, fds: &Fds, built: Vec<Built>) -> Res
         mounts.into_iter().for_each(|(slot, fd)| own.put(slot, fd));
         apps.push(App::fork(plan, own, mapping)?);
     }
-    for app in &apps {
-        app.write_maps(mapping, fds)?;
+    for (index, app) in apps.iter_mut().enumerate() {
+        for text in app.write_maps(mapping, fds)? {
+            let remark = FromInit::Remark { app: index, text };
+            init.monitor.say(&remark).named(|| "send(<monitor>)".into())?;
+        }
     }
     for app in &apps {
         app.await_ready()?;

@@ -33,7 +33,7 @@ pub enum Slot {
     Dev,
     /// The app's `/dev/pts`.
     Pts,
-    /// The directory of a volume, in the order of the pod manifest.
+    /// A volume's own directory, or the file or directory of the host that it is, in the order of the pod manifest.
     VolumeDir(usize),
     /// The mount of a volume for one mount of the app, in the order of the app's mounts.
     Volume(usize),
@@ -75,10 +75,21 @@ pub enum Op {
         /// Mount attributes.
         attr: MountAttr,
     },
-    /// Makes a second mount of a volume's directory.
+    /// Gives an empty volume's directory to an owner within the pod.
+    OwnVolume {
+        /// Index of [`Slot::VolumeDir`].
+        volume: usize,
+        /// User id inside.
+        uid: u32,
+        /// Group id inside.
+        gid: u32,
+    },
+    /// Makes a second mount of a volume.
     BindVolume {
         /// Index of [`Slot::VolumeDir`].
         volume: usize,
+        /// Whether what is mounted below it comes along.
+        recursive: bool,
         /// Mount attributes.
         attr: MountAttr,
         /// Index of [`Slot::Volume`], where it goes.
@@ -155,13 +166,32 @@ pub enum Op {
         /// Path in the app's root; made if missing, refused if it is a symbolic link.
         path: &'static str,
     },
-    /// Attaches a slot's mount in the app's root at a path that the image controls: symbolic links are followed inside
-    /// the root only, missing directories are made, and a place on another file system is refused.
-    AttachInRoot {
-        /// The mount.
-        slot: Slot,
+    /// Attaches the app's /dev in its root.
+    AttachDev,
+    /// Attaches a volume's mount in the app's root at a path that the image controls: symbolic links are followed inside
+    /// the root only, what is missing is made, and a place on another file system is refused.
+    AttachVolume {
+        /// Index of [`Slot::Volume`].
+        mount: usize,
+        /// The volume's name, for messages.
+        name: String,
         /// Path in the app's root.
         path: String,
+    },
+    /// Attaches a device node of the host in the app's /dev.
+    AttachDevice {
+        /// Index of [`Slot::Volume`].
+        mount: usize,
+        /// Path below /dev.
+        path: String,
+    },
+    /// Makes a mount of what the image has at a path over itself: a volume that begins as a copy of the image's content,
+    /// for the price of nothing, since the app's root is a copy already.
+    KeepContent {
+        /// Path in the app's root; a directory there is made if missing.
+        path: String,
+        /// Mount attributes.
+        attr: MountAttr,
     },
     /// Changes attributes of the app's root mount alone.
     RootAttr {
@@ -222,7 +252,11 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Self::Overlay { layers, .. } => write!(f, "make overlay of {layers} layers for <rootfs>"),
-            Self::BindVolume { volume, mount, .. } => write!(f, "bind volume {volume} for mount {mount}"),
+            Self::OwnVolume { volume, uid, gid } => write!(f, "give volume {volume} to {uid}:{gid}"),
+            Self::BindVolume { volume, recursive, mount, .. } => {
+                let how = if *recursive { " recursively" } else { "" };
+                write!(f, "bind volume {volume}{how} for mount {mount}")
+            }
             Self::AttachSandbox => f.write_str("attach <sandbox>"),
             Self::Attach { slot, at } => write!(f, "attach <{slot}> at {at}"),
             Self::MakeDir { at } => write!(f, "make directory {at}"),
@@ -234,7 +268,12 @@ impl fmt::Display for Op {
             Self::Open { at, .. } => write!(f, "open {at}"),
             Self::Sysctl { key, value } => write!(f, "set sysctl {key} to {value:?}"),
             Self::MoveIntoRoot { from, path } => write!(f, "move <sandbox/{from}> to <rootfs/{path}>"),
-            Self::AttachInRoot { slot, path } => write!(f, "attach <{slot}> at <rootfs>{}", path.escape_default()),
+            Self::AttachDev => write!(f, "attach <{}> at <rootfs>/dev", Slot::Dev),
+            Self::AttachVolume { mount, name, path } => {
+                write!(f, "attach volume {name:?}, mount {mount}, at <rootfs>{}", path.escape_default())
+            }
+            Self::AttachDevice { mount, path } => write!(f, "attach mount {mount} at <rootfs/dev/{path}>"),
+            Self::KeepContent { path, .. } => write!(f, "make <rootfs>{} a volume", path.escape_default()),
             Self::RootAttr { .. } => f.write_str("change attributes of <rootfs>"),
             Self::Pivot { slot } => write!(f, "pivot into <{slot}>"),
         }

@@ -4,9 +4,10 @@
 //! sees a copy of the host's mounts; an app's *build* list runs at the same place and leaves detached mounts; its
 //! *enter* list runs in the app's own mount namespace, where only those mounts are left.
 
+mod mounts;
 mod paths;
 
-use appc::{App, MountPoint, PodManifest, RuntimeApp, VolumeKind};
+use appc::{PodManifest, RuntimeApp};
 use sys::mount::MountAttr;
 
 use crate::environment;
@@ -14,6 +15,8 @@ use crate::host::Host;
 use crate::idmap::{IdMapping, Tier};
 use crate::isolators::{self, Rights, UnknownCapability};
 use crate::op::{At, Op, Slot};
+
+use mounts::Mount;
 
 /// Options of a pod that its manifest does not hold.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,19 @@ pub struct PodOptions<'a> {
     pub mapping: &'a IdMapping,
     /// For each app, in the order of the manifest, the number of its image's layers.
     pub layers: &'a [usize],
+    /// For each volume of the manifest, what its source is; `None` for an empty volume.
+    pub sources: &'a [Option<SourceKind>],
+}
+
+/// What the source of a host volume is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A directory.
+    Directory,
+    /// A device node: the one kind of file that a volume may bring into an app's /dev, and that works there.
+    Device,
+    /// Any other file: regular, a socket, a pipe.
+    File,
 }
 
 /// What a pod's processes do.
@@ -35,8 +51,8 @@ pub struct Plan {
     pub sandbox: Vec<Op>,
     /// The apps, in the order of the manifest.
     pub apps: Vec<AppPlan>,
-    /// Number of volumes.
-    pub volumes: usize,
+    /// For each volume of the manifest, whether it is a directory of the pod's own rather than something of the host.
+    pub own_volumes: Vec<bool>,
 }
 
 /// What it takes to start one app.
@@ -116,9 +132,29 @@ pub enum PlanError {
         /// What is wrong.
         error: UnknownCapability,
     },
-    /// Host volumes are not supported yet.
-    #[error("volume {0:?}: kind host is not supported")]
-    HostVolume(String),
+    /// Nobody has opened the source of a host volume.
+    #[error("volume {0:?}: its source is not open")]
+    NoSource(String),
+    /// The owner of an empty volume is no id.
+    #[error("volume {volume:?}: owner {uid}:{gid} is not a user and group id")]
+    BadOwner {
+        /// The volume.
+        volume: String,
+        /// The user.
+        uid: i64,
+        /// The group.
+        gid: i64,
+    },
+    /// Two mounts of an app, one of which would hide the other.
+    #[error("app {app:?}: mounts at {outer:?} and {inner:?} overlap")]
+    Overlap {
+        /// The app.
+        app: String,
+        /// The path of the one.
+        outer: String,
+        /// The path of the other, the same or below.
+        inner: String,
+    },
 }
 
 /// Plans a pod.
@@ -126,14 +162,19 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`] where the manifest asks for something that cannot be.
 pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
+    let own_volumes = mounts::own_volumes(manifest, options.sources)?;
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
     Ok(Plan {
         early: early(options),
         sandbox: sandbox(options, host),
         apps: apps.collect::<Result<_, _>>()?,
-        volumes: manifest.volumes.len(),
+        own_volumes,
     })
 }
+
+/// Annotation of a pod's app: the paths of mounts whose volume begins with what the image has there, as a JSON array
+/// of strings. OCI images want that of volumes that nobody named (image-spec config.md, "Volumes").
+pub const IMAGE_CONTENT: &str = "proa.local/image-content";
 
 /// Annotation of a pod's app whose group is the user's primary one, as OCI images have it (image-spec config.md, "User").
 /// An appc manifest cannot say that: its group is always given.
@@ -226,13 +267,9 @@ fn plan_app(
         return Err(PlanError::NoExec(name.to_owned()));
     }
     let rights = isolators::rights(app).map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
-    let mounts = app_mounts(manifest, runtime, app)?;
+    let mounts = mounts::of(manifest, runtime, app, options.sources)?;
     let mut build = vec![Op::Overlay { layers, attr: MountAttr::NODEV }];
-    build.extend(mounts.iter().enumerate().map(|(mount, wanted)| Op::BindVolume {
-        volume: wanted.volume,
-        attr: wanted.attr,
-        mount,
-    }));
+    build.extend(mounts.iter().enumerate().flat_map(|(index, mount)| mount.build(index)));
     let gids = app.supplementary_gids.iter().map(|&gid| {
         u32::try_from(gid)
             .ok()
@@ -258,7 +295,7 @@ fn plan_app(
 }
 
 /// The list in the app's own mount namespace: what apps share is moved in, what each has alone is made, then pivot.
-fn enter(mounts: &[WantedMount], read_only: bool, mapping: &IdMapping) -> Vec<Op> {
+fn enter(mounts: &[Mount], read_only: bool, mapping: &IdMapping) -> Vec<Op> {
     let mut pts = vec![("newinstance", String::new()), ("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned())];
     if mapping.tier() != Tier::Single {
         // The group tty; a single-id map has no such group and the kernel would refuse it.
@@ -271,7 +308,7 @@ fn enter(mounts: &[WantedMount], read_only: bool, mapping: &IdMapping) -> Vec<Op
         Op::MoveIntoRoot { from: "proc", path: "proc" },
         Op::MoveIntoRoot { from: "sys", path: "sys" },
         Op::NewFs { fs: "tmpfs", options: dev.to_vec(), attr, slot: Slot::Dev },
-        Op::AttachInRoot { slot: Slot::Dev, path: "/dev".to_owned() },
+        Op::AttachDev,
     ];
     ops.extend(["pts", "shm", "mqueue"].map(|name| Op::MakeDir { at: at(Slot::Dev, name) }));
     ops.extend(paths::DEVICES.iter().map(|&(name, _)| Op::Device { name, from: name }));
@@ -284,68 +321,12 @@ fn enter(mounts: &[WantedMount], read_only: bool, mapping: &IdMapping) -> Vec<Op
         Op::MoveIntoRoot { from: "shm", path: "dev/shm" },
         Op::MoveIntoRoot { from: "mqueue", path: "dev/mqueue" },
     ]);
-    ops.extend(
-        mounts
-            .iter()
-            .enumerate()
-            .map(|(mount, wanted)| Op::AttachInRoot { slot: Slot::Volume(mount), path: wanted.path.clone() }),
-    );
+    ops.extend(mounts.iter().enumerate().map(|(index, mount)| mount.enter(index)));
     if read_only {
         ops.push(Op::RootAttr { attr: MountAttr::RDONLY });
     }
     ops.push(Op::Pivot { slot: Slot::Root });
     ops
-}
-
-struct WantedMount {
-    volume: usize,
-    path: String,
-    attr: MountAttr,
-}
-
-/// The app's mounts: those of the pod manifest, and the image's mount points that a volume of the same name satisfies
-/// (appc pods.md, "mounts").
-fn app_mounts(manifest: &PodManifest, runtime: &RuntimeApp, app: &App) -> Result<Vec<WantedMount>, PlanError> {
-    let explicit = runtime.mounts.iter().map(|mount| {
-        let point = app.mount_points.iter().find(|point| point.path == mount.path);
-        (mount.volume.as_str(), mount.path.as_str(), point.is_some_and(|point| point.read_only))
-    });
-    let covered = |point: &&MountPoint| runtime.mounts.iter().all(|mount| mount.path != point.path);
-    let implicit = app.mount_points.iter().filter(covered);
-    let implicit = implicit.map(|point| (point.name.as_str(), point.path.as_str(), point.read_only));
-    let app = runtime.name.as_str();
-    explicit.chain(implicit).map(|(volume, path, read_only)| wanted(manifest, app, volume, path, read_only)).collect()
-}
-
-fn wanted(
-    manifest: &PodManifest,
-    app: &str,
-    volume: &str,
-    path: &str,
-    read_only: bool,
-) -> Result<WantedMount, PlanError> {
-    let (app, path) = (app.to_owned(), path.to_owned());
-    let found = manifest.volumes.iter().enumerate().find(|(_, candidate)| candidate.name.as_str() == volume);
-    let Some((index, declared)) = found else {
-        return Err(PlanError::NoVolume { app, volume: volume.to_owned(), path });
-    };
-    if !matches!(declared.kind, VolumeKind::Empty { .. }) {
-        return Err(PlanError::HostVolume(volume.to_owned()));
-    }
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if !path.starts_with('/') || parts.contains(&"..") {
-        return Err(PlanError::BadPath { app, path });
-    }
-    // By name here, so that the error is a good one; a symbolic link of the image that leads there is refused when the
-    // mount is attached (security.md MNT-01).
-    if matches!(parts.first(), None | Some(&("proc" | "sys" | "dev"))) {
-        return Err(PlanError::ReservedPath { app, path });
-    }
-    let mut attr = MountAttr::NOSUID.with(MountAttr::NODEV);
-    if read_only || declared.read_only == Some(true) {
-        attr = attr.with(MountAttr::RDONLY);
-    }
-    Ok(WantedMount { volume: index, path: format!("/{}", parts.join("/")), attr })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, ToIn
 use crate::host::Host;
 use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init};
-use crate::plan::{PlanError, PodOptions, plan};
+use crate::plan::{PlanError, PodOptions, SourceKind, plan};
 use crate::supervise::{Action, Event, Supervisor};
 
 /// How long siblings of a failed app may take to stop.
@@ -36,6 +36,8 @@ pub struct PodSpec<'a> {
     pub mapping: &'a IdMapping,
     /// For each app, the trees of its image, lowest first.
     pub layers: Vec<Vec<OwnedFd>>,
+    /// For each volume of the manifest, its source on the host, opened with `O_PATH`; `None` for an empty volume.
+    pub sources: Vec<Option<OwnedFd>>,
 }
 
 /// Whoever keeps the pod on disk. It is asked while the pod's namespaces are being made, and told while they go: what
@@ -52,6 +54,9 @@ pub trait Keeper {
 
     /// All apps have ended, and pid 1 is about to.
     fn pod_over(&mut self);
+
+    /// Something about an app that the user should know, though nothing failed; `app` is its index in the manifest.
+    fn remark(&mut self, app: usize, text: &str);
 }
 
 /// What the pod's directory gives to its processes.
@@ -59,7 +64,7 @@ pub trait Keeper {
 pub struct PodFiles {
     /// For each app, its writable layer.
     pub apps: Vec<AppDirs>,
-    /// For each volume of the manifest, its directory.
+    /// For each empty volume of the manifest, in its order, its directory.
     pub volumes: Vec<OwnedFd>,
     /// The pod's lock. Pid 1 holds it too, so that the pod counts as alive until both are gone.
     pub lock: OwnedFd,
@@ -141,7 +146,9 @@ type MonitorEnd = Channel<ToInit, FromInit>;
 pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, RunError> {
     check_streams()?;
     let layers: Vec<usize> = spec.layers.iter().map(Vec::len).collect();
-    let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers };
+    let sources = spec.sources.iter().map(|source| source.as_ref().map(source_kind).transpose());
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers, sources: &sources };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
@@ -149,7 +156,8 @@ pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, Run
     match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
         Fork::Child => {
             drop(monitor);
-            init::run(Init { plan: &plan, mapping: spec.mapping, layers: spec.layers, monitor: &init_end })
+            let PodSpec { mapping, layers, sources, .. } = spec;
+            init::run(Init { plan: &plan, mapping, layers, sources, monitor: &init_end })
         }
         Fork::Parent { pid, pidfd } => {
             drop(init_end);
@@ -168,6 +176,14 @@ pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, Run
             }
         }
     }
+}
+
+fn source_kind(source: &OwnedFd) -> Result<SourceKind, std::io::Error> {
+    Ok(match FileType::from_raw_mode(fstat(source)?.st_mode) {
+        FileType::Directory => SourceKind::Directory,
+        FileType::CharacterDevice | FileType::BlockDevice => SourceKind::Device,
+        _ => SourceKind::File,
+    })
 }
 
 /// Refuses streams that are more than a stream: from a directory an app could walk the host, and neither mounts nor
@@ -266,6 +282,7 @@ impl Watch {
                 match self.monitor.hear().map_err(std::io::Error::from)? {
                     None => return failed.map_or(Ok(Ended::InitGone), |failure| Err(RunError::Pod(failure))),
                     Some(FromInit::Failed(failure)) => failed = Some(failure),
+                    Some(FromInit::Remark { app, text }) => keeper.remark(app, &text),
                     Some(FromInit::ExecFailed { app, failure }) => {
                         let status = i32::from(RunError::Pod(failure.clone()).exit_status());
                         failed = failed.or(Some(failure));

@@ -15,7 +15,7 @@ use sys::fork::Namespaces;
 
 use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::capabilities::{self, Ids};
-use crate::channel::{Channel, Failure, FailureKind, FromStub, ToStub};
+use crate::channel::{Channel, Failure, FailureKind, FromStub, ToStub, shortened};
 use crate::idmap::Tier;
 use crate::op::Slot;
 use crate::plan::AppPlan;
@@ -48,7 +48,10 @@ fn prepare(plan: &AppPlan, mut fds: Fds, tier: Tier, channel: &StubEnd) -> Resul
     rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
     // The root as this mount namespace has it: mounts attach only to mounts of one's own.
     fds.put(Slot::Sandbox, open_root()?);
-    apply(&plan.enter, &mut fds).map_err(|error| failure(FailureKind::Setup, &error))?;
+    apply(&plan.enter, &mut fds).map_err(|error| failure(error.kind, &error))?;
+    for remark in fds.take_remarks() {
+        say(channel, &FromStub::Remark(shortened(remark)))?;
+    }
     let user = lookup_user(plan, tier)?;
     if !own_namespace(&user, &fds, channel)? {
         return Ok(None);

@@ -31,6 +31,21 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NETS", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     net: Option<String>,
 
+    /// Declare a volume: NAME,kind=host,source=PATH[,readOnly=BOOL][,recursive=BOOL] or
+    /// NAME,kind=empty[,mode=MODE][,uid=UID][,gid=GID]
+    ///
+    /// It is mounted where an image has a mount point of its name, and where --mount says.
+    #[arg(long, value_name = "VOLUME")]
+    volume: Vec<String>,
+
+    /// Mount a volume in every app: volume=NAME,target=PATH
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+
+    /// Follow symbolic links in the sources of volumes, which are refused else
+    #[arg(long)]
+    follow_symlinks: bool,
+
     /// Keep the pod after it has ended, for `proa list` and `proa gc`
     #[arg(long)]
     keep: bool,
@@ -70,11 +85,20 @@ struct AppArgs {
     /// Start in this directory of the image
     #[arg(long, value_name = "DIR")]
     working_dir: Option<String>,
+
+    /// Make the app's root file system read-only; volumes stay writable
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    readonly_rootfs: Option<bool>,
+
+    /// Mount a volume of the pod: volume=NAME,target=PATH
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   proa run hello
+  proa run --volume data,kind=host,source=/srv/data oci:layout:v1 --mount volume=data,target=/data
   proa --insecure-options=image run ./busybox.aci --exec /bin/busybox -- uname -a
   proa run --name web oci:layout:v1 --user www-data -- --port 8080 --- ./sidecar.aci --name logs";
 
@@ -105,9 +129,19 @@ fn request(args: RunArgs) -> Result<PodRequest, CommandError> {
     let mut parser = None;
     let images = split::split(args.images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
         .map_err(|error| CommandError::usage(error.to_string()).hint("see `proa run --help`"))?;
-    let apps = images.into_iter().map(app).collect::<Result<_, _>>()?;
+    let everywhere = request::mounts(&args.mount)?;
+    let mut apps = images.into_iter().map(app).collect::<Result<Vec<_>, _>>()?;
+    for app in &mut apps {
+        app.mounts.splice(..0, everywhere.iter().cloned());
+    }
     let name = args.name.map(|name| name.parse::<PodName>().map_err(|e| CommandError::usage(format!("--name: {e}"))));
-    Ok(PodRequest { name: name.transpose()?, keep: args.keep, apps })
+    Ok(PodRequest {
+        name: name.transpose()?,
+        keep: args.keep,
+        volumes: request::volumes(&args.volume)?,
+        follow_symlinks: args.follow_symlinks,
+        apps,
+    })
 }
 
 /// One image's words as a request.
@@ -122,6 +156,8 @@ fn app(words: ImageWords) -> Result<AppRequest, CommandError> {
         user: args.user,
         group: args.group,
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
+        read_only_root: args.readonly_rootfs.unwrap_or_default(),
+        mounts: request::mounts(&args.mount)?,
     })
 }
 

@@ -34,21 +34,29 @@ impl App {
         }
     }
 
-    /// Writes the maps of the app's user namespace as soon as it asks.
-    pub(super) fn write_maps(&self, mapping: &IdMapping, fds: &Fds) -> Result<(), Stop> {
-        match self.hear()? {
-            FromStub::WantsMap { uid, gid } => {
-                for (name, map) in [
-                    ("uid_map", app_map(mapping, mapping.uids(), uid)),
-                    ("gid_map", app_map(mapping, mapping.gids(), gid)),
-                ] {
-                    self.write_map(fds, name, &map).map_err(|refusal| self.failed(FailureKind::User, &refusal))?;
+    /// Writes the maps of the app's user namespace as soon as it asks. Returns what it had to remark before.
+    pub(super) fn write_maps(&self, mapping: &IdMapping, fds: &Fds) -> Result<Vec<String>, Stop> {
+        let mut remarks = Vec::new();
+        loop {
+            match self.hear()? {
+                FromStub::Remark(text) => remarks.push(text),
+                FromStub::WantsMap { uid, gid } => {
+                    self.write_maps_for(mapping, fds, (uid, gid))?;
+                    return Ok(remarks);
                 }
-                self.channel.say(&ToStub::Mapped).named(|| "send(<app>)".into())?;
-                Ok(())
+                other => return Err(self.unexpected(&other)),
             }
-            other => Err(self.unexpected(&other)),
         }
+    }
+
+    fn write_maps_for(&self, mapping: &IdMapping, fds: &Fds, (uid, gid): (u32, u32)) -> Result<(), Stop> {
+        for (name, map) in
+            [("uid_map", app_map(mapping, mapping.uids(), uid)), ("gid_map", app_map(mapping, mapping.gids(), gid))]
+        {
+            self.write_map(fds, name, &map).map_err(|refusal| self.failed(FailureKind::User, &refusal))?;
+        }
+        self.channel.say(&ToStub::Mapped).named(|| "send(<app>)".into())?;
+        Ok(())
     }
 
     fn write_map(&self, fds: &Fds, name: &str, map: &str) -> Result<(), Refusal> {

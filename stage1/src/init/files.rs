@@ -22,7 +22,8 @@ pub(super) fn receive(init: &Init<'_>) -> Result<PodFiles, Stop> {
     }
     // A limit of descriptors cuts a message short without another sign.
     let short = || Refusal::because("recvmsg(<monitor>)".into(), Errno::MFILE, "fewer descriptors than the pod needs");
-    if fds.len() != 1 + 2 * init.plan.apps.len() + init.plan.volumes {
+    let own_volumes = init.plan.own_volumes.iter().filter(|own| **own).count();
+    if fds.len() != 1 + 2 * init.plan.apps.len() + own_volumes {
         return Err(short().into());
     }
     let mut fds = fds.into_iter();

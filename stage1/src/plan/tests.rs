@@ -1,5 +1,7 @@
 //! Plans of whole pods against reviewed listings, and what a manifest may not ask for.
 
+use appc::{Volume, VolumeKind};
+
 use super::*;
 
 const TWO_APPS: &str = r#"{
@@ -17,7 +19,14 @@ const TWO_APPS: &str = r#"{
 
 fn plan_of(json: &str, mapping: &IdMapping, host: &Host) -> Result<Plan, PlanError> {
     let manifest = PodManifest::from_json(json.as_bytes()).expect("a valid manifest");
-    plan(&manifest, &PodOptions { hostname: "pod", mapping, layers: &[1, 3] }, host)
+    let source = |volume: &Volume| match &volume.kind {
+        VolumeKind::Empty { .. } => None,
+        VolumeKind::Host { source, .. } if source.starts_with("/dev/") => Some(SourceKind::Device),
+        VolumeKind::Host { source, .. } if source.ends_with("file") => Some(SourceKind::File),
+        VolumeKind::Host { .. } => Some(SourceKind::Directory),
+    };
+    let sources: Vec<_> = manifest.volumes.iter().map(source).collect();
+    plan(&manifest, &PodOptions { hostname: "pod", mapping, layers: &[1, 3], sources: &sources }, host)
 }
 
 /// One app whose manifest has this JSON in its `app`, and these volumes in the pod.
@@ -101,11 +110,83 @@ fn what_cannot_be_is_refused() {
     for path in ["/", "//", "/.", "/proc", "/proc/self", "/sys", "/dev", "/dev/pts", "//dev/./shm"] {
         assert_eq!(refused(&mount(path)), PlanError::ReservedPath { app: "a".into(), path: path.into() });
     }
-    for path in ["relative", "/a/../b", "/.."] {
+    for path in ["relative", "a", ""] {
         assert_eq!(refused(&mount(path)), PlanError::BadPath { app: "a".into(), path: path.into() });
     }
     let missing = app_with(&mount("/v"), "").expect_err("no volume");
     assert_eq!(missing, PlanError::NoVolume { app: "a".into(), volume: "v".into(), path: "/v".into() });
-    let host = app_with(&mount("/v"), r#"{"name": "v", "kind": "host", "source": "/etc"}"#).expect_err("host volume");
-    assert_eq!(host, PlanError::HostVolume("v".into()));
+    let owner = app_with(&mount("/v"), r#"{"name": "v", "kind": "empty", "uid": -1}"#).expect_err("no id");
+    assert_eq!(owner, PlanError::BadOwner { volume: "v".into(), uid: -1, gid: 0 });
+}
+
+/// What is done for an app's volumes: the operations that bind and attach them.
+fn volume_ops(mounts: &str, volumes: &str) -> Result<Vec<String>, PlanError> {
+    let json = format!(
+        r#"{{"acKind": "PodManifest", "acVersion": "0.8.11", "volumes": [{volumes}], "apps": [
+            {{"name": "a", "image": {{"id": "sha512-aa"}}, "mounts": [{mounts}],
+              "annotations": [{{"name": "proa.local/image-content", "value": "[\"/var/lib/db\"]"}}],
+              "app": {{"exec": ["x"], "user": "0", "group": "0",
+                       "mountPoints": [{{"name": "ro", "path": "/ro", "readOnly": true}}]}}}}]}}"#
+    );
+    let plan = plan_of(&json, &IdMapping::single(1000, 1000), &Host::default())?;
+    let ops = plan.apps[0].build.iter().chain(&plan.apps[0].enter);
+    let shown = |op: &Op| match op {
+        Op::BindVolume { attr, .. } | Op::KeepContent { attr, .. } => Some(format!("{op} {:#x}", attr.bits())),
+        Op::OwnVolume { .. } | Op::AttachVolume { .. } | Op::AttachDevice { .. } => Some(op.to_string()),
+        _ => None,
+    };
+    Ok(ops.filter_map(shown).collect())
+}
+
+#[test]
+fn volumes_are_bound_and_attached_as_they_are() {
+    let ro = r#"{"name": "ro", "kind": "empty"}"#;
+    let ops = |mounts: &str, volumes: &str| volume_ops(mounts, &format!("{ro},{volumes}")).unwrap();
+    let plain = ops(r#"{"volume": "h", "path": "/h/../i"}"#, r#"{"name": "h", "kind": "host", "source": "/srv"}"#);
+    let expected = [
+        "bind volume 1 recursively for mount 0 0x6",
+        "bind volume 0 for mount 1 0x7",
+        "attach volume \"h\", mount 0, at <rootfs>/h/../i",
+        "attach volume \"ro\", mount 1, at <rootfs>/ro",
+    ];
+    assert_eq!(plain, expected);
+    let file = ops(r#"{"volume": "f", "path": "/f"}"#, r#"{"name": "f", "kind": "host", "source": "/a/file"}"#);
+    assert_eq!(file[0], "bind volume 1 for mount 0 0x6");
+    let alone = r#"{"name": "h", "kind": "host", "source": "/srv", "recursive": false, "readOnly": true}"#;
+    assert_eq!(ops(r#"{"volume": "h", "path": "/h"}"#, alone)[0], "bind volume 1 for mount 0 0x7");
+    let owned = r#"{"name": "e", "kind": "empty", "mode": "0700", "uid": 5, "gid": 6}"#;
+    assert_eq!(ops(r#"{"volume": "e", "path": "/e"}"#, owned)[0], "give volume 1 to 5:6");
+    let device = r#"{"name": "d", "kind": "host", "source": "/dev/fuse"}"#;
+    let device = ops(r#"{"volume": "d", "path": "/dev/net/x"}"#, device);
+    assert_eq!((&*device[0], &*device[2]), ("bind volume 1 for mount 0 0xa", "attach mount 0 at <rootfs/dev/net/x>"));
+    let content = ops(r#"{"volume": "c", "path": "/var/lib/db/"}"#, r#"{"name": "c", "kind": "empty"}"#);
+    assert_eq!(content[1], "make <rootfs>/var/lib/db a volume 0x6");
+}
+
+#[test]
+fn a_volumes_word_on_writing_counts_more_than_the_mount_points() {
+    for (volume, bits) in [("", "0x7"), (r#", "readOnly": false"#, "0x6"), (r#", "readOnly": true"#, "0x7")] {
+        let volume = format!(r#"{{"name": "ro", "kind": "empty"{volume}}}"#);
+        let here = volume_ops("", &volume).unwrap();
+        let there = volume_ops(r#"{"volume": "ro", "path": "/ro/"}"#, &volume).unwrap();
+        assert!(here[0].ends_with(bits) && there[0].ends_with(bits), "{volume}: {here:?} {there:?}");
+    }
+}
+
+#[test]
+fn overlapping_mounts_are_refused() {
+    let volumes = r#"{"name": "ro", "kind": "empty"}, {"name": "v", "kind": "empty"}, {"name": "w", "kind": "empty"}"#;
+    let two = |one: &str, other: &str| {
+        volume_ops(&format!(r#"{{"volume": "v", "path": "{one}"}}, {{"volume": "w", "path": "{other}"}}"#), volumes)
+    };
+    assert!(two("/a/b", "/a/c").is_ok() && two("/a", "/a-b").is_ok());
+    for (one, other, outer, inner) in [
+        ("/a", "/a", "/a", "/a"),
+        ("/a/b/", "/a", "/a", "/a/b"),
+        ("/a", "/a/./b//c", "/a", "/a/b/c"),
+        ("/ro/x", "/a", "/ro", "/ro/x"),
+    ] {
+        let expected = PlanError::Overlap { app: "a".into(), outer: outer.into(), inner: inner.into() };
+        assert_eq!(two(one, other), Err(expected));
+    }
 }

@@ -1,0 +1,89 @@
+//! Volumes: bound while the host's files are in reach, attached in the app's own mount namespace.
+
+use std::os::fd::AsFd as _;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+use sys::mount::{MountAttr, mount_setattr};
+
+use super::place::{self, Kind};
+use super::{Fds, Named as _, Refusal, c_path, clone_tree, clone_with, move_to};
+use crate::op::Slot;
+
+/// Gives a volume's directory to an owner of the pod's ids.
+pub(super) fn own(fds: &Fds, volume: usize, uid: u32, gid: u32) -> Result<(), Refusal> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let call = || format!("fchownat(<volume {volume}>, {uid}, {gid})");
+    match chownat(fds.get(Slot::VolumeDir(volume))?, "", Some(user), Some(group), AtFlags::EMPTY_PATH) {
+        Err(Errno::INVAL) => Err(Refusal::because(call(), Errno::INVAL, "the pod's id map does not have that id")),
+        done => done.named(call),
+    }
+}
+
+/// Makes a second mount of a volume. Its source was opened before by whoever may see it, and is not looked up again.
+pub(super) fn bind(
+    fds: &mut Fds,
+    volume: usize,
+    recursive: bool,
+    attr: MountAttr,
+    mount: usize,
+) -> Result<(), Refusal> {
+    let source = fds.get(Slot::VolumeDir(volume))?;
+    let (more, flag) =
+        if recursive { (OpenTreeFlags::AT_RECURSIVE, "|AT_RECURSIVE") } else { (OpenTreeFlags::empty(), "") };
+    let call = || format!("open_tree(<volume {volume}>, OPEN_TREE_CLONE{flag})");
+    let clone = match clone_with(source, "", more) {
+        // What is mounted below came from a more privileged mount namespace, and so is locked (mount_namespaces(7)).
+        Err(Errno::INVAL) if !recursive => {
+            let why = "other file systems are mounted below it, and the kernel lets nobody without privileges leave \
+                       them out: make the volume recursive";
+            Err(Refusal::because(call(), Errno::INVAL, why))
+        }
+        cloned => cloned.named(call),
+    }?;
+    mount_setattr(clone.as_fd(), c"", true, attr)
+        .named(|| format!("mount_setattr(<mount {mount}>, AT_RECURSIVE, {:#x})", attr.bits()))?;
+    fds.put(Slot::Volume(mount), clone);
+    Ok(())
+}
+
+/// Attaches a volume at a path of the image.
+pub(super) fn attach(fds: &mut Fds, mount: usize, name: &str, path: &str) -> Result<(), Refusal> {
+    let source = fds.get(Slot::Volume(mount))?;
+    let stat = fstat(source).named(|| format!("fstat(<mount {mount}>)"))?;
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let place = place::ensure(fds.get(Slot::Root)?, path, if is_dir { Kind::Dir } else { Kind::File })?;
+    move_to(source, place.fd.as_fd(), c"", || format!("move_mount(<mount {mount}>, <rootfs>{path:?})"))?;
+    if place.hides {
+        fds.remark(format!("volume {name:?} hides what the image has at {path:?}"));
+    }
+    Ok(())
+}
+
+/// Attaches a device node in the app's /dev, which is a file system of ours.
+pub(super) fn attach_device(fds: &Fds, mount: usize, path: &str) -> Result<(), Refusal> {
+    let dev = fds.get(Slot::Dev)?;
+    let made = |result: rustix::io::Result<()>, call: &str| match result {
+        // A directory for two devices, or a node that every app has.
+        Err(Errno::EXIST) => Ok(()),
+        result => result.named(|| format!("{call}(<rootfs/dev/{path}>)")),
+    };
+    for (slash, _) in path.match_indices('/') {
+        made(mkdirat(dev, &path[..slash], Mode::from_raw_mode(0o755)), "mkdirat")?;
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    made(openat(dev, path, flags, Mode::from_raw_mode(0o666)).map(drop), "openat")?;
+    let call = || format!("move_mount(<mount {mount}>, <rootfs/dev/{path}>)");
+    move_to(fds.get(Slot::Volume(mount))?, dev, &c_path(path)?, call)
+}
+
+/// Makes a mount of the root's directory at `path` over itself, so that it stays writable in a read-only root and has
+/// a volume's attributes.
+pub(super) fn keep_content(fds: &Fds, path: &str, attr: MountAttr) -> Result<(), Refusal> {
+    let place = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir)?;
+    let clone = clone_tree(place.fd.as_fd(), "").named(|| format!("open_tree(<rootfs>{path:?}, OPEN_TREE_CLONE)"))?;
+    mount_setattr(clone.as_fd(), c"", false, attr)
+        .named(|| format!("mount_setattr(<rootfs>{path:?}, {:#x})", attr.bits()))?;
+    move_to(clone.as_fd(), place.fd.as_fd(), c"", || format!("move_mount(<rootfs>{path:?}, <rootfs>{path:?})"))
+}

@@ -1,0 +1,182 @@
+//! Which volumes an app gets, where, and with which attributes (appc pods.md, "mounts"; ace.md, "Volume Setup").
+
+use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
+use sys::mount::MountAttr;
+
+use super::{IMAGE_CONTENT, PlanError, SourceKind};
+use crate::op::Op;
+
+/// One mount of an app.
+#[derive(Debug)]
+pub(super) struct Mount {
+    /// Index of the volume in the pod manifest.
+    volume: usize,
+    name: String,
+    attr: MountAttr,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Path in the app's root, for a volume of the host or one of the pod's own directories.
+    Root { path: String, recursive: bool, owner: Option<(u32, u32)> },
+    /// Path below the app's /dev, for a device node.
+    Dev(String),
+    /// Path in the app's root whose content is the volume.
+    Content(String),
+}
+
+impl Mount {
+    /// What is done while the host's files are in reach.
+    pub(super) fn build(&self, mount: usize) -> Vec<Op> {
+        let (volume, attr) = (self.volume, self.attr);
+        match &self.place {
+            Place::Root { recursive, owner, .. } => {
+                let own = owner.map(|(uid, gid)| Op::OwnVolume { volume, uid, gid });
+                own.into_iter().chain([Op::BindVolume { volume, recursive: *recursive, attr, mount }]).collect()
+            }
+            Place::Dev(_) => vec![Op::BindVolume { volume, recursive: false, attr, mount }],
+            Place::Content(_) => vec![],
+        }
+    }
+
+    /// What is done in the app's own mount namespace.
+    pub(super) fn enter(&self, mount: usize) -> Op {
+        match &self.place {
+            Place::Root { path, .. } => Op::AttachVolume { mount, name: self.name.clone(), path: path.clone() },
+            Place::Dev(path) => Op::AttachDevice { mount, path: path.clone() },
+            Place::Content(path) => Op::KeepContent { path: path.clone(), attr: self.attr },
+        }
+    }
+}
+
+/// For each volume, whether it is one of the pod's own directories.
+pub(super) fn own_volumes(manifest: &PodManifest, sources: &[Option<SourceKind>]) -> Result<Vec<bool>, PlanError> {
+    let own = |(index, volume): (usize, &Volume)| match volume.kind {
+        VolumeKind::Empty { .. } => Ok(true),
+        VolumeKind::Host { .. } => match sources.get(index) {
+            Some(Some(_)) => Ok(false),
+            _ => Err(PlanError::NoSource(volume.name.to_string())),
+        },
+    };
+    manifest.volumes.iter().enumerate().map(own).collect()
+}
+
+/// The app's mounts: those of the pod manifest, and the image's mount points that a volume of the same name satisfies.
+pub(super) fn of(
+    manifest: &PodManifest,
+    runtime: &RuntimeApp,
+    app: &App,
+    sources: &[Option<SourceKind>],
+) -> Result<Vec<Mount>, PlanError> {
+    let explicit = runtime.mounts.iter().map(|mount| (mount.volume.as_str(), mount.path.as_str()));
+    let covered = |point: &&MountPoint| runtime.mounts.iter().all(|mount| !same_path(&mount.path, &point.path));
+    let named = app.mount_points.iter().filter(covered).map(|point| (point.name.as_str(), point.path.as_str()));
+    let content: Vec<String> =
+        runtime.annotations.get(IMAGE_CONTENT).and_then(|paths| serde_json::from_str(paths).ok()).unwrap_or_default();
+    let context = Context { manifest, runtime, app, sources, content: &content };
+    let mounts = explicit.chain(named).map(|(volume, path)| context.mount(volume, path));
+    let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
+    refuse_overlaps(runtime.name.as_str(), &mounts)?;
+    Ok(mounts)
+}
+
+struct Context<'a> {
+    manifest: &'a PodManifest,
+    runtime: &'a RuntimeApp,
+    app: &'a App,
+    sources: &'a [Option<SourceKind>],
+    /// Paths whose volume begins with the image's content.
+    content: &'a [String],
+}
+
+impl Context<'_> {
+    fn mount(&self, volume: &str, path: &str) -> Result<Mount, PlanError> {
+        let app = || self.runtime.name.to_string();
+        let found = self.manifest.volumes.iter().enumerate().find(|(_, known)| known.name.as_str() == volume);
+        let Some((index, declared)) = found else {
+            return Err(PlanError::NoVolume { app: app(), volume: volume.to_owned(), path: path.to_owned() });
+        };
+        let parts: Vec<&str> = components(path).collect();
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(PlanError::BadPath { app: app(), path: path.to_owned() });
+        }
+        let is_device = self.sources.get(index) == Some(&Some(SourceKind::Device));
+        // By name here, so that the error is a good one; a symbolic link of the image, or a `..`, that leads there is
+        // refused when the mount is attached (security.md MNT-01).
+        let place = match parts.first() {
+            Some(&"dev") if is_device && parts.len() > 1 && !parts.contains(&"..") => Place::Dev(parts[1..].join("/")),
+            None | Some(&("proc" | "sys" | "dev")) => {
+                return Err(PlanError::ReservedPath { app: app(), path: path.to_owned() });
+            }
+            Some(_) => self.place(index, declared, format!("/{}", parts.join("/")))?,
+        };
+        let kind = if is_device { MountAttr::NOEXEC } else { MountAttr::NODEV };
+        let mut attr = MountAttr::NOSUID.with(kind);
+        if self.read_only(declared, path) {
+            attr = attr.with(MountAttr::RDONLY);
+        }
+        Ok(Mount { volume: index, name: declared.name.to_string(), attr, place })
+    }
+
+    fn place(&self, index: usize, volume: &Volume, path: String) -> Result<Place, PlanError> {
+        match &volume.kind {
+            VolumeKind::Host { recursive, .. } => {
+                let is_dir = self.sources.get(index) == Some(&Some(SourceKind::Directory));
+                Ok(Place::Root { path, recursive: is_dir && *recursive != Some(false), owner: None })
+            }
+            VolumeKind::Empty { .. } if self.begins_with_content(volume, &path) => Ok(Place::Content(path)),
+            &VolumeKind::Empty { uid, gid, .. } => {
+                let bad = || PlanError::BadOwner { volume: volume.name.to_string(), uid, gid };
+                let id = |id| u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(bad);
+                let owner = Some((id(uid)?, id(gid)?)).filter(|&owner| owner != (0, 0));
+                Ok(Place::Root { path, recursive: false, owner })
+            }
+        }
+    }
+
+    /// Only a volume that nobody else mounts can be a part of this app's root.
+    fn begins_with_content(&self, volume: &Volume, path: &str) -> bool {
+        let users = |runtime: &RuntimeApp| {
+            let mounts = runtime.mounts.iter().filter(|mount| mount.volume == volume.name).count();
+            let points = runtime.app.iter().flat_map(|app| &app.mount_points);
+            mounts.max(points.filter(|point| point.name == volume.name).count())
+        };
+        self.content.iter().any(|known| same_path(known, path))
+            && self.manifest.apps.iter().map(users).sum::<usize>() <= 1
+    }
+
+    /// rkt's rule: what the volume says overrides what the app's mount point says.
+    fn read_only(&self, volume: &Volume, path: &str) -> bool {
+        let point = |point: &MountPoint| point.read_only && (point.name == volume.name || same_path(&point.path, path));
+        volume.read_only.unwrap_or_else(|| self.app.mount_points.iter().any(point))
+    }
+}
+
+/// Two mounts of which one hides the other are an error (appc ace.md, "Volume Setup"). Paths that only links make the
+/// same are told apart when they are attached: the second place is then not on the root's own mount.
+fn refuse_overlaps(app: &str, mounts: &[Mount]) -> Result<(), PlanError> {
+    let path = |mount: &Mount| match &mount.place {
+        Place::Root { path, .. } | Place::Content(path) => path.clone(),
+        Place::Dev(path) => format!("/dev/{path}"),
+    };
+    let mut paths: Vec<String> = mounts.iter().map(path).collect();
+    // With a slash behind each, what is below a path follows it at once.
+    paths.iter_mut().for_each(|path| path.push('/'));
+    paths.sort_unstable();
+    match paths.windows(2).find(|pair| pair[1].starts_with(&pair[0])) {
+        None => Ok(()),
+        Some(pair) => {
+            let shown = |path: &str| path.trim_end_matches('/').to_owned();
+            Err(PlanError::Overlap { app: app.to_owned(), outer: shown(&pair[0]), inner: shown(&pair[1]) })
+        }
+    }
+}
+
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+fn same_path(one: &str, other: &str) -> bool {
+    components(one).eq(components(other))
+}
