@@ -148,6 +148,9 @@ fn of_source(error: &SourceError) -> Option<&'static str> {
         SourceError::DataDir { .. } => "share another directory: an app could change images and pods through this one",
         SourceError::KernelInterface { may_be_read: true, .. } => "share it with readOnly=true, or another directory",
         SourceError::KernelInterface { .. } => "share the directories that the app needs, not this one",
+        SourceError::Device { .. } => {
+            "apps open a device with your rights: it takes a udev rule, or chmod, to have them"
+        }
         SourceError::Mounts(_) => return None,
     })
 }

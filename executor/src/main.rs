@@ -12,6 +12,7 @@ mod cli;
 mod commands;
 mod config;
 mod context;
+mod devices;
 mod diagnostics;
 mod doctor;
 mod duration;

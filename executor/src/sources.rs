@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use appc::{AcName, Volume, VolumeKind};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat2, stat};
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, access, fstat, fstatfs, openat2, stat};
 use rustix::io::Errno;
 
 use crate::diagnostics::warn;
@@ -28,6 +28,9 @@ pub(crate) enum SourceError {
     /// A window to the host's processes or kernel.
     #[error("volume {volume}: {path} is a {kind} file system of the host")]
     KernelInterface { volume: AcName, path: String, kind: String, may_be_read: bool },
+    /// A device node that apps could not open.
+    #[error("volume {volume}: you may not open the device {source_path}")]
+    Device { volume: AcName, source_path: String, source: io::Error },
     /// The list of mounts cannot be read.
     #[error("read {MOUNTS}")]
     Mounts(#[source] io::Error),
@@ -95,6 +98,7 @@ fn open_one(volume: &Volume, data_dir: &Path) -> Result<Option<OwnedFd>, SourceE
     let real = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|error| candidate.stat(error))?;
     candidate.check_data_dir(&fd, &real, data_dir)?;
     candidate.check_kernel_interfaces(&fd, &real, *recursive != Some(false))?;
+    candidate.check_device(&fd)?;
     Ok(Some(fd))
 }
 
@@ -138,6 +142,38 @@ impl Candidate<'_> {
         if data_dir.starts_with(real) && self.volume.read_only != Some(true) {
             let (volume, data_dir) = (&self.volume.name, data_dir.display());
             warn(&format!("volume {volume} holds {data_dir}: apps that may write there can change images and pods"));
+        }
+        Ok(())
+    }
+
+    /// An app opens a device node as its user does: what is given to the user's groups is not given to apps that have
+    /// ids of a range, because they do not keep the groups.
+    fn check_device(&self, fd: &OwnedFd) -> Result<(), SourceError> {
+        let Ok(stat) = fstat(fd) else { return Ok(()) };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+            return Ok(());
+        }
+        // The link leads to the node that is open, whatever has its name now.
+        let node = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let may = |rights| access(node.as_str(), rights);
+        // Root may open everything, root's pods what is everyone's.
+        let refused = match (rustix::process::geteuid().is_root(), stat.st_mode & 0o006) {
+            (true, 0) => Err(Errno::ACCESS),
+            (true, _) => Ok(()),
+            (false, _) => may(Access::READ_OK).or_else(|_| may(Access::WRITE_OK)),
+        };
+        refused.map_err(|errno| {
+            let (volume, source_path) = (self.volume.name.clone(), self.source.to_owned());
+            SourceError::Device { volume, source_path, source: errno.into() }
+        })?;
+        let own = stat.st_uid == rustix::process::geteuid().as_raw();
+        let by_group = rustix::process::getgroups().is_ok_and(|own| own.iter().any(|gid| gid.as_raw() == stat.st_gid));
+        if !own && by_group && stat.st_mode & 0o006 == 0 {
+            let (device, group) = (self.source, stat.st_gid);
+            warn(&format!(
+                "{device} is open to you by group {group}: apps with a range of ids do not keep your groups"
+            ));
         }
         Ok(())
     }

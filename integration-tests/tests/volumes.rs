@@ -55,6 +55,8 @@ each_user! {
     line_78_hidden_directories_are_told_and_overlaps_refused,
     line_79_a_volume_is_writable_in_a_read_only_root,
     line_123_a_single_file_is_shared,
+    line_93_a_device_that_the_user_can_open_works,
+    rkt_devices_a_volume_from_a_device_node_is_usable,
     empty_volume_has_mode_and_owner,
     volume_over_what_every_app_has_is_refused,
     volume_of_proas_own_data_is_refused,
@@ -330,6 +332,33 @@ fn line_123_a_single_file_is_shared(env: &Env) {
     let app = ["--mount=volume=conf,target=/c", "--exec=/bin/sh", "--", "-c", "echo x >/c"];
     run(env, &[&read_only], &image, &app).exits(1);
     assert_eq!(fs::read_to_string(&file).expect("it is there"), "from the host\n");
+}
+
+fn line_93_a_device_that_the_user_can_open_works(env: &Env) {
+    let script = "echo lost >/dev/x && wc -c </dev/x; head -c 3 /dev/deep/er | wc -c; stat -c %F /dev/x";
+    let image = shell(env, script);
+    let app = ["--device=/dev/null:/dev/x", "--device", "/dev/zero:/dev/deep/er:rwm"];
+    run(env, &[], &image, &app).succeeds().quietly().prints("0\n3\ncharacter special file\n");
+    let everywhere = ["--device=/dev/null:/dev/x", "--device", "/dev/zero:/dev/deep/er"];
+    run(env, &everywhere, &image, &[]).succeeds().prints("0\n3\ncharacter special file\n");
+    // A node that apps have anyway, and one outside of /dev.
+    run(env, &["--device=/dev/null"], &shell(env, "echo x >/dev/null"), &[]).succeeds();
+    run(env, &["--device=/dev/null:/data/x"], &shell(env, "echo x >/data/x"), &[]).succeeds();
+    // The rights are the user's, whom the node does not let open it; and nothing is made where there is none.
+    let unopenable = env.path("unopenable");
+    let made = std::process::Command::new("mknod").args(["-m", "600"]).arg(&unopenable).args(["c", "1", "5"]).status();
+    if rustix::process::geteuid().is_root() && made.is_ok_and(|it| it.success()) {
+        let device = format!("--device={}:/dev/x", unopenable.display());
+        run(env, &[&device], &image, &[]).refuses("you may not open the device");
+    }
+    run(env, &["--device=/dev/no-such-device"], &image, &[]).refuses("failed to stat /dev/no-such-device");
+    run(env, &["--device=/dev/null:/dev/x:r"], &image, &[]).refuses("cannot be narrowed");
+    run(env, &["--device=/dev/null:/proc/x"], &image, &[]).refuses("/proc/x");
+}
+
+fn rkt_devices_a_volume_from_a_device_node_is_usable(env: &Env) {
+    let pod = ["--volume=zero,kind=host,source=/dev/zero", "--mount=volume=zero,target=/node"];
+    run(env, &pod, &shell(env, "head -c 3 /node | wc -c"), &[]).succeeds().prints("3\n");
 }
 
 fn empty_volume_has_mode_and_owner(env: &Env) {

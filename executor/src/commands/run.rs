@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use appc::{Mount, Volume};
 use clap::error::ErrorKind;
 use clap::{Args, Command, FromArgMatches};
 use pod::PodName;
@@ -13,7 +14,7 @@ use crate::error::CommandError;
 use crate::request::{self, AppRequest, PodRequest};
 use crate::sealed;
 use crate::split::{self, ImageWords};
-use crate::{launch, prepare};
+use crate::{devices, launch, prepare};
 
 /// Run a pod of one or more images and wait for it to end
 ///
@@ -41,6 +42,10 @@ pub(crate) struct RunArgs {
     /// Mount a volume in every app: volume=NAME,target=PATH
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
+
+    /// Give every app a device of the host that you may open: /dev/NAME[:/dev/NAME]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
 
     /// Follow symbolic links in the sources of volumes, which are refused else
     #[arg(long)]
@@ -93,6 +98,10 @@ struct AppArgs {
     /// Mount a volume of the pod: volume=NAME,target=PATH
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
+
+    /// Give the app a device of the host that you may open: /dev/NAME[:/dev/NAME]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -129,24 +138,24 @@ fn request(args: RunArgs) -> Result<PodRequest, CommandError> {
     let mut parser = None;
     let images = split::split(args.images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
         .map_err(|error| CommandError::usage(error.to_string()).hint("see `proa run --help`"))?;
-    let everywhere = request::mounts(&args.mount)?;
-    let mut apps = images.into_iter().map(app).collect::<Result<Vec<_>, _>>()?;
-    for app in &mut apps {
-        app.mounts.splice(..0, everywhere.iter().cloned());
+    let mut volumes = request::volumes(&args.volume)?;
+    let mut everywhere = request::mounts(&args.mount)?;
+    for device in devices::parse(&args.device)? {
+        everywhere.push(devices::mount(&device, &mut volumes)?);
     }
+    let apps = images.into_iter().map(|words| app(words, &everywhere, &mut volumes)).collect::<Result<_, _>>()?;
     let name = args.name.map(|name| name.parse::<PodName>().map_err(|e| CommandError::usage(format!("--name: {e}"))));
-    Ok(PodRequest {
-        name: name.transpose()?,
-        keep: args.keep,
-        volumes: request::volumes(&args.volume)?,
-        follow_symlinks: args.follow_symlinks,
-        apps,
-    })
+    Ok(PodRequest { name: name.transpose()?, keep: args.keep, volumes, follow_symlinks: args.follow_symlinks, apps })
 }
 
 /// One image's words as a request.
-fn app(words: ImageWords) -> Result<AppRequest, CommandError> {
+fn app(words: ImageWords, everywhere: &[Mount], volumes: &mut Vec<Volume>) -> Result<AppRequest, CommandError> {
     let args = if words.flags.is_empty() { AppArgs::default() } else { app_args(&words.flags)? };
+    let mut mounts = everywhere.to_vec();
+    mounts.extend(request::mounts(&args.mount)?);
+    for device in devices::parse(&args.device)? {
+        mounts.push(devices::mount(&device, volumes)?);
+    }
     Ok(AppRequest {
         image: request::image(&words.image)?,
         name: args.name.as_deref().map(request::app_name).transpose()?,
@@ -157,7 +166,7 @@ fn app(words: ImageWords) -> Result<AppRequest, CommandError> {
         group: args.group,
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
         read_only_root: args.readonly_rootfs.unwrap_or_default(),
-        mounts: request::mounts(&args.mount)?,
+        mounts,
     })
 }
 
