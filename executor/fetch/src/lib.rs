@@ -8,6 +8,7 @@
 //! image supplies: blobs are found by digest alone, below a directory descriptor, through no symbolic link.
 
 mod aci;
+pub mod credentials;
 mod digest;
 pub mod http;
 pub mod json;
