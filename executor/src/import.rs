@@ -8,8 +8,11 @@ use appc::{ImageId, ImageManifest, ManifestError};
 use fetch::{ImageRef, LayerBytes, LayerMediaType, OciImage, Source};
 use rustix::fs::MemfdFlags;
 use stage1::idmap::{IdMapping, Tier};
+use store::extract::Form;
 use store::ingest::{self, Compression, IngestReport, InputFormat};
-use store::{Algorithm, BlobRole, Digest, FindError, IdMap, ImageRecord, Import, LayerKey, NewImage, Store, Tree};
+use store::{
+    Algorithm, BlobRole, Digest, FindError, IdMap, ImageRecord, Import, Keep, LayerKey, NewImage, Store, Tree,
+};
 use tracing::{debug, info_span};
 
 use crate::context::Context;
@@ -18,6 +21,7 @@ use crate::error::{CommandError, Explain};
 use crate::hello;
 use crate::idmap::{self, Remover};
 use crate::insecure::Insecure;
+use crate::packed;
 
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(crate) struct Images {
     mapping: IdMapping,
     map: IdMap,
     insecure: Insecure,
+    keep_of_layers: Keep,
 }
 
 /// A layer's archive, open, and what is known of it beforehand.
@@ -34,6 +39,8 @@ struct Archive {
     format: InputFormat,
     compressed: Option<Digest>,
     uncompressed: Option<Digest>,
+    /// Digest and size by which the image names it, if it is not in that form.
+    packed: Option<(Digest, u64)>,
 }
 
 /// What an import came to.
@@ -55,7 +62,12 @@ impl Images {
         let store = Store::ensure(data_dir).hint(|| "--dir chooses another data directory".into())?;
         let mapping = idmap::detect(data_dir)?;
         let map = IdMap::new(&mapping.key());
-        Ok(Self { store, mapping, map, insecure: context.insecure })
+        Ok(Self { store, mapping, map, insecure: context.insecure, keep_of_layers: Keep::Recipe })
+    }
+
+    /// Keeps the packed layers of OCI images, too.
+    pub(crate) fn keeping_layers(self) -> Self {
+        Self { keep_of_layers: Keep::Both, ..self }
     }
 
     /// The id map of trees and pods.
@@ -155,7 +167,7 @@ impl Images {
         {
             return Ok(record);
         }
-        let archive = Archive { file, format: InputFormat::Aci, compressed: None, uncompressed: None };
+        let archive = Archive { file, format: InputFormat::Aci, compressed: None, uncompressed: None, packed: None };
         self.import(|import| {
             let (layer, report) = self.take_in(import, archive)?;
             let Some(json) = report.extracted.manifest else {
@@ -182,7 +194,8 @@ impl Images {
         self.import(|import| {
             for (layer, diff_id) in image.layers.into_iter().zip(&image.diff_ids) {
                 let (compressed, uncompressed) = (digest(&layer.digest)?, digest(diff_id)?);
-                if import.reuse_layer(&LayerKey::oci(uncompressed), &self.map, Some(&compressed))? {
+                let packed = Some((compressed, layer.size));
+                if import.reuse_layer(&LayerKey::oci(uncompressed), &self.map, packed, self.keep_of_layers)? {
                     debug!(layer = %uncompressed, "layer is already stored");
                     continue;
                 }
@@ -191,7 +204,7 @@ impl Images {
                 let LayerBytes::File { file, .. } = layer.bytes else {
                     return Err(CommandError::failed(format!("layer {} is in no file", layer.digest)));
                 };
-                self.take_in(import, Archive { file, format, compressed, uncompressed })?;
+                self.take_in(import, Archive { file, format, compressed, uncompressed, packed: None })?;
             }
             import.add_document(&image.manifest, BlobRole::Manifest)?;
             import.add_document(&image.config, BlobRole::Config)?;
@@ -211,20 +224,20 @@ impl Images {
         Ok(known.then_some(record))
     }
 
-    /// Extracts the layers of a stored image again, from its blobs, for an id map that has changed.
+    /// Extracts the layers of a stored image again, from its archives, for an id map that has changed.
     fn render(&self, image: &ImageRecord) -> Result<(), CommandError> {
         let record = self.import(|import| {
             for (layer, blob) in image.layers.iter().zip(&image.blobs) {
-                if import.reuse_layer(layer, &self.map, Some(&blob.digest))? {
+                let keep = match layer.form() {
+                    Form::Aci => Keep::Archive,
+                    // What is kept already stays.
+                    Form::OciLayer => Keep::Recipe,
+                };
+                if import.reuse_layer(layer, &self.map, Some((blob.digest, blob.size)), keep)? {
                     continue;
                 }
-                let mut file = self.blob(&blob.digest)?;
-                let format = match layer.form() {
-                    store::extract::Form::Aci => InputFormat::Aci,
-                    store::extract::Form::OciLayer => InputFormat::OciLayer(sniff(&mut file)?),
-                };
-                let (compressed, uncompressed) = (Some(blob.digest), Some(layer.digest()));
-                self.take_in(import, Archive { file, format, compressed, uncompressed })?;
+                let archive = self.archive(layer, &blob.digest)?;
+                self.take_in(import, Archive { packed: Some((blob.digest, blob.size)), ..archive })?;
             }
             for document in image.blobs.iter().filter(|blob| blob.role != BlobRole::Layer) {
                 let mut bytes = Vec::new();
@@ -265,7 +278,8 @@ impl Images {
     /// Takes one archive in, in a child process that owns the mapped ids.
     fn take_in(&self, import: &mut Import<'_>, archive: Archive) -> Result<(LayerKey, IngestReport), CommandError> {
         let owner = (self.mapping.tier() == Tier::Root).then(|| self.mapping.container_root());
-        let pending = import.new_layer(&self.map, owner)?;
+        let keep = if archive.format == InputFormat::Aci { Keep::Archive } else { self.keep_of_layers };
+        let pending = import.new_layer(&self.map, owner, keep)?;
         let single_id = self.mapping.tier() == Tier::Single;
         let mut job = pending.job(archive.file, archive.format, single_id).during(|| "copy descriptors".into())?;
         job.expect_compressed = archive.compressed;
@@ -273,15 +287,33 @@ impl Images {
         let name = archive.compressed.map(|digest| format!("layer {digest}"));
         let span = info_span!("render", layer = name.as_deref()).entered();
         let ingested = idmap::run_in(&self.mapping, || ingest::run(job))?;
-        let report = match (ingested, name) {
+        let mut report = match (ingested, name) {
             (Ok(report), _) => report,
             (Err(error), Some(name)) => return Err(CommandError::from(error).during(name)),
             (Err(error), None) => return Err(error.into()),
         };
         drop(span);
         report.extracted.warnings.lines().for_each(|line| warn(&line));
+        if let Some(packed) = archive.packed {
+            (report.compressed, report.compressed_size) = packed;
+        }
         let key = import.add_layer(pending, &report)?;
         Ok((key, report))
+    }
+
+    /// The archive of a layer of a stored image: as it came, or given back by a tree that was made for other ids.
+    fn archive(&self, layer: &LayerKey, blob: &Digest) -> Result<Archive, CommandError> {
+        let uncompressed = Some(layer.digest());
+        if let Some(mut file) = self.store.blob(blob)? {
+            let format = match layer.form() {
+                Form::Aci => InputFormat::Aci,
+                Form::OciLayer => InputFormat::OciLayer(sniff(&mut file)?),
+            };
+            return Ok(Archive { file, format, compressed: Some(*blob), uncompressed, packed: None });
+        }
+        let file = packed::archive(&self.store, &self.mapping, layer)?;
+        let format = InputFormat::OciLayer(Compression::None);
+        Ok(Archive { file, format, compressed: None, uncompressed, packed: None })
     }
 
     fn blob(&self, digest: &Digest) -> Result<File, CommandError> {

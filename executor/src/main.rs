@@ -31,6 +31,7 @@ mod launch;
 mod manifest;
 mod moment;
 mod output;
+mod packed;
 mod prepare;
 mod request;
 mod sealed;

@@ -18,6 +18,10 @@ Examples:
   proa fetch oci:layout:v1
   proa --insecure-options=image fetch ./busybox.aci")]
 pub(crate) struct FetchArgs {
+    /// Keep the packed layers of OCI images, too, for passing them on just as they came
+    #[arg(long)]
+    keep_layers: bool,
+
     /// The images: FILE.aci, oci:DIR[:REF] or `hello`
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<OsString>,
@@ -26,6 +30,7 @@ pub(crate) struct FetchArgs {
 pub(crate) fn run(context: &Context, args: FetchArgs) -> Result<u8, CommandError> {
     let references = args.images.iter().map(|word| request::image(word)).collect::<Result<Vec<_>, _>>()?;
     let images = Images::open(context)?;
+    let images = if args.keep_layers { images.keeping_layers() } else { images };
     for reference in references {
         let image = images.resolve(&reference)?;
         images.trees(&image)?;

@@ -11,6 +11,7 @@ mod members;
 mod owners;
 pub(crate) mod path;
 pub(crate) mod reader;
+mod replaced;
 mod strict;
 mod tree;
 mod warnings;
@@ -29,6 +30,7 @@ pub use self::warnings::Warnings;
 
 use self::members::Extraction;
 use self::reader::{MemberReader as _, TarReader};
+use crate::recipe::Recorder;
 
 /// What the archive is, which decides where its entries go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +79,18 @@ pub struct Extracted {
 /// # Errors
 /// The first thing that is wrong; the tree is then partial, and nothing outside of `root` was touched.
 pub fn extract(tar: impl BufRead, root: BorrowedFd<'_>, options: &ExtractOptions) -> Result<Extracted, ExtractError> {
+    extract_recorded(tar, root, options, None)
+}
+
+/// [`extract`], telling `recorder` whose content it is that passes. What passes at all `tar` reports itself.
+pub(crate) fn extract_recorded(
+    tar: impl BufRead,
+    root: BorrowedFd<'_>,
+    options: &ExtractOptions,
+    recorder: Option<&Recorder>,
+) -> Result<Extracted, ExtractError> {
     let mut reader = TarReader::new(tar, &options.limits);
-    let mut extraction = Extraction::new(root, options)?;
+    let mut extraction = Extraction::new(root, options, recorder)?;
     while let Some(member) = reader.next_member()? {
         extraction.member(member, &mut reader)?;
     }

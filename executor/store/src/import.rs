@@ -23,7 +23,7 @@ use crate::lock::{Guard, IndexLock};
 use crate::names::claim;
 use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord};
 use crate::removal::TreeRemover;
-use crate::trees::{self, TreeRecord};
+use crate::trees::{self, RECIPE, TreeRecord};
 use crate::usage::now_ns;
 use crate::work::WorkDir;
 
@@ -49,9 +49,31 @@ pub struct Import<'s> {
 pub struct PendingLayer {
     directory: String,
     root: OwnedFd,
-    blob: File,
+    blob: Option<File>,
+    recipe: Option<File>,
     map: IdMap,
     below: Vec<Arc<OwnedFd>>,
+}
+
+/// What is kept of a layer's archive (docs/decisions/0005).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The archive as it came.
+    Archive,
+    /// What gives the uncompressed archive back, together with the tree.
+    Recipe,
+    /// Both.
+    Both,
+}
+
+impl Keep {
+    fn archive(self) -> bool {
+        self != Self::Recipe
+    }
+
+    fn recipe(self) -> bool {
+        self != Self::Archive
+    }
 }
 
 /// What an image is, for [`Import::commit`].
@@ -109,7 +131,8 @@ impl PendingLayer {
             input,
             format,
             root: self.root.try_clone()?,
-            blob: Some(self.blob.try_clone()?),
+            blob: self.blob.as_ref().map(File::try_clone).transpose()?,
+            recipe: self.recipe.as_ref().map(File::try_clone).transpose()?,
             limits: ExtractLimits::default(),
             expect_compressed: None,
             expect_uncompressed: None,
@@ -120,13 +143,20 @@ impl PendingLayer {
 }
 
 impl Import<'_> {
-    /// Uses a layer that the store already has, as the next one of the image: its tree under `map` and, where `blob`
-    /// names one, its blob. Returns whether both are there; else the layer has to be taken in. Of a layer that implies
-    /// directories the tree made on the same layers below counts, no other.
+    /// Uses a layer that the store already has, as the next one of the image: its tree under `map`, and what is to be
+    /// kept of its archive. `packed` is the archive as this image names it, digest and size, where that is known. Returns
+    /// whether everything is there; else the layer has to be taken in. Of a layer that implies directories the tree made
+    /// on the same layers below counts, no other.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn reuse_layer(&mut self, layer: &LayerKey, map: &IdMap, blob: Option<&Digest>) -> Result<bool, StoreError> {
+    pub fn reuse_layer(
+        &mut self,
+        layer: &LayerKey,
+        map: &IdMap,
+        packed: Option<(Digest, u64)>,
+        keep: Keep,
+    ) -> Result<bool, StoreError> {
         let layer = &match self.store.tree(layer, map)? {
             Some(_) => *layer,
             None => layer.on(&self.layers),
@@ -135,21 +165,26 @@ impl Import<'_> {
         let Ok(record) = tree.record() else {
             return Ok(false); // damaged: extract it again
         };
-        if record.layer != *layer || record.map != *map {
+        if record.layer != *layer || record.map != *map || (keep.recipe() && record.recipe_size == 0) {
             return Ok(false);
         }
-        let digest = blob.copied().unwrap_or(record.blob);
+        let (digest, size) = packed.unwrap_or((record.blob, record.blob_size));
         let path = blob_path(&digest);
-        let Some(guard) = Guard::take(self.store.dir(), &path).map_err(failed("lock", path.as_str()))? else {
-            return Ok(false);
-        };
-        let size = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
+        let mut stored = 0;
+        match Guard::take(self.store.dir(), &path).map_err(failed("lock", path.as_str()))? {
+            Some(guard) => {
+                stored = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
+                self.guards.push(guard);
+            }
+            None if keep.archive() => return Ok(false),
+            None => {}
+        }
         let (root, tree) = tree.into_root_and_guard();
         self.roots.push(Arc::new(root));
-        self.guards.extend([guard, tree]);
+        self.guards.push(tree);
         self.layers.push(*layer);
         self.blobs.push(BlobRef { digest, size, role: BlobRole::Layer });
-        self.size = self.size.saturating_add(size).saturating_add(record.content);
+        self.size = [stored, record.recipe_size, record.content].into_iter().fold(self.size, u64::saturating_add);
         Ok(true)
     }
 
@@ -158,7 +193,12 @@ impl Import<'_> {
     ///
     /// # Errors
     /// [`StoreError::System`].
-    pub fn new_layer(&mut self, map: &IdMap, owner: Option<(u32, u32)>) -> Result<PendingLayer, StoreError> {
+    pub fn new_layer(
+        &mut self,
+        map: &IdMap,
+        owner: Option<(u32, u32)>,
+        keep: Keep,
+    ) -> Result<PendingLayer, StoreError> {
         let directory = self.fresh("layer");
         let shown = |what: &str| format!("tmp/{directory}/{what}");
         let dir = self.work.dir();
@@ -171,8 +211,10 @@ impl Import<'_> {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             fchown(&root, Some(uid), Some(gid)).map_err(failed("chown", shown("rootfs")))?;
         }
-        let blob = self.create_file(&format!("{directory}/blob"), BLOB)?;
-        Ok(PendingLayer { directory, root, blob, map: map.clone(), below: self.roots.clone() })
+        let file = |name: &str| self.create_file(&format!("{directory}/{name}"), BLOB);
+        let blob = keep.archive().then(|| file("blob")).transpose()?;
+        let recipe = keep.recipe().then(|| file(RECIPE)).transpose()?;
+        Ok(PendingLayer { directory, root, blob, recipe, map: map.clone(), below: self.roots.clone() })
     }
 
     /// Adds a layer that was taken in, as the next one of the image.
@@ -182,15 +224,21 @@ impl Import<'_> {
     pub fn add_layer(&mut self, layer: PendingLayer, report: &IngestReport) -> Result<LayerKey, StoreError> {
         let key = LayerKey::new(report.form, report.uncompressed);
         let key = if report.extracted.leans_on_below { key.on(&self.layers) } else { key };
-        let blob = format!("blob-{}", self.next);
-        self.next += 1;
-        let from = format!("{}/blob", layer.directory);
-        renameat(self.work.dir(), from.as_str(), self.work.dir(), blob.as_str()).map_err(failed("rename", from))?;
+        let mut kept = 0;
+        if layer.blob.is_some() {
+            let blob = self.fresh("blob");
+            let from = format!("{}/blob", layer.directory);
+            renameat(self.work.dir(), from.as_str(), self.work.dir(), blob.as_str()).map_err(failed("rename", from))?;
+            self.new_blobs.push((blob, report.compressed));
+            kept = report.compressed_size;
+        }
         let record = TreeRecord {
             version: trees::VERSION,
             layer: key,
             map: layer.map.clone(),
             blob: report.compressed,
+            blob_size: report.compressed_size,
+            recipe_size: report.recipe_size,
             entries: report.extracted.entries,
             content: report.extracted.content,
             owners: report.extracted.owners.clone(),
@@ -200,9 +248,8 @@ impl Import<'_> {
         self.layers.push(key);
         self.roots.push(Arc::new(layer.root));
         self.blobs.push(BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer });
-        let size = report.compressed_size.saturating_add(report.extracted.content);
-        self.size = self.size.saturating_add(size);
-        self.new_blobs.push((blob, report.compressed));
+        let sizes = [kept, report.recipe_size, report.extracted.content];
+        self.size = sizes.into_iter().fold(self.size, u64::saturating_add);
         self.new_trees.push((layer.directory, key.tree_name(&layer.map)));
         Ok(key)
     }

@@ -24,7 +24,8 @@ use self::pass::pass;
 use self::pump::Pump;
 use self::source::Source;
 use crate::digest::{Algorithm, Digest};
-use crate::extract::{ExtractLimits, ExtractOptions, Extracted, Form, extract};
+use crate::extract::{ExtractLimits, ExtractOptions, Extracted, Form, extract_recorded};
+use crate::recipe::{Recorded, Recorder};
 
 /// What the input is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub struct IngestJob {
     pub root: OwnedFd,
     /// Where to store the bytes as they come, if they are to be stored.
     pub blob: Option<File>,
+    /// Where to write what gives the archive back from the tree, if that is wanted; see [`crate::recipe`].
+    pub recipe: Option<File>,
     /// Bounds on the archive.
     pub limits: ExtractLimits,
     /// The digest that the compressed bytes must have.
@@ -71,6 +74,8 @@ pub struct IngestReport {
     pub uncompressed: Digest,
     /// Its size in bytes.
     pub uncompressed_size: u64,
+    /// The size of the recipe in bytes.
+    pub recipe_size: u64,
     /// How it was compressed.
     pub compression: Compression,
     /// The tree, the manifest of an ACI, owners of a single-id tree, and what was left out.
@@ -86,7 +91,8 @@ pub struct IngestReport {
 /// The first thing that is wrong. Where a digest was expected and the bytes are not those, that is the error, whatever
 /// else they led to. The tree and the blob are then partial; the caller removes them.
 pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
-    let IngestJob { input, format, root, blob, limits, expect_compressed, expect_uncompressed, single_id, below } = job;
+    let IngestJob { input, format, root, blob, recipe, limits, .. } = job;
+    let IngestJob { expect_compressed, expect_uncompressed, single_id, below, .. } = job;
     let (form, compressed_with) = (form(format), expect_compressed.map_or(Algorithm::Sha256, |d| d.algorithm()));
     let own = if form == Form::Aci { Algorithm::Sha512 } else { Algorithm::Sha256 };
     let uncompressed_with = expect_uncompressed.map_or(own, |d| d.algorithm());
@@ -100,16 +106,33 @@ pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
     };
     let pump = Pump::new(source, compression, limits.clone())?;
     let options = ExtractOptions { form, limits, single_id, below };
-    let (source, outcome) = pass(pump, small, uncompressed_with, |tar| Ok(extract(tar, root.as_fd(), &options)?));
+    let recorder = recipe.map(Recorder::new).transpose().map_err(|error| IngestError::WriteRecipe(error.into()))?;
+    let (source, outcome) = pass(pump, small, uncompressed_with, |tar| {
+        let mut tar = Recorded::new(tar, recorder.as_ref());
+        let extracted = extract_recorded(&mut tar, root.as_fd(), &options, recorder.as_ref())?;
+        tar.drain().map_err(|error| IngestError::Read((&error).into()))?;
+        Ok::<_, IngestError>(extracted)
+    });
     let (extracted, uncompressed, uncompressed_size) = match outcome {
         Ok(done) => done,
         Err(error) => return verdict(source, error),
     };
-    let (compressed, compressed_size) = source.finish()?;
+    let (compressed, compressed_size) = source.finish();
     let compressed = compressed.expect("it was to be hashed");
     check("compressed", expect_compressed, compressed)?;
     check("uncompressed", expect_uncompressed, uncompressed)?;
-    Ok(IngestReport { form, compressed, compressed_size, uncompressed, uncompressed_size, compression, extracted })
+    let recipe_size =
+        recorder.map_or(Ok(0), Recorder::finish).map_err(|error| IngestError::WriteRecipe(error.into()))?;
+    Ok(IngestReport {
+        form,
+        compressed,
+        compressed_size,
+        uncompressed,
+        uncompressed_size,
+        recipe_size,
+        compression,
+        extracted,
+    })
 }
 
 fn form(format: InputFormat) -> Form {
@@ -151,7 +174,7 @@ pub(crate) fn scan<T, E: From<IngestError>>(
     let pump = Pump::new(source, compression, limits.clone())?;
     let (source, outcome) = pass(pump, small, Algorithm::Sha512, visit);
     let (seen, digest, size) = outcome?;
-    let (_, compressed_size) = source.finish()?;
+    let (_, compressed_size) = source.finish();
     Ok((seen, Scanned { compression, compressed_size, digest, size }))
 }
 

@@ -1,6 +1,6 @@
 //! The directory of the store: opened, trusted, made complete.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::error::{StoreError, failed};
 use crate::removed;
 use crate::shown::Shown;
+use crate::work::WorkDir;
 
 /// The layout that this version writes, in the file `format`.
 pub(crate) const KNOWN: u32 = 1;
@@ -87,6 +88,24 @@ impl Store {
     /// The store's path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// An empty file without a name, on the store's file system: it is gone when it is closed.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn scratch(&self) -> Result<File, StoreError> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match openat(&self.dir, "tmp", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => return Ok(File::from(file)),
+            // Not every file system can make such files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) => {}
+            Err(errno) => return Err(failed("open", "tmp")(errno)),
+        }
+        let work = WorkDir::create(self)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(work.dir(), "scratch", flags, Mode::RUSR | Mode::WUSR);
+        file.map(File::from).map_err(failed("create", "tmp/scratch"))
     }
 
     pub(crate) fn dir(&self) -> BorrowedFd<'_> {
@@ -167,7 +186,7 @@ fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     let shown = || path.join("format").display().to_string();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(store, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(failed("create", shown()))?;
-    let mut file = std::fs::File::from(file);
+    let mut file = File::from(file);
     file.write_all(format!("{KNOWN}\n").as_bytes()).map_err(|error| failed("write", shown())(error))?;
     // An empty format file after a power cut would lock the user out of every image.
     file.sync_all().map_err(|error| failed("fsync", shown())(error))?;
@@ -186,7 +205,7 @@ fn read_format(store: &OwnedFd) -> Result<Option<u32>, StoreError> {
         Err(errno) => return Err(failed("open", "format")(errno)),
     };
     let mut bytes = [0; 16];
-    let length = std::fs::File::from(file).read(&mut bytes).map_err(|error| failed("read", "format")(error))?;
+    let length = File::from(file).read(&mut bytes).map_err(|error| failed("read", "format")(error))?;
     let number = std::str::from_utf8(&bytes[..length]).ok().and_then(|text| text.trim_end().parse().ok());
     match number {
         Some(number) if number > 0 => Ok(Some(number)),

@@ -8,6 +8,7 @@
 //! ├── blobs/{sha256,sha512}/HEX                0400: archives as they came, OCI manifests and configurations
 //! ├── trees/FORM-ALGORITHM-HEX.IDMAP/
 //! │   ├── rootfs/                              the extracted layer, read-only lower directory of overlays
+//! │   ├── recipe                               what gives an OCI layer's archive back ([`recipe`])
 //! │   └── tree.json                            what it is; its flock says whether it is in use
 //! ├── tmp/RANDOM/lock                          unfinished work; its flock says whether somebody still works
 //! └── locks/index                              held while records change and garbage is chosen
@@ -23,11 +24,12 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use store::Keep;
 //! use store::ingest::{self, InputFormat};
 //! let store = store::Store::ensure("/var/lib/proa".as_ref())?;
 //! let map = store::IdMap::new("single-u0.1-g0.1");
 //! let mut import = store.begin()?;
-//! let layer = import.new_layer(&map, None)?;
+//! let layer = import.new_layer(&map, None, Keep::Archive)?;
 //! let job = layer.job(std::fs::File::open("app.aci")?, InputFormat::Aci, true)?;
 //! let report = ingest::run(job)?; // in a child process
 //! let manifest = report.extracted.manifest.clone().unwrap_or_default();
@@ -54,6 +56,7 @@ mod layout;
 mod lock;
 mod names;
 mod os_error;
+pub mod recipe;
 mod record;
 pub mod removal;
 mod removed;
@@ -66,7 +69,7 @@ pub use self::collect::GcReport;
 pub use self::digest::{Algorithm, Digest, DigestError};
 pub use self::error::StoreError;
 pub use self::images::{FindError, Listing};
-pub use self::import::{Import, NewImage, PendingLayer};
+pub use self::import::{Import, Keep, NewImage, PendingLayer};
 pub use self::layer::{IdMap, LayerKey};
 pub use self::layout::Store;
 pub use self::os_error::OsError;

@@ -14,6 +14,7 @@ use crate::extract::Owners;
 use crate::layer::{IdMap, LayerKey};
 use crate::layout::Store;
 use crate::lock::Guard;
+use crate::removal::for_each_entry;
 
 /// A tree in use. As long as this exists, here or in a child process, the tree is not removed.
 #[derive(Debug)]
@@ -32,8 +33,12 @@ pub struct TreeRecord {
     pub layer: LayerKey,
     /// The id map it was extracted under.
     pub map: IdMap,
-    /// The blob the layer came from.
+    /// The packed archive the layer came from, which may or may not be in the store.
     pub blob: Digest,
+    /// Bytes of that.
+    pub blob_size: u64,
+    /// Bytes of the recipe that gives the archive back (docs/decisions/0005); 0 if there is none.
+    pub recipe_size: u64,
     /// Entries of the archive.
     pub entries: u64,
     /// Bytes of all regular files.
@@ -43,7 +48,10 @@ pub struct TreeRecord {
     pub owners: Owners,
 }
 
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+
+/// The name of a recipe, beside `rootfs` and `tree.json`.
+pub(crate) const RECIPE: &str = "recipe";
 
 /// A record is larger than this only if it is no record: owners are bounded when a tree is made.
 const RECORD_LIMIT: u64 = 512 << 20;
@@ -72,7 +80,44 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The trees of a layer under whatever id maps there are. A layer that implies directories has its own for each stack
+    /// it lies in; all of them are of the same archive.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn trees_of(&self, layer: &LayerKey) -> Result<Vec<(IdMap, Tree)>, StoreError> {
+        let mut names = Vec::new();
+        let read = for_each_entry(&self.subdirectory("trees")?, |name, _| {
+            names.extend(std::str::from_utf8(name).ok().and_then(|name| name.split_once('.')).and_then(
+                |(key, map)| {
+                    let key: LayerKey = key.parse().ok()?;
+                    (key.form() == layer.form() && key.digest() == layer.digest()).then(|| (key, IdMap::new(map)))
+                },
+            ));
+            Ok(())
+        });
+        read.map_err(|error| failed("read", "trees")(error))?;
+        let open = |(key, map): (LayerKey, IdMap)| Ok(self.tree(&key, &map)?.map(|tree| (map, tree)));
+        names.into_iter().filter_map(|it| open(it).transpose()).collect()
+    }
+}
+
 impl Tree {
+    /// Opens the recipe that gives the layer's archive back, together with the tree; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn recipe(&self, store: &Store) -> Result<Option<File>, StoreError> {
+        let path = format!("trees/{}/{RECIPE}", self.name);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(store.dir(), path.as_str(), flags, Mode::empty()) {
+            Ok(recipe) => Ok(Some(File::from(recipe))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("open", path)(errno)),
+        }
+    }
+
     /// The root of the tree, an `O_PATH` descriptor.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()

@@ -6,7 +6,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::below;
-use super::content::{write_all, write_sparse};
+use super::content::{Regions, write_all, write_sparse};
 use super::directories::{Attributes, Directories};
 use super::error::{ExtractError, Fault};
 use super::owners::Owner;
@@ -15,6 +15,7 @@ use super::reader::{Member, MemberKind, MemberReader};
 use super::tree::{Tree, refused};
 use super::xattrs::Kept;
 use super::{ExtractOptions, Extracted, Form};
+use crate::recipe::Recorder;
 use crate::shown::Shown;
 
 /// The prefix of names that hide a name of the lower layers.
@@ -23,7 +24,8 @@ const WHITEOUT: &[u8] = b".wh.";
 /// An extraction under way.
 pub(super) struct Extraction<'a> {
     options: &'a ExtractOptions,
-    tree: Tree,
+    recorder: Option<&'a Recorder>,
+    tree: Tree<'a>,
     directories: Directories,
     xattr_budget: usize,
     root_seen: bool,
@@ -32,12 +34,17 @@ pub(super) struct Extraction<'a> {
 
 impl<'a> Extraction<'a> {
     /// Begins in the empty directory `root`.
-    pub(super) fn new(root: BorrowedFd<'_>, options: &'a ExtractOptions) -> Result<Self, ExtractError> {
-        let tree = Tree::open(root, options.form == Form::OciLayer, !options.single_id)?;
+    pub(super) fn new(
+        root: BorrowedFd<'_>,
+        options: &'a ExtractOptions,
+        recorder: Option<&'a Recorder>,
+    ) -> Result<Self, ExtractError> {
+        let tree = Tree::open(root, options.form == Form::OciLayer, !options.single_id, recorder)?;
         let mut directories = Directories::new(options.limits.remembered);
         directories.remember(b"", Attributes::IMPLICIT)?;
         Ok(Self {
             options,
+            recorder,
             tree,
             directories,
             xattr_budget: options.limits.xattrs_total,
@@ -255,8 +262,15 @@ impl<'a> Extraction<'a> {
         }
         let (file, replaced) = self.tree.create_file(path)?;
         match &member.kind {
-            MemberKind::Sparse(map, size) => write_sparse(&file, member, map, *size, data)?,
-            _ => data.data(member.size, &mut |piece| write_all(&file, name, piece))?,
+            MemberKind::Sparse(map, size) => {
+                let map = Regions { path, map, size: *size, recorder: self.recorder };
+                write_sparse(&file, member, &map, data)?;
+            }
+            _ => {
+                self.recorder.inspect(|recorder| recorder.begin(path.as_bytes(), 0));
+                data.data(member.size, &mut |piece| write_all(&file, name, piece))?;
+                self.recorder.inspect(|recorder| recorder.end());
+            }
         }
         xattrs.set_user(&file, name, &mut self.done.warnings)?;
         self.tree.set_owner(&file, name, attributes)?;

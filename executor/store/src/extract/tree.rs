@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use super::directories::Attributes;
 use super::error::{ExtractError, Fault};
 use super::path::EntryPath;
+use super::replaced;
 use crate::os_error::OsError;
+use crate::recipe::Recorder;
 use crate::removal;
 use crate::shown::Shown;
 
@@ -22,8 +24,10 @@ use crate::shown::Shown;
 /// All directories stay writable by us until the end ([`Directories`](super::directories::Directories)), so no entry
 /// can take away the right to write the next one.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct Tree<'r> {
     root: OwnedFd,
+    /// Who keeps what is replaced.
+    recorder: Option<&'r Recorder>,
     /// The directory of the last entry; archives are mostly sorted by directory.
     last_parent: Option<(Vec<u8>, OwnedFd)>,
     /// Directories made because an entry needed them, in order, until [`Tree::take_made`].
@@ -50,14 +54,19 @@ pub(super) fn refused(entry: &[u8], fault: Fault) -> ExtractError {
     ExtractError::Entry { entry: Shown::new(entry), fault }
 }
 
-impl Tree {
+impl<'r> Tree<'r> {
     /// A tree in the empty directory `root`. `whiteouts`: this is an OCI layer; `chown`: set owners.
-    pub(super) fn open(root: BorrowedFd<'_>, whiteouts: bool, chown: bool) -> Result<Self> {
+    pub(super) fn open(
+        root: BorrowedFd<'_>,
+        whiteouts: bool,
+        chown: bool,
+        recorder: Option<&'r Recorder>,
+    ) -> Result<Self> {
         // The caller's descriptor may be O_PATH; what is set on the root in the end needs a real one.
         let root = openat(root, ".", DIRECTORY | OFlags::RDONLY, Mode::empty()).map_err(|e| failed(b".", "open", e))?;
         // Also drops a set-group-id bit inherited from where the store lies, which would give files a wrong group.
         fchmod(&root, Mode::RWXU).map_err(|e| failed(b".", "fchmod", e))?;
-        Ok(Self { root, last_parent: None, made: Vec::new(), whiteouts, chown })
+        Ok(Self { root, recorder, last_parent: None, made: Vec::new(), whiteouts, chown })
     }
 
     /// The directories made implicitly since the last call.
@@ -165,8 +174,13 @@ impl Tree {
     /// Removes what has the name `path`, and what is below it.
     fn remove(&mut self, path: &EntryPath) -> Result<()> {
         let name = path.split().1;
+        let recorder = self.recorder;
         // This makes the cached directory the one that holds `path`, so it is none of those that are removed.
         let dir = self.parent(path)?;
+        if let Some(recorder) = recorder {
+            replaced::keep(dir, name, path.as_bytes(), recorder)
+                .map_err(|error| system(path, "keep what is replaced", &error))?;
+        }
         removal::remove(dir, name).map_err(|error| system(path, "remove", &error))
     }
 
@@ -194,7 +208,8 @@ impl Tree {
         if kind == FileType::Directory {
             return Ok(false);
         }
-        unlinkat(dir, name, AtFlags::empty()).map_err(|e| failed(path.as_bytes(), "unlinkat", e))?;
+        self.remove(path)?;
+        let dir = self.parent(path)?;
         mkdirat(dir, name, Mode::RWXU).map_err(|e| failed(path.as_bytes(), "mkdirat", e))?;
         if whiteouts && kind == FileType::CharacterDevice {
             // The whiteout said: nothing of the lower layers; the directory must go on saying that.

@@ -93,6 +93,9 @@ pub enum IngestError {
     /// Writing or syncing the blob failed.
     #[error("write the blob: {0}")]
     WriteBlob(OsError),
+    /// Writing what gives the archive back failed.
+    #[error("write the recipe: {0}")]
+    WriteRecipe(OsError),
     /// The tar archive inside was not extracted.
     #[error(transparent)]
     Extract(#[from] ExtractError),

@@ -73,15 +73,12 @@ impl Source {
         }
     }
 
-    /// Makes the blob durable and returns the digest and number of all bytes.
-    pub(super) fn finish(self) -> Result<(Option<Digest>, u64), IngestError> {
-        if let Some(blob) = &self.blob {
-            blob.sync_all().map_err(|error| IngestError::WriteBlob(OsError::from(error)))?;
-        }
-        Ok((self.hasher.map(Hasher::finish), self.total))
+    /// The digest and number of all bytes. What was written of them is durable only when the import is committed.
+    pub(super) fn finish(self) -> (Option<Digest>, u64) {
+        (self.hasher.map(Hasher::finish), self.total)
     }
 
-    /// The digest of what was read, without making the blob durable.
+    /// The digest of what was read.
     pub(super) fn into_digest(self) -> Option<Digest> {
         self.hasher.map(Hasher::finish)
     }

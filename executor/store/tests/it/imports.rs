@@ -7,7 +7,8 @@ use std::path::Path;
 
 use appc::{AcIdentifier, ImageId, ImageManifest};
 use store::ingest::{Compression, InputFormat, run};
-use store::{BlobRole, Digest, IdMap, ImageRecord, Import, LayerKey, NewImage, Store};
+use store::recipe::rebuild;
+use store::{BlobRole, Digest, IdMap, ImageKind, ImageRecord, Import, Keep, LayerKey, NewImage, Store, Tree};
 
 use crate::archive::gzip;
 
@@ -29,7 +30,8 @@ pub(crate) fn add(
     bytes: &[u8],
     format: InputFormat,
 ) -> Result<LayerKey, Box<dyn std::error::Error>> {
-    let layer = import.new_layer(&map(), None)?;
+    let keep = if format == InputFormat::Aci { Keep::Archive } else { Keep::Recipe };
+    let layer = import.new_layer(&map(), None, keep)?;
     let report = run(layer.job(file(bytes), format, true)?)?;
     Ok(import.add_layer(layer, &report)?)
 }
@@ -41,7 +43,7 @@ pub(crate) fn import_aci(
     names: &[&str],
 ) -> Result<ImageRecord, Box<dyn std::error::Error>> {
     let mut import = store.begin()?;
-    let layer = import.new_layer(&map(), None)?;
+    let layer = import.new_layer(&map(), None, Keep::Archive)?;
     let report = run(layer.job(file(bytes), InputFormat::Aci, true)?)?;
     let manifest = report.extracted.manifest.clone().unwrap();
     let key = import.add_layer(layer, &report)?;
@@ -61,11 +63,11 @@ pub(crate) fn import_oci(
 ) -> Result<ImageRecord, Box<dyn std::error::Error>> {
     let mut import = store.begin()?;
     for tar in layers {
-        let packed = gzip(tar);
+        let bytes = gzip(tar);
         let diff_id = Digest::of(store::Algorithm::Sha256, tar);
-        let blob = Digest::of(store::Algorithm::Sha256, &packed);
-        if !import.reuse_layer(&LayerKey::oci(diff_id), &map(), Some(&blob))? {
-            add(&mut import, &packed, InputFormat::OciLayer(Compression::Gzip))?;
+        let packed = Some((Digest::of(store::Algorithm::Sha256, &bytes), bytes.len() as u64));
+        if !import.reuse_layer(&LayerKey::oci(diff_id), &map(), packed, Keep::Recipe)? {
+            add(&mut import, &bytes, InputFormat::OciLayer(Compression::Gzip))?;
         }
     }
     let config = import.add_document(config.as_bytes(), BlobRole::Config)?;
@@ -102,10 +104,13 @@ pub(crate) fn check(data: &Path) -> Vec<ImageRecord> {
             let tree = store.tree(layer, &map()).unwrap().unwrap_or_else(|| panic!("no tree for {layer}"));
             let record = tree.record().unwrap();
             assert_eq!(record.layer, *layer);
+            if image.kind == ImageKind::Oci {
+                assert_eq!(given_back(&store, &tree), layer.digest(), "the archive that the tree gives back");
+            }
             let rootfs = data.join("store/trees").join(format!("{layer}.{}", map())).join("rootfs");
             assert_eq!(bytes_below(&rootfs), record.content, "bytes in the tree of {layer}");
         }
-        for blob in &image.blobs {
+        for blob in image.blobs.iter().filter(|blob| image.kind == ImageKind::Aci || blob.role != BlobRole::Layer) {
             let mut bytes = Vec::new();
             let mut file = store.blob(&blob.digest).unwrap().unwrap_or_else(|| panic!("no blob {}", blob.digest));
             std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
@@ -114,6 +119,14 @@ pub(crate) fn check(data: &Path) -> Vec<ImageRecord> {
         }
     }
     listing.images
+}
+
+/// The digest of the archive that a tree and its recipe are together.
+pub(crate) fn given_back(store: &Store, tree: &Tree) -> Digest {
+    let recipe = tree.recipe(store).unwrap().expect("there is a recipe");
+    let mut tar = Vec::new();
+    rebuild(recipe, tree.dir(), &mut tar, &mut || Ok(store.scratch().unwrap())).unwrap();
+    Digest::of(store::Algorithm::Sha256, &tar)
 }
 
 /// Bytes of the files below a directory, each counted once whatever its number of names.

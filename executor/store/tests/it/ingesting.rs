@@ -34,6 +34,7 @@ impl Bench {
             format,
             root: OwnedFd::from(File::open(dir.path().join("tree")).unwrap()),
             blob: Some(File::create_new(dir.path().join("blob")).unwrap()),
+            recipe: None,
             limits: ExtractLimits::default(),
             expect_compressed: None,
             expect_uncompressed: None,

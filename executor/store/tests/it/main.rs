@@ -13,6 +13,7 @@ mod imports;
 mod ingesting;
 mod mutations;
 mod other_ids;
+mod recipes;
 mod removed;
 mod removing;
 mod storing;

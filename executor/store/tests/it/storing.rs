@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
-use store::{AsUser, FindError, IdMap, ImageKind, LayerKey, Store, StoreError};
+use store::{AsUser, FindError, IdMap, ImageKind, Keep, LayerKey, Store, StoreError};
 
 use crate::archive::{Archive, Entry, aci, gzip};
 use crate::bed::{can_chown, refusal};
@@ -240,7 +240,7 @@ fn layers_are_shared_and_go_with_their_last_image() {
     let one = import_oci(&store, &[layer("base"), layer("one")], "1", &["one"]).unwrap();
     let two = import_oci(&store, &[layer("base"), layer("two")], "2", &["two"]).unwrap();
     assert_eq!(one.layers[0], two.layers[0]);
-    assert_eq!((names(data.path(), "trees").len(), names(data.path(), "blobs/sha256").len()), (3, 5));
+    assert_eq!((names(data.path(), "trees").len(), names(data.path(), "blobs/sha256").len()), (3, 2));
     assert_eq!(check(data.path()).len(), 2);
     assert!(store.gc(&AsUser, &nobody).unwrap().trees.is_empty());
 
@@ -248,7 +248,7 @@ fn layers_are_shared_and_go_with_their_last_image() {
     assert_eq!(refusal(store.remove(&one.id)), format!("no image {}", one.id));
     assert!(matches!(store.find("one").unwrap_err(), FindError::NoName(_)));
     let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!((report.trees.len(), report.blobs.len()), (1, 2));
+    assert_eq!((report.trees.len(), report.blobs.len()), (1, 1));
     assert!(report.failures.is_empty() && report.blob_bytes > 0);
     assert_eq!(check(data.path()), std::slice::from_ref(&two));
 
@@ -328,11 +328,11 @@ fn an_import_under_way_is_not_collected() {
     let layer = Archive::new().file("base", "base").end();
     let base = import_oci(&store, std::slice::from_ref(&layer), "base", &[]).unwrap();
     let mut import = store.begin().unwrap();
-    assert!(import.reuse_layer(&base.layers[0], &map(), None).unwrap());
-    let pending = import.new_layer(&map(), None).unwrap();
+    assert!(import.reuse_layer(&base.layers[0], &map(), None, Keep::Recipe).unwrap());
+    let pending = import.new_layer(&map(), None, Keep::Archive).unwrap();
     store.remove(&base.id).unwrap();
     let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!((report.trees.len(), report.in_use, report.unfinished), (0, 2, 0), "tree and blob are held");
+    assert_eq!((report.trees.len(), report.in_use, report.unfinished), (0, 1, 0), "the tree is held");
     drop(pending);
     let config = import.add_document(b"other", store::BlobRole::Config).unwrap();
     let image = store::NewImage { id: config.into(), names: Vec::new(), manifest: manifest("example.com/x") };
@@ -347,7 +347,7 @@ fn an_abandoned_import_leaves_nothing() {
     let hostile = aci(|archive| archive.file("rootfs/a/b/c", "x").file("../escape", "x"));
     assert!(import_aci(&store, &hostile, &[]).is_err());
     let mut import = store.begin().unwrap();
-    let layer = import.new_layer(&map(), None).unwrap();
+    let layer = import.new_layer(&map(), None, Keep::Archive).unwrap();
     let locked = aci(|archive| archive.entry(Entry::new("rootfs/locked", b'5').mode(0)).file("rootfs/locked/f", ""));
     store::ingest::run(layer.job(file(&locked), store::ingest::InputFormat::Aci, true).unwrap()).unwrap();
     assert_eq!(names(data.path(), "tmp").len(), 1);
