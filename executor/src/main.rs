@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+mod actool;
 mod cli;
 mod commands;
 mod config;
@@ -39,6 +40,7 @@ mod size;
 mod sources;
 mod split;
 mod table;
+mod umask;
 
 use error::CommandError;
 
@@ -50,7 +52,10 @@ fn main() -> ExitCode {
     }
     sys::signal::expect_children();
     // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    umask::tighten();
+    if program_name(&argv) == Some(OsStr::new("actool")) {
+        return ExitCode::from(actool::main(&argv[1..]));
+    }
     let mut command = None;
     let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command.as_deref()));
     ExitCode::from(status)

@@ -12,8 +12,17 @@ use crate::error::{CommandError, Explain};
 ///
 /// Everything else, such as a full disk behind a redirection.
 pub(crate) fn write(data: &str) -> Result<(), CommandError> {
+    write_bytes(data.as_bytes())
+}
+
+/// [`write`] for what need not be text.
+///
+/// # Errors
+///
+/// As [`write`].
+pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.during(|| "write to stdout".into()),
     }

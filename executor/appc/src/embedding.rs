@@ -155,6 +155,18 @@ impl<'de> Visitor<'de> for Gather<'_> {
     }
 }
 
+/// The JSON text of a document in any format that describes itself, YAML for instance, within the bounds of a manifest.
+///
+/// Nothing of the schema is checked; that is for whoever reads the text.
+///
+/// # Errors
+/// Those of the format; too deep, too large, or a number that JSON cannot hold.
+pub fn json_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut text = String::new();
+    Gather { text: &mut text, depth: 0 }.deserialize(deserializer)?;
+    Ok(text)
+}
+
 macro_rules! embed {
     ($($part:ty: $read:path),* $(,)?) => {$(
         impl Serialize for $part {
@@ -167,8 +179,7 @@ macro_rules! embed {
 
         impl<'de> Deserialize<'de> for $part {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let mut text = String::new();
-                Gather { text: &mut text, depth: 0 }.deserialize(deserializer)?;
+                let text = json_text(deserializer)?;
                 let read = |cx: &mut crate::json::decode::Cx, view: View<'_>| cx.complete(|cx| $read(cx, view));
                 document::read(text.as_bytes(), Dialect::Proa, read).map_err(|error| D::Error::custom(error.located()))
             }

@@ -43,6 +43,7 @@ pub use annotations::{Annotation, Annotations};
 pub use app::App;
 pub use dependency::Dependency;
 pub use document::ManifestError;
+pub use embedding::json_text;
 pub use environment::{EnvVar, Environment};
 pub use event_handler::{Event, EventHandler};
 pub use hash::{Algorithm, Hash};

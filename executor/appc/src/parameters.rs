@@ -74,7 +74,10 @@ fn quoted_list(values: &[String]) -> String {
 }
 
 /// Splits `NAME,KEY=VALUE,…` into pairs of which the first has the key `name`; no key stands there twice.
-pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, ParameterError> {
+///
+/// # Errors
+/// A part has no `=`, or a key stands there twice.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, ParameterError> {
     let text = format!("name={text}");
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
     let mut index_of = std::collections::HashMap::new();

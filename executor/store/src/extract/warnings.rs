@@ -38,8 +38,8 @@ impl Warnings {
         })
     }
 
-    /// Reasons are literals of this crate, so their number is small.
-    pub(super) fn add(&mut self, reason: &'static str, entry: &[u8]) {
+    /// Adds something that was left out. Reasons are literals, so their number is small.
+    pub fn add(&mut self, reason: &'static str, entry: &[u8]) {
         let affected = self.reasons.entry(reason.to_owned()).or_default();
         affected.count += 1;
         if affected.names.len() < NAMED {

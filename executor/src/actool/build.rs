@@ -1,0 +1,64 @@
+//! `actool build`: an image of a layout.
+
+use std::path::Path;
+
+use appc::Dialect;
+use executor::aci::{self, BuildOptions, Layout, Target, TargetError};
+use store::archive::Compression;
+
+use super::flags::{Flag, FlagSet};
+use super::{Command, Invocation, fail, go, stderr};
+use crate::umask;
+
+pub(super) const COMMAND: Command = Command {
+    name: "build",
+    summary: "Build an image from an image layout",
+    usage: "[--overwrite] [--no-compression] [--owner-root] DIRECTORY OUTPUT_FILE",
+    description: "Build an image from a directory with a manifest and a rootfs, which are checked first.\n\
+                  The image is compressed with gzip if not told otherwise.",
+    flags: FlagSet {
+        name: "",
+        flags: &[
+            Flag::switch("no-compression", "Leave the image a plain tar archive"),
+            Flag::switch("overwrite", "Replace the output file if there is one"),
+            Flag::switch("owner-root", "Let everything in the image belong to root:root"),
+        ],
+    },
+    run,
+};
+
+fn run(invocation: &Invocation) -> u8 {
+    let given = &invocation.given;
+    let [directory, output] = &given.rest[..] else { return fail("build: Must provide directory and output file") };
+    let output = Path::new(output);
+    if let Err(given) = aci::check_extension(output) {
+        return fail(&format!("build: Extension must be .aci (given {given})"));
+    }
+    let layout = match Layout::open(Path::new(directory), None, Dialect::Actool) {
+        Ok(layout) => layout,
+        Err(error) => return fail(&format!("build: Layout failed validation: {}", go(&error))),
+    };
+    let target = match Target::create(output, given.switch("overwrite"), umask::file_mode()) {
+        Ok(target) => target,
+        Err(TargetError::Exists(_)) => return fail("build: Target file exists (try --overwrite)"),
+        Err(error) => return fail(&format!("build: Unable to open target {}: {}", output.display(), go(&error))),
+    };
+    let file = match target.file() {
+        Ok(file) => file,
+        Err(error) => return fail(&format!("build: Unable to open target {}: {}", output.display(), go(&error))),
+    };
+    let options = BuildOptions {
+        compression: if given.switch("no-compression") { Compression::None } else { Compression::Gzip },
+        owner_root: given.switch("owner-root"),
+        newest: None,
+    };
+    match aci::build(&layout, &options, file) {
+        Ok(built) => built.warnings.lines().for_each(|line| stderr(&format!("build: Warning: {line}"))),
+        Err(error) => return fail(&format!("build: Error walking rootfs: {}", go(&error))),
+    }
+    match target.publish() {
+        Ok(()) => 0,
+        Err(TargetError::Exists(_)) => fail("build: Target file exists (try --overwrite)"),
+        Err(error) => fail(&format!("build: Unable to close image {}: {}", output.display(), go(&error))),
+    }
+}
