@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::date::{Date, DateError};
+use crate::document::{self, ManifestError};
 use crate::json::decode::{Cx, FromJson, Invalid};
 use crate::json::print::{Printer, ToJson};
 use crate::json::quote::Quoted;
@@ -88,6 +89,14 @@ impl Annotations {
             merged.set(annotation.name.clone(), annotation.value.clone());
         }
         merged
+    }
+
+    /// Prints the list canonically, an empty one as `[]`.
+    ///
+    /// # Errors
+    /// [`ManifestError::Invalid`] if a rule is broken.
+    pub fn to_json(&self) -> Result<Vec<u8>, ManifestError> {
+        document::print(self)
     }
 
     /// Checks the rules for the list as a whole (appc aci.md, Image Manifest).

@@ -235,7 +235,7 @@ impl ToJson for PodManifest {
                 if self.annotations.is_empty() && !self.written_empty.annotations {
                     return None::<View<'_>>.to_json(printer);
                 }
-                self.annotations.to_json(printer)
+                ToJson::to_json(&self.annotations, printer)
             })?;
             object.nullable_list("ports", &self.ports, self.written_empty.ports)?;
             object.map("userAnnotations", &self.user_annotations)?;

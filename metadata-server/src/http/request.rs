@@ -1,0 +1,193 @@
+//! From a request to its answer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::http::request::Parts;
+use hyper::service::Service;
+use hyper::{Method, Request, Response};
+use metadata_api::Route;
+use metadata_api::route::AppRoute;
+use tracing::debug;
+
+use super::answer::{self, ANY_TEXT, Answer, JSON, Refusal, TEXT};
+use super::form;
+use super::policy;
+use super::watch::Watch;
+use crate::documents::AppDocuments;
+use crate::pod::Pod;
+use crate::signer::Signer;
+
+/// Largest body. What is to be signed is meant to be a digest or a nonce.
+const MAX_BODY: u64 = 1024 * 1024;
+
+/// Where identities were asked for over TCP by mistake.
+const IDENTITY: &str = "/v1/identity";
+
+/// Answers the requests of one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) watch: Arc<Watch>,
+}
+
+type Responding = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+/// A response that is there, or is being made.
+pub(crate) enum Reply {
+    Now(Option<Response<Full<Bytes>>>),
+    Later(Responding),
+}
+
+impl Service<Request<Incoming>> for Visit {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Reply;
+
+    fn call(&self, request: Request<Incoming>) -> Reply {
+        let (head, body) = request.into_parts();
+        match self.answer(&head) {
+            Ok(answer) => Reply::Now(Some(self.respond(answer))),
+            Err(posted) => {
+                let visit = self.clone();
+                Reply::Later(Box::pin(async move {
+                    let answer = match posted {
+                        Posted::Sign => visit.sign(&head, body).await,
+                        Posted::Verify => visit.verify(&head, body).await,
+                    };
+                    visit.respond(answer.unwrap_or_else(Answer::Refused))
+                }))
+            }
+        }
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(response) => Poll::Ready(Ok(response.take().expect("polled once"))),
+            Self::Later(response) => response.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+/// A request whose answer depends on its body.
+enum Posted {
+    Sign,
+    Verify,
+}
+
+impl Visit {
+    /// The answer to a request, as far as its head decides it.
+    fn answer(&self, head: &Parts) -> Result<Answer, Posted> {
+        if let Err(refusal) = policy::check(head, |host| self.pod.is_host(host)) {
+            return Ok(refusal.into());
+        }
+        let Some(path) = self.authorised(head.uri.path()) else { return Ok(self.unauthorised()) };
+        let Some(route) = Route::parse(path) else {
+            return Ok(if path.starts_with(IDENTITY) { &answer::IDENTITY_ELSEWHERE } else { &answer::NO_ROUTE }.into());
+        };
+        match (&head.method, route.is_posted()) {
+            (&Method::GET | &Method::HEAD, false) => Ok(self.get(&route)),
+            (&Method::POST, true) if route == Route::Sign => Err(Posted::Sign),
+            (&Method::POST, true) => Err(Posted::Verify),
+            (_, true) => Ok(Answer::from(&answer::NOT_POST)),
+            (_, false) => Ok(Answer::from(&answer::NOT_GET)),
+        }
+    }
+
+    /// What stands behind the pod's token, if the path begins with it.
+    fn authorised<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let path = path.strip_prefix('/')?;
+        let end = path.find('/').unwrap_or(path.len());
+        let (token, rest) = path.split_at(end);
+        self.pod.token.matches(token.as_bytes()).then_some(rest)
+    }
+
+    fn unauthorised(&self) -> Answer {
+        if self.pod.may_try_again() { &answer::UNAUTHORIZED } else { &answer::TOO_MANY_GUESSES }.into()
+    }
+
+    fn get(&self, route: &Route) -> Answer {
+        if *route == Route::PodUuid {
+            return Answer::Found(TEXT, self.pod.uuid_text.clone());
+        }
+        let documents = self.pod.documents();
+        let found = |kind, body: Option<Bytes>, missing: &'static Refusal| match body {
+            Some(body) => Answer::Found(kind, body),
+            None => missing.into(),
+        };
+        match route {
+            Route::PodManifest => Answer::Found(JSON, documents.manifest.clone()),
+            Route::PodAnnotations => Answer::Found(JSON, documents.annotations.clone()),
+            Route::PodAnnotation(name) => found(ANY_TEXT, documents.annotation(name), &answer::NO_ANNOTATION),
+            Route::PodLog => found(JSON, documents.log.clone(), &answer::NO_LOG),
+            Route::App(name, of_app) => match (documents.app(name.as_str()), of_app) {
+                (None, _) => (&answer::NO_APP).into(),
+                (Some(_), AppRoute::Annotation(annotation)) => {
+                    found(ANY_TEXT, documents.app_annotation(name, annotation), &answer::NO_ANNOTATION)
+                }
+                (Some(app), AppRoute::Log) => found(JSON, app.log.clone(), &answer::NO_LOG),
+                (Some(app), of_app) => of_app_documents(app, of_app),
+            },
+            Route::PodUuid | Route::Sign | Route::Verify => (&answer::NO_ROUTE).into(),
+        }
+    }
+
+    async fn sign(&self, head: &Parts, body: Incoming) -> Result<Answer, &'static Refusal> {
+        let body = read(head, body).await?;
+        let [content] = form::fields(&body, ["content"]).map_err(|_| &answer::BAD_FORM)?;
+        let content = content.filter(|it| !it.is_empty()).ok_or(&answer::NO_CONTENT)?;
+        Ok(Answer::Found(TEXT, self.signer.sign(self.pod.uuid, &content).into()))
+    }
+
+    async fn verify(&self, head: &Parts, body: Incoming) -> Result<Answer, &'static Refusal> {
+        let body = read(head, body).await?;
+        let fields = form::fields(&body, ["content", "uuid", "signature"]).map_err(|_| &answer::BAD_FORM)?;
+        let [content, uuid, signature] = fields;
+        let content = content.filter(|it| !it.is_empty()).ok_or(&answer::NO_CONTENT)?;
+        let uuid = uuid.and_then(|it| std::str::from_utf8(&it).ok()?.parse().ok()).ok_or(&answer::NO_UUID)?;
+        let signature = signature.filter(|it| !it.is_empty()).ok_or(&answer::NO_SIGNATURE)?;
+        match self.signer.verify(uuid, &content, &signature) {
+            Some(true) => Ok(Answer::Found(TEXT, Bytes::new())),
+            Some(false) => Err(&answer::BAD_SIGNATURE),
+            None => Err(&answer::NO_SIGNATURE),
+        }
+    }
+
+    fn respond(&self, answer: Answer) -> Response<Full<Bytes>> {
+        if let Answer::Refused(refusal) = &answer {
+            // Not the path, which begins with what may be a token.
+            debug!(pod = %self.pod.uuid, status = refusal.status().as_u16(), "refused");
+        }
+        self.watch.answered();
+        answer.into_response()
+    }
+}
+
+fn of_app_documents(app: &AppDocuments, route: &AppRoute) -> Answer {
+    match route {
+        AppRoute::Annotations => Answer::Found(JSON, app.annotations.clone()),
+        AppRoute::ImageManifest => Answer::Found(JSON, app.image.manifest.clone()),
+        AppRoute::ImageId => Answer::Found(TEXT, app.image_id.clone()),
+        AppRoute::Annotation(_) | AppRoute::Log => (&answer::NO_ROUTE).into(),
+    }
+}
+
+/// Reads a form's bytes. Its length is known beforehand, because nothing but a `Content-Length` is accepted.
+async fn read(head: &Parts, body: Incoming) -> Result<Bytes, &'static Refusal> {
+    if body.size_hint().exact().is_none_or(|length| length > MAX_BODY) {
+        return Err(&answer::TOO_LARGE);
+    }
+    if !form::is_form(&head.headers) {
+        return Err(&answer::NO_FORM);
+    }
+    Ok(body.collect().await.map_err(|_| &answer::BODY_CUT)?.to_bytes())
+}

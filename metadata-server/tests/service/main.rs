@@ -1,0 +1,8 @@
+//! The service as its two sides see it: monitors register over the real socket, apps ask over real connections.
+
+mod answers;
+mod harness;
+mod hostile;
+mod load;
+mod registration;
+mod signatures;
