@@ -13,6 +13,7 @@ mod fetch;
 mod gc;
 mod image;
 mod list;
+mod metadata_service;
 mod rm;
 mod run;
 mod version;
@@ -61,6 +62,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(rm, "rm", RmArgs),
     row!(gc, "gc", GcArgs),
     row!(config, "config", ConfigArgs),
+    row!(metadata_service, "metadata-service", MetadataServiceArgs),
     row!(doctor, "doctor", DoctorArgs),
     row!(version, "version", VersionArgs),
 ];

@@ -5,6 +5,8 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use metadata_api::place::Place;
+
 use crate::cli::GlobalArgs;
 use crate::config::{ConfigDirs, GivenDirs, Paths};
 use crate::error::{CommandError, Explain};
@@ -20,6 +22,8 @@ pub(crate) struct Context {
     data_dir: Option<PathBuf>,
     /// Where configuration is read from.
     config_dirs: ConfigDirs,
+    /// Where sockets are, unless they are in the data directory.
+    runtime_dir: Option<PathBuf>,
     /// Checks that are switched off.
     pub(crate) insecure: Insecure,
 }
@@ -61,7 +65,14 @@ impl Context {
             Some(dir) => Some(dir.clone()),
             None => Paths::read(&config_dirs)?.data,
         };
-        Ok(Self { data_dir: data_dir(dir, surroundings), config_dirs, insecure })
+        let xdg_runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let runtime_dir = xdg_runtime_dir.filter(|path| path.is_absolute() && global.dir.is_none());
+        Ok(Self {
+            data_dir: data_dir(dir, surroundings),
+            config_dirs,
+            runtime_dir: runtime_dir.map(|path| path.join("proa")),
+            insecure,
+        })
     }
 
     /// Where configuration is read from.
@@ -79,6 +90,20 @@ impl Context {
             CommandError::failed("no data directory: HOME is not set to an absolute path")
                 .hint("give one with --dir, or set HOME or XDG_DATA_HOME")
         })
+    }
+
+    /// The directory of the metadata service's socket. Pods and service of one data directory meet there: without
+    /// `--dir` that is one place for each user, `$XDG_RUNTIME_DIR/proa`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made, or is open to others.
+    pub(crate) fn metadata_place(&self) -> Result<Place, CommandError> {
+        let dir = match &self.runtime_dir {
+            Some(dir) => dir.clone(),
+            None => self.create_data_dir()?.join("run"),
+        };
+        Ok(Place::ensure(&dir)?)
     }
 
     /// Creates the data directory, and what leads to it, for this user alone.
@@ -149,7 +174,7 @@ mod tests {
 
     fn context(data_dir: Option<PathBuf>) -> Context {
         let config_dirs = ConfigDirs::new(GivenDirs::default(), None, None);
-        Context { data_dir, config_dirs, insecure: Insecure::default() }
+        Context { data_dir, config_dirs, runtime_dir: None, insecure: Insecure::default() }
     }
 
     #[test]

@@ -38,6 +38,12 @@ pub(crate) fn start(global: &GlobalArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Sees to it that the warnings of a long-running command are shown, if nothing else was asked for.
+pub(crate) fn show_warnings() {
+    // Whoever asked for more has been obeyed already, and the second attempt fails.
+    let _ = tracing_subscriber::fmt().with_env_filter("warn").with_writer(io::stderr).with_ansi(false).try_init();
+}
+
 /// Runs `f`, in a process that was forked, without diagnostics: two processes must not write into one another's lines,
 /// and a span that the parent opened is not the child's to close.
 pub(crate) fn silenced<T>(f: impl FnOnce() -> T) -> T {

@@ -5,6 +5,8 @@ use std::io;
 
 use appc::ManifestError;
 use fetch::{AciError, FetchError, OciError, RefError};
+use metadata_api::place::PlaceError;
+use metadata_server::secrets::SecretError;
 use pod::PodError;
 use stage1::plan::PlanError;
 use store::StoreError;
@@ -69,6 +71,18 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if cause.is::<RefError>() {
         return Some(PATH);
+    }
+    match cause.downcast_ref::<SecretError>() {
+        Some(SecretError::Exposed { .. }) => {
+            return Some("who could read it can sign as your pods: remove it, and a new one is made");
+        }
+        Some(SecretError::Damaged { .. }) => return Some("restore it, or remove it and a new one is made"),
+        _ => {}
+    }
+    match cause.downcast_ref::<PlaceError>() {
+        Some(PlaceError::Unsafe { .. }) => return Some("give it to its owner alone: chmod 700"),
+        Some(PlaceError::Occupied { .. }) => return Some("one is enough; to replace it, end it first"),
+        _ => {}
     }
     match (cause.downcast_ref::<StoreError>(), cause.downcast_ref::<PodError>()) {
         (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),

@@ -34,6 +34,15 @@ pub fn agent() -> PathBuf {
     reachable(&built.expect(missing))
 }
 
+/// The program that plays monitors of pods that there are not.
+///
+/// # Panics
+/// When there is none: cargo builds it with the integration tests.
+pub fn monitors() -> PathBuf {
+    let built = profile_dir().map(|it| it.join("monitors")).filter(|it| it.exists());
+    reachable(&built.expect("no program `monitors` beside the tests"))
+}
+
 /// The folder below which tests make theirs: on a disk file system, because tmpfs has user xattrs (which overlays
 /// need) only since Linux 6.6, and /tmp often is one.
 ///

@@ -6,6 +6,7 @@
 
 pub mod exec;
 pub mod fork;
+pub mod inherit;
 pub mod loopback;
 pub mod mount;
 pub mod namespace;
