@@ -19,6 +19,7 @@ mod patch;
 mod rewrite;
 mod sink;
 mod target;
+mod unpack;
 mod walk;
 mod xattrs;
 mod yaml;
@@ -32,6 +33,7 @@ pub use pack::{BuildError, BuildOptions, Built, build};
 pub use patch::{ManifestPatch, PatchError};
 pub use rewrite::{RewriteError, rewrite};
 pub use target::{Target, TargetError};
+pub use unpack::{UnpackError, Unpacked, unpack};
 pub use walk::WalkError;
 pub use yaml::{YamlError, yaml_to_json};
 

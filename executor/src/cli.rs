@@ -139,7 +139,7 @@ pub(crate) fn typed<A: FromArgMatches>(matches: &ArgMatches) -> Result<A, Comman
 
 /// A clap error as one of ours; it prints itself.
 pub(crate) fn usage(error: clap::Error) -> CommandError {
-    CommandError { kind: Kind::Usage, source: Box::new(error), hints: Vec::new() }
+    CommandError { kind: Kind::Usage, source: Box::new(error), hints: Vec::new(), picture: None }
 }
 
 #[cfg(test)]

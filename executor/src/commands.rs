@@ -7,6 +7,7 @@ use clap::{ArgMatches, Command};
 use crate::context::Context;
 use crate::error::CommandError;
 
+mod aci;
 mod config;
 mod doctor;
 mod fetch;
@@ -58,6 +59,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(image, "image", ImageArgs),
     row!(image::list, "images", ListArgs, short_for: Some("image list")),
     row!(image::rm, "rmi", RmArgs, short_for: Some("image rm")),
+    row!(aci, "aci", AciArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),
     row!(rm, "rm", RmArgs),
     row!(gc, "gc", GcArgs),

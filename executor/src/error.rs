@@ -41,12 +41,14 @@ pub(crate) struct CommandError {
     pub(crate) kind: Kind,
     pub(crate) source: Box<dyn Error + Send + Sync>,
     pub(crate) hints: Vec<String>,
+    /// Lines of the input with a mark at the mistake, to be shown between the message and the hints.
+    pub(crate) picture: Option<String>,
 }
 
 impl CommandError {
     /// A failure with a message of our own and no further cause.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, source: Box::new(Message(message.into())), hints: Vec::new() }
+        Self { kind, source: Box::new(Message(message.into())), hints: Vec::new(), picture: None }
     }
 
     /// A command line that makes no sense.
@@ -63,6 +65,13 @@ impl CommandError {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds lines of the input with a mark at the mistake.
+    #[must_use]
+    pub(crate) fn picture(mut self, picture: impl Into<String>) -> Self {
+        self.picture = Some(picture.into());
         self
     }
 
@@ -88,6 +97,10 @@ impl CommandError {
         let chain = self.chain();
         text.push_str(&printable(&chain));
         text.push('\n');
+        for line in self.picture.iter().flat_map(|picture| picture.lines()) {
+            text.push_str(&printable(line));
+            text.push('\n');
+        }
         let hints = match self.hints.is_empty() {
             true => hints::of(self.kind, causes(self.source.as_ref()), &chain, command).into_iter().collect(),
             // Whoever knew more about the step has said so.
@@ -109,7 +122,7 @@ impl CommandError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        Self { kind: Kind::Failed, source: Box::new(error), hints: Vec::new() }
+        Self { kind: Kind::Failed, source: Box::new(error), hints: Vec::new(), picture: None }
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use appc::ManifestError;
+use executor::aci::{ArchiveError, BuildError, LayoutError, ManifestFileError, OpenError, PatchError};
 use fetch::{AciError, FetchError, OciError, RefError};
 use metadata_api::place::PlaceError;
 use metadata_server::secrets::SecretError;
@@ -62,6 +63,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if let Some(error) = cause.downcast_ref::<ReifyError>() {
         return of_reify(error);
+    }
+    if let Some(hint) = of_aci(cause) {
+        return Some(hint);
     }
     if cause.is::<ManifestError>() {
         return Some("correct the image's manifest and build it again");
@@ -130,6 +134,40 @@ fn of_oci(error: &OciError) -> &'static str {
         }
         _ => DAMAGED_LAYOUT,
     }
+}
+
+/// What `proa aci` works on.
+fn of_aci(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    const LAYOUT: &str = "a layout has a manifest, a directory rootfs, and nothing else";
+    match (cause.downcast_ref::<LayoutError>(), cause.downcast_ref::<ArchiveError>()) {
+        (Some(LayoutError::Manifest(_)), _) => return Some("correct the manifest of the layout"),
+        (Some(LayoutError::Access { .. } | LayoutError::NotDirectory(_)), _) => {
+            return Some("give the directory that holds manifest and rootfs");
+        }
+        (Some(LayoutError::ManifestFile(_) | LayoutError::Directory { .. }), _) => {
+            return Some("the files of the layout must be readable for you");
+        }
+        (Some(_), _) => return Some(LAYOUT),
+        (_, Some(ArchiveError::Read(error))) => return of_ingest(error),
+        (_, Some(ArchiveError::Manifest(_))) => return Some("correct the manifest and build the image again"),
+        (_, Some(_)) => return Some("build the image again, with `proa aci build`"),
+        _ => {}
+    }
+    match (cause.downcast_ref::<OpenError>(), cause.downcast_ref::<ManifestFileError>()) {
+        (Some(OpenError::Text), _) => return Some("`proa aci validate` reads manifests, too"),
+        (Some(OpenError::Unreadable(error)), _) => return of_ingest(error),
+        (Some(OpenError::Unknown), _) => return Some(DAMAGED),
+        (_, Some(ManifestFileError::Yaml(_))) => return Some("correct it there"),
+        (_, Some(_)) => return Some("give a manifest file that is readable for you"),
+        _ => {}
+    }
+    match cause.downcast_ref::<BuildError>() {
+        Some(BuildError::Walk(_)) => return Some("all files of the layout must be readable for you"),
+        Some(BuildError::Shrunk(_)) => return Some("nothing may write to the layout meanwhile: try again"),
+        Some(BuildError::Name { .. }) => return Some("rename it, or leave it out of the image"),
+        _ => {}
+    }
+    cause.is::<PatchError>().then_some("`proa aci patch-manifest --help` shows the forms")
 }
 
 fn of_ingest(error: &IngestError) -> Option<&'static str> {

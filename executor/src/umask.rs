@@ -19,6 +19,11 @@ pub(crate) fn file_mode() -> u32 {
     0o666 & !callers().as_raw_mode()
 }
 
+/// The mode of a directory that a user asked for.
+pub(crate) fn directory_mode() -> u32 {
+    0o777 & !callers().as_raw_mode()
+}
+
 fn callers() -> Mode {
     CALLERS.get().copied().unwrap_or(Mode::WGRP | Mode::WOTH)
 }

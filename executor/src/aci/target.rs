@@ -152,7 +152,7 @@ fn nameless(dir: &OwnedFd, name: &OsStr) -> Result<(OwnedFd, Option<OsString>), 
 }
 
 /// A name beside `name` that nothing has: NAME_MAX leaves room for the random part only if the rest is cut.
-fn temporary_name(name: &OsStr) -> OsString {
+pub(super) fn temporary_name(name: &OsStr) -> OsString {
     let random = appc::PodUuid::new_v4().to_string();
     let head = &name.as_bytes()[..name.len().min(200)];
     let mut temporary = OsString::from(".proa-tmp.");

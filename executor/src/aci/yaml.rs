@@ -69,8 +69,76 @@ fn options() -> Options {
 }
 
 fn explain(error: &serde_saphyr::Error) -> YamlError {
-    let picture = error.to_string();
     let bare = error.without_snippet().to_string();
     let message = bare.lines().next().unwrap_or_default().to_owned();
-    YamlError { message, picture: (picture != bare).then_some(picture) }
+    // The first two lines are the message again and the name of a file that has none.
+    let picture: Vec<_> = error.to_string().lines().skip(2).map(str::to_owned).collect();
+    YamlError { message, picture: (!picture.is_empty()).then(|| picture.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(yaml: &str) -> Result<String, String> {
+        yaml_to_json(yaml.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn g91_yaml_becomes_json() {
+        let manifest = "\
+# A worker.
+acKind: ImageManifest
+name: example.com/worker   # not a string that looks like a number
+app:
+  exec: [/bin/worker, --quiet]
+  user: \"0\"
+  environment:
+    - {name: PATH, value: /bin}
+    - &empty {name: EMPTY, value: ''}
+  ports: [{name: www, port: 80, socketActivated: true}]
+volumes: [{mode: 0755, readOnly: yes}]
+text: |
+  two
+  lines
+nothing:
+again: *empty
+";
+        assert_eq!(
+            json(manifest).unwrap(),
+            "{\"acKind\":\"ImageManifest\",\"name\":\"example.com/worker\",\"app\":{\"exec\":[\"/bin/worker\",\"--quiet\"],\
+             \"user\":\"0\",\"environment\":[{\"name\":\"PATH\",\"value\":\"/bin\"},{\"name\":\"EMPTY\",\"value\":\"\"}],\
+             \"ports\":[{\"name\":\"www\",\"port\":80,\"socketActivated\":true}]},\
+             \"volumes\":[{\"mode\":\"0755\",\"readOnly\":\"yes\"}],\"text\":\"two\\nlines\\n\",\"nothing\":null,\
+             \"again\":{\"name\":\"EMPTY\",\"value\":\"\"}}"
+        );
+        assert_eq!(json(r#"{"acKind": "PodManifest"}"#).unwrap(), r#"{"acKind":"PodManifest"}"#, "JSON is YAML");
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_are() {
+        let error = yaml_to_json(b"a: 1\n b: [2\n").unwrap_err();
+        assert_eq!(error.to_string(), "mapping values are not allowed in this context at line 2, column 3");
+        let picture = error.picture().expect("the place is known");
+        assert!(picture.contains("2 |  b: [2") && picture.contains('^') && !picture.contains("<input>"), "{picture}");
+        for bad in ["a: 1\na: 2\n", "a: !custom 1\n", "--- 1\n--- 2\n", "a: *nowhere\n", ": : :", "a: .inf"] {
+            assert!(json(bad).is_err(), "{bad:?} {:?}", json(bad));
+        }
+    }
+
+    #[test]
+    fn bombs_do_not_go_off() {
+        let laughs = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
+            let before = n - 1;
+            format!("{text}a{n}: &a{n} [*a{before}, *a{before}, *a{before}]\n")
+        });
+        let deep = "[".repeat(10_000);
+        let long = format!("a: \"{}\"", "x".repeat(5 << 20));
+        let keys: String = (0..100_000).map(|n| format!("k{n}: {{}}\n")).collect();
+        for bad in [laughs, deep, long] {
+            assert!(json(&bad).is_err());
+        }
+        // Many keys are no bomb, but they must not take quadratic time.
+        assert_eq!(json(&keys).map(|json| json.len() > 1_000_000), Ok(true));
+    }
 }

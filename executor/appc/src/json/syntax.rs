@@ -65,6 +65,11 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
+    /// The line before, the line up to the error, and a caret under the place: two or three lines, safe to print.
+    pub fn highlight(&self) -> &str {
+        &self.highlight
+    }
+
     /// Locates `problem`, which was found after reading `offset` bytes of `text`.
     pub(crate) fn locate(text: &[u8], offset: usize, problem: SyntaxProblem) -> Self {
         let read = &text[..offset.min(text.len())];
