@@ -11,7 +11,8 @@ use stage1::idmap::{IdMapping, Tier};
 use store::extract::Form;
 use store::ingest::{self, Compression, IngestReport, InputFormat};
 use store::{
-    Algorithm, BlobRole, Digest, FindError, IdMap, ImageRecord, Import, Keep, LayerKey, NewImage, Store, Tree,
+    Algorithm, BlobRef, BlobRole, Digest, FindError, IdMap, ImageKind, ImageRecord, Import, Keep, LayerKey, NewImage,
+    Store, Tree,
 };
 use tracing::{debug, info_span};
 
@@ -26,9 +27,9 @@ use crate::packed;
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
 pub(crate) struct Images {
-    store: Store,
-    mapping: IdMapping,
-    map: IdMap,
+    pub(crate) store: Store,
+    pub(crate) mapping: IdMapping,
+    pub(crate) map: IdMap,
     insecure: Insecure,
     keep_of_layers: Keep,
 }
@@ -67,7 +68,7 @@ impl Images {
 
     /// Keeps the packed layers of OCI images, too.
     pub(crate) fn keeping_layers(self) -> Self {
-        Self { keep_of_layers: Keep::Both, ..self }
+        Self { keep_of_layers: Keep::Archive, ..self }
     }
 
     /// The id map of trees and pods.
@@ -83,21 +84,40 @@ impl Images {
     pub(crate) fn resolve(&self, reference: &ImageRef) -> Result<ImageRecord, CommandError> {
         match reference {
             ImageRef::Id(needle) | ImageRef::Name(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
-            ImageRef::Hello => self.import_hello(),
-            _ => {
-                let span = info_span!("fetch", image = %reference);
-                let source = span.in_scope(|| fetch::open(reference))?;
-                let imported = span.in_scope(|| match source {
-                    Source::Aci(aci) => {
-                        self.check_signature(&aci)?;
-                        self.import_aci(aci.file)
-                    }
-                    Source::Oci(image) => self.import_oci(*image),
-                    _ => Err(CommandError::failed("this kind of image is not supported")),
-                });
-                imported.during(|| reference.to_string())
-            }
+            _ => self.fetch(reference),
         }
+    }
+
+    /// Brings an image into the store from where `reference` says it is, whether it is stored already or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::resolve`].
+    pub(crate) fn fetch(&self, reference: &ImageRef) -> Result<ImageRecord, CommandError> {
+        if *reference == ImageRef::Hello {
+            return self.import_hello();
+        }
+        let span = info_span!("fetch", image = %reference);
+        let source = span.in_scope(|| fetch::open(reference))?;
+        let imported = span.in_scope(|| match source {
+            Source::Aci(aci) => {
+                self.check_signature(&aci)?;
+                self.import_aci(aci.file, absolute(reference))
+            }
+            Source::Oci(image) => self.import_oci(*image, absolute(reference)),
+            _ => Err(CommandError::failed("this kind of image is not supported")),
+        });
+        imported.during(|| reference.to_string())
+    }
+
+    /// Who owns the root of a new tree, if not this user.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        (self.mapping.tier() == Tier::Root).then(|| self.mapping.container_root())
+    }
+
+    /// Whether trees belong to a single id.
+    pub(crate) fn single_id(&self) -> bool {
+        self.mapping.tier() == Tier::Single
     }
 
     /// The trees of an image, lowest first. One that was never extracted under this id map is extracted now. That is
@@ -155,10 +175,15 @@ impl Images {
         let mut file = File::from(memory);
         io::copy(&mut archive, &mut file).during(|| "pack this program".into())?;
         file.rewind().during(|| "pack this program".into())?;
-        self.import_aci(file).during(|| "hello".into())
+        self.import_aci(file, Some("hello".to_owned())).during(|| "hello".into())
     }
 
-    fn import_aci(&self, mut file: File) -> Result<ImageRecord, CommandError> {
+    /// Stores an ACI, whose signature was checked.
+    ///
+    /// # Errors
+    ///
+    /// It is no image, or cannot be stored.
+    pub(crate) fn import_aci(&self, mut file: File, source: Option<String>) -> Result<ImageRecord, CommandError> {
         // Hashing costs a fraction of unpacking.
         let hash = Digest::of_reader(Algorithm::Sha256, &mut file).and_then(|hash| file.rewind().map(|()| hash));
         let stored = self.store.find_archive(&hash.during(|| "read the image".into())?)?;
@@ -178,12 +203,12 @@ impl Images {
             let id = ImageId::from(layer.digest());
             Ok(match self.known(&id, &names)? {
                 Some(record) => Taken::Known(record),
-                None => Taken::New(NewImage { id, names, manifest }),
+                None => Taken::New(NewImage { id, names, manifest, source }),
             })
         })
     }
 
-    fn import_oci(&self, image: OciImage) -> Result<ImageRecord, CommandError> {
+    fn import_oci(&self, image: OciImage, source: Option<String>) -> Result<ImageRecord, CommandError> {
         let manifest = fetch::oci::to_app(&image).during(|| "image config".into())?;
         let config = digest(&image.config_digest)?;
         let id = ImageId::from(config);
@@ -208,7 +233,7 @@ impl Images {
             }
             import.add_document(&image.manifest, BlobRole::Manifest)?;
             import.add_document(&image.config, BlobRole::Config)?;
-            Ok(Taken::New(NewImage { id, names, manifest }))
+            Ok(Taken::New(NewImage { id, names, manifest, source }))
         })
     }
 
@@ -219,7 +244,11 @@ impl Images {
             return Ok(None);
         };
         let named = names.iter().all(|name| record.names().any(|known| known == name));
-        let known = named && self.ready_trees(&record.layers)?.is_some();
+        let needed = |blob: &&BlobRef| record.kind == ImageKind::Aci || blob.role != BlobRole::Layer;
+        let is_there = |blob: &BlobRef| Ok::<_, CommandError>(self.store.blob(&blob.digest)?.is_some());
+        let kept = record.blobs.iter().filter(needed).map(is_there).collect::<Result<Vec<_>, _>>()?;
+        let kept = kept.into_iter().all(|there| there);
+        let known = named && kept && self.ready_trees(&record.layers)?.is_some();
         debug!(%id, known, "stored before");
         Ok(known.then_some(record))
     }
@@ -230,7 +259,6 @@ impl Images {
             for (layer, blob) in image.layers.iter().zip(&image.blobs) {
                 let keep = match layer.form() {
                     Form::Aci => Keep::Archive,
-                    // What is kept already stays.
                     Form::OciLayer => Keep::Recipe,
                 };
                 if import.reuse_layer(layer, &self.map, Some((blob.digest, blob.size)), keep)? {
@@ -246,7 +274,8 @@ impl Images {
                     .during(|| format!("read blob {}", document.digest))?;
                 import.add_document(&bytes, document.role)?;
             }
-            Ok(Taken::New(NewImage { id: image.id, names: Vec::new(), manifest: image.manifest.clone() }))
+            let manifest = image.manifest.clone();
+            Ok(Taken::New(NewImage { id: image.id, names: Vec::new(), manifest, source: None }))
         });
         record.map(drop)
     }
@@ -277,11 +306,10 @@ impl Images {
 
     /// Takes one archive in, in a child process that owns the mapped ids.
     fn take_in(&self, import: &mut Import<'_>, archive: Archive) -> Result<(LayerKey, IngestReport), CommandError> {
-        let owner = (self.mapping.tier() == Tier::Root).then(|| self.mapping.container_root());
         let keep = if archive.format == InputFormat::Aci { Keep::Archive } else { self.keep_of_layers };
-        let pending = import.new_layer(&self.map, owner, keep)?;
-        let single_id = self.mapping.tier() == Tier::Single;
-        let mut job = pending.job(archive.file, archive.format, single_id).during(|| "copy descriptors".into())?;
+        let pending = import.new_layer(&self.map, self.owner(), keep)?;
+        let mut job =
+            pending.job(archive.file, archive.format, self.single_id()).during(|| "copy descriptors".into())?;
         job.expect_compressed = archive.compressed;
         job.expect_uncompressed = archive.uncompressed;
         let name = archive.compressed.map(|digest| format!("layer {digest}"));
@@ -320,6 +348,19 @@ impl Images {
         let missing = || CommandError::failed(format!("blob {digest} is gone from the store"));
         self.store.blob(digest)?.ok_or_else(|| missing().hint("fetch the image again"))
     }
+}
+
+/// A reference that means the same from any working directory; `None` for a path that is not UTF-8.
+fn absolute(reference: &ImageRef) -> Option<String> {
+    let absolute = match reference {
+        ImageRef::Aci(path) => ImageRef::Aci(std::path::absolute(path).ok()?),
+        ImageRef::OciLayout { dir, reference } => {
+            ImageRef::OciLayout { dir: std::path::absolute(dir).ok()?, reference: reference.clone() }
+        }
+        other => other.clone(),
+    };
+    let text = absolute.to_string();
+    (text.parse().as_ref() == Ok(&absolute)).then_some(text)
 }
 
 /// What an ACI is called: its name, and that with its version.

@@ -19,6 +19,7 @@ mod doctor;
 mod duration;
 mod error;
 mod escape;
+mod fsck;
 #[cfg(test)]
 mod golden;
 mod hello;

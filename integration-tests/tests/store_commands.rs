@@ -35,6 +35,8 @@ each_user! {
     gc_removes_what_was_not_used,
     manifests_are_shown,
     names_are_given_and_taken,
+    verify_finds_and_mends,
+    verify_mends_archives_and_records,
 }
 
 fn list_has_rkts_columns(env: &Env) {
@@ -196,4 +198,81 @@ fn names_are_given_and_taken(env: &Env) {
     image(env, &["untag", "mine:2"]).refuses("mine:2");
     image(env, &["tag", "example.com/one", "./file"]).refuses("./file");
     image(env, &["tag", "example.com/one", "sha512-abcdef"]).refuses("sha512-abcdef");
+}
+
+/// Changes a file of the only tree that has it, behind proa's back.
+fn tamper(env: &Env, name: &str, change: impl Fn(&std::path::Path)) {
+    let mut changed = 0;
+    for tree in std::fs::read_dir(env.data().join("store/trees")).expect("the store is there") {
+        let file = tree.expect("readable").path().join("rootfs").join(name);
+        if file.exists() {
+            change(&file);
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 1, "one tree has {name}");
+}
+
+fn remove_file(path: &std::path::Path) {
+    std::fs::remove_file(path).expect("root may remove it");
+}
+
+/// rkt's TestImageVerify, and the same for the images that rkt did not have.
+fn verify_finds_and_mends(env: &Env) {
+    let id = fetch(env, &Aci::new("checked", busybox().file("marker", "as stored\n", 0o644)).sh("cat /marker"));
+    let whole = format!("successfully verified checksum for image: \"example.com/checked\" (\"{id}\")\n");
+    image(env, &["verify", "example.com/checked"]).succeeds().quietly().prints(&whole);
+    tamper(env, "marker", remove_file);
+    // The archive is in the store: nothing else is needed.
+    std::fs::remove_file(env.path("images/checked.aci")).expect("it is the test's");
+    let outcome = image(env, &["verify", "example.com/checked"]).succeeds();
+    outcome.prints(
+        "tree cache verification failed for image example.com/checked: \
+         file \"marker\": No such file or directory;  rebuilding...\n",
+    );
+    image(env, &["verify", "example.com/checked"]).succeeds().prints(&whole);
+    env.proa(["run", "--net=none", &id]).outcome().succeeds().prints("as stored\n");
+
+    // An OCI layer is fetched again, from where it came; the other layer is not.
+    let layout = Layout::new("layered").layer(busybox()).layer(busybox().file("top", "top\n", 0o640)).sh("cat top");
+    let reference = format!("oci:{}:latest", layout.build(env).display());
+    let oci = env.proa(["fetch", &reference]).outcome().succeeds().line().to_owned();
+    tamper(env, "top", |path| std::fs::write(path, "TOP\n").expect("root may write"));
+    let all = image(env, &["verify", "--all"]).exits(254);
+    assert!(all.stdout.contains(&format!("successfully verified checksum for image: \"{id}\"")), "{all}");
+    assert!(all.stdout.contains("contents of files were changed"), "{all}");
+    image(env, &["verify", &oci]).refuses("not in the store");
+    image(env, &["verify", "--all", "--repair"]).succeeds().shows("rebuilding...");
+    image(env, &["verify", "--all"]).succeeds();
+    env.proa(["run", "--net=none", &oci]).outcome().succeeds().prints("top\n");
+    assert!(stored(env).iter().all(|name| !name.starts_with("tmp/")), "{:?}", stored(env));
+}
+
+/// What else may be damaged: an archive, a document, a record.
+fn verify_mends_archives_and_records(env: &Env) {
+    let id = fetch(env, &Aci::new("a", busybox().file("a", "a\n", 0o644)).packed(Packing::Gzip).sh("cat /a"));
+    let layout = Layout::new("b").layer(busybox().file("b", "b\n", 0o644)).sh("cat /b").build(env);
+    let oci = env.proa(["fetch", &format!("oci:{}:latest", layout.display())]).outcome().succeeds().line().to_owned();
+    let store = env.data().join("store");
+    for blob in std::fs::read_dir(store.join("blobs/sha256")).expect("the store is there") {
+        let path = blob.expect("readable").path();
+        let mut bytes = std::fs::read(&path).expect("root may read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).expect("root may write");
+    }
+    let outcome = image(env, &["verify", "--all"]).exits(254);
+    assert_eq!(outcome.stdout.matches(": its contents have the digest sha256:").count(), 3, "{outcome}");
+    std::fs::remove_file(env.path("images/a.aci")).expect("it is the test's");
+    image(env, &["verify", "--all", "--repair"]).succeeds();
+    image(env, &["verify", "--all"]).succeeds().quietly();
+    env.proa(["run", "--net=none", &id]).outcome().succeeds().prints("a\n");
+    env.proa(["run", "--net=none", &oci]).outcome().succeeds().prints("b\n");
+
+    std::fs::write(store.join("images").join(format!("{id}.json")), "{").expect("root may write");
+    image(env, &["verify", "--all"]).refuses(&id);
+    image(env, &["verify", "--all", "--repair"]).exits(254);
+    image(env, &["verify", "--all"]).succeeds();
+    image(env, &["list"]).succeeds();
+    std::fs::remove_file(store.join("images").join(format!("{id}.json.damaged"))).expect("it was set aside");
 }

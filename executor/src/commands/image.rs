@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod rm;
 pub(crate) mod tag;
 pub(crate) mod untag;
+pub(crate) mod verify;
 
 /// Show, name, remove and check the images in the store
 #[derive(Debug, Args)]
@@ -29,6 +30,7 @@ enum ImageCommand {
     Inspect(inspect::InspectArgs),
     Tag(tag::TagArgs),
     Untag(untag::UntagArgs),
+    Verify(verify::VerifyArgs),
     Gc(gc::GcArgs),
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn run(context: &Context, args: ImageArgs) -> Result<u8, CommandError
         ImageCommand::Inspect(args) => inspect::run(context, args),
         ImageCommand::Tag(args) => tag::run(context, args),
         ImageCommand::Untag(args) => untag::run(context, args),
+        ImageCommand::Verify(args) => verify::run(context, args),
         ImageCommand::Gc(args) => gc::run(context, args),
     }
 }

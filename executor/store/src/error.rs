@@ -115,6 +115,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The image whose record this is about, if it is about one.
+    pub fn damaged_image(&self) -> Option<appc::ImageId> {
+        match self {
+            Self::Damaged { file, .. } => crate::record::id_of(file.strip_prefix("images/")?),
+            _ => None,
+        }
+    }
+
     /// Whether a system call failed with this error number.
     pub fn is(&self, errno: rustix::io::Errno) -> bool {
         matches!(self, Self::System { errno: found, .. } if found.is(errno))

@@ -52,6 +52,8 @@ pub struct ExtractOptions {
     pub single_id: bool,
     /// The trees of the layers below, lowest first: what they say about directories that this layer only implies.
     pub below: Vec<Arc<OwnedFd>>,
+    /// Give files their size and no content: the tree then shows everything else.
+    pub hollow: bool,
 }
 
 /// What was extracted.

@@ -25,6 +25,7 @@ use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord};
 use crate::removal::TreeRemover;
 use crate::trees::{self, RECIPE, TreeRecord};
 use crate::usage::now_ns;
+use crate::verify;
 use crate::work::WorkDir;
 
 /// An image on its way into the store. Nothing of it is visible before [`Import::commit`]; dropped, it is removed.
@@ -55,25 +56,13 @@ pub struct PendingLayer {
     below: Vec<Arc<OwnedFd>>,
 }
 
-/// What is kept of a layer's archive (docs/decisions/0005).
+/// What is kept of a layer's archive beside what gives the uncompressed one back (docs/decisions/0005).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// The archive as it came.
     Archive,
-    /// What gives the uncompressed archive back, together with the tree.
+    /// Nothing else.
     Recipe,
-    /// Both.
-    Both,
-}
-
-impl Keep {
-    fn archive(self) -> bool {
-        self != Self::Recipe
-    }
-
-    fn recipe(self) -> bool {
-        self != Self::Archive
-    }
 }
 
 /// What an image is, for [`Import::commit`].
@@ -85,6 +74,8 @@ pub struct NewImage {
     pub names: Vec<String>,
     /// Its manifest.
     pub manifest: ImageManifest,
+    /// Where it came from, for fetching again what is damaged.
+    pub source: Option<String>,
 }
 
 impl Store {
@@ -120,6 +111,24 @@ impl Store {
 }
 
 impl PendingLayer {
+    /// The job that looks whether the tree of `layer` below `root` is what `recipe` says. This layer's directory takes
+    /// the hollow copy; the import is to be abandoned afterwards.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub fn verification(
+        &self,
+        layer: LayerKey,
+        root: OwnedFd,
+        recipe: File,
+        single_id: bool,
+        below: Vec<Arc<OwnedFd>>,
+    ) -> io::Result<verify::Job> {
+        let scratch = self.recipe.as_ref().expect("every layer has a recipe").try_clone()?;
+        let hollow = self.root.try_clone()?;
+        Ok(verify::Job { layer, root, recipe, hollow, scratch, single_id, below })
+    }
+
     /// The job that takes `input` in as this layer, with the default limits and nothing expected.
     ///
     /// It holds copies of the descriptors, so it can be moved into a child process.
@@ -165,7 +174,7 @@ impl Import<'_> {
         let Ok(record) = tree.record() else {
             return Ok(false); // damaged: extract it again
         };
-        if record.layer != *layer || record.map != *map || (keep.recipe() && record.recipe_size == 0) {
+        if record.layer != *layer || record.map != *map {
             return Ok(false);
         }
         let (digest, size) = packed.unwrap_or((record.blob, record.blob_size));
@@ -176,7 +185,7 @@ impl Import<'_> {
                 stored = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
                 self.guards.push(guard);
             }
-            None if keep.archive() => return Ok(false),
+            None if keep == Keep::Archive => return Ok(false),
             None => {}
         }
         let (root, tree) = tree.into_root_and_guard();
@@ -212,8 +221,8 @@ impl Import<'_> {
             fchown(&root, Some(uid), Some(gid)).map_err(failed("chown", shown("rootfs")))?;
         }
         let file = |name: &str| self.create_file(&format!("{directory}/{name}"), BLOB);
-        let blob = keep.archive().then(|| file("blob")).transpose()?;
-        let recipe = keep.recipe().then(|| file(RECIPE)).transpose()?;
+        let blob = (keep == Keep::Archive).then(|| file("blob")).transpose()?;
+        let recipe = Some(file(RECIPE)?);
         Ok(PendingLayer { directory, root, blob, recipe, map: map.clone(), below: self.roots.clone() })
     }
 
@@ -395,6 +404,7 @@ impl Import<'_> {
             blobs: std::mem::take(&mut self.blobs),
             size: self.size,
             imported_ns: earlier.map_or_else(now_ns, |earlier| earlier.imported_ns),
+            source: image.source.or_else(|| earlier.and_then(|earlier| earlier.source.clone())),
         };
         claim(&mut record, &others, &image.names);
         self.store.write_record(&self.work, &record, None)?;

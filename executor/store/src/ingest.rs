@@ -105,7 +105,7 @@ pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
         Err(error) => return verdict(source, error),
     };
     let pump = Pump::new(source, compression, limits.clone())?;
-    let options = ExtractOptions { form, limits, single_id, below };
+    let options = ExtractOptions { form, limits, single_id, below, hollow: false };
     let recorder = recipe.map(Recorder::new).transpose().map_err(|error| IngestError::WriteRecipe(error.into()))?;
     let (source, outcome) = pass(pump, small, uncompressed_with, |tar| {
         let mut tar = Recorded::new(tar, recorder.as_ref());

@@ -38,6 +38,7 @@
 //!     id: key.digest().into(),
 //!     names: vec!["example.com/app".to_owned()],
 //!     manifest: appc::ImageManifest::from_json(manifest.as_bytes())?,
+//!     source: None,
 //! })?;
 //! let tree = store.tree(&image.layers[0], &map)?.expect("it was just committed");
 //! # Ok(()) }
@@ -46,6 +47,7 @@
 pub mod archive;
 mod collect;
 mod digest;
+mod discard;
 mod error;
 pub mod extract;
 mod images;
@@ -63,6 +65,7 @@ mod removed;
 mod shown;
 mod trees;
 mod usage;
+pub mod verify;
 mod work;
 
 pub use self::collect::GcReport;

@@ -19,9 +19,12 @@
 
 mod rebuild;
 mod record;
+mod skeleton;
+mod steps;
 
 pub use self::rebuild::{RecipeError, rebuild};
 pub(crate) use self::record::{Recorded, Recorder};
+pub(crate) use self::skeleton::Skeleton;
 
 /// The version of the format.
 const VERSION: u8 = 1;

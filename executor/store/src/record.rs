@@ -81,6 +81,8 @@ pub struct ImageRecord {
     pub size: u64,
     /// When it was first imported, in nanoseconds since the epoch.
     pub imported_ns: u64,
+    /// Where it came from, as it would be asked for again; not known of images that earlier versions stored.
+    pub source: Option<String>,
 }
 
 impl ImageRecord {
@@ -106,6 +108,7 @@ impl ImageRecord {
             blobs: self.blobs.clone(),
             size: self.size,
             imported_ns: self.imported_ns,
+            source: self.source.clone(),
             manifest: &RawValue::from_string(manifest).expect("the manifest is JSON"),
         };
         let mut json = serde_json::to_vec(&stored).expect("the record has no map with other keys than strings");
@@ -135,6 +138,7 @@ impl ImageRecord {
             blobs: stored.blobs,
             size: stored.size,
             imported_ns: stored.imported_ns,
+            source: stored.source,
         })
     }
 }
@@ -164,6 +168,8 @@ struct Stored<'a> {
     blobs: Vec<BlobRef>,
     size: u64,
     imported_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     #[serde(borrow)]
     manifest: &'a RawValue,
 }
@@ -184,6 +190,7 @@ mod tests {
             blobs: vec![BlobRef { digest: Digest::of(Algorithm::Sha256, b""), size: 0, role: BlobRole::Layer }],
             size: 12,
             imported_ns: 7,
+            source: Some("/a.aci".to_owned()),
         }
     }
 
@@ -196,7 +203,7 @@ mod tests {
             concat!(
                 r#"{{"version":1,"id":"sha512-{hex}","kind":"aci","#,
                 r#""names":[{{"name":"example.com/app","claimed_ns":5}}],"layers":["aci-sha512-{hex}"],"#,
-                r#""blobs":[{{"digest":"sha256:{empty}","size":0,"role":"layer"}}],"size":12,"imported_ns":7,"#,
+                r#""blobs":[{{"digest":"sha256:{empty}","size":0,"role":"layer"}}],"size":12,"imported_ns":7,"source":"/a.aci","#,
                 r#""manifest":{{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/app"}}}}"#,
                 "\n"
             ),

@@ -24,6 +24,11 @@ pub(super) fn write_all(file: &OwnedFd, entry: &[u8], mut bytes: &[u8]) -> Resul
     Ok(())
 }
 
+/// Gives a file a size and no content.
+pub(super) fn hollow(file: &OwnedFd, entry: &[u8], size: u64) -> Result<(), ExtractError> {
+    ftruncate(file, size).map_err(|e| failed(entry, "ftruncate", e))
+}
+
 /// Where the data of a sparse file belongs.
 #[derive(Debug)]
 pub(super) struct Regions<'a> {

@@ -6,7 +6,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::below;
-use super::content::{Regions, write_all, write_sparse};
+use super::content::{Regions, hollow, write_all, write_sparse};
 use super::directories::{Attributes, Directories};
 use super::error::{ExtractError, Fault};
 use super::owners::Owner;
@@ -262,6 +262,10 @@ impl<'a> Extraction<'a> {
         }
         let (file, replaced) = self.tree.create_file(path)?;
         match &member.kind {
+            _ if self.options.hollow => {
+                data.data(member.size, &mut |_| Ok(()))?;
+                hollow(&file, name, size)?;
+            }
             MemberKind::Sparse(map, size) => {
                 let map = Regions { path, map, size: *size, recorder: self.recorder };
                 write_sparse(&file, member, &map, data)?;

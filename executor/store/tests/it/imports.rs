@@ -51,6 +51,7 @@ pub(crate) fn import_aci(
         id: key.digest().into(),
         names: names.iter().map(ToString::to_string).collect(),
         manifest: ImageManifest::from_json(manifest.as_bytes())?,
+        source: None,
     })?)
 }
 
@@ -75,6 +76,7 @@ pub(crate) fn import_oci(
         id: config.into(),
         names: names.iter().map(ToString::to_string).collect(),
         manifest: manifest("example.com/oci"),
+        source: None,
     })?)
 }
 

@@ -17,3 +17,4 @@ mod recipes;
 mod removed;
 mod removing;
 mod storing;
+mod verifying;

@@ -193,6 +193,7 @@ proptest! {
             limits: ExtractLimits::default(),
             single_id: true,
             below: Vec::new(),
+            hollow: false,
         };
         let root = File::open(dir.path()).unwrap();
         if store::extract::extract(BufReader::new(&tar[..]), root.as_fd(), &options).is_ok() {

@@ -335,7 +335,8 @@ fn an_import_under_way_is_not_collected() {
     assert_eq!((report.trees.len(), report.in_use, report.unfinished), (0, 1, 0), "the tree is held");
     drop(pending);
     let config = import.add_document(b"other", store::BlobRole::Config).unwrap();
-    let image = store::NewImage { id: config.into(), names: Vec::new(), manifest: manifest("example.com/x") };
+    let image =
+        store::NewImage { id: config.into(), names: Vec::new(), manifest: manifest("example.com/x"), source: None };
     import.commit(image).unwrap();
     assert_eq!(check(data.path()).len(), 1);
 }
@@ -416,7 +417,12 @@ fn an_image_must_be_made_of_what_was_taken_in() {
     let data = data();
     let store = Store::ensure(data.path()).unwrap();
     let commit = |import: store::Import<'_>| {
-        import.commit(store::NewImage { id: image_id(1), names: Vec::new(), manifest: manifest("example.com/x") })
+        import.commit(store::NewImage {
+            id: image_id(1),
+            names: Vec::new(),
+            manifest: manifest("example.com/x"),
+            source: None,
+        })
     };
     assert!(refusal(commit(store.begin().unwrap())).contains("an ACI has exactly one layer"));
     let mut import = store.begin().unwrap();
