@@ -17,6 +17,7 @@ mod list;
 mod metadata_service;
 mod rm;
 mod run;
+mod trust;
 mod version;
 
 /// A row of the table of subcommands.
@@ -63,6 +64,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(list, "list", ListArgs, alias: Some("ps")),
     row!(rm, "rm", RmArgs),
     row!(gc, "gc", GcArgs),
+    row!(trust, "trust", TrustArgs),
     row!(config, "config", ConfigArgs),
     row!(metadata_service, "metadata-service", MetadataServiceArgs),
     row!(doctor, "doctor", DoctorArgs),

@@ -60,7 +60,7 @@ impl Context {
             user: global.user_config.clone(),
         };
         let xdg_config_home = std::env::var_os("XDG_CONFIG_HOME");
-        let config_dirs = ConfigDirs::new(given, xdg_config_home, surroundings.home.clone());
+        let config_dirs = ConfigDirs::new(given, surroundings.root, xdg_config_home, surroundings.home.clone());
         let dir = match &global.dir {
             Some(dir) => Some(dir.clone()),
             None => Paths::read(&config_dirs)?.data,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn context(data_dir: Option<PathBuf>) -> Context {
-        let config_dirs = ConfigDirs::new(GivenDirs::default(), None, None);
+        let config_dirs = ConfigDirs::new(GivenDirs::default(), false, None, None);
         Context { data_dir, config_dirs, runtime_dir: None, insecure: Insecure::default() }
     }
 

@@ -12,6 +12,7 @@ use crate::error::{CommandError, Explain};
 use crate::idmap::{self, Remover};
 use crate::import::Images;
 use crate::packed;
+use crate::signature::Voucher;
 
 /// Something of an image that is not what was stored.
 #[derive(Debug)]
@@ -140,7 +141,7 @@ pub(crate) fn mend(
         }
     }
     match given_back {
-        Some(archive) => images.import_aci(archive, None).map(drop),
+        Some(archive) => images.import_aci(archive, &Voucher::Nobody, None).map(drop),
         None if needs_fetch => fetch_again(images, record),
         None => images.trees(record).map(drop),
     }
@@ -158,7 +159,7 @@ fn fetch_again(images: &Images, record: &ImageRecord) -> Result<(), CommandError
         || CommandError::failed("it is not known where the image came from").hint("remove it and fetch it again");
     let source = record.source.as_deref().ok_or_else(unknown)?;
     let reference: ImageRef = source.parse()?;
-    let fetched = images.fetch(&reference).during(|| format!("fetch {source}"))?;
+    let fetched = images.fetch(&reference, None).during(|| format!("fetch {source}"))?;
     images.trees(&fetched)?;
     if fetched.id != record.id {
         let gone = format!("{source} is another image by now, {}", fetched.id);

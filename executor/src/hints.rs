@@ -5,6 +5,8 @@ use std::io;
 
 use appc::ManifestError;
 use executor::aci::{ArchiveError, BuildError, LayoutError, ManifestFileError, OpenError, PatchError};
+use fetch::keystore::KeystoreError;
+use fetch::openpgp::KeyError;
 use fetch::{AciError, FetchError, OciError, RefError};
 use metadata_api::place::PlaceError;
 use metadata_server::secrets::SecretError;
@@ -73,6 +75,12 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(error) = cause.downcast_ref::<ConfigError>() {
         return Some(of_config(error));
     }
+    if let Some(error) = cause.downcast_ref::<KeystoreError>() {
+        return Some(of_keystore(error));
+    }
+    if cause.is::<KeyError>() {
+        return Some("give a file of public keys, as `gpg --armor --export NAME` writes it");
+    }
     if cause.is::<RefError>() {
         return Some(PATH);
     }
@@ -105,6 +113,14 @@ fn of_config(error: &ConfigError) -> &'static str {
         ConfigError::Untrusted { .. } => "make the file yours or root's, and writable for its owner only",
         ConfigError::ForeignKind { .. } => "move the file to the folder of its kind",
         _ => "correct the file, or hide it with an empty one of its name in a later directory",
+    }
+}
+
+fn of_keystore(error: &KeystoreError) -> &'static str {
+    match error {
+        KeystoreError::Untrusted { .. } => "make the key's file yours or root's, and writable for its owner only",
+        KeystoreError::Write { .. } => "name a directory you can write to with --user-config (root: --local-config)",
+        _ => "`proa trust --list` shows the trusted keys; their files must be readable for you",
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
 use appc::{ImageId, ImageManifest, ManifestError};
-use fetch::{ImageRef, LayerBytes, LayerMediaType, OciImage, Source};
+use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, Source};
 use rustix::fs::MemfdFlags;
 use stage1::idmap::{IdMapping, Tier};
 use store::extract::Form;
@@ -16,6 +16,7 @@ use store::{
 };
 use tracing::{debug, info_span};
 
+use crate::config::ConfigDirs;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
@@ -23,6 +24,7 @@ use crate::hello;
 use crate::idmap::{self, Remover};
 use crate::insecure::Insecure;
 use crate::packed;
+use crate::signature::{self, Voucher};
 
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct Images {
     pub(crate) map: IdMap,
     insecure: Insecure,
     keep_of_layers: Keep,
+    config_dirs: ConfigDirs,
 }
 
 /// A layer's archive, open, and what is known of it beforehand.
@@ -63,7 +66,8 @@ impl Images {
         let store = Store::ensure(data_dir).hint(|| "--dir chooses another data directory".into())?;
         let mapping = idmap::detect(data_dir)?;
         let map = IdMap::new(&mapping.key());
-        Ok(Self { store, mapping, map, insecure: context.insecure, keep_of_layers: Keep::Recipe })
+        let config_dirs = context.config_dirs().clone();
+        Ok(Self { store, mapping, map, insecure: context.insecure, config_dirs, keep_of_layers: Keep::Recipe })
     }
 
     /// Keeps the packed layers of OCI images, too.
@@ -76,15 +80,21 @@ impl Images {
         self.mapping
     }
 
-    /// The stored image that `reference` means. What is named by a file or layout is brought into the store first.
+    /// The stored image that `reference` means. What is named by a file or layout is brought into the store first; an
+    /// ACI file with its `signature`, or the one beside it.
     ///
     /// # Errors
     ///
     /// There is no such image, or it cannot be stored. Nothing of it is left in the store then.
-    pub(crate) fn resolve(&self, reference: &ImageRef) -> Result<ImageRecord, CommandError> {
+    pub(crate) fn resolve(&self, reference: &ImageRef, signature: Option<&Path>) -> Result<ImageRecord, CommandError> {
+        if let (Some(file), false) = (signature, matches!(reference, ImageRef::Aci(_))) {
+            return Err(CommandError::usage(format!(
+                "--signature={file:?}: {reference} is no ACI file, and only those have signatures in files"
+            )));
+        }
         match reference {
             ImageRef::Id(needle) | ImageRef::Name(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
-            _ => self.fetch(reference),
+            _ => self.fetch(reference, signature),
         }
     }
 
@@ -93,16 +103,16 @@ impl Images {
     /// # Errors
     ///
     /// As [`Images::resolve`].
-    pub(crate) fn fetch(&self, reference: &ImageRef) -> Result<ImageRecord, CommandError> {
+    pub(crate) fn fetch(&self, reference: &ImageRef, signature: Option<&Path>) -> Result<ImageRecord, CommandError> {
         if *reference == ImageRef::Hello {
             return self.import_hello();
         }
         let span = info_span!("fetch", image = %reference);
         let source = span.in_scope(|| fetch::open(reference))?;
         let imported = span.in_scope(|| match source {
-            Source::Aci(aci) => {
-                self.check_signature(&aci)?;
-                self.import_aci(aci.file, absolute(reference))
+            Source::Aci(mut aci) => {
+                let voucher = self.check_signature(&mut aci, signature)?;
+                self.import_aci(aci.file, &voucher, absolute(reference))
             }
             Source::Oci(image) => self.import_oci(*image, absolute(reference)),
             _ => Err(CommandError::failed("this kind of image is not supported")),
@@ -152,16 +162,21 @@ impl Images {
         Ok(Some(trees))
     }
 
-    /// Accepts an ACI only if its signature is trusted. This version cannot check any.
-    fn check_signature(&self, aci: &fetch::AciFile) -> Result<(), CommandError> {
+    /// Accepts an ACI only if a trusted key has signed it: with the given signature, or the one beside it.
+    fn check_signature(&self, aci: &mut AciFile, given: Option<&Path>) -> Result<Voucher, CommandError> {
         if self.insecure.image() {
-            return Ok(());
+            return Ok(Voucher::Nobody);
         }
-        let why = match &aci.signature {
-            Some(signature) => format!("the signature {} cannot be checked yet", signature.display()),
-            None => "the image has no signature".to_owned(),
+        let Some(path) = given.or(aci.signature.as_deref()) else {
+            return Err(CommandError::failed("the image has no signature")
+                .hint(format!(
+                    "put it beside the image as {}.asc, or give it with --signature=FILE",
+                    aci.path.display()
+                ))
+                .hint("--insecure-options=image accepts the image without one"));
         };
-        Err(CommandError::failed(why).hint("--insecure-options=image accepts it without one"))
+        let signature = signature::read(path)?;
+        signature::vouch(&self.config_dirs, &mut aci.file, signature).during(|| path.display().to_string())
     }
 
     /// Stores the image that is built into this program.
@@ -175,30 +190,43 @@ impl Images {
         let mut file = File::from(memory);
         io::copy(&mut archive, &mut file).during(|| "pack this program".into())?;
         file.rewind().during(|| "pack this program".into())?;
-        self.import_aci(file, Some("hello".to_owned())).during(|| "hello".into())
+        self.import_aci(file, &Voucher::Nobody, Some("hello".to_owned())).during(|| "hello".into())
     }
 
-    /// Stores an ACI, whose signature was checked.
+    /// Stores an ACI. Its signature was checked; whether that is good for its name is found out here.
     ///
     /// # Errors
     ///
-    /// It is no image, or cannot be stored.
-    pub(crate) fn import_aci(&self, mut file: File, source: Option<String>) -> Result<ImageRecord, CommandError> {
-        // Hashing costs a fraction of unpacking.
-        let hash = Digest::of_reader(Algorithm::Sha256, &mut file).and_then(|hash| file.rewind().map(|()| hash));
-        let stored = self.store.find_archive(&hash.during(|| "read the image".into())?)?;
-        if let Some(stored) = stored
+    /// It is no image, is not signed for its name, or cannot be stored.
+    pub(crate) fn import_aci(
+        &self,
+        mut file: File,
+        voucher: &Voucher,
+        source: Option<String>,
+    ) -> Result<ImageRecord, CommandError> {
+        let hash = match voucher.archive() {
+            Some(hash) => hash,
+            // Hashing costs a fraction of unpacking.
+            None => Digest::of_reader(Algorithm::Sha256, &mut file)
+                .and_then(|hash| file.rewind().map(|()| hash))
+                .during(|| "read the image".into())?,
+        };
+        if let Some(stored) = self.store.find_archive(&hash)?
             && let Some(record) = self.known(&stored.id, &aci_names(&stored.manifest))?
         {
+            voucher.check_name(&record.manifest.name)?;
             return Ok(record);
         }
-        let archive = Archive { file, format: InputFormat::Aci, compressed: None, uncompressed: None, packed: None };
+        // What was changed since it was hashed is not what was signed.
+        let compressed = Some(hash);
+        let archive = Archive { file, format: InputFormat::Aci, compressed, uncompressed: None, packed: None };
         self.import(|import| {
             let (layer, report) = self.take_in(import, archive)?;
             let Some(json) = report.extracted.manifest else {
                 return Err(CommandError::failed("the image has no manifest"));
             };
             let manifest = ImageManifest::from_json(json.as_bytes()).map_err(explain_manifest)?;
+            voucher.check_name(&manifest.name)?;
             let names = aci_names(&manifest);
             let id = ImageId::from(layer.digest());
             Ok(match self.known(&id, &names)? {
@@ -312,7 +340,10 @@ impl Images {
             pending.job(archive.file, archive.format, self.single_id()).during(|| "copy descriptors".into())?;
         job.expect_compressed = archive.compressed;
         job.expect_uncompressed = archive.uncompressed;
-        let name = archive.compressed.map(|digest| format!("layer {digest}"));
+        let name = match archive.format {
+            InputFormat::OciLayer(_) => archive.compressed.map(|digest| format!("layer {digest}")),
+            _ => None,
+        };
         let span = info_span!("render", layer = name.as_deref()).entered();
         let ingested = idmap::run_in(&self.mapping, || ingest::run(job))?;
         let mut report = match (ingested, name) {

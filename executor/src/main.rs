@@ -37,12 +37,14 @@ mod packed;
 mod prepare;
 mod request;
 mod sealed;
+mod signature;
 mod size;
 mod sockets;
 mod sources;
 mod split;
 mod table;
 mod umask;
+mod verifier;
 
 use error::CommandError;
 
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
     // The built-in image holds a copy of this program under that name.
     if program_name(&argv) == Some(OsStr::new("hello")) {
         return hello::app::main(&argv[1..]);
+    }
+    if program_name(&argv) == Some(OsStr::new(verifier::PROGRAM)) {
+        return verifier::main();
     }
     sys::signal::expect_children();
     // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.

@@ -248,6 +248,7 @@ mod tests {
             working_directory: None,
             read_only_root: false,
             mounts: Vec::new(),
+            signature: None,
         }
     }
 

@@ -47,7 +47,11 @@ pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<Prepared
     // A missing source is told of before images are fetched for nothing.
     let mut sources = sources::open(&request.volumes, context.data_dir()?)?;
     let images = Images::open(context)?;
-    let records = request.apps.iter().map(|app| images.resolve(&app.image)).collect::<Result<Vec<_>, _>>()?;
+    let records = request
+        .apps
+        .iter()
+        .map(|app| images.resolve(&app.image, app.signature.as_deref()))
+        .collect::<Result<Vec<_>, _>>()?;
     let (mut layers, mut guards) = (Vec::new(), Vec::new());
     let mut open = |record: &ImageRecord| -> Result<(), CommandError> {
         let (dirs, locks): (Vec<_>, Vec<_>) = images.trees(record)?.into_iter().map(Tree::into_parts).unzip();
@@ -75,9 +79,21 @@ pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<Prepared
 /// Whether the app is the built-in image as it stands: that is a pod of two apps. With options of its own it is an
 /// image like any other.
 fn is_whole_hello(app: &AppRequest) -> bool {
-    let AppRequest { image, name, exec, args, environment, user, group, working_directory, read_only_root, mounts } =
-        app;
+    let AppRequest {
+        image,
+        signature,
+        name,
+        exec,
+        args,
+        environment,
+        user,
+        group,
+        working_directory,
+        read_only_root,
+        mounts,
+    } = app;
     *image == ImageRef::Hello
+        && signature.is_none()
         && [exec, user, group, working_directory].into_iter().all(Option::is_none)
         && (name.is_none(), args.is_none()) == (true, true)
         && (environment.is_empty(), *read_only_root, mounts.is_empty()) == (true, false, true)
@@ -106,6 +122,7 @@ mod tests {
     fn hello() -> AppRequest {
         AppRequest {
             image: ImageRef::Hello,
+            signature: None,
             name: None,
             exec: None,
             args: None,

@@ -1,6 +1,7 @@
 //! What a `run` line means: the pod that is wanted, before anything is read or made.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use appc::{AcName, Mount, Volume};
 use fetch::ImageRef;
@@ -28,6 +29,8 @@ pub(crate) struct PodRequest {
 pub(crate) struct AppRequest {
     /// Where the image comes from.
     pub(crate) image: ImageRef,
+    /// The file with its signature; without it the one beside it.
+    pub(crate) signature: Option<PathBuf>,
     /// The app's name; without it the last part of the image's.
     pub(crate) name: Option<AcName>,
     /// The executable, instead of the image's.

@@ -24,6 +24,7 @@ pub mod binaries;
 mod command;
 pub mod denial;
 mod env;
+mod gpg;
 pub mod images;
 pub mod needs;
 mod outcome;
@@ -35,6 +36,7 @@ mod user;
 
 pub use command::Proa;
 pub use env::Env;
+pub use gpg::Gpg;
 pub use outcome::Outcome;
 pub use running::{Running, limit, slowed};
 pub use snapshot::Snapshot;

@@ -1,6 +1,7 @@
 //! `proa fetch`: puts images into the store.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -16,11 +17,15 @@ use crate::{output, request};
 #[command(after_help = "\
 Examples:
   proa fetch oci:layout:v1
+  proa fetch ./busybox.aci --signature=/media/busybox.sig
   proa --insecure-options=image fetch ./busybox.aci")]
 pub(crate) struct FetchArgs {
     /// Keep the packed layers of OCI images, too, for passing them on just as they came
     #[arg(long)]
     keep_layers: bool,
+    /// Check the ACI file with this signature [default: the one beside it, FILE.aci.asc]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
 
     /// The images: FILE.aci, oci:DIR[:REF] or `hello`
     #[arg(value_name = "IMAGE", required = true)]
@@ -29,10 +34,13 @@ pub(crate) struct FetchArgs {
 
 pub(crate) fn run(context: &Context, args: FetchArgs) -> Result<u8, CommandError> {
     let references = args.images.iter().map(|word| request::image(word)).collect::<Result<Vec<_>, _>>()?;
+    if args.signature.is_some() && references.len() > 1 {
+        return Err(CommandError::usage("--signature is of one image: fetch it alone"));
+    }
     let images = Images::open(context)?;
     let images = if args.keep_layers { images.keeping_layers() } else { images };
     for reference in references {
-        let image = images.resolve(&reference)?;
+        let image = images.resolve(&reference, args.signature.as_deref())?;
         images.trees(&image)?;
         output::write(&format!("{}\n", image.id))?;
     }

@@ -1,6 +1,7 @@
 //! `proa run`: runs a pod to its end.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use appc::{Mount, Volume};
 use clap::error::ErrorKind;
@@ -70,6 +71,10 @@ struct AppArgs {
     /// Name the app [default: the last part of the image's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+
+    /// Check the ACI file with this signature [default: the one beside it, FILE.aci.asc]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
 
     /// Run this executable instead of the image's
     #[arg(long, value_name = "PATH")]
@@ -164,6 +169,7 @@ fn app(words: ImageWords, everywhere: &[Mount], volumes: &mut Vec<Volume>) -> Re
         environment: request::environment(&args.environment)?,
         user: args.user,
         group: args.group,
+        signature: args.signature,
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
         read_only_root: args.readonly_rootfs.unwrap_or_default(),
         mounts,

@@ -15,6 +15,7 @@ pub(crate) struct ConfigDirs {
     system: PathBuf,
     local: PathBuf,
     user: Option<PathBuf>,
+    root: bool,
 }
 
 /// Directories given on the command line.
@@ -27,7 +28,7 @@ pub(crate) struct GivenDirs {
 
 impl ConfigDirs {
     /// The directories of a command line. A relative `XDG_CONFIG_HOME` is ignored, as its specification demands.
-    pub(crate) fn new(given: GivenDirs, xdg_config_home: Option<OsString>, home: Option<OsString>) -> Self {
+    pub(crate) fn new(given: GivenDirs, root: bool, xdg_config_home: Option<OsString>, home: Option<OsString>) -> Self {
         let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
         let of_user = || {
             let config = absolute(xdg_config_home).or_else(|| absolute(home).map(|home| home.join(".config")));
@@ -37,12 +38,19 @@ impl ConfigDirs {
             system: given.system.unwrap_or_else(|| SYSTEM.into()),
             local: given.local.unwrap_or_else(|| LOCAL.into()),
             user: given.user.or_else(of_user),
+            root,
         }
     }
 
     /// All of them; what a later one says counts more.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Path> {
         [Some(&self.system), Some(&self.local), self.user.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// The one this process writes to: root decides for the machine, everybody else for himself. `None` for a user
+    /// without a home.
+    pub(crate) fn own(&self) -> Option<&Path> {
+        if self.root { Some(&self.local) } else { self.user.as_deref() }
     }
 }
 
@@ -57,7 +65,7 @@ mod tests {
     #[test]
     fn the_users_directory_comes_last() {
         let dirs = |xdg: Option<&str>, home: Option<&str>| {
-            ConfigDirs::new(GivenDirs::default(), xdg.map(Into::into), home.map(Into::into))
+            ConfigDirs::new(GivenDirs::default(), false, xdg.map(Into::into), home.map(Into::into))
         };
         assert_eq!(shown(&dirs(Some("/x"), Some("/h"))), [SYSTEM, LOCAL, "/x/proa"]);
         assert_eq!(shown(&dirs(Some("x"), Some("/h"))), [SYSTEM, LOCAL, "/h/.config/proa"]);
@@ -67,6 +75,9 @@ mod tests {
     #[test]
     fn flags_replace_each() {
         let given = GivenDirs { system: Some("/s".into()), local: Some("l".into()), user: Some("/u".into()) };
-        assert_eq!(shown(&ConfigDirs::new(given, None, Some("/root".into()))), ["/s", "l", "/u"]);
+        let dirs = |root| ConfigDirs::new(given.clone(), root, None, Some("/root".into()));
+        assert_eq!(shown(&dirs(true)), ["/s", "l", "/u"]);
+        assert_eq!(dirs(true).own(), Some(Path::new("l")), "root writes for the machine");
+        assert_eq!(dirs(false).own(), Some(Path::new("/u")));
     }
 }

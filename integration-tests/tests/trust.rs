@@ -1,0 +1,489 @@
+//! Signed ACIs: `proa trust`, the keystore, and what of a signature counts. Every key and signature is gpg's.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use integration_tests::images::{Aci, busybox};
+use integration_tests::needs::{Why, tool};
+use integration_tests::{Env, Gpg, Outcome, User, each_user, needs};
+
+/// An image `example.com/NAME`.
+fn image(env: &Env, name: &str) -> PathBuf {
+    Aci::new(name, busybox()).sh("echo it runs").build(env)
+}
+
+/// `proa` with configuration directories of this test.
+fn proa(env: &Env, args: &[&str]) -> Outcome {
+    command(env, args).outcome()
+}
+
+fn command<'e>(env: &'e Env, args: &[&str]) -> integration_tests::Proa<'e> {
+    let dirs = ["system", "local", "user"].map(|it| format!("--{it}-config={}", env.path(it).display()));
+    env.proa(dirs.iter().map(String::as_str).chain(args.iter().copied()))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn run(env: &Env, image: &Path) -> Outcome {
+    proa(env, &["run", "--net=none", text(image)])
+}
+
+fn runs(env: &Env, image: &Path) -> Outcome {
+    run(env, image).succeeds().prints("it runs\n").stderr_shows("signature verified:\n")
+}
+
+fn trust(env: &Env, args: &[&str]) -> Outcome {
+    proa(env, &[&["trust", "--skip-fingerprint-review"], args].concat())
+}
+
+/// Nothing of a refused image may be in the store.
+fn assert_store_is_empty(env: &Env) {
+    let images = env.data().join("images");
+    let left = fs::read_dir(&images).map(|it| it.count()).unwrap_or_default();
+    assert_eq!(left, 0, "images are left in {}", images.display());
+}
+
+each_user! {
+    unsigned_images_are_refused,
+    a_trusted_signature_is_all_it_takes,
+    prefixes_limit_what_a_key_may_sign,
+    root_keys_sign_everything,
+    later_directories_mask_keys,
+    keys_are_listed_and_removed,
+    usage_of_trust,
+}
+
+fn unsigned_images_are_refused(env: &Env) {
+    let image = image(env, "unsigned");
+    run(env, &image).refuses("the image has no signature");
+    proa(env, &["fetch", text(&image)]).refuses("the image has no signature");
+    assert_store_is_empty(env);
+    proa(env, &["--insecure-options=image", "run", "--net=none", text(&image)]).succeeds().prints("it runs\n");
+}
+
+fn a_trusted_signature_is_all_it_takes(env: &Env) {
+    let gpg = needs!(Gpg::new());
+    gpg.key("signer", "ed25519", "never");
+    let key = gpg.export(env, "signer", "key.asc");
+    let image = image(env, "signed");
+    let signature = gpg.sign(env, "signer", &image);
+    let fingerprint = gpg.fingerprints("signer").remove(0);
+
+    run(env, &image).refuses("no key is trusted");
+    let outcome = trust(env, &["--prefix=example.com/signed", text(&key)]).succeeds().prints("");
+    let own = if env.user() == User::Root { "local" } else { "user" };
+    let stored = env.path(own).join("trustedkeys/prefix.d/example.com/signed").join(&fingerprint);
+    let grouped: Vec<String> =
+        fingerprint.to_uppercase().as_bytes().chunks(4).map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    let expected = format!(
+        "prefix: \"example.com/signed\"\nkey: \"{}\"\ngpg key fingerprint is: {}  {}\n\tsigner\n\
+         Trusting \"{}\" for prefix \"example.com/signed\" without fingerprint review.\n\
+         Added key for prefix \"example.com/signed\" at \"{}\"\n",
+        key.display(),
+        grouped[..5].join(" "),
+        grouped[5..].join(" "),
+        key.display(),
+        stored.display()
+    );
+    assert_eq!(outcome.stderr, expected);
+    assert_eq!(fs::metadata(&stored).expect("it was stored").permissions().mode() & 0o777, 0o644);
+
+    let outcome = runs(env, &image);
+    assert_eq!(outcome.stderr, "proa: signature verified:\n  signer\n");
+    // Once stored it runs by its ID, as ever.
+    let id = proa(env, &["fetch", text(&image)]).succeeds().line().to_owned();
+    proa(env, &["run", "--net=none", &id]).succeeds().prints("it runs\n").quietly();
+
+    // The signature may lie elsewhere, and be binary.
+    let elsewhere = env.path("elsewhere.sig");
+    fs::rename(&signature, &elsewhere).expect("it is ours");
+    run(env, &image).refuses("the image has no signature");
+    let option = format!("--signature={}", elsewhere.display());
+    proa(env, &["run", "--net=none", text(&image), &option]).succeeds().prints("it runs\n");
+    proa(env, &["fetch", &option, text(&image)]).succeeds();
+    proa(env, &["fetch", &option, text(&image), text(&image)]).refuses("--signature");
+    proa(env, &["fetch", &option, "hello"]).refuses("hello");
+    gpg.sign_with(env, &image, &["--local-user", "signer"]);
+    runs(env, &image);
+}
+
+fn prefixes_limit_what_a_key_may_sign(env: &Env) {
+    let gpg = needs!(Gpg::new());
+    gpg.key("signer", "ed25519", "never");
+    gpg.key("other", "ed25519", "never");
+    let (key, other) = (gpg.export(env, "signer", "key.asc"), gpg.export(env, "other", "other.asc"));
+    let image = image(env, "app");
+    gpg.sign(env, "signer", &image);
+    let fingerprint = gpg.fingerprints("signer").remove(0);
+
+    for wrong in ["example.com/ap", "example.com/apple", "other.org", "example.com/app/below"] {
+        trust(env, &[&format!("--prefix={wrong}"), text(&key)]).succeeds();
+        let outcome = run(env, &image).refuses("not for example.com/app");
+        assert!(outcome.stderr.contains(&fingerprint) && outcome.stderr.contains(wrong), "{outcome}");
+    }
+    assert_store_is_empty(env);
+    trust(env, &["--prefix=example.com", text(&other)]).succeeds();
+    run(env, &image).refuses("not for example.com/app");
+    trust(env, &["--prefix=example.com", text(&key)]).succeeds();
+    runs(env, &image);
+    // By a key that nobody trusts for anything.
+    gpg.key("stranger", "ed25519", "never");
+    gpg.sign(env, "stranger", &image);
+    let stranger = gpg.fingerprints("stranger").remove(0);
+    run(env, &image).refuses(&format!("signed by key {stranger}, which is not trusted"));
+}
+
+fn root_keys_sign_everything(env: &Env) {
+    let gpg = needs!(Gpg::new());
+    gpg.key("signer", "rsa2048", "never");
+    let key = gpg.export(env, "signer", "key.asc");
+    let image = image(env, "any");
+    gpg.sign(env, "signer", &image);
+    trust(env, &["--root", text(&key)]).succeeds().stderr_shows("Added root key at \"");
+    runs(env, &image);
+}
+
+fn later_directories_mask_keys(env: &Env) {
+    let gpg = needs!(Gpg::new());
+    gpg.key("signer", "ed25519", "never");
+    let image = image(env, "masked");
+    gpg.sign(env, "signer", &image);
+    let fingerprint = gpg.fingerprints("signer").remove(0);
+    let system = env.path("system/trustedkeys/root.d");
+    fs::create_dir_all(&system).expect("the folder is ours");
+    let key = gpg.export(env, "signer", "key.asc");
+    let stored = system.join(&fingerprint);
+    fs::copy(&key, &stored).expect("it is there");
+    runs(env, &image);
+    // For one prefix, and for all.
+    for folder in ["user/trustedkeys/prefix.d/example.com", "local/trustedkeys/root.d"] {
+        let mask = env.path(folder).join(&fingerprint);
+        env.make_dir(mask.parent().expect("it has a folder"));
+        env.write(&mask, "");
+        let outcome = run(env, &image);
+        assert_eq!(outcome.status.code(), Some(254), "{outcome}");
+        fs::remove_file(&mask).expect("it is ours");
+        runs(env, &image);
+    }
+    // Under another key's name, or where everybody could have put it, it is no key.
+    let wrong = system.join("0".repeat(40));
+    fs::rename(&stored, &wrong).expect("it is ours");
+    run(env, &image).refuses("fingerprint mismatch");
+    fs::rename(&wrong, &stored).expect("it is ours");
+    fs::set_permissions(&stored, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    run(env, &image).refuses("can be written by everybody");
+}
+
+fn keys_are_listed_and_removed(env: &Env) {
+    let gpg = needs!(Gpg::new());
+    gpg.key("signer", "ed25519", "never");
+    let key = gpg.export(env, "signer", "key.asc");
+    let fingerprint = gpg.fingerprints("signer").remove(0);
+    let image = image(env, "listed");
+    gpg.sign(env, "signer", &image);
+    let legend = "FINGERPRINT";
+    assert_eq!(proa(env, &["trust", "--list"]).succeeds().shows(legend).stdout.lines().count(), 1);
+    trust(env, &["--root", text(&key)]).succeeds();
+    trust(env, &["--prefix=example.com/listed", text(&key)]).succeeds();
+    let listed =
+        proa(env, &["trust", "--list"]).succeeds().shows(&fingerprint).shows("(root)").shows("example.com/listed");
+    assert_eq!(listed.stdout.lines().count(), 3);
+    assert_eq!(proa(env, &["trust", "--list", "--root"]).succeeds().stdout.lines().count(), 2);
+
+    let shouted = fingerprint.to_uppercase();
+    proa(env, &["trust", "--root", "--remove", &shouted]).succeeds();
+    runs(env, &image);
+    proa(env, &["trust", "--prefix=example.com/listed", "--remove", &fingerprint]).succeeds();
+    run(env, &image).refuses("no key is trusted");
+    proa(env, &["trust", "--root", "--remove", &fingerprint]).refuses(&fingerprint);
+    proa(env, &["trust", "--root", "--remove", "8b86"]).refuses("8b86");
+    // What another directory trusts is masked, not deleted.
+    let system = env.path("system/trustedkeys/root.d");
+    fs::create_dir_all(&system).expect("the folder is ours");
+    fs::copy(&key, system.join(&fingerprint)).expect("it is there");
+    proa(env, &["trust", "--root", "--remove", &fingerprint]).succeeds();
+    assert!(system.join(&fingerprint).exists());
+    run(env, &image).refuses("no key is trusted");
+}
+
+fn usage_of_trust(env: &Env) {
+    let gpg = needs!(Gpg::new());
+    gpg.key("signer", "ed25519", "never");
+    let key = gpg.export(env, "signer", "key.asc");
+    let key = text(&key);
+    proa(env, &["trust", key]).refuses("aborting due to implicit unbounded trust (root domain)");
+    proa(env, &["trust", "--root", "--prefix=example.com", key])
+        .refuses("--root and --prefix usage mutually exclusive");
+    proa(env, &["trust", "--prefix=https://example.com", key])
+        .refuses("--prefix must not contain a URL scheme, omit https://");
+    proa(env, &["trust", "--prefix=Example.com", key]).refuses("\"Example.com\"");
+    proa(env, &["trust", "--prefix=../../x", key]).refuses("../../x");
+    // Nobody is there to compare the fingerprint.
+    let outcome = proa(env, &["trust", "--prefix=example.com", key]).refuses("lack of tty");
+    assert!(outcome.stderr.contains("gpg key fingerprint is: "), "{outcome}");
+    trust(env, &["--prefix=example.com", "no-such-file"]).refuses("no-such-file");
+    trust(env, &["--prefix=example.com", text(&env.write("empty.asc", ""))]).refuses("it is empty");
+    trust(env, &["--prefix=example.com", text(&env.write("junk.asc", "junk"))]).refuses("no OpenPGP public key");
+    let secret = env.write("secret.asc", gpg.run(["--armor", "--export-secret-keys", "signer"]));
+    trust(env, &["--prefix=example.com", text(&secret)]).refuses("holds the secret key");
+    assert_eq!(proa(env, &["trust", "--list"]).succeeds().stdout.lines().count(), 1, "nothing was trusted");
+}
+
+/// The review itself, on a terminal that script(1) makes.
+#[test]
+fn fingerprint_review_on_a_terminal() {
+    let env = needs!(Env::of(User::WithRange).or_else(|_| Env::of(User::NoRange)));
+    // Dropped before the environment, whose end wants all processes gone.
+    let gpg = needs!(Gpg::new());
+    let script = needs!(tool("script"));
+    gpg.key("signer", "ed25519", "never");
+    gpg.subkey("signer", "ed25519", "never");
+    let key = gpg.export(&env, "signer", "key.asc");
+    let review = |prefix: &str, answers: &str| {
+        let line = format!(
+            "{} --user-config {} trust --prefix={prefix} {}",
+            integration_tests::binaries::proa().display(),
+            env.path("user").display(),
+            key.display()
+        );
+        let args = ["--quiet", "--return", "--command", &line, "/dev/null"].map(Into::into).to_vec();
+        env.command(&script, args).outcome_with_input(answers.as_bytes())
+    };
+    let question = "Are you sure you want to trust this key (yes/no)?";
+    review("a.com", "no\n").succeeds().shows(question).shows("Not trusting \"").shows("    subkey fingerprint: ");
+    review("b.com", "perhaps\nyes\n")
+        .succeeds()
+        .shows("Please enter 'yes' or 'no'")
+        .shows("for prefix \"b.com\" after fingerprint review.");
+    let trusted = proa(&env, &["trust", "--list"]).succeeds();
+    assert!(trusted.stdout.contains("b.com") && !trusted.stdout.contains("a.com"), "{trusted}");
+}
+
+/// A world with one trusted key, for the signatures that do not count.
+struct Signed {
+    // Before the environment, whose end wants all processes gone.
+    gpg: Gpg,
+    env: Env,
+    image: PathBuf,
+    key: String,
+}
+
+impl Signed {
+    fn new() -> Result<Self, Why> {
+        Self::of(User::WithRange).or_else(|_| Self::of(User::NoRange))
+    }
+
+    fn of(user: User) -> Result<Self, Why> {
+        let env = Env::of(user)?;
+        let gpg = Gpg::new()?;
+        gpg.key("signer", "ed25519", "never");
+        let image = image(&env, "app");
+        let this = Self { key: gpg.fingerprints("signer").remove(0), env, gpg, image };
+        this.trust("signer");
+        Ok(this)
+    }
+
+    fn trust(&self, user: &str) {
+        let key = self.gpg.export(&self.env, user, "key.asc");
+        trust(&self.env, &["--root", text(&key)]).succeeds();
+    }
+
+    fn sign(&self, options: &[&str]) -> PathBuf {
+        self.gpg.sign_with(&self.env, &self.image, options)
+    }
+
+    fn signature(&self, bytes: impl AsRef<[u8]>) {
+        self.env.write(format!("{}.asc", text(&self.image)), bytes);
+    }
+
+    #[track_caller]
+    fn refused(&self, why: &str) {
+        run(&self.env, &self.image).refuses(why);
+        assert_store_is_empty(&self.env);
+    }
+}
+
+#[test]
+fn acceptance_95_valid_passes_and_tampered_fails() {
+    let it = needs!(Signed::new());
+    it.sign(&[]);
+    runs(&it.env, &it.image);
+    let id = proa(&it.env, &["fetch", text(&it.image)]).succeeds().line().to_owned();
+    assert!(id.starts_with("sha512-"), "{id}");
+    // One bit of the image, and one byte more.
+    let good = fs::read(&it.image).expect("it is ours");
+    for change in [|bytes: &mut Vec<u8>| bytes[700] ^= 1, |bytes: &mut Vec<u8>| bytes.push(0)] {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        it.env.write(&it.image, bytes);
+        run(&it.env, &it.image).refuses(&format!("bad signature of key {}", it.key));
+    }
+    it.env.write(&it.image, good);
+    runs(&it.env, &it.image);
+}
+
+#[test]
+fn reg_08_only_a_detached_signature_over_these_bytes_counts() {
+    let it = needs!(Signed::new());
+    let other = it.env.write("other", "another file");
+    it.signature("");
+    it.refused("the signature file is empty");
+    it.signature("no signature at all\n");
+    it.refused("no OpenPGP signature");
+    it.signature("-----BEGIN PGP SIGNATURE-----\n\n\u{1b}[31m\u{c}\n-----END PGP SIGNATURE-----\n");
+    it.refused("no OpenPGP signature");
+    for options in [&["--armor", "--sign"][..], &["--compress-level=0", "--sign"], &["--store"]] {
+        it.signature(it.gpg.run([options, &["--output", "-", text(&other)]].concat()));
+        it.refused("not a detached signature");
+    }
+    it.signature(it.gpg.run(["--output", "-", "--clear-sign", text(&other)]));
+    it.refused("not a detached signature");
+    it.signature(it.gpg.run(["--armor", "--export", "signer"]));
+    it.refused("is a key, not a detached signature");
+    it.signature(it.gpg.run(["--textmode", "--output", "-", "--detach-sign", text(&other)]));
+    it.refused("not a detached signature");
+    it.signature(fs::read(it.gpg.sign_with(&it.env, &other, &[])).expect("it was just written"));
+    it.refused(&format!("bad signature of key {}", it.key));
+    // A good signature and a bad one of the same key, in either order.
+    let good = fs::read(it.sign(&[])).expect("it was just written");
+    let bad = fs::read(it.gpg.sign_with(&it.env, &other, &[])).expect("it was just written");
+    for both in [[good.as_slice(), &bad].concat(), [bad.as_slice(), &good].concat()] {
+        it.signature(both);
+        it.refused(&format!("bad signature of key {}", it.key));
+    }
+    // Beside one of an unknown key it stands.
+    it.gpg.key("stranger", "ed25519", "never");
+    let stranger = fs::read(it.sign(&["--local-user", "stranger"])).expect("it was just written");
+    it.signature(&stranger);
+    it.refused("which is not trusted");
+    it.signature([stranger.as_slice(), &good].concat());
+    runs(&it.env, &it.image);
+}
+
+#[test]
+fn reg_08_floods_are_bounded() {
+    let it = needs!(Signed::new());
+    let good = fs::read(it.sign(&[])).expect("it was just written");
+    it.signature(good.repeat(100));
+    it.refused("holds more than 16 signatures");
+    it.signature(good.repeat(10_000));
+    it.refused("larger than 65536 bytes");
+    // A packet that says it is longer than the file, an endless one, and one of unknown length.
+    for head in [&[0xc2, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0x8b], &[0xc2, 0xef], &[0x88, 0x03]] {
+        it.signature([head, &[4; 1000]].concat());
+        it.refused("the signature file");
+    }
+    let huge = it.env.path("images/app.aci.asc");
+    fs::File::create(&huge).and_then(|it| it.set_len(1 << 30)).expect("a file with a hole");
+    it.refused("larger than 65536 bytes");
+    fs::remove_file(&huge).expect("it is ours");
+    assert!(Command::new("mkfifo").arg(&huge).status().expect("mkfifo runs").success());
+    it.env.own(&huge);
+    it.refused("not a regular file");
+}
+
+#[test]
+fn keys_and_signatures_that_expired_or_were_revoked_do_not_count() {
+    let it = needs!(Signed::new());
+    // Made in 2021, when the key was valid: until 2022.
+    let past = ["--faked-system-time", "20210101T000000!"];
+    let generate = ["--passphrase", "", "--quick-generate-key", "expired", "ed25519", "sign", "1y"];
+    it.gpg.run(past.into_iter().chain(generate));
+    let expired = it.gpg.export(&it.env, "expired", "expired.asc");
+    trust(&it.env, &["--root", text(&expired)]).refuses("the key expired on 2022-01-01");
+    // It was trusted before it expired.
+    let fingerprint = it.gpg.fingerprints("expired").remove(0);
+    let store = it.env.path("local/trustedkeys/root.d");
+    it.env.make_dir(&store);
+    let stored = store.join(&fingerprint);
+    fs::copy(&expired, &stored).expect("it is there");
+    it.sign(&["--local-user", "expired", past[0], past[1]]);
+    it.refused(&format!("signature of key {fingerprint} does not count: the key expired on 2022-01-01"));
+
+    // A signature that expires.
+    it.gpg.run(past.into_iter().chain(["--passphrase", "", "--quick-generate-key", "old", "ed25519", "sign", "never"]));
+    it.trust("old");
+    it.sign(&["--local-user", "old", "--default-sig-expire", "1d", past[0], past[1]]);
+    it.refused("does not count: the signature expired on 2021-01-02");
+    // From the future.
+    it.sign(&["--local-user", "old", "--faked-system-time", "20990101T000000!"]);
+    it.refused("does not count: ");
+    it.sign(&["--local-user", "old"]);
+    runs(&it.env, &it.image);
+
+    // A key that is revoked, in the keystore as well.
+    let revocation = it.gpg.run_with_input(&["--output", "-", "--gen-revoke", "old"], "y\n1\n\ny\n");
+    let revoked = it.gpg.run_with_input(&["--import", text(&it.env.write("revocation", revocation))], "");
+    drop(revoked);
+    let key = it.gpg.export(&it.env, "old", "revoked.asc");
+    trust(&it.env, &["--root", text(&key)]).refuses("the key is revoked");
+    let old = it.gpg.fingerprints("old").remove(0);
+    fs::copy(&key, it.env.path("user/trustedkeys/root.d").join(&old)).expect("it is there");
+    run(&it.env, &it.image).refuses(&format!("signature of key {old} does not count: the key is revoked"));
+}
+
+#[test]
+fn subkeys_sign_for_their_key_as_long_as_they_are_valid() {
+    let it = needs!(Signed::new());
+    let past = ["--faked-system-time", "20210101T000000!"];
+    it.gpg.run(past.into_iter().chain([
+        "--passphrase",
+        "",
+        "--quick-generate-key",
+        "parent",
+        "ed25519",
+        "cert",
+        "never",
+    ]));
+    let parent = it.gpg.fingerprints("parent").remove(0);
+    it.gpg.run(past.into_iter().chain(["--passphrase", "", "--quick-add-key", &parent, "ed25519", "sign", "1y"]));
+    it.gpg.subkey("parent", "ed25519", "never");
+    it.trust("parent");
+    let subkeys = it.gpg.fingerprints("parent").split_off(1);
+    it.sign(&["--local-user", &format!("{}!", subkeys[0]), past[0], past[1]]);
+    it.refused(&format!("signature of key {parent} does not count: the signing key expired on 2022-01-01"));
+    it.sign(&["--local-user", &format!("{}!", subkeys[1])]);
+    runs(&it.env, &it.image);
+}
+
+#[test]
+fn weak_hashes_and_keys_do_not_count() {
+    let it = needs!(Signed::new());
+    it.gpg.key("rsa", "rsa2048", "never");
+    it.trust("rsa");
+    for hash in ["SHA1", "RIPEMD160"] {
+        let weak = ["--allow-weak-digest-algos", "--digest-algo", hash];
+        it.sign(&[&["--local-user", "rsa"][..], &weak].concat());
+        it.refused("it is too weak");
+    }
+    it.gpg.run(["--passphrase", "", "--quick-generate-key", "short", "rsa1024", "sign", "never"]);
+    let short = it.gpg.export(&it.env, "short", "short.asc");
+    trust(&it.env, &["--root", text(&short)]).refuses("RSA1024");
+    it.sign(&["--local-user", "rsa", "--digest-algo", "SHA512"]);
+    runs(&it.env, &it.image);
+}
+
+/// The verifier is a process of its own that can open, connect and start nothing once it parses.
+#[test]
+fn the_verifier_is_confined() {
+    let it = needs!(Signed::of(User::Root).or_else(|_| Signed::of(User::NoRange)));
+    let strace = needs!(tool("strace"));
+    it.sign(&[]);
+    let trace = it.env.path("trace");
+    let wrapper = ["-f", "-qq", "-o", text(&trace), "-e", "trace=execve,seccomp,openat,open,socket,clone,clone3,fork"];
+    let line: Vec<&str> = [text(&strace)].into_iter().chain(wrapper).collect();
+    command(&it.env, &["fetch", text(&it.image)]).through(line).outcome().succeeds();
+    let trace = fs::read_to_string(&trace).expect("strace wrote it");
+    let verifier: Vec<&str> = {
+        let start = trace.lines().find(|it| it.contains("\"proa-verifier\"")).expect("a verifier is started");
+        let pid = start.split_whitespace().next().expect("a pid");
+        trace.lines().filter(|it| it.split_whitespace().next() == Some(pid)).collect()
+    };
+    let confined = verifier.iter().position(|it| it.contains("SECCOMP_SET_MODE_FILTER")).expect("it loads a filter");
+    let after: Vec<&&str> = verifier[confined + 1..].iter().filter(|it| !it.contains("+++ exited")).collect();
+    assert!(after.is_empty(), "the verifier called {after:?} after it was confined");
+}
