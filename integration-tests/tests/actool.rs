@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use integration_tests::needs::{Place, place};
 use integration_tests::{Env, Outcome, User, binaries, needs};
 
 /// An environment with `actool` in the folder `tools`, and a shell that finds it there.
@@ -36,6 +37,7 @@ impl Bench {
 
 #[test]
 fn g30_to_g41_the_transcript_is_actools() {
+    needs!(place(Place::Host));
     let bench = Bench::new(needs!(Env::of(User::WithRange)));
     let mut transcript = String::new();
     for line in include_str!("actool/commands").lines() {

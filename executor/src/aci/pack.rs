@@ -173,8 +173,12 @@ impl Packer {
         match regions {
             Some(map) if sparse => {
                 let stored = map.iter().map(|(_, length)| length).sum();
-                let entries: Vec<SparseEntry> =
+                let mut entries: Vec<SparseEntry> =
                     map.iter().map(|&(offset, length)| SparseEntry { offset, length }).collect();
+                if map.last().is_none_or(|&(offset, length)| offset + length < size) {
+                    // GNU tar makes a file that ends with a hole as long as its map says, whatever its size.
+                    entries.push(SparseEntry { offset: size, length: 0 });
+                }
                 entry.size(stored).expect("less than the header can tell");
                 self.header(entry.sparse(&entries, size))?;
                 for (offset, length) in map {

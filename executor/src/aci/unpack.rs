@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use appc::ImageId;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat, renameat_with, statat};
 use rustix::io::Errno;
-use store::extract::{ExtractLimits, Warnings};
+use rustix::process::{getegid, geteuid};
+use store::extract::{ExtractLimits, Owners, Warnings};
 use store::ingest::{self, IngestError, IngestJob, InputFormat};
 use store::removal;
 
@@ -52,7 +53,7 @@ pub enum UnpackError {
 pub struct Unpacked {
     /// Its ID.
     pub id: ImageId,
-    /// How many files belong to somebody else in the image than in the layout.
+    /// How many files belong to the caller in the layout, but to somebody else, who is not root, in the image.
     pub other_owners: usize,
     /// What the layout does not have although the image does.
     pub warnings: Warnings,
@@ -100,6 +101,12 @@ pub fn unpack(image: File, layout: &Path, keep_owners: bool, mode: u32) -> Resul
     })
 }
 
+/// Rows of the table that name neither the caller nor root: an image's files are mostly root's, which is no news.
+fn others(owners: &Owners) -> usize {
+    let own = (geteuid().as_raw(), getegid().as_raw());
+    owners.iter().filter(|(_, owner)| (owner.uid, owner.gid) != own).count()
+}
+
 /// Makes the layout `name` in `parent`.
 fn fill(
     image: File,
@@ -137,7 +144,7 @@ fn fill(
     fchmod(&dir, Mode::from_raw_mode(mode)).map_err(|e| failed("chmod", ".", e.into()))?;
     Ok(Unpacked {
         id: report.uncompressed.into(),
-        other_owners: report.extracted.owners.len(),
+        other_owners: others(&report.extracted.owners),
         warnings: report.extracted.warnings,
     })
 }
