@@ -212,7 +212,7 @@ mod tests {
             ("proa ps", "list"),
             ("proa li", "list"),
             ("proa --dir list run hello", "run"),
-            ("proa --dir run ru hello list", "run"),
+            ("proa --dir run lis", "list"),
             ("proa list --dir x", "list"),
             ("proa run list -- rm", "run"),
             ("proa im li", "image"),

@@ -8,15 +8,24 @@ use crate::context::Context;
 use crate::error::CommandError;
 
 mod aci;
+mod app;
+mod cat_manifest;
 mod config;
 mod doctor;
+mod enter;
 mod fetch;
 mod gc;
 mod image;
+mod kill;
 mod list;
+mod logs;
 mod metadata_service;
+mod prepare;
 mod rm;
 mod run;
+mod run_prepared;
+mod status;
+mod stop;
 mod trust;
 mod version;
 
@@ -61,8 +70,17 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(image::list, "images", ListArgs, short_for: Some("image list")),
     row!(image::rm, "rmi", RmArgs, short_for: Some("image rm")),
     row!(aci, "aci", AciArgs),
+    row!(prepare, "prepare", PrepareArgs, explain: prepare::explain),
+    row!(run_prepared, "run-prepared", RunPreparedArgs),
+    row!(status, "status", StatusArgs),
+    row!(enter, "enter", EnterArgs, alias: Some("exec")),
+    row!(logs, "logs", LogsArgs),
+    row!(stop, "stop", StopArgs),
+    row!(kill, "kill", KillArgs),
+    row!(app, "app", AppArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),
     row!(rm, "rm", RmArgs),
+    row!(cat_manifest, "cat-manifest", CatManifestArgs),
     row!(gc, "gc", GcArgs),
     row!(trust, "trust", TrustArgs),
     row!(config, "config", ConfigArgs),

@@ -101,17 +101,21 @@ impl CommandError {
             text.push_str(&printable(line));
             text.push('\n');
         }
-        let hints = match self.hints.is_empty() {
-            true => hints::of(self.kind, causes(self.source.as_ref()), &chain, command).into_iter().collect(),
-            // Whoever knew more about the step has said so.
-            false => self.hints.clone(),
-        };
-        for hint in &hints {
+        for hint in &self.all_hints(command) {
             text.push_str("hint: ");
             text.push_str(&printable(hint));
             text.push('\n');
         }
         text
+    }
+
+    /// The hints that were given on the way, or else those that the message suggests.
+    pub(crate) fn all_hints(&self, command: Option<&str>) -> Vec<String> {
+        if self.hints.is_empty() {
+            return hints::of(self.kind, causes(self.source.as_ref()), &self.chain(), command).into_iter().collect();
+        }
+        // Whoever knew more about the step has said so.
+        self.hints.clone()
     }
 
     /// The message and its causes on one line.

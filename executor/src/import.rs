@@ -148,6 +148,16 @@ impl Images {
         self.ready_trees(&image.layers)?.ok_or_else(missing)
     }
 
+    /// The trees of layers that were there before.
+    ///
+    /// # Errors
+    ///
+    /// One is gone.
+    pub(crate) fn trees_of(&self, layers: &[LayerKey]) -> Result<Vec<Tree>, CommandError> {
+        let gone = || CommandError::failed("a tree of the pod's images was removed from the store");
+        self.ready_trees(layers)?.ok_or_else(gone)
+    }
+
     /// The trees of layers, if all of them are there. A layer that comes again further up is left out below: what is
     /// in it stands above everything in between, and overlay refuses a tree that is there twice.
     fn ready_trees(&self, layers: &[LayerKey]) -> Result<Option<Vec<Tree>>, CommandError> {

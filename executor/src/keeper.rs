@@ -1,20 +1,20 @@
 //! The pod's directory as stage1 wants it: made while the pod's namespaces are, removed while they go.
 
-use std::error::Error;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use appc::{PodManifest, PodUuid, VolumeKind};
-use pod::{AppExit, AppStatus, Pod, PodError, PodName, Pods, Preparing, Running, now_ns};
+use appc::{AcName, PodManifest, PodUuid, Volume, VolumeKind};
+use pod::{AppExit, AppStatus, Pod, PodError, PodName, Pods, Preparing, Running};
+use stage1::End;
 use stage1::idmap::{IdMapping, Tier};
-use stage1::run::{AppDirs, Keeper, PodFiles};
+use stage1::protocol::AppReport;
+use stage1::run::{AppDirs, Keeper, KeeperError, PodFiles};
 use tracing::debug;
 
 use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::idmap::Remover;
-
-/// The number under which `run` records how an app went: it starts each app once.
-const FIRST_ATTEMPT: u32 = 0;
+use crate::setup::Setup;
 
 /// The mode of an empty volume whose mode is no number; such a manifest was not made by this program.
 const DEFAULT_MODE: u32 = 0o755;
@@ -27,10 +27,12 @@ pub(crate) struct DirectoryKeeper<'a> {
     manifest: &'a PodManifest,
     mapping: &'a IdMapping,
     remover: &'a Remover<'a>,
-    /// Whether the directory stays when the pod has ended.
-    keep: bool,
+    /// What is written for later commands; without it the directory goes when the pod has ended.
+    setup: Option<Setup>,
+    /// The pod, once there is one: from the beginning if it was prepared before.
     pod: Option<Pod<Running>>,
-    started_ns: u64,
+    /// What to do when all apps are being started.
+    started: Option<Box<dyn FnOnce() + 'a>>,
     /// Why there is no directory.
     refused: Option<CommandError>,
     /// The first thing that could not be recorded or removed.
@@ -45,15 +47,37 @@ impl<'a> DirectoryKeeper<'a> {
         manifest: &'a PodManifest,
         mapping: &'a IdMapping,
         remover: &'a Remover<'a>,
-        keep: bool,
     ) -> Self {
-        let (pod, refused, failed) = (None, None, None);
-        Self { data_dir, uuid, name, manifest, mapping, remover, keep, pod, started_ns: 0, refused, failed }
+        let (setup, pod, started, refused, failed) = (None, None, None, None, None);
+        Self { data_dir, uuid, name, manifest, mapping, remover, setup, pod, started, refused, failed }
+    }
+
+    /// Has the directory stay when the pod has ended.
+    pub(crate) fn keep(mut self, setup: Setup) -> Self {
+        self.setup = Some(setup);
+        self
+    }
+
+    /// Runs a pod that was prepared before.
+    pub(crate) fn resume(mut self, pod: Pod<Running>) -> Self {
+        self.pod = Some(pod);
+        self
+    }
+
+    /// Has `started` called when all apps are being started.
+    pub(crate) fn when_started(mut self, started: impl FnOnce() + 'a) -> Self {
+        self.started = Some(Box::new(started));
+        self
     }
 
     fn make(&mut self) -> Result<PodFiles, CommandError> {
+        if let Some(pod) = &self.pod {
+            return self.reopen(pod);
+        }
         let pod = Pods::ensure(self.data_dir)?.create(self.uuid, self.name).map_err(explain)?.prepare()?;
-        let files = match self.fill(&pod) {
+        let filled = fill(&pod, self.manifest, self.mapping, self.setup.as_ref())
+            .and_then(|files| Ok(PodFiles { control: Some(pod.listen()?), logs: self.logs(&pod)?, ..files }));
+        let files = match filled {
             Ok(files) => files,
             Err(error) => {
                 // The first error is the one to report; gc removes what this cannot.
@@ -63,34 +87,33 @@ impl<'a> DirectoryKeeper<'a> {
         };
         let pod = self.pod.insert(pod.into_running()?);
         pod.mark_started()?;
-        self.started_ns = now_ns();
         debug!(uuid = %self.uuid, "pod directory is ready");
         Ok(files)
     }
 
-    /// Writes the manifest and makes the directories of apps and volumes.
-    fn fill(&self, pod: &Pod<Preparing>) -> Result<PodFiles, CommandError> {
-        pod.write_manifest(&self.manifest.to_json()?)?;
-        // A user is container root himself; root's pods belong to a range of ids.
-        let owner = (self.mapping.tier() == Tier::Root).then(|| self.mapping.container_root());
+    /// The files of a pod that was filled when it was prepared.
+    fn reopen(&self, pod: &Pod<Running>) -> Result<PodFiles, CommandError> {
         let mut apps = Vec::with_capacity(self.manifest.apps.len());
         for app in &self.manifest.apps {
-            let dirs = pod.add_app(&app.name, owner)?;
+            let dirs = pod.app_dirs(&app.name)?;
             apps.push(AppDirs { upper: dirs.upper, work: dirs.work });
         }
-        let mut volumes = Vec::new();
-        for volume in &self.manifest.volumes {
-            if let VolumeKind::Empty { mode, .. } = &volume.kind {
-                let mode = u32::from_str_radix(mode, 8).unwrap_or(DEFAULT_MODE);
-                volumes.push(pod.add_volume(&volume.name, mode, owner)?);
-            }
-        }
-        Ok(PodFiles { apps, volumes, lock: pod.lock_fd().try_clone_to_owned()? })
+        let empty = self.manifest.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::Empty { .. }));
+        let volumes = empty.map(|volume| pod.volume(&volume.name));
+        let volumes = volumes.collect::<Result<Vec<_>, _>>()?;
+        let lock = pod.lock_fd().try_clone_to_owned()?;
+        let files = PodFiles { apps, volumes, lock, control: Some(pod.listen()?), logs: self.logs(pod)? };
+        pod.mark_started()?;
+        Ok(files)
+    }
+
+    fn logs<S>(&self, pod: &Pod<S>) -> Result<Option<OwnedFd>, CommandError> {
+        Ok(self.setup.as_ref().map(|_| pod.dir().try_clone_to_owned()).transpose()?)
     }
 
     /// Removes the directory, or records how the pod ended. Returns why it was never made, and what went wrong since.
     pub(crate) fn finish(mut self, status: i32) -> (Option<CommandError>, Result<(), PodError>) {
-        if self.keep {
+        if self.setup.is_some() {
             let recorded = self.pod.as_ref().map_or(Ok(()), |pod| pod.write_pod_status(status));
             self.note(recorded);
         } else {
@@ -109,43 +132,123 @@ impl<'a> DirectoryKeeper<'a> {
     fn note(&mut self, result: Result<(), PodError>) {
         self.failed = self.failed.take().or(result.err());
     }
+
+    fn running(&self) -> Result<&Pod<Running>, KeeperError> {
+        self.pod.as_ref().ok_or_else(|| "the pod has no directory".into())
+    }
+}
+
+/// Writes the manifest and makes the directories of apps and volumes.
+///
+/// # Errors
+/// A failed system call; what was made stays.
+pub(crate) fn fill(
+    pod: &Pod<Preparing>,
+    manifest: &PodManifest,
+    mapping: &IdMapping,
+    setup: Option<&Setup>,
+) -> Result<PodFiles, CommandError> {
+    pod.write_manifest(&manifest.to_json()?)?;
+    if let Some(setup) = setup {
+        pod.write_setup(&setup.to_json())?;
+    }
+    let owner = owner(mapping);
+    let mut apps = Vec::with_capacity(manifest.apps.len());
+    for app in &manifest.apps {
+        let dirs = pod.add_app(&app.name, owner)?;
+        apps.push(AppDirs { upper: dirs.upper, work: dirs.work });
+    }
+    let mut volumes = Vec::new();
+    for volume in &manifest.volumes {
+        if let VolumeKind::Empty { .. } = &volume.kind {
+            volumes.push(pod.add_volume(&volume.name, mode(volume), owner)?);
+        }
+    }
+    Ok(PodFiles { apps, volumes, lock: pod.lock_fd().try_clone_to_owned()?, control: None, logs: None })
+}
+
+/// The mode of an empty volume's directory.
+fn mode(volume: &Volume) -> u32 {
+    match &volume.kind {
+        VolumeKind::Empty { mode, .. } => u32::from_str_radix(mode, 8).unwrap_or(DEFAULT_MODE),
+        VolumeKind::Host { .. } => DEFAULT_MODE,
+    }
+}
+
+/// A user is container root himself; root's pods belong to a range of ids.
+fn owner(mapping: &IdMapping) -> Option<(u32, u32)> {
+    (mapping.tier() == Tier::Root).then(|| mapping.container_root())
 }
 
 impl Keeper for DirectoryKeeper<'_> {
-    fn files(&mut self) -> Result<PodFiles, Box<dyn Error + Send + Sync>> {
+    fn files(&mut self) -> Result<PodFiles, KeeperError> {
         self.make().map_err(|error| {
             self.refused = Some(error);
             "see the error beside this one".into()
         })
     }
 
-    fn app_ended(&mut self, app: usize, status: i32) {
-        let (Some(pod), true) = (&self.pod, self.keep) else { return };
+    fn pod_started(&mut self) {
+        if let Some(started) = self.started.take() {
+            started();
+        }
+    }
+
+    fn app_changed(&mut self, app: &AppReport) {
+        let (Some(pod), Some(_), Ok(name)) = (&self.pod, &self.setup, app.name.parse::<AcName>()) else { return };
+        let exit = app.exit.map(|end| match end {
+            End::Code(code) => AppExit::Code(code),
+            End::Signal(signal) => AppExit::Signal(signal),
+        });
         let record = AppStatus {
-            created_ns: self.started_ns,
-            started_ns: Some(self.started_ns),
-            finished_ns: Some(now_ns()),
-            exit: Some(AppExit::Code(status)),
+            created_ns: app.created_ns,
+            started_ns: app.started_ns,
+            finished_ns: app.finished_ns,
+            exit,
+            reason: app.reason.clone(),
             ..AppStatus::default()
         };
-        let recorded = pod.write_app_status(&self.manifest.apps[app].name, FIRST_ATTEMPT, &record);
+        let recorded = pod.write_app_status(&name, app.attempt, &record);
         self.note(recorded);
     }
 
-    fn remark(&mut self, app: usize, text: &str) {
-        warn(&format!("app {:?}: {text}", self.manifest.apps[app].name.as_str()));
+    fn add_app(&mut self, name: &AcName) -> Result<AppDirs, KeeperError> {
+        let dirs = self.running()?.add_app(name, owner(self.mapping))?;
+        Ok(AppDirs { upper: dirs.upper, work: dirs.work })
+    }
+
+    fn volume(&mut self, volume: &Volume) -> Result<OwnedFd, KeeperError> {
+        let pod = self.running()?;
+        match pod.volume(&volume.name) {
+            Err(PodError::Call(error)) if error.source == rustix::io::Errno::NOENT => {
+                Ok(pod.add_volume(&volume.name, mode(volume), owner(self.mapping))?)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    fn remove_app(&mut self, name: &AcName) -> Result<(), KeeperError> {
+        Ok(self.running()?.remove_app(name, self.remover)?)
+    }
+
+    fn manifest_changed(&mut self, manifest: &PodManifest) -> Result<(), KeeperError> {
+        Ok(self.running()?.replace_manifest(&manifest.to_json()?)?)
+    }
+
+    fn remark(&mut self, app: &str, text: &str) {
+        warn(&format!("app {app:?}: {text}"));
     }
 
     /// Removes the directory beside the end of pid 1, whose processes are dead or dying: the removal waits for those
     /// that still write.
     fn pod_over(&mut self) {
-        if !self.keep {
+        if self.setup.is_none() {
             self.remove();
         }
     }
 }
 
-fn explain(error: PodError) -> CommandError {
+pub(crate) fn explain(error: PodError) -> CommandError {
     let hint = match &error {
         PodError::NameInUse { holder, .. } => {
             Some(format!("choose another name, or `proa rm {holder}` once that pod has ended"))

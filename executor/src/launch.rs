@@ -1,11 +1,17 @@
 //! From stored images to a pod that runs, and to the exit status when it is over.
 
+use std::path::Path;
+
 use appc::isolator::report::Outcome;
 use appc::{PodManifest, PodUuid, RuntimeApp};
+use pod::{Pod, Pods, Running};
 use rustix::rand::{GetRandomFlags, getrandom};
-use stage1::FailureKind;
+use stage1::LogLimits;
 use stage1::idmap::{IdMapping, Tier};
-use stage1::run::{PodSpec, RunError};
+use stage1::protocol::StdioKind;
+use stage1::run::{AppOptions, AppStdio, PodOutcome, PodSpec, RunError, Signals};
+use stage1::supervise::ExitPolicy;
+use store::LayerKey;
 use tracing::info_span;
 
 use crate::context::Context;
@@ -14,25 +20,130 @@ use crate::error::{self, CommandError, Explain, Kind};
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
 use crate::prepare::PreparedPod;
+use crate::setup::{AppSetup, Setup};
+use crate::{failure_hint, keeper, monitor, output};
 
-/// Runs the pod in the foreground and returns its exit status.
+/// Runs the pod and returns the command's exit status: the pod's, or 0 once a detached pod has been started.
 ///
 /// # Errors
 ///
 /// The pod could not be made or run. Nothing of it is left then, unless the error says so.
 pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, CommandError> {
-    let launch = info_span!("launch").entered();
-    let PreparedPod { manifest, mapping, layers, sources, guards, name, keep } = prepared;
-    tell_what_differs(&manifest, &mapping)?;
-    let remover = Remover::new(&mapping);
+    tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
+    let data_dir = context.data_dir()?;
+    if prepared.lifecycle.detach {
+        // Relative, it would mean another place in the monitor.
+        let data_dir = std::path::absolute(data_dir).during(|| "find the data directory".into())?;
+        monitor::detach(|started| supervise(&data_dir, uuid, prepared, None, Some(started)))?;
+        output::write(&format!("{uuid}\n"))?;
+        return Ok(0);
+    }
+    supervise(data_dir, uuid, prepared, None, None)
+}
+
+/// Runs a pod that was prepared before, as [`run`] does.
+///
+/// # Errors
+///
+/// Somebody else was faster; as [`run`].
+pub(crate) fn run_prepared(
+    context: &Context,
+    pods: &Pods,
+    uuid: PodUuid,
+    prepared: PreparedPod,
+    setup: Setup,
+) -> Result<u8, CommandError> {
+    tell_what_differs(&prepared.manifest, &prepared.mapping)?;
+    let data_dir = std::path::absolute(context.data_dir()?).during(|| "find the data directory".into())?;
+    let resumed = Some((pods.run_prepared(uuid)?, setup));
+    if prepared.lifecycle.detach {
+        monitor::detach(|started| supervise(&data_dir, uuid, prepared, resumed, Some(started)))?;
+        output::write(&format!("{uuid}\n"))?;
+        return Ok(0);
+    }
+    supervise(&data_dir, uuid, prepared, resumed, None)
+}
+
+/// Makes the pod for a later run, and makes sure that it is there after a power cut.
+///
+/// # Errors
+///
+/// The pod could not be made. Nothing of it is left then, unless the error says so.
+pub(crate) fn prepare(context: &Context, prepared: PreparedPod) -> Result<PodUuid, CommandError> {
+    tell_what_differs(&prepared.manifest, &prepared.mapping)?;
+    let uuid = PodUuid::from_random(random_bytes()?);
+    let PreparedPod { manifest, mapping, keys, guards, name, .. } = prepared;
     let hostname = name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string);
-    let spec = PodSpec { manifest: &manifest, hostname: &hostname, mapping: &mapping, layers, sources };
-    let mut keeper =
-        DirectoryKeeper::new(context.data_dir()?, uuid, name.as_ref(), &manifest, &mapping, &remover, keep);
+    let setup = setup(&manifest, &hostname, keys);
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pod = pods.create(uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
+    if let Err(error) = keeper::fill(&pod, &manifest, &mapping, Some(&setup)) {
+        return Err(undo(error, pod.remove(&Remover::new(&mapping))));
+    }
+    let uuid = pod.into_prepared(true)?;
+    // Until here no collection has seen the pod, and these kept its trees.
+    drop(guards);
+    Ok(uuid)
+}
+
+/// Makes the pod and sees to it until its end. A detached pod says when it is started.
+fn supervise(
+    data_dir: &Path,
+    uuid: PodUuid,
+    prepared: PreparedPod,
+    resumed: Option<(Pod<Running>, Setup)>,
+    started: Option<monitor::Started>,
+) -> Result<u8, CommandError> {
+    let launch = info_span!("launch").entered();
+    let PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle } = prepared;
+    let hostname = match &resumed {
+        Some((_, setup)) => setup.hostname.clone(),
+        None => name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string),
+    };
+    // A pod of its own has nobody's streams, and neither has one whose apps come and go.
+    let own = lifecycle.detach || lifecycle.exit_policy == ExitPolicy::Never;
+    let stdio = if own { AppStdio::Kept(StdioKind::default()) } else { AppStdio::Inherited };
+    let options = AppOptions { stdio, restart: lifecycle.restart };
+    let spec = PodSpec {
+        manifest: &manifest,
+        hostname: &hostname,
+        mapping: &mapping,
+        layers,
+        sources,
+        apps: vec![options; manifest.apps.len()],
+        exit_policy: lifecycle.exit_policy,
+        logs: LogLimits::default(),
+        signals: if own { Signals::Stop } else { Signals::Forward },
+    };
+    let remover = Remover::new(&mapping);
+    let mut keeper = DirectoryKeeper::new(data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);
+    match resumed {
+        Some((pod, setup)) => keeper = keeper.keep(setup).resume(pod),
+        None if lifecycle.keep => keeper = keeper.keep(setup(&manifest, &hostname, keys)),
+        None => {}
+    }
+    if let Some(started) = started {
+        keeper = keeper.when_started(move || started.tell());
+    }
     let outcome = stage1::run::run(spec, &mut keeper);
     drop(launch);
     drop(guards);
+    finish(keeper, uuid, outcome)
+}
+
+/// What a kept pod remembers.
+pub(crate) fn setup(manifest: &PodManifest, hostname: &str, keys: Vec<Vec<LayerKey>>) -> Setup {
+    let app = |(app, layers): (&RuntimeApp, _)| AppSetup { name: app.name.as_str().to_owned(), layers };
+    Setup::new(hostname.to_owned(), manifest.apps.iter().zip(keys).map(app).collect())
+}
+
+/// Puts the pod away and says how it ended.
+fn finish(
+    keeper: DirectoryKeeper<'_>,
+    uuid: PodUuid,
+    outcome: Result<PodOutcome, RunError>,
+) -> Result<u8, CommandError> {
     let status = match &outcome {
         Ok(outcome) => outcome.status,
         Err(error) => i32::from(error.exit_status()),
@@ -92,16 +203,7 @@ fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError
 /// The exit status of a pod that could not run, and what mends it.
 fn explain_run(error: RunError) -> CommandError {
     let (kind, hint) = match &error {
-        RunError::Pod(failure) => match failure.kind {
-            FailureKind::NotFound => (Kind::NotFound, Some("is the path right, and its interpreter in the image?")),
-            FailureKind::NotExecutable => (Kind::NotExecutable, Some("is it a program for this machine, with x bits?")),
-            FailureKind::User => (Kind::Failed, Some("choose another one with --user and --group")),
-            FailureKind::Namespace => (Kind::Failed, Some("raise user.max_*_namespaces; `proa doctor` looks at them")),
-            FailureKind::Volume => (Kind::Failed, Some("choose another source or target for the volume")),
-            FailureKind::WorkingDirectory => (Kind::Failed, Some("choose another one with --working-dir")),
-            FailureKind::Overlay => (Kind::Failed, Some("`proa doctor` says whether overlay works here")),
-            _ => (Kind::Failed, None),
-        },
+        RunError::Pod(failure) => failure_hint::of(failure.kind),
         RunError::Stream { .. } => (Kind::Failed, Some("give it a file, a pipe, a terminal or /dev/null")),
         _ => (Kind::Failed, None),
     };

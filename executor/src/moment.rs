@@ -10,6 +10,19 @@ pub(crate) fn full(nanoseconds: u64) -> String {
     }
 }
 
+/// RFC 3339 with nine digits after the point, in UTC.
+pub(crate) fn rfc3339(nanoseconds: u64) -> String {
+    match Timestamp::from_nanosecond(i128::from(nanoseconds)) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string(),
+        Err(_) => format!("{nanoseconds} ns"),
+    }
+}
+
+/// A time in RFC 3339; `None` if it is none, or before 1970.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
+    u64::try_from(text.parse::<Timestamp>().ok()?.as_nanosecond()).ok()
+}
+
 /// The time now.
 pub(crate) fn now() -> u64 {
     u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
@@ -40,6 +53,15 @@ pub(crate) fn ago(nanoseconds: u64, now: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rfc_3339_and_back() {
+        let time = 1_767_323_045_000_000_006;
+        assert_eq!(rfc3339(time), "2026-01-02T03:04:05.000000006Z");
+        assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
+        assert_eq!(parse_rfc3339("2026-01-02T04:04:05+01:00"), Some(time - 6));
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
 
     #[test]
     fn ages() {

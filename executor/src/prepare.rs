@@ -4,9 +4,9 @@ use std::os::fd::OwnedFd;
 
 use appc::{PodManifest, Volume};
 use fetch::ImageRef;
-use pod::PodName;
+use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
-use store::{ImageRecord, Tree};
+use store::{ImageRecord, LayerKey, Tree};
 
 use crate::context::Context;
 use crate::diagnostics::warn;
@@ -14,7 +14,8 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified};
-use crate::request::{AppRequest, PodRequest};
+use crate::request::{AppRequest, Lifecycle, PodRequest};
+use crate::setup::Setup;
 use crate::sources;
 
 /// A pod that can be launched.
@@ -27,12 +28,14 @@ pub(crate) struct PreparedPod {
     pub(crate) layers: Vec<Vec<OwnedFd>>,
     /// For each volume, what it is on the host; `None` for an empty volume.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// For each app, the names of those trees: what a kept pod needs to find them again.
+    pub(crate) keys: Vec<Vec<LayerKey>>,
     /// As long as these are open, no gc removes the trees.
     pub(crate) guards: Vec<OwnedFd>,
     /// The pod's unique name, if it is to have one.
     pub(crate) name: Option<PodName>,
-    /// Whether its directory stays when it has ended.
-    pub(crate) keep: bool,
+    /// How it lives and ends.
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// Prepares what `request` asks for.
@@ -52,10 +55,11 @@ pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<Prepared
         .iter()
         .map(|app| images.resolve(&app.image, app.signature.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
-    let (mut layers, mut guards) = (Vec::new(), Vec::new());
+    let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     let mut open = |record: &ImageRecord| -> Result<(), CommandError> {
         let (dirs, locks): (Vec<_>, Vec<_>) = images.trees(record)?.into_iter().map(Tree::into_parts).unzip();
         layers.push(dirs);
+        keys.push(record.layers.clone());
         guards.extend(locks);
         Ok(())
     };
@@ -73,7 +77,37 @@ pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<Prepared
     let mapping = images.into_mapping();
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
-    Ok(PreparedPod { manifest, mapping, layers, sources, guards, name: request.name, keep: request.keep })
+    let PodRequest { name, lifecycle, .. } = request;
+    Ok(PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle })
+}
+
+/// A pod that was prepared before: its manifest and its trees are as they were then.
+///
+/// # Errors
+///
+/// The pod cannot be read, or a tree of its images is gone.
+pub(crate) fn again(
+    context: &Context,
+    pods: &Pods,
+    entry: &PodEntry,
+    lifecycle: Lifecycle,
+) -> Result<(PreparedPod, Setup), CommandError> {
+    let pod = pods.open(entry)?;
+    let manifest = pod.manifest()?;
+    let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
+    let setup = Setup::from_json(&json)?;
+    let images = Images::open(context)?;
+    let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+    for app in &setup.apps {
+        let trees = images.trees_of(&app.layers)?.into_iter().map(Tree::into_parts);
+        let (dirs, locks): (Vec<_>, Vec<_>) = trees.unzip();
+        layers.push(dirs);
+        keys.push(app.layers.clone());
+        guards.extend(locks);
+    }
+    let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
+    let (mapping, name) = (images.into_mapping(), entry.name.clone());
+    Ok((PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle }, setup))
 }
 
 /// Whether the app is the built-in image as it stands: that is a pod of two apps. With options of its own it is an
@@ -106,9 +140,14 @@ fn reify(
 ) -> Result<PodManifest, CommandError> {
     let app =
         |(request, record): (AppRequest, ImageRecord)| AppImage { request, id: record.id, manifest: record.manifest };
+    let is_sandbox = requests.is_empty();
     let apps = requests.into_iter().zip(records).map(app).collect();
     let Reified { manifest, implicit_volumes, unused_volumes } = manifest::reify(volumes, apps)?;
-    unused_volumes.iter().for_each(|volume| warn(&format!("no app mounts the volume {volume}")));
+    // The apps of a sandbox are still to come.
+    unused_volumes
+        .iter()
+        .filter(|_| !is_sandbox)
+        .for_each(|volume| warn(&format!("no app mounts the volume {volume}")));
     if !implicit_volumes.is_empty() {
         warn(&format!("no volume for these mount points, each gets an empty one: {}", implicit_volumes.join(", ")));
     }

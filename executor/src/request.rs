@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use appc::{AcName, Mount, Volume};
 use fetch::ImageRef;
 use pod::PodName;
+use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::error::{CommandError, Kind};
 
@@ -14,14 +15,27 @@ use crate::error::{CommandError, Kind};
 pub(crate) struct PodRequest {
     /// Its unique name, if it is to have one.
     pub(crate) name: Option<PodName>,
-    /// Whether its directory stays when it has ended.
-    pub(crate) keep: bool,
+    /// How it lives and ends.
     /// Volumes that were declared.
     pub(crate) volumes: Vec<Volume>,
     /// Whether symbolic links in the sources of volumes are followed.
     pub(crate) follow_symlinks: bool,
+    pub(crate) lifecycle: Lifecycle,
     /// Its apps, in the order in which they start.
     pub(crate) apps: Vec<AppRequest>,
+}
+
+/// How a pod lives and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lifecycle {
+    /// Whether it has a monitor of its own, and the command returns when its apps are being started.
+    pub(crate) detach: bool,
+    /// Whether its directory stays when it has ended.
+    pub(crate) keep: bool,
+    /// Whether its apps are started again.
+    pub(crate) restart: Restart,
+    /// When it is over.
+    pub(crate) exit_policy: ExitPolicy,
 }
 
 /// One app of it: an image and what is to be different from what the image says.
@@ -62,6 +76,25 @@ const RESERVED_PREFIX: &str = "AC_";
 pub(crate) fn image(word: &OsStr) -> Result<ImageRef, CommandError> {
     let text = word.to_str().ok_or_else(|| not_utf8("image", word))?;
     text.parse::<ImageRef>().map_err(|error| CommandError { kind: Kind::Usage, ..CommandError::from(error) })
+}
+
+/// When an app is started again: `no`, `always`, `on-failure`, `on-failure:N`.
+///
+/// # Errors
+///
+/// It is none of these.
+pub(crate) fn restart(text: &str) -> Result<Restart, CommandError> {
+    let unknown =
+        || CommandError::usage(format!("--restart={text:?}: not one of no, on-failure, on-failure:N, always"));
+    match text.split_once(':') {
+        Some(("on-failure", limit)) => {
+            limit.parse().map(|limit| Restart::OnFailure(Some(limit))).map_err(|_| unknown())
+        }
+        None if text == "no" => Ok(Restart::No),
+        None if text == "always" => Ok(Restart::Always),
+        None if text == "on-failure" => Ok(Restart::OnFailure(None)),
+        _ => Err(unknown()),
+    }
 }
 
 /// The name of an app.

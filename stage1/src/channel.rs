@@ -15,6 +15,8 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::plan::SourceKind;
+
 /// Longest message in bytes. Messages hold an app name, a number and at most one error text.
 const MAX_MESSAGE: usize = 16 * 1024;
 
@@ -31,10 +33,38 @@ pub(crate) enum ToInit {
         /// Whether these are the last.
         last: bool,
     },
-    /// Start every app that is created.
-    Start,
-    /// Send a signal to the first process of every running app.
-    Signal(i32),
+    /// Execute the program of an app. For the first time that is the process which waits for it; later ones come with
+    /// their standard streams, unless the app has the pod's.
+    Start {
+        /// Index of the app.
+        app: usize,
+        /// The number under which the monitor knows the process.
+        process: u64,
+    },
+    /// Execute something else in an app: an [`EnterSpec`] as JSON in a memory file, then standard streams or none.
+    Enter {
+        /// Index of the app.
+        app: usize,
+        /// The number under which the monitor knows the process.
+        process: u64,
+    },
+    /// Create another app: an [`AddSpec`] as JSON in a memory file, then its mounts, root first, then streams or none.
+    Add {
+        /// Index of the app.
+        app: usize,
+    },
+    /// Let go of an app none of whose processes run any more.
+    Remove {
+        /// Index of the app.
+        app: usize,
+    },
+    /// Send a signal to a process.
+    Signal {
+        /// Its number.
+        process: u64,
+        /// The signal.
+        signal: i32,
+    },
     /// The pod is over.
     Shutdown,
 }
@@ -42,7 +72,7 @@ pub(crate) enum ToInit {
 /// What pid 1 tells the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromInit {
-    /// Something failed before the apps were started; pid 1 ends.
+    /// Something failed before the first apps were created; pid 1 ends.
     Failed(Failure),
     /// Something the user should know of.
     Remark {
@@ -51,32 +81,54 @@ pub(crate) enum FromInit {
         /// What.
         text: String,
     },
-    /// An app could not be executed.
-    ExecFailed {
+    /// The apps that the pod begins with are created. With this come the terminals of those that have one.
+    Created {
+        /// Indices of the apps whose terminals come along.
+        terminals: Vec<usize>,
+    },
+    /// An app that was added is created; its terminal comes along if it has one.
+    Added {
+        /// Index of the app.
+        app: usize,
+    },
+    /// An app could not be added.
+    AddFailed {
         /// Index of the app.
         app: usize,
         /// Why.
         failure: Failure,
     },
-    /// An app's first process ended.
+    /// The terminal of a process comes along.
+    Terminal {
+        /// Number of the process.
+        process: u64,
+    },
+    /// A program could not be executed.
+    ExecFailed {
+        /// Number of the process.
+        process: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A process ended.
     Exited {
-        /// Index of the app.
-        app: usize,
+        /// Its number.
+        process: u64,
         /// How.
         end: End,
     },
 }
 
-/// What pid 1 tells an app's first process.
+/// What pid 1 tells the process that becomes an app's program, or another one in the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToStub {
     /// The id maps of the app's user namespace are written.
     Mapped,
-    /// Execute the app's program.
+    /// Execute the program.
     Start,
 }
 
-/// What an app's first process tells pid 1.
+/// What such a process tells pid 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromStub {
     /// Something the user should know of.
@@ -88,10 +140,58 @@ pub(crate) enum FromStub {
         /// The app's group.
         gid: u32,
     },
+    /// The terminal that it has made comes along.
+    Terminal,
     /// Everything that can fail on input has succeeded.
     Ready,
     /// It failed, and ends.
     Failed(Failure),
+}
+
+/// What is executed in an app beside or instead of its program. Absent members are as the app has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EnterSpec {
+    /// Program and arguments.
+    pub exec: Vec<String>,
+    /// Variables that replace those of the app.
+    pub environment: Vec<(String, String)>,
+    /// Absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// User name, number or path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Group name, number or path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// A terminal of this size instead of streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalSize>,
+}
+
+/// An app that is added to a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AddSpec {
+    /// A pod manifest that holds this app alone, and the pod's volumes.
+    pub(crate) manifest: String,
+    /// The pod's host name.
+    pub(crate) hostname: String,
+    /// For each volume, what its source on the host is.
+    pub(crate) sources: Vec<Option<SourceKind>>,
+    /// Which of the app's mounts come along, behind its root.
+    pub(crate) mounts: Vec<usize>,
+    /// A terminal of this size instead of streams.
+    pub(crate) terminal: Option<TerminalSize>,
+}
+
+/// The size of a terminal (ioctl_tty(2), `TIOCSWINSZ`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// A failure that crosses a fork.
@@ -123,6 +223,7 @@ pub(crate) fn shortened(text: String) -> String {
 
 /// Kinds of failure, as far as the exit status or a hint depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FailureKind {
     /// An operation of the runner failed.
@@ -145,6 +246,7 @@ pub enum FailureKind {
 
 /// How a process ended (wait(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum End {
     /// It exited with this code.
     Code(i32),
@@ -182,6 +284,9 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
 
     /// Says something and hands descriptors over with it, at most [`MAX_FDS`].
     pub(crate) fn say_with(&self, message: &Out, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        if fds.is_empty() {
+            return self.say(message);
+        }
         let bytes = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
         let rights = SendAncillaryMessage::ScmRights(fds);
         let mut space = vec![MaybeUninit::uninit(); rights.size()];
@@ -197,12 +302,21 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
 
     /// Waits for the next message and the descriptors with it; `None` when the other side is gone.
     pub(crate) fn hear_with(&self) -> rustix::io::Result<Option<(In, Vec<OwnedFd>)>> {
+        self.receive_with(RecvFlags::empty())
+    }
+
+    /// As [`Channel::hear_with`], and [`Errno::AGAIN`] when there is no message now.
+    pub(crate) fn hear_with_now(&self) -> rustix::io::Result<Option<(In, Vec<OwnedFd>)>> {
+        self.receive_with(RecvFlags::DONTWAIT)
+    }
+
+    fn receive_with(&self, flags: RecvFlags) -> rustix::io::Result<Option<(In, Vec<OwnedFd>)>> {
         let mut buffer = [0; MAX_MESSAGE];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         loop {
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
             let mut parts = [IoSliceMut::new(&mut buffer)];
-            let len = match recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            let len = match recvmsg(&self.socket, &mut parts, &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNRESET) => continue,
                 received => received?.bytes,
             };
@@ -265,13 +379,13 @@ mod tests {
     fn messages_arrive_whole_and_in_order_and_the_end_is_seen() {
         let (monitor, init) = pair::<ToInit, FromInit>().unwrap();
         monitor.say(&ToInit::Mapped).unwrap();
-        monitor.say(&ToInit::Signal(15)).unwrap();
+        monitor.say(&ToInit::Signal { process: 1, signal: 15 }).unwrap();
         assert_eq!(init.hear().unwrap(), Some(ToInit::Mapped));
-        assert_eq!(init.hear().unwrap(), Some(ToInit::Signal(15)));
+        assert_eq!(init.hear().unwrap(), Some(ToInit::Signal { process: 1, signal: 15 }));
         assert_eq!(init.hear_now().unwrap_err(), Errno::AGAIN);
         drop(monitor);
         assert_eq!(init.hear().unwrap(), None);
-        init.say(&FromInit::Exited { app: 0, end: End::Code(1) }).unwrap();
+        init.say(&FromInit::Exited { process: 0, end: End::Code(1) }).unwrap();
     }
 
     #[test]

@@ -5,29 +5,32 @@
 //! what an app's end means is the monitor's business.
 
 mod app;
+mod apps;
 mod files;
-mod reopen;
+mod process;
+pub(crate) mod reopen;
+mod streams;
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, kill_process, set_dumpable_behavior, set_parent_process_death_signal,
-};
+use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use sys::fork::Namespaces;
 use sys::signal::Block;
 
 use crate::apply::{Fds, Named as _, Refusal, apply};
-use crate::channel::{Channel, End, Failure, FailureKind, FromInit, ToInit};
+use crate::channel::{Channel, Failure, FailureKind, FromInit, ToInit};
 use crate::idmap::{IdMapping, Tier};
 use crate::limits;
 use crate::op::{Op, Slot};
 use crate::plan::{AppPlan, Plan};
-use crate::run::{AppDirs, PodFiles};
+use crate::run::{AppDirs, AppStreams, PodFiles};
+use crate::stub::Stdio;
 use crate::userns::become_container_root;
 
 use app::App;
+use apps::Apps;
+use process::{Process, Stage};
 
 pub(crate) type InitEnd = Channel<FromInit, ToInit>;
 
@@ -43,6 +46,8 @@ pub(crate) struct Init<'a> {
     pub(crate) layers: Vec<Vec<OwnedFd>>,
     /// Sources of the pod's volumes on the host; `None` for those of its own.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// For each app its streams; none at all where all apps have the pod's.
+    pub(crate) streams: &'a [AppStreams],
     pub(crate) monitor: &'a InitEnd,
 }
 
@@ -65,7 +70,7 @@ pub(crate) fn run(init: Init<'_>) -> ! {
     let monitor = init.monitor;
     match start(init) {
         Ok(apps) => {
-            let served = serve(monitor, apps);
+            let served = apps.serve(monitor);
             if let Err(errno) = served {
                 let what = format_args!("watch the apps: {}", std::io::Error::from(errno));
                 let _ = monitor.say(&FromInit::Failed(Failure::new(FailureKind::Setup, &what)));
@@ -108,7 +113,7 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(|| "prctl(PR_SET_DUMPABLE, 0)".into())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     perform(&init.plan.sandbox, &mut fds)?;
-    let PodFiles { apps, volumes, lock } = match early_files {
+    let PodFiles { apps, volumes, lock, .. } = match early_files {
         Some(files) => files,
         None => files::receive(&init)?,
     };
@@ -120,14 +125,12 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     }
     let parts = init.plan.apps.iter().zip(layers).zip(apps);
     let built = parts.map(|((plan, layers), dirs)| build(plan, layers, dirs, &mut fds));
-    let built = built.collect::<Result<Vec<_>, _>>()?;
+    let built = built.collect::<Result<Vec<_>, _>>().map_err(Stop::Failed)?;
     // From here on the host's files are out of reach.
     perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
-    (0..init.plan.own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
     close_inherited(&init, &fds, &built, &lock)?;
     limits::bound_processes()?;
-    let (apps, signals) = create(&init, &fds, built)?;
-    Ok(Apps { apps, signals, _lock: lock })
+    create(&init, fds, built, lock)
 }
 
 fn die_with_parent() -> Result<(), Refusal> {
@@ -139,17 +142,16 @@ fn perform(ops: &[Op], fds: &mut Fds) -> Result<(), Stop> {
 }
 
 /// The detached mounts of an app: made while the host's files are in reach, attached when the app starts.
-struct Built(Vec<(Slot, OwnedFd)>);
+pub(crate) struct Built(pub(crate) Vec<(Slot, OwnedFd)>);
 
 /// Makes an app's mounts. The same function serves an app that is added later, in a process with a view of the host.
-fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &mut Fds) -> Result<Built, Stop> {
+pub(crate) fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &mut Fds) -> Result<Built, Failure> {
     for (index, layer) in layers.into_iter().enumerate() {
         fds.put(Slot::Layer(index), layer);
     }
     fds.put(Slot::Upper, dirs.upper);
     fds.put(Slot::Work, dirs.work);
-    apply(&plan.build, fds)
-        .map_err(|error| Stop::Failed(Failure::new(error.kind, &format_args!("app {:?}: {error}", plan.name))))?;
+    apply(&plan.build, fds).map_err(|error| Failure::new(error.kind, &format_args!("app {:?}: {error}", plan.name)))?;
     Ok(Built(fds.take_app_mounts()))
 }
 
@@ -157,6 +159,7 @@ fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &mut Fds) -> 
 fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) -> Result<(), Stop> {
     let mut keep: Vec<RawFd> = fds.numbers().collect();
     keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
+    keep.extend(init.streams.iter().flat_map(AppStreams::numbers));
     keep.extend([init.monitor.as_fd().as_raw_fd(), lock.as_raw_fd()]);
     keep.sort_unstable();
     let mut first = 3;
@@ -169,82 +172,31 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
     Ok(())
 }
 
-/// The pod's apps, in the order of the manifest.
-struct Apps {
-    apps: Vec<App>,
-    signals: OwnedFd,
-    _lock: OwnedFd,
-}
-
-fn create(init: &Init<'_>, fds: &Fds, built: Vec<Built>) -> Result<(Vec<App>, OwnedFd), Stop> {
-    let (plan, mapping) = (init.plan, init.mapping);
+/// Creates the apps that the pod begins with: nothing else runs in it yet, so each may be waited for.
+fn create(init: &Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Result<Apps, Stop> {
     let signals = sys::signal::watch(&[Signal::CHILD.as_raw()], Block::All).named(|| "signalfd()".into())?;
+    let mut streams = init.streams.iter();
     // All are forked before the first is waited for, so that they prepare themselves side by side.
-    let mut apps = Vec::new();
-    for (plan, Built(mounts)) in plan.apps.iter().zip(built) {
-        let mut own = fds.try_clone()?;
-        mounts.into_iter().for_each(|(slot, fd)| own.put(slot, fd));
-        apps.push(App::fork(plan, own, mapping)?);
+    let mut apps = BTreeMap::new();
+    let mut processes = Vec::new();
+    for (index, (plan, Built(mounts))) in init.plan.apps.iter().zip(built).enumerate() {
+        let stdio = streams.next().map_or(Ok(Stdio::Inherited), streams::for_child)?;
+        processes.push(Process::first(index, plan, with_mounts(&fds, mounts)?, stdio, init.mapping.tier())?);
+        apps.insert(index, App::new(plan.clone()));
     }
-    for (index, app) in apps.iter_mut().enumerate() {
-        for text in app.write_maps(mapping, fds)? {
-            let remark = FromInit::Remark { app: index, text };
-            init.monitor.say(&remark).named(|| "send(<monitor>)".into())?;
+    (0..init.plan.own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
+    let mut apps = Apps { apps, processes, fds, mapping: init.mapping.clone(), signals, _lock: lock };
+    for wanted in [Stage::Readying, Stage::Waiting] {
+        for index in 0..apps.processes.len() {
+            apps.advance_to(index, wanted, init.monitor)?;
         }
     }
-    for app in &apps {
-        app.await_ready()?;
-    }
-    Ok((apps, signals))
+    Ok(apps)
 }
 
-/// Does what the monitor says and reports ends, until the monitor says that the pod is over or is gone.
-fn serve(monitor: &InitEnd, apps: Apps) -> rustix::io::Result<()> {
-    let Apps { mut apps, signals, _lock } = apps;
-    loop {
-        let mut ready = [PollFd::new(monitor, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        match poll(&mut ready, None) {
-            Err(Errno::INTR) => continue,
-            polled => polled?,
-        };
-        let [from_monitor, child_ended] = ready.map(|fd| !fd.revents().is_empty());
-        if child_ended {
-            while sys::signal::next(&signals).is_ok_and(|signal| signal.is_some()) {}
-            reap(monitor, &mut apps)?;
-        }
-        if from_monitor {
-            match monitor.hear()? {
-                None | Some(ToInit::Shutdown) => return Ok(()),
-                Some(ToInit::Start) => apps.iter_mut().try_for_each(App::start)?,
-                Some(ToInit::Signal(signal)) => apps.iter().for_each(|app| app.signal(signal)),
-                Some(ToInit::Mapped | ToInit::Files { .. }) => {}
-            }
-        }
-    }
-}
-
-/// Collects every process that has ended: the apps' first ones, and orphans that fell to pid 1.
-fn reap(monitor: &InitEnd, apps: &mut [App]) -> rustix::io::Result<()> {
-    loop {
-        let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some(ended)) => ended,
-            Ok(None) | Err(Errno::CHILD) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
-        let end = match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => End::Code(code),
-            (None, Some(signal)) => End::Signal(signal),
-            (None, None) => continue,
-        };
-        if let Some((index, app)) = apps.iter_mut().enumerate().find(|(_, app)| app.pid() == Some(pid)) {
-            monitor.say(&app.ended(index, end))?;
-        }
-    }
-}
-
-/// Sends a signal to a process of the pod. One that is gone needs none.
-fn send_signal(pid: Pid, signal: i32) {
-    if let Some(signal) = Signal::from_named_raw(signal) {
-        let _ = kill_process(pid, signal);
-    }
+/// The sandbox's descriptors and an app's own mounts.
+fn with_mounts(fds: &Fds, mounts: Vec<(Slot, OwnedFd)>) -> Result<Fds, Refusal> {
+    let mut own = fds.try_clone()?;
+    mounts.into_iter().for_each(|(slot, fd)| own.put(slot, fd));
+    Ok(own)
 }

@@ -6,10 +6,16 @@
 //!
 //! This crate never touches the store or the network, and never resolves a path of an image on the host's side.
 
+mod builder;
 mod channel;
+mod control;
+mod enter;
 mod init;
+mod monitor;
+mod output;
+mod program;
+mod streams;
 mod stub;
-mod supervise;
 
 pub mod apply;
 pub mod capabilities;
@@ -21,9 +27,14 @@ pub mod landlock;
 pub mod limits;
 pub mod op;
 pub mod plan;
+pub mod protocol;
 pub mod run;
 pub mod seccomp;
+pub mod signal;
+pub mod supervise;
+pub mod terminal;
 pub mod user;
 pub mod userns;
 
-pub use channel::{End, Failure, FailureKind};
+pub use channel::{End, EnterSpec, Failure, FailureKind, TerminalSize};
+pub use output::LogLimits;

@@ -8,6 +8,7 @@ mod mounts;
 mod paths;
 
 use appc::{PodManifest, RuntimeApp};
+use serde::{Deserialize, Serialize};
 use sys::mount::MountAttr;
 
 use crate::environment;
@@ -32,7 +33,7 @@ pub struct PodOptions<'a> {
 }
 
 /// What the source of a host volume is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceKind {
     /// A directory.
     Directory,
@@ -179,6 +180,17 @@ pub const IMAGE_CONTENT: &str = "proa.local/image-content";
 /// Annotation of a pod's app whose group is the user's primary one, as OCI images have it (image-spec config.md, "User").
 /// An appc manifest cannot say that: its group is always given.
 pub const PRIMARY_GROUP: &str = "proa.local/oci/user";
+
+/// Annotation of a pod's app that names the signal which asks it to end, as OCI images have it (image-spec config.md,
+/// "StopSignal").
+pub const STOP_SIGNAL: &str = "proa.local/oci/stop-signal";
+
+/// The signal that asks the app to end; TERM unless it says otherwise in a way that can be understood.
+#[must_use]
+pub fn stop_signal(app: &RuntimeApp) -> i32 {
+    let named = app.annotations.get(STOP_SIGNAL).and_then(crate::signal::parse);
+    named.unwrap_or(rustix::process::Signal::TERM.as_raw())
+}
 
 fn at(slot: Slot, path: &str) -> At {
     At { slot, path: path.to_owned() }

@@ -1,26 +1,26 @@
-//! Runs a pod in the foreground: the caller becomes its monitor until the pod is over.
+//! Runs a pod: the caller becomes its monitor until the pod is over.
 
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-use appc::PodManifest;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use appc::{AcName, PodManifest, Volume};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use rustix::stdio::{stderr, stdin, stdout};
 use sys::fork::{Fork, Namespaces};
 use sys::signal::Block;
 
-use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, ToInit, pair};
+use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, TerminalSize, ToInit, pair};
 use crate::host::Host;
 use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init};
+use crate::monitor::{Ended, Monitor};
+use crate::output::LogLimits;
 use crate::plan::{PlanError, PodOptions, SourceKind, plan};
-use crate::supervise::{Action, Event, Supervisor};
-
-/// How long siblings of a failed app may take to stop.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::protocol::{AppReport, StdioKind};
+use crate::streams::AppPipes;
+use crate::supervise::{ExitPolicy, Restart};
+use crate::terminal;
 
 /// Signals of the monitor that go to the apps. The others do to the monitor what they always do: Ctrl-Z stops it.
 const FORWARDED: [Signal; 6] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
@@ -38,6 +38,42 @@ pub struct PodSpec<'a> {
     pub layers: Vec<Vec<OwnedFd>>,
     /// For each volume of the manifest, its source on the host, opened with `O_PATH`; `None` for an empty volume.
     pub sources: Vec<Option<OwnedFd>>,
+    /// What the manifest does not say of each app; one for each, or none where all have the defaults.
+    pub apps: Vec<AppOptions>,
+    /// When the pod is over.
+    pub exit_policy: ExitPolicy,
+    /// How much of each app's output is kept, where it is.
+    pub logs: LogLimits,
+    /// What a signal to the monitor means.
+    pub signals: Signals,
+}
+
+/// What the monitor does with INT, TERM, HUP, QUIT, USR1 and USR2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signals {
+    /// It hands them on to the apps: a pod in the foreground.
+    Forward,
+    /// INT and TERM stop the pod in order, the others are handed on: a pod of its own.
+    Stop,
+}
+
+/// What a manifest does not say of an app.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AppOptions {
+    /// Its streams.
+    pub stdio: AppStdio,
+    /// Whether it is started again.
+    pub restart: Restart,
+}
+
+/// Where an app's standard streams go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AppStdio {
+    /// They are the monitor's own.
+    #[default]
+    Inherited,
+    /// Into its log, and to whoever attaches.
+    Kept(StdioKind),
 }
 
 /// Whoever keeps the pod on disk. It is asked while the pod's namespaces are being made, and told while they go: what
@@ -47,17 +83,58 @@ pub trait Keeper {
     ///
     /// # Errors
     /// Whatever kept it from doing so; the pod is not run then.
-    fn files(&mut self) -> Result<PodFiles, Box<dyn std::error::Error + Send + Sync>>;
+    fn files(&mut self) -> Result<PodFiles, KeeperError>;
 
-    /// An app has ended with this status; `app` is its index in the manifest.
-    fn app_ended(&mut self, app: usize, status: i32);
+    /// All apps that the pod begins with are created and are being started.
+    fn pod_started(&mut self) {}
+
+    /// The state of an app has changed.
+    fn app_changed(&mut self, app: &AppReport);
+
+    /// Makes the directories of an app that is added.
+    ///
+    /// # Errors
+    /// Whatever kept it from doing so; the app is not added then.
+    fn add_app(&mut self, name: &AcName) -> Result<AppDirs, KeeperError>;
+
+    /// Opens the directory of an empty volume, and makes it if the pod has none of that name.
+    ///
+    /// # Errors
+    /// Whatever kept it from doing so.
+    fn volume(&mut self, volume: &Volume) -> Result<OwnedFd, KeeperError>;
+
+    /// Removes the directories of an app.
+    ///
+    /// # Errors
+    /// Whatever kept it from doing so.
+    fn remove_app(&mut self, name: &AcName) -> Result<(), KeeperError>;
+
+    /// The apps of the pod have changed: this is what it consists of now.
+    ///
+    /// # Errors
+    /// Whatever kept it from being written.
+    fn manifest_changed(&mut self, manifest: &PodManifest) -> Result<(), KeeperError>;
 
     /// All apps have ended, and pid 1 is about to.
     fn pod_over(&mut self);
 
-    /// Something about an app that the user should know, though nothing failed; `app` is its index in the manifest.
-    fn remark(&mut self, app: usize, text: &str);
+    /// Something about an app that the user should know, though nothing failed.
+    fn remark(&mut self, app: &str, text: &str);
 }
+
+/// An error and what caused it, in one line: how it goes to a client.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Why a keeper could not do what it was asked.
+pub type KeeperError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the pod's directory gives to its processes.
 #[derive(Debug)]
@@ -68,6 +145,10 @@ pub struct PodFiles {
     pub volumes: Vec<OwnedFd>,
     /// The pod's lock. Pid 1 holds it too, so that the pod counts as alive until both are gone.
     pub lock: OwnedFd,
+    /// The listening control socket, non-blocking.
+    pub control: Option<OwnedFd>,
+    /// Where logs are written.
+    pub logs: Option<OwnedFd>,
 }
 
 /// The writable directories of an app's root file system.
@@ -77,6 +158,29 @@ pub struct AppDirs {
     pub upper: OwnedFd,
     /// The overlay's work directory, on the same file system.
     pub work: OwnedFd,
+}
+
+/// The streams of an app's first process.
+#[derive(Debug)]
+pub(crate) enum AppStreams {
+    Inherited,
+    Given([OwnedFd; 3]),
+    Terminal(TerminalSize),
+}
+
+impl AppStreams {
+    /// The three streams, or none.
+    pub(crate) fn fds(&self) -> &[OwnedFd] {
+        match self {
+            Self::Given(fds) => fds,
+            Self::Inherited | Self::Terminal(_) => &[],
+        }
+    }
+
+    /// Their numbers.
+    pub(crate) fn numbers(&self) -> Vec<RawFd> {
+        self.fds().iter().map(|fd| fd.as_raw_fd()).collect()
+    }
 }
 
 /// How a pod ended.
@@ -108,7 +212,7 @@ pub enum RunError {
     Namespace(#[source] std::io::Error),
     /// The keeper could not make the pod's directories.
     #[error("make the pod's directories")]
-    Files(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Files(#[source] KeeperError),
     /// The id map was refused.
     #[error("map the pod's ids")]
     IdMap(#[from] IdMapError),
@@ -128,14 +232,13 @@ impl RunError {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Pod(Failure { kind: FailureKind::NotFound, .. }) => 127,
-            Self::Pod(Failure { kind: FailureKind::NotExecutable, .. }) => 126,
+            Self::Pod(failure) => failure.exit_status(),
             _ => 254,
         }
     }
 }
 
-type MonitorEnd = Channel<ToInit, FromInit>;
+pub(crate) type MonitorEnd = Channel<ToInit, FromInit>;
 
 /// Runs the pod and waits for its end.
 ///
@@ -150,35 +253,51 @@ pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, Run
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers, sources: &sources };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
+    let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
-    let (monitor, init_end) = pair().map_err(std::io::Error::from)?;
+    let (channel, init_end) = pair().map_err(std::io::Error::from)?;
     match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
         Fork::Child => {
-            drop(monitor);
+            drop(channel);
             let PodSpec { mapping, layers, sources, .. } = spec;
-            init::run(Init { plan: &plan, mapping, layers, sources, monitor: &init_end })
+            init::run(Init { plan: &plan, mapping, layers, sources, streams: &streams, monitor: &init_end })
         }
         Fork::Parent { pid, pidfd } => {
-            drop(init_end);
-            let mut watch = Watch { monitor, signals, supervisor: Supervisor::new(layers.len()), deadline: None };
-            let result = launch(&watch, spec.mapping, pid, keeper).and_then(|()| watch.pod(keeper));
+            drop((init_end, streams));
+            // Before it turns non-dumpable: then only the host's root could.
+            let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
+            let launched = launch(&channel, spec.mapping, pid, keeper);
+            let mut monitor = Monitor::new(&spec, channel, signals, pid);
+            let result = launched.and_then(|files| {
+                let namespace = namespace.transpose()?;
+                monitor.watch(pipes, (files, namespace), keeper)
+            });
             // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
-            let Watch { monitor, supervisor, .. } = watch;
-            drop(monitor);
+            let (supervisor, mut outputs) = monitor.end();
             if matches!(result, Ok(Ended::Over)) {
                 keeper.pod_over();
             }
             let end = reap(&pidfd);
+            outputs.finish();
             match (result?, end?) {
-                (Ended::Over, _) => Ok(PodOutcome { status: supervisor.status(), apps: supervisor.ends().to_vec() }),
+                (Ended::Over, _) => {
+                    let apps = supervisor.apps().iter().map(|app| app.status).collect();
+                    Ok(PodOutcome { status: supervisor.status(), apps })
+                }
                 (Ended::InitGone, end) => Err(RunError::InitDied(end.status())),
             }
         }
     }
 }
 
-fn source_kind(source: &OwnedFd) -> Result<SourceKind, std::io::Error> {
+/// The user namespace of a child.
+fn user_namespace(pid: Pid) -> Result<OwnedFd, std::io::Error> {
+    let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(std::io::Error::from)
+}
+
+pub(crate) fn source_kind(source: &OwnedFd) -> Result<SourceKind, std::io::Error> {
     Ok(match FileType::from_raw_mode(fstat(source)?.st_mode) {
         FileType::Directory => SourceKind::Directory,
         FileType::CharacterDevice | FileType::BlockDevice => SourceKind::Device,
@@ -186,17 +305,11 @@ fn source_kind(source: &OwnedFd) -> Result<SourceKind, std::io::Error> {
     })
 }
 
-/// Refuses streams that are more than a stream: from a directory an app could walk the host, and neither mounts nor
-/// Landlock keep it from looking, changing modes or connecting to sockets there.
 fn check_streams() -> Result<(), RunError> {
     let streams = [(stdin(), "standard input"), (stdout(), "standard output"), (stderr(), "standard error")];
     for (fd, stream) in streams {
-        let Ok(stat) = fstat(fd) else { continue };
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            return Err(RunError::Stream { stream, kind: "directory" });
-        }
-        if fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH)) {
-            return Err(RunError::Stream { stream, kind: "mere path" });
+        if let Some(kind) = terminal::way_out(fd) {
+            return Err(RunError::Stream { stream, kind });
         }
     }
     Ok(())
@@ -204,30 +317,33 @@ fn check_streams() -> Result<(), RunError> {
 
 /// Gives pid 1 what it waits for: the maps, and then the files, which are made while somebody else works: the id
 /// helpers where there are any, else pid 1 itself.
-fn launch(watch: &Watch, mapping: &IdMapping, pid: Pid, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+fn launch(channel: &MonitorEnd, mapping: &IdMapping, pid: Pid, keeper: &mut dyn Keeper) -> Result<PodFiles, RunError> {
     let maps = mapping.start(pid)?;
     let files = if maps.is_finished() {
-        watch.say(&ToInit::Mapped)?;
+        say(channel, &ToInit::Mapped)?;
         keeper.files()
     } else {
         let files = keeper.files();
         maps.finish()?;
-        watch.say(&ToInit::Mapped)?;
+        say(channel, &ToInit::Mapped)?;
         files
     };
-    send_files(&watch.monitor, &files.map_err(RunError::Files)?).map_err(std::io::Error::from)?;
-    // Said at once: pid 1 reads it when every app is created.
-    watch.say(&ToInit::Start)?;
-    Ok(())
+    let files = files.map_err(RunError::Files)?;
+    send_files(channel, &files).map_err(std::io::Error::from)?;
+    Ok(files)
+}
+
+fn say(channel: &MonitorEnd, message: &ToInit) -> Result<(), std::io::Error> {
+    channel.say(message).map_err(std::io::Error::from)
 }
 
 /// The order is the receiver's: the lock, each app's directories, the volumes.
-fn send_files(monitor: &MonitorEnd, files: &PodFiles) -> rustix::io::Result<()> {
+fn send_files(channel: &MonitorEnd, files: &PodFiles) -> rustix::io::Result<()> {
     let apps = files.apps.iter().flat_map(|app| [&app.upper, &app.work]);
     let fds: Vec<_> = std::iter::once(&files.lock).chain(apps).chain(&files.volumes).map(|fd| fd.as_fd()).collect();
     let mut chunks = fds.chunks(MAX_FDS).peekable();
     while let Some(chunk) = chunks.next() {
-        monitor.say_with(&ToInit::Files { last: chunks.peek().is_none() }, chunk)?;
+        channel.say_with(&ToInit::Files { last: chunks.peek().is_none() }, chunk)?;
     }
     Ok(())
 }
@@ -249,90 +365,14 @@ fn reap(pidfd: &OwnedFd) -> std::io::Result<End> {
     }
 }
 
-/// How the conversation with pid 1 ended.
-enum Ended {
-    /// As planned.
-    Over,
-    /// Pid 1 is gone, and did not say why.
-    InitGone,
-}
-
-/// The monitor at work.
-struct Watch {
-    monitor: MonitorEnd,
-    signals: OwnedFd,
-    supervisor: Supervisor,
-    deadline: Option<Instant>,
-}
-
-impl Watch {
-    fn pod(&mut self, keeper: &mut dyn Keeper) -> Result<Ended, RunError> {
-        let mut failed = None;
-        loop {
-            let (from_init, signalled) = self.wait()?;
-            let mut events = Vec::new();
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                self.deadline = None;
-                events.push(Event::GraceOver);
-            }
-            while let Some(signal) = signalled.then(|| sys::signal::next(&self.signals)).transpose()?.flatten() {
-                events.push(Event::Signal(signal));
-            }
-            if from_init {
-                match self.monitor.hear().map_err(std::io::Error::from)? {
-                    None => return failed.map_or(Ok(Ended::InitGone), |failure| Err(RunError::Pod(failure))),
-                    Some(FromInit::Failed(failure)) => failed = Some(failure),
-                    Some(FromInit::Remark { app, text }) => keeper.remark(app, &text),
-                    Some(FromInit::ExecFailed { app, failure }) => {
-                        let status = i32::from(RunError::Pod(failure.clone()).exit_status());
-                        failed = failed.or(Some(failure));
-                        keeper.app_ended(app, status);
-                        events.push(Event::Ended { app, status });
-                    }
-                    Some(FromInit::Exited { app, end }) => {
-                        keeper.app_ended(app, end.status());
-                        events.push(Event::Ended { app, status: end.status() });
-                    }
-                }
-            }
-            for event in events {
-                if self.react(event)? {
-                    return failed.map_or(Ok(Ended::Over), |failure| Err(RunError::Pod(failure)));
-                }
-            }
+impl Failure {
+    /// The exit status that stands for this failure, as shells have it.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self.kind {
+            FailureKind::NotFound => 127,
+            FailureKind::NotExecutable => 126,
+            _ => 254,
         }
-    }
-
-    /// Waits until pid 1 or a signal has something, or the grace period is over.
-    fn wait(&self) -> Result<(bool, bool), std::io::Error> {
-        let mut ready = [PollFd::new(&self.monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-        let timeout = self.deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
-        });
-        match poll(&mut ready, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        Ok((!ready[0].revents().is_empty(), !ready[1].revents().is_empty()))
-    }
-
-    /// Returns true when the pod is over.
-    fn react(&mut self, event: Event) -> Result<bool, std::io::Error> {
-        for action in self.supervisor.handle(event) {
-            match action {
-                Action::Forward(signal) => self.say(&ToInit::Signal(signal))?,
-                Action::StartGrace => self.deadline = Some(Instant::now() + GRACE),
-                Action::Shutdown => {
-                    self.say(&ToInit::Shutdown)?;
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    fn say(&self, message: &ToInit) -> Result<(), std::io::Error> {
-        self.monitor.say(message).map_err(std::io::Error::from)
     }
 }

@@ -107,6 +107,15 @@ impl<S> Pod<S> {
         contents::unmake(&self.root, &self.dir, &self.contents.borrow())
     }
 
+    pub(crate) fn call_error(&self, call: &'static str, path: &str, source: Errno) -> crate::CallError {
+        self.dir.error(call, path, source)
+    }
+
+    /// Remembers what was made in the directory.
+    pub(crate) fn made(&self, path: &str, kind: Kind) {
+        self.contents.borrow_mut().add(path.to_owned(), kind);
+    }
+
     fn advance(&self, from: Place, to: Place) -> Result<(), PodError> {
         self.root.move_pod(self.uuid, from, to).map_err(|e| match e.source {
             Errno::NOENT => PodError::NotFound { uuid: self.uuid },
@@ -170,6 +179,15 @@ impl Pod<Preparing> {
     pub fn write_manifest(&self, json: &[u8]) -> Result<(), PodError> {
         self.contents.borrow_mut().add("pod".to_owned(), Kind::File);
         files::create(&self.dir, "pod", json, files::MANIFEST_LIMIT, 0o400)
+    }
+
+    /// Writes what it takes to run the pod again beside its manifest, the file `setup`. What is in it is the caller's.
+    ///
+    /// # Errors
+    /// As [`Pod::write_manifest`].
+    pub fn write_setup(&self, json: &[u8]) -> Result<(), PodError> {
+        self.made("setup", Kind::File);
+        files::create(&self.dir, "setup", json, files::MANIFEST_LIMIT, 0o600)
     }
 
     /// Makes the pod a running one. On failure it is removed.
@@ -290,6 +308,60 @@ impl Pod<Running> {
         let json = to_json(&PodStatus { status, finished_ns: now_ns() }, "status")?;
         files::replace(&self.dir, "status", ".status", &json, files::STATUS_LIMIT)?;
         self.contents.borrow_mut().add("status".to_owned(), Kind::File);
+        Ok(())
+    }
+
+    /// Replaces the manifest of a pod whose apps have changed.
+    ///
+    /// # Errors
+    /// [`PodError::TooLarge`] beyond 4 MiB; a failed system call.
+    pub fn replace_manifest(&self, json: &[u8]) -> Result<(), PodError> {
+        files::replace(&self.dir, "pod", ".pod", json, files::MANIFEST_LIMIT)
+    }
+
+    /// Replaces what [`Pod::write_setup`] wrote.
+    ///
+    /// # Errors
+    /// As [`Pod::replace_manifest`].
+    pub fn replace_setup(&self, json: &[u8]) -> Result<(), PodError> {
+        files::replace(&self.dir, "setup", ".setup", json, files::MANIFEST_LIMIT)
+    }
+
+    /// Opens the directories of an app that was added before the pod ran, for reading.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn app_dirs(&self, name: &AcName) -> Result<AppDirs, PodError> {
+        let name = component(name)?;
+        let open = |what: &str| self.dir.open(&format!("{what}.{name}"), OFlags::RDONLY | OFlags::DIRECTORY);
+        Ok(AppDirs { upper: open("upper")?, work: open("work")? })
+    }
+
+    /// Opens a volume that was added before the pod ran.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn volume(&self, name: &AcName) -> Result<OwnedFd, PodError> {
+        Ok(self.dir.open(&format!("volumes/{}", component(name)?), OFlags::RDONLY | OFlags::DIRECTORY)?)
+    }
+
+    /// Removes what there is of an app: its directories, its records and its logs.
+    ///
+    /// # Errors
+    /// [`PodError::Removal`]; a failed system call.
+    pub fn remove_app(&self, name: &AcName, remover: &dyn TreeRemover) -> Result<(), PodError> {
+        let name = component(name)?;
+        let here = self.dir.open(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for what in ["upper", "work"] {
+            crate::removal::remove_tree_with(here.as_fd(), &format!("{what}.{name}"), remover)
+                .map_err(|source| PodError::Removal { uuid: self.uuid, source })?;
+        }
+        let (record, log) = (format!("app.{name}."), format!("log.{name}"));
+        let belongs =
+            |entry: &&String| entry.starts_with(&record) || **entry == log || entry.starts_with(&format!("{log}."));
+        for entry in crate::listing::entries(&self.dir, ".")?.iter().filter(belongs) {
+            self.dir.unlink(entry)?;
+        }
         Ok(())
     }
 

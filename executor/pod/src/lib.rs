@@ -20,6 +20,9 @@
 //! ├── lock                   empty; its flock is the pod's life, its mtime the time of creation
 //! ├── name                   the pod's name; only if it has one
 //! ├── pod                    the reified manifest, JSON, 0400, written once
+//! ├── control                the monitor's socket
+//! ├── setup                  JSON: what it takes to run the pod again, beside the manifest; only if it is kept
+//! ├── log.APP, log.APP.1, …  what the app wrote; only if it is kept
 //! ├── started                empty; its mtime is when the first app was started
 //! ├── status                 JSON: how the pod ended
 //! ├── upper.APP/  work.APP/  the overlay of the app's root file system
@@ -31,6 +34,7 @@
 //! resolve a path that an app controls, or wait without a bound.
 
 mod contents;
+mod control;
 mod creation;
 mod dir;
 mod error;

@@ -64,6 +64,27 @@ impl PodRef {
             .map_err(|source| PodError::Manifest { uuid: self.uuid, source: Box::new(source) })
     }
 
+    /// What [`crate::Pod::write_setup`] wrote; `None` for a pod that was not to be kept.
+    ///
+    /// # Errors
+    /// As [`PodRef::manifest_bytes`].
+    pub fn setup(&self) -> Result<Option<Vec<u8>>, PodError> {
+        files::read_optional(&self.dir, "setup", files::MANIFEST_LIMIT)
+    }
+
+    /// Opens a file of an app's log for reading: number 0 is the one that is written to. `None` if there is none.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn log(&self, app: &AcName, number: u32) -> Result<Option<std::os::fd::OwnedFd>, PodError> {
+        let path = if number == 0 { format!("log.{app}") } else { format!("log.{app}.{number}") };
+        match self.dir.open(&path, rustix::fs::OFlags::RDONLY) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// How the pod ended; `None` while it runs, and if its monitor was killed.
     ///
     /// # Errors

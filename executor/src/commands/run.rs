@@ -12,7 +12,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
-use crate::request::{self, AppRequest, PodRequest};
+use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::sealed;
 use crate::split::{self, ImageWords};
 use crate::{devices, launch, prepare};
@@ -25,6 +25,38 @@ use crate::{devices, launch, prepare};
 #[derive(Debug, Args)]
 #[command(override_usage = "proa [GLOBAL OPTIONS] run [OPTIONS] IMAGE [APP OPTIONS] [-- ARGS...] [--- IMAGE...]")]
 pub(crate) struct RunArgs {
+    #[command(flatten)]
+    life: LifeArgs,
+
+    /// Keep the pod after it has ended, for `proa list` and `proa gc`
+    #[arg(long, conflicts_with = "rm")]
+    keep: bool,
+
+    /// Remove the pod when it has ended, which is what happens without --detach
+    #[arg(long)]
+    rm: bool,
+
+    #[command(flatten)]
+    pod: PodArgs,
+}
+
+/// What a pod consists of.
+#[derive(Debug, Args)]
+pub(crate) struct PodArgs {
+    #[command(flatten)]
+    options: PodOptions,
+
+    /// Each image with its options: `hello`, FILE.aci, oci:DIR[:REF], or the ID or name of a stored image
+    ///
+    /// Options after an image are that image's. The words after `--` are appended to the command of an ACI and replace
+    /// the CMD of an OCI image; `---` ends them.
+    #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true)]
+    images: Vec<OsString>,
+}
+
+/// What belongs to a pod as a whole.
+#[derive(Debug, Args)]
+pub(crate) struct PodOptions {
     /// Give the pod a unique name; this is its host name too
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -51,17 +83,32 @@ pub(crate) struct RunArgs {
     /// Follow symbolic links in the sources of volumes, which are refused else
     #[arg(long)]
     follow_symlinks: bool,
+}
 
-    /// Keep the pod after it has ended, for `proa list` and `proa gc`
-    #[arg(long)]
-    keep: bool,
-
-    /// Each image with its options: `hello`, FILE.aci, oci:DIR[:REF], or the ID or name of a stored image
+/// How a pod lives.
+#[derive(Debug, Args)]
+pub(crate) struct LifeArgs {
+    /// Print the pod's UUID when its apps are being started, and leave it to a supervisor of its own
     ///
-    /// Options after an image are that image's. The words after `--` are appended to the command of an ACI and replace
-    /// the CMD of an OCI image; `---` ends them.
-    #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true)]
-    images: Vec<OsString>,
+    /// The apps' output goes to logs (`proa logs`). The pod is kept after it has ended, unless --rm is given.
+    #[arg(long)]
+    detach: bool,
+
+    /// Start apps again that have ended: no, on-failure, on-failure:N, always
+    #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
+    restart: String,
+}
+
+impl LifeArgs {
+    /// What they mean for a pod that is kept if it is detached.
+    ///
+    /// # Errors
+    ///
+    /// An unknown policy.
+    pub(crate) fn lifecycle(&self) -> Result<Lifecycle, CommandError> {
+        let restart = request::restart(&self.restart)?;
+        Ok(Lifecycle { detach: self.detach, keep: self.detach, restart, ..Lifecycle::default() })
+    }
 }
 
 // What may stand after an image. (A doc comment would become help text; help is printed for `run` as a whole.)
@@ -118,39 +165,88 @@ Examples:
 
 /// Adds the options that stand after an image to the help text.
 pub(crate) fn explain(command: Command) -> Command {
+    explain_apps(command, EXAMPLES)
+}
+
+/// As [`explain`], for another command that takes images.
+pub(crate) fn explain_apps(command: Command, examples: &str) -> Command {
     let apps = app_command().disable_help_flag(true).help_template("{all-args}").render_long_help();
-    command.after_long_help(format!("{apps}\n\n{EXAMPLES}"))
+    command.after_long_help(format!("{apps}\n\n{examples}"))
 }
 
 pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
     let request = request(args)?;
-    let without_effect = context.insecure.protections_of_apps();
-    if !without_effect.is_empty() {
-        warn(&format!("--insecure-options={} has no effect: these protections stay on", without_effect.join(",")));
-    }
+    tell_what_has_no_effect(context);
     // Before any work that a second execution would repeat.
     sealed::ensure()?;
     launch::run(context, prepare::pod(context, request)?)
 }
 
+/// Says which of the options for less safety are not heeded.
+pub(crate) fn tell_what_has_no_effect(context: &Context) {
+    let without_effect = context.insecure.protections_of_apps();
+    if !without_effect.is_empty() {
+        warn(&format!("--insecure-options={} has no effect: these protections stay on", without_effect.join(",")));
+    }
+}
+
 /// What was typed as what it means.
 fn request(args: RunArgs) -> Result<PodRequest, CommandError> {
-    if let Some(net) = args.net.filter(|net| net != "none") {
-        return Err(CommandError::usage(format!("--net={net} is not supported yet"))
-            .hint("leave --net out or give --net=none: the pod then has its own loopback interface and no other"));
+    let lifecycle = args.life.lifecycle()?;
+    let lifecycle = Lifecycle { keep: args.keep || (lifecycle.keep && !args.rm), ..lifecycle };
+    pod_request(args.pod, lifecycle)
+}
+
+/// The pod that is meant, to live like this.
+///
+/// # Errors
+///
+/// What was typed makes no sense.
+pub(crate) fn pod_request(args: PodArgs, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
+    let (name, mut volumes, follow_symlinks, everywhere) = args.options.parse()?;
+    let apps = apps(args.images, &everywhere, &mut volumes)?;
+    Ok(PodRequest { name, lifecycle, volumes, follow_symlinks, apps })
+}
+
+/// The pod's name and volumes, whether links in their sources are followed, and what is mounted in every app.
+type Parsed = (Option<PodName>, Vec<Volume>, bool, Vec<Mount>);
+
+impl PodOptions {
+    /// What was typed as what it means.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense.
+    pub(crate) fn parse(self) -> Result<Parsed, CommandError> {
+        if let Some(net) = self.net.filter(|net| net != "none") {
+            return Err(CommandError::usage(format!("--net={net} is not supported yet"))
+                .hint("leave --net out or give --net=none: the pod then has its own loopback interface and no other"));
+        }
+        let mut volumes = request::volumes(&self.volume)?;
+        let mut everywhere = request::mounts(&self.mount)?;
+        for device in devices::parse(&self.device)? {
+            everywhere.push(devices::mount(&device, &mut volumes)?);
+        }
+        let name = self.name.map(|name| name.parse().map_err(|e| CommandError::usage(format!("--name: {e}"))));
+        Ok((name.transpose()?, volumes, self.follow_symlinks, everywhere))
     }
+}
+
+/// The apps of the images with their options; `everywhere` is mounted in each.
+///
+/// # Errors
+///
+/// What was typed makes no sense.
+pub(crate) fn apps(
+    images: Vec<OsString>,
+    everywhere: &[Mount],
+    volumes: &mut Vec<Volume>,
+) -> Result<Vec<AppRequest>, CommandError> {
     // Most lines have no option after an image: the parser for those is made when the first one turns up.
     let mut parser = None;
-    let images = split::split(args.images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
+    let images = split::split(images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
         .map_err(|error| CommandError::usage(error.to_string()).hint("see `proa run --help`"))?;
-    let mut volumes = request::volumes(&args.volume)?;
-    let mut everywhere = request::mounts(&args.mount)?;
-    for device in devices::parse(&args.device)? {
-        everywhere.push(devices::mount(&device, &mut volumes)?);
-    }
-    let apps = images.into_iter().map(|words| app(words, &everywhere, &mut volumes)).collect::<Result<_, _>>()?;
-    let name = args.name.map(|name| name.parse::<PodName>().map_err(|e| CommandError::usage(format!("--name: {e}"))));
-    Ok(PodRequest { name: name.transpose()?, keep: args.keep, volumes, follow_symlinks: args.follow_symlinks, apps })
+    images.into_iter().map(|words| app(words, everywhere, volumes)).collect()
 }
 
 /// One image's words as a request.
@@ -242,7 +338,7 @@ mod tests {
             "--keep a.aci --user u --group 5 --working-dir /w --environment A=1 --environment B=2 b.aci --user v",
         )
         .unwrap();
-        assert!(request.keep);
+        assert!(request.lifecycle.keep);
         let [first, second] = request.apps.as_slice() else { panic!("{request:?}") };
         assert_eq!((first.user.as_deref(), first.group.as_deref()), (Some("u"), Some("5")));
         assert_eq!(first.working_directory.as_deref(), Some("/w"));

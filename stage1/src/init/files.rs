@@ -33,5 +33,5 @@ pub(super) fn receive(init: &Init<'_>) -> Result<PodFiles, Stop> {
         let upper = reopen::directory(fds.next().ok_or_else(short)?)?;
         apps.push(AppDirs { upper, work: reopen::directory(fds.next().ok_or_else(short)?)? });
     }
-    Ok(PodFiles { apps, volumes: reopen::all(fds.collect())?, lock })
+    Ok(PodFiles { apps, volumes: reopen::all(fds.collect())?, lock, control: None, logs: None })
 }

@@ -14,19 +14,19 @@ use rustix::io::Errno;
 use crate::apply::{Named as _, Refusal};
 
 /// Opens all of the directories again.
-pub(super) fn all(fds: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Refusal> {
+pub(crate) fn all(fds: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Refusal> {
     fds.into_iter().map(directory).collect()
 }
 
 /// Opens the directory again. To be called before this process takes the ids of container root: only the caller can
 /// pass the directories above.
-pub(super) fn directory(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
+pub(crate) fn directory(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
     again(&fd, OFlags::DIRECTORY)
 }
 
 /// Opens the source of a volume again, whatever kind of file it is. To be called before this process takes the ids of
 /// container root, and gives up the caller's groups with them.
-pub(super) fn source(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
+pub(crate) fn source(fd: OwnedFd) -> Result<OwnedFd, Refusal> {
     again(&fd, OFlags::empty())
 }
 

@@ -1,0 +1,135 @@
+//! `proa app add`: creates an app in a running pod.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use appc::{Mount, PodManifest, Volume};
+use clap::Args;
+use pod::Pods;
+use stage1::protocol::{Call, StdioKind};
+use store::Tree;
+
+use crate::client::Client;
+use crate::commands::run;
+use crate::context::Context;
+use crate::diagnostics::warn;
+use crate::error::CommandError;
+use crate::import::Images;
+use crate::manifest::{self, AppImage};
+use crate::request::AppRequest;
+use crate::{output, pod_argument, request, sources};
+
+/// Create an app of an image in a running pod
+///
+/// The pod must have been made by `proa app sandbox`. The app is started by `proa app start`. What stands after the
+/// image is as with `proa run`. Prints the app's name.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "proa [GLOBAL OPTIONS] app add POD IMAGE [APP OPTIONS] [-- ARGS...]",
+    after_help = "Examples:\n  proa app add box example.com/redis\n  proa app add box example.com/redis --name cache -- --port 7000"
+)]
+pub(crate) struct AddArgs {
+    /// Mount a volume: name=NAME,kind=host|empty[,source=PATH],target=PATH
+    #[arg(long, value_name = "MOUNT")]
+    mnt_volume: Vec<String>,
+
+    /// The pod: a UUID, the unambiguous beginning of one, or a name
+    #[arg(value_name = "POD")]
+    pod: String,
+
+    /// The image with its options
+    #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true)]
+    image: Vec<OsString>,
+}
+
+pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let entry = pod_argument::find(&pods, &args.pod)?;
+    let mut volumes = pods.open(&entry)?.manifest()?.volumes;
+    let mut mounts = Vec::new();
+    let (words, more) = take_mounts(args.image)?;
+    for text in args.mnt_volume.iter().chain(&more) {
+        let (volume, mount) = mnt_volume(text)?;
+        volumes.retain(|known| known.name != volume.name);
+        volumes.push(volume);
+        mounts.push(mount);
+    }
+    let apps = run::apps(words, &mounts, &mut volumes)?;
+    let [app] = <[AppRequest; 1]>::try_from(apps).map_err(|_| CommandError::usage("must give only one app"))?;
+    let images = Images::open(context)?;
+    let record = images.resolve(&app.image, app.signature.as_deref())?;
+    let (dirs, guards): (Vec<OwnedFd>, Vec<OwnedFd>) = images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
+    let image = AppImage { request: app, id: record.id, manifest: record.manifest };
+    let reified = manifest::reify(volumes, vec![image])?;
+    let mut manifest = reified.manifest;
+    keep_used_volumes(&mut manifest);
+    if !reified.implicit_volumes.is_empty() {
+        let volumes = reified.implicit_volumes.join(", ");
+        warn(&format!("no volume for these mount points, each gets an empty one: {volumes}"));
+    }
+    let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
+    let fds: Vec<BorrowedFd<'_>> = dirs.iter().chain(sources.iter().flatten()).map(|fd| fd.as_fd()).collect();
+    let text = String::from_utf8(manifest.to_json()?).map_err(|_| CommandError::failed("the manifest is not UTF-8"))?;
+    let call = Call::Add { manifest: text, layers: dirs.len(), stdio: StdioKind::default() };
+    Client::connect(&pods, &entry)?.ask(call, &fds)?;
+    drop(guards);
+    let name = manifest.apps.first().map_or_else(String::new, |app| app.name.to_string());
+    output::write(&format!("{name}\n"))?;
+    Ok(0)
+}
+
+/// Takes the options of this command out of the image's words, up to the app's arguments.
+fn take_mounts(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<String>), CommandError> {
+    let (mut rest, mut mounts) = (Vec::new(), Vec::new());
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            rest.push(word);
+            rest.extend(words.by_ref());
+        } else if word == "--mnt-volume" {
+            let value = words.next().ok_or_else(|| CommandError::usage("--mnt-volume: a value is missing"))?;
+            mounts.extend(request::args(vec![value])?);
+        } else if let Some(value) = word.to_str().and_then(|word| word.strip_prefix("--mnt-volume=")) {
+            mounts.push(value.to_owned());
+        } else {
+            rest.push(word);
+        }
+    }
+    Ok((rest, mounts))
+}
+
+/// rkt's way to declare a volume and mount it at once: a volume whose parameters hold its name and a target.
+fn mnt_volume(text: &str) -> Result<(Volume, Mount), CommandError> {
+    let refused = |why: &str| {
+        CommandError::usage(format!("--mnt-volume={text:?}: {why}"))
+            .hint("write it as name=NAME,kind=host,source=/PATH,target=/PATH or name=NAME,kind=empty,target=/PATH")
+    };
+    let (mut name, mut target, mut rest) = (None, None, String::new());
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("name", value)) if name.is_none() => name = Some(value),
+            Some(("target", value)) if target.is_none() && !value.is_empty() => target = Some(value),
+            Some(("name" | "target", _)) => return Err(refused("name and target must be given once")),
+            _ => rest += &format!(",{part}"),
+        }
+    }
+    let (Some(name), Some(target)) = (name, target) else { return Err(refused("name and target must be given")) };
+    let volume: Result<Volume, _> = format!("{name}{rest}").parse();
+    let volume = volume.map_err(|error| refused(&error.to_string()))?;
+    let path = format!("/{}", target.trim_start_matches('/'));
+    Ok((volume.clone(), Mount { volume: volume.name, path, ..Mount::default() }))
+}
+
+/// Leaves the pod's volumes that this app does not mount to the others.
+fn keep_used_volumes(manifest: &mut PodManifest) {
+    let apps = std::mem::take(&mut manifest.apps);
+    let mounted = |volume: &Volume| {
+        apps.iter().any(|app| {
+            let points = app.app.iter().flat_map(|app| &app.mount_points);
+            app.mounts.iter().any(|mount| mount.volume == volume.name)
+                || points.into_iter().any(|p| p.name == volume.name)
+        })
+    };
+    manifest.volumes.retain(mounted);
+    manifest.apps = apps;
+}

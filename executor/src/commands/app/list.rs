@@ -1,0 +1,75 @@
+//! `proa app list`: the apps of a running pod.
+
+use clap::Args;
+use pod::Pods;
+use stage1::protocol::{AppReport, Call, Reply};
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::{output, pod_argument, table};
+
+/// List the apps of a running pod with their states
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa app list box\n  proa app list --no-legend 5c8f2f6e")]
+pub(crate) struct ListArgs {
+    /// Print no column titles
+    #[arg(long)]
+    no_legend: bool,
+
+    /// The pod: a UUID, the unambiguous beginning of one, or a name
+    #[arg(value_name = "POD")]
+    pod: String,
+}
+
+pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
+    let (_, apps) = connect(context, &args.pod)?;
+    let titles = (!args.no_legend).then(|| vec!["NAME".to_owned(), "STATE".to_owned()]);
+    let app = |app: AppReport| vec![app.name, app.state.as_str().to_owned()];
+    let rows: Vec<Vec<String>> = titles.into_iter().chain(apps.into_iter().map(app)).collect();
+    output::write(&table::aligned(&rows))?;
+    Ok(0)
+}
+
+/// An app of a running pod.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// The app [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+
+    /// The pod: a UUID, the unambiguous beginning of one, or a name
+    #[arg(value_name = "POD")]
+    pod: String,
+}
+
+impl Target {
+    /// Connects to the pod's supervisor, and says which app is meant.
+    ///
+    /// # Errors
+    ///
+    /// The pod is not running, or has not one app and none was named.
+    pub(super) fn reach(&self, context: &Context) -> Result<(Client, String), CommandError> {
+        let (client, apps) = connect(context, &self.pod)?;
+        match (&self.app, apps.as_slice()) {
+            (Some(app), _) => Ok((client, app.clone())),
+            (None, [app]) => Ok((client, app.name.clone())),
+            (None, []) => Err(CommandError::failed("the pod has no app")),
+            (None, apps) => {
+                let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+                Err(CommandError::failed(format!("pod contains multiple apps: {}", names.join(", ")))
+                    .hint("choose one with --app"))
+            }
+        }
+    }
+}
+
+/// Connects to a pod's supervisor and asks for its apps.
+pub(super) fn connect(context: &Context, pod: &str) -> Result<(Client, Vec<AppReport>), CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let mut client = Client::connect(&pods, &pod_argument::find(&pods, pod)?)?;
+    match client.ask(Call::Status, &[])?.0 {
+        Reply::Status(report) => Ok((client, report.apps)),
+        _ => Err(client.gone()),
+    }
+}

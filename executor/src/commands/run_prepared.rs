@@ -1,0 +1,43 @@
+//! `proa run-prepared`: runs a pod that was made before.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pod::{Pods, State};
+
+use super::run::{LifeArgs, tell_what_has_no_effect};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::{launch, pod_argument, prepare, sealed};
+
+/// Run a prepared pod and wait for it to end
+///
+/// The exit status is that of `proa run`. The pod is kept when it has ended: `proa rm` removes it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa run-prepared 5c8f2f6e\n  proa run-prepared --detach web")]
+pub(crate) struct RunPreparedArgs {
+    #[command(flatten)]
+    life: LifeArgs,
+
+    /// Run the pod whose UUID is in FILE
+    #[arg(long, value_name = "FILE")]
+    uuid_file: Option<PathBuf>,
+
+    /// The pod: a UUID, the unambiguous beginning of one, or a name
+    #[arg(value_name = "POD")]
+    pod: Option<String>,
+}
+
+pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, CommandError> {
+    tell_what_has_no_effect(context);
+    let mut lifecycle = args.life.lifecycle()?;
+    lifecycle.keep = true;
+    sealed::ensure()?;
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
+    if entry.state != State::Prepared {
+        return Err(CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid)));
+    }
+    let (prepared, setup) = prepare::again(context, &pods, &entry, lifecycle)?;
+    launch::run_prepared(context, &pods, entry.uuid, prepared, setup)
+}

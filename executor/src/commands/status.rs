@@ -1,0 +1,231 @@
+//! `proa status`: how a pod is, or how it went.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use pod::{PodEntry, Pods, State};
+use serde::Serialize;
+use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::{CommandError, Explain as _};
+use crate::{duration, moment, output, pod_argument};
+
+/// Show the state of a pod
+///
+/// One `key=value` a line: the pod's state, its times, its process, whether it has exited, and for each app that has
+/// ended its exit status.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  proa status web\n  proa status --wait=30s web\n  proa status --format=json 5c8f2f6e"
+)]
+pub(crate) struct StatusArgs {
+    /// Wait until the pod has exited, at most so long if a time is given (30s, 5m)
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    wait: Option<String>,
+
+    /// Wait until all its apps are started, at most so long if a time is given
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    wait_ready: Option<String>,
+
+    /// Print lines for people or JSON for programs: text, json, json-pretty
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+
+    /// Show the pod whose UUID is in FILE
+    #[arg(long, value_name = "FILE")]
+    uuid_file: Option<PathBuf>,
+
+    /// The pod: a UUID, the unambiguous beginning of one, or a name
+    #[arg(value_name = "POD")]
+    pod: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+    JsonPretty,
+}
+
+/// A pod's state. Times are nanoseconds since the epoch.
+#[derive(Debug, Serialize)]
+struct PodShown {
+    uuid: String,
+    name: Option<String>,
+    state: &'static str,
+    created_ns: Option<u64>,
+    started_ns: Option<u64>,
+    finished_ns: Option<u64>,
+    /// `null` while the pod runs, and if nobody wrote down how it ended.
+    exit_status: Option<i32>,
+    exited: bool,
+    /// Process id of the pod's pid 1, while it runs.
+    pid: Option<i32>,
+    ready: bool,
+    apps: Vec<AppShown>,
+}
+
+/// An app's state.
+#[derive(Debug, Serialize)]
+struct AppShown {
+    name: String,
+    state: &'static str,
+    attempt: u32,
+    created_ns: Option<u64>,
+    started_ns: Option<u64>,
+    finished_ns: Option<u64>,
+    exit_status: Option<i32>,
+    signal: Option<i32>,
+    reason: Option<String>,
+}
+
+/// How often a pod is looked at that is waited for.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    // As rkt has it: a UUID file that cannot be read gives another status than a pod that cannot be found.
+    let entry = match (&args.pod, &args.uuid_file) {
+        (None, Some(file)) if std::fs::File::open(file).is_err() => {
+            let error = pod_argument::one(&pods, None, args.uuid_file.as_ref()).expect_err("it cannot be read");
+            output::complain(&error.report(Some("status")));
+            return Ok(1);
+        }
+        _ => pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?,
+    };
+    let uuid = entry.uuid.to_string();
+    wait(&args.wait, || Ok(is_over(pods.find(&uuid)?.state)))?;
+    wait(&args.wait_ready, || {
+        let entry = pods.find(&uuid)?;
+        Ok(is_over(entry.state) || report(&pods, &entry).is_some_and(|report| report.ready))
+    })?;
+    let entry = pods.find(&uuid)?;
+    let shown = examine(&pods, &entry)?;
+    output::write(&match args.format {
+        Format::Text => lines(&shown),
+        Format::Json => serde_json::to_string(&shown)? + "\n",
+        Format::JsonPretty => serde_json::to_string_pretty(&shown)? + "\n",
+    })?;
+    Ok(0)
+}
+
+fn is_over(state: State) -> bool {
+    !matches!(state, State::Running | State::Embryo | State::Preparing | State::Prepared)
+}
+
+/// Waits for a condition, if that is wanted, and not longer than wanted.
+fn wait(wanted: &Option<String>, mut reached: impl FnMut() -> Result<bool, CommandError>) -> Result<(), CommandError> {
+    let deadline = match wanted.as_deref() {
+        None | Some("false") => return Ok(()),
+        Some("true") => None,
+        Some(text) => {
+            let time = duration::parse(text).map_err(|error| CommandError::usage(format!("{text:?}: {error}")))?;
+            Some(Instant::now() + time)
+        }
+    };
+    while !reached()? {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// What the supervisor says; `None` if there is none, or none any more.
+fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
+    match Client::connect(pods, entry).ok()?.ask(Call::Status, &[]).ok()? {
+        (Reply::Status(report), _) => Some(report),
+        _ => None,
+    }
+}
+
+fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
+    let live = if entry.state == State::Running { report(pods, entry) } else { None };
+    let (mut apps, mut exit) = (Vec::new(), None);
+    if entry.place != pod::Place::Prepare {
+        let pod = pods.open(entry)?;
+        exit = pod.pod_status()?;
+        apps = match &live {
+            Some(report) => report.apps.iter().map(of_report).collect(),
+            None => recorded(&pod).during(|| format!("pod {}", entry.uuid))?,
+        };
+    }
+    Ok(PodShown {
+        uuid: entry.uuid.to_string(),
+        name: entry.name.as_ref().map(ToString::to_string),
+        state: entry.state.as_str(),
+        created_ns: entry.created_ns,
+        started_ns: entry.started_ns,
+        finished_ns: exit.map(|exit| exit.finished_ns),
+        exit_status: exit.map(|exit| exit.status),
+        exited: is_over(entry.state) && entry.started_ns.is_some(),
+        pid: live.as_ref().map(|report| report.pid),
+        ready: live.is_some_and(|report| report.ready),
+        apps,
+    })
+}
+
+/// The apps of a pod without a supervisor, by what was written down.
+fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
+    let mut statuses: std::collections::BTreeMap<_, _> = pod.statuses()?.into_iter().collect();
+    let mut apps = Vec::new();
+    for app in pod.manifest()?.apps {
+        let attempt = pod.attempts(&app.name)?.last().copied().unwrap_or(0);
+        let status = statuses.remove(&app.name).flatten();
+        let exit = status.as_ref().and_then(|status| status.exit);
+        apps.push(AppShown {
+            name: app.name.to_string(),
+            state: if exit.is_some() { "exited" } else { "unknown" },
+            attempt,
+            created_ns: status.as_ref().map(|status| status.created_ns),
+            started_ns: status.as_ref().and_then(|status| status.started_ns),
+            finished_ns: status.as_ref().and_then(|status| status.finished_ns),
+            exit_status: exit.map(pod::AppExit::status),
+            signal: match exit {
+                Some(pod::AppExit::Signal(signal)) => Some(signal),
+                _ => None,
+            },
+            reason: status.and_then(|status| status.reason),
+        });
+    }
+    Ok(apps)
+}
+
+fn of_report(app: &AppReport) -> AppShown {
+    AppShown {
+        name: app.name.clone(),
+        state: app.state.as_str(),
+        attempt: app.attempt,
+        created_ns: Some(app.created_ns),
+        started_ns: app.started_ns,
+        finished_ns: app.finished_ns,
+        exit_status: (app.state == AppStateName::Exited).then(|| app.exit.map(End::status)).flatten(),
+        signal: match app.exit {
+            Some(End::Signal(signal)) => Some(signal),
+            _ => None,
+        },
+        reason: app.reason.clone(),
+    }
+}
+
+/// rkt's lines, in rkt's order.
+fn lines(pod: &PodShown) -> String {
+    let mut lines = vec![format!("state={}", pod.state)];
+    lines.extend(pod.created_ns.map(|ns| format!("created={}", moment::full(ns))));
+    lines.extend(pod.started_ns.map(|ns| format!("started={}", moment::full(ns))));
+    if pod.started_ns.is_some() {
+        lines.push("networks=".to_owned());
+    }
+    lines.extend(pod.pid.map(|pid| format!("pid={pid}")));
+    if pod.started_ns.is_some() {
+        lines.push(format!("exited={}", pod.exited));
+    }
+    if pod.exited {
+        lines.extend(pod.apps.iter().filter_map(|app| Some(format!("app-{}={}", app.name, app.exit_status?))));
+    }
+    lines.join("\n") + "\n"
+}

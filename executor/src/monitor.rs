@@ -1,0 +1,97 @@
+//! A pod's monitor as a process of its own: forked off, it outlives the command that started it.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use serde::{Deserialize, Serialize};
+use sys::fork::{Fork, Namespaces, exit_now, fork};
+
+use crate::error::{CommandError, Kind};
+
+/// What the monitor tells the command that started it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Told {
+    /// The apps are being started.
+    Started,
+    /// The pod could not be run.
+    Failed { status: u8, message: String, hints: Vec<String> },
+}
+
+/// The monitor's way to tell that the pod is started.
+#[derive(Debug)]
+pub(crate) struct Started(File);
+
+impl Started {
+    /// Tells it. The command then returns, and nobody hears what the monitor says any more.
+    pub(crate) fn tell(mut self) {
+        let _ = say(&mut self.0, &Told::Started);
+    }
+}
+
+/// Runs `supervise` in a new process, in a session of its own, and returns when that process tells that the pod is
+/// started.
+///
+/// # Errors
+///
+/// What `supervise` failed with before, or the process could not be made.
+pub(crate) fn detach(supervise: impl FnOnce(Started) -> Result<u8, CommandError>) -> Result<(), CommandError> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    match fork(Namespaces::NONE)? {
+        Fork::Child => {
+            drop(ours);
+            exit_now(monitor(theirs, supervise))
+        }
+        Fork::Parent { .. } => {
+            drop(theirs);
+            hear(ours)
+        }
+    }
+}
+
+fn monitor(pipe: OwnedFd, supervise: impl FnOnce(Started) -> Result<u8, CommandError>) -> u8 {
+    let mut pipe = File::from(pipe);
+    let result = become_own().map_err(CommandError::from).and_then(|()| Ok(Started(pipe.try_clone()?)));
+    match result.and_then(supervise) {
+        Ok(status) => status,
+        Err(error) => {
+            let status = error.kind.exit_status();
+            // Nobody listens any more if the pod was started: then its record says how it ended.
+            let _ = say(&mut pipe, &Told::Failed { status, message: error.chain(), hints: error.all_hints(None) });
+            status
+        }
+    }
+}
+
+/// A session of its own, away from the caller's directory and streams.
+fn become_own() -> rustix::io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)
+}
+
+fn say(pipe: &mut File, told: &Told) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(told)?;
+    line.push(b'\n');
+    pipe.write_all(&line)
+}
+
+fn hear(pipe: OwnedFd) -> Result<(), CommandError> {
+    let mut text = Vec::new();
+    BufReader::new(File::from(pipe)).read_until(b'\n', &mut text)?;
+    match serde_json::from_slice(&text) {
+        Ok(Told::Started) => Ok(()),
+        Ok(Told::Failed { status, message, hints }) => {
+            let kind = [Kind::NotFound, Kind::NotExecutable].into_iter().find(|kind| kind.exit_status() == status);
+            let error = CommandError::new(kind.unwrap_or(Kind::Failed), message);
+            Err(hints.into_iter().fold(error, CommandError::hint))
+        }
+        Err(_) => Err(CommandError::failed("the pod's monitor ended before the pod was started")),
+    }
+}

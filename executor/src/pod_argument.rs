@@ -1,0 +1,54 @@
+//! Which pod a command line means: an argument, or a file that holds a UUID.
+
+use std::path::{Path, PathBuf};
+
+use pod::{PodEntry, Pods};
+
+use crate::error::{CommandError, Explain as _};
+
+/// Longest file that may hold a UUID.
+const MAX_FILE: u64 = 4096;
+
+/// The pods that were named: the arguments, or the one in the file.
+///
+/// # Errors
+///
+/// Neither or both were given; the file cannot be read.
+pub(crate) fn needles(pods: &[String], file: Option<&PathBuf>) -> Result<Vec<String>, CommandError> {
+    match (pods, file) {
+        ([], None) => Err(CommandError::usage("which pod? give a UUID, the beginning of one, a name, or --uuid-file")),
+        ([], Some(file)) => Ok(vec![read(file)?]),
+        (pods, None) => Ok(pods.to_vec()),
+        (_, Some(_)) => Err(CommandError::usage("give either pods or --uuid-file, not both")),
+    }
+}
+
+/// The one pod that was named.
+///
+/// # Errors
+///
+/// As [`needles`]; there is no such pod.
+pub(crate) fn one(pods: &Pods, needle: Option<&String>, file: Option<&PathBuf>) -> Result<PodEntry, CommandError> {
+    let named: Vec<String> = needle.into_iter().cloned().collect();
+    let needles = needles(&named, file)?;
+    find(pods, &needles[0])
+}
+
+/// The pod that is meant.
+///
+/// # Errors
+///
+/// There is none, or there are several.
+pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> {
+    pods.find(needle).map_err(CommandError::from).hint(|| "`proa list` shows the pods there are".into())
+}
+
+fn read(file: &Path) -> Result<String, CommandError> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let opened = std::fs::File::open(file);
+    opened
+        .and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
+        .during(|| format!("read the UUID file {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}

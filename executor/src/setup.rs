@@ -1,0 +1,50 @@
+//! What a kept pod needs to be run again, or exported, beside its manifest: the file `setup` in its directory.
+
+use serde::{Deserialize, Serialize};
+use store::LayerKey;
+
+use crate::error::{CommandError, Explain as _};
+
+/// The version of this format.
+const VERSION: u32 = 1;
+
+/// The file `setup`. Members that are not known are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    version: u32,
+    /// The pod's host name.
+    pub(crate) hostname: String,
+    /// For each app, in the order of the manifest.
+    pub(crate) apps: Vec<AppSetup>,
+}
+
+/// What the manifest does not say of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AppSetup {
+    /// The app's name.
+    pub(crate) name: String,
+    /// The layers of its image, lowest first: no garbage collection removes their trees.
+    pub(crate) layers: Vec<LayerKey>,
+}
+
+impl Setup {
+    pub(crate) fn new(hostname: String, apps: Vec<AppSetup>) -> Self {
+        Self { version: VERSION, hostname, apps }
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("it holds strings and numbers")
+    }
+
+    /// Reads what [`Setup::to_json`] wrote.
+    ///
+    /// # Errors
+    /// It is something else, or of a later version.
+    pub(crate) fn from_json(json: &[u8]) -> Result<Self, CommandError> {
+        let setup: Self = serde_json::from_slice(json).during(|| "read the pod's setup".into())?;
+        if setup.version != VERSION {
+            return Err(CommandError::failed(format!("the pod's setup has the unknown version {}", setup.version)));
+        }
+        Ok(setup)
+    }
+}

@@ -1,0 +1,340 @@
+//! Pods with a supervisor of their own: started, looked at, entered, stopped, removed.
+
+use integration_tests::images::{Aci, busybox, with_probe};
+use integration_tests::{Env, Outcome, each_user};
+use serde_json::json;
+
+each_user! {
+    detach_prints_the_uuid_and_leaves_the_pod_running,
+    detach_reports_what_kept_the_pod_from_starting,
+    stop_waits_for_the_end,
+    stop_kills_what_does_not_follow,
+    stop_of_a_stopped_pod_succeeds,
+    kill_sends_a_signal,
+    enter_has_what_the_app_has,
+    enter_gives_the_status_and_the_streams,
+    enter_refuses_what_it_cannot_execute,
+    enter_needs_to_know_which_app,
+    event_handlers_run_around_the_app,
+    logs_are_kept_apart_and_in_order,
+    logs_follow_until_the_end,
+    an_app_is_started_again,
+    status_waits,
+    a_killed_monitor_takes_the_pod_with_it,
+    rm_removes_a_detached_pod,
+    with_rm_nothing_stays,
+    a_prepared_pod_runs_later,
+    a_prepared_pod_is_run_once,
+}
+
+/// Starts a detached pod of this script and gives its UUID.
+fn detach(env: &Env, name: &str, script: &str, more: &[&str]) -> String {
+    let image = Aci::new(name, with_probe(busybox())).sh(script).build(env);
+    let fixed = ["--insecure-options=image", "run", "--net=none", "--detach"];
+    let args = fixed.iter().copied().chain(more.iter().copied()).chain([image.to_str().unwrap()]);
+    let outcome = env.proa(args).outcome().succeeds().quietly();
+    let uuid = outcome.stdout.trim_end().to_owned();
+    assert_eq!((uuid.len(), outcome.stdout.lines().count()), (36, 1), "nothing but the UUID: {outcome}");
+    uuid
+}
+
+fn stop(env: &Env, uuid: &str) -> Outcome {
+    env.proa(["stop", uuid]).outcome().succeeds()
+}
+
+fn remove(env: &Env, uuid: &str) {
+    env.proa(["rm", uuid]).outcome().succeeds();
+}
+
+fn status(env: &Env, uuid: &str) -> serde_json::Value {
+    let outcome = env.proa(["status", "--format=json", uuid]).outcome().succeeds();
+    serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{e}: {outcome}"))
+}
+
+/// Waits for a line of the log.
+fn wait_for(env: &Env, uuid: &str, text: &str) {
+    let mut logs = env.proa(["logs", "--follow", uuid]).start();
+    logs.wait_for(text);
+    logs.kill(rustix::process::Signal::KILL);
+    logs.wait();
+}
+
+fn detach_prints_the_uuid_and_leaves_the_pod_running(env: &Env) {
+    let uuid = detach(env, "sleeper", "echo ready; sleep 600", &["--name", "web"]);
+    let shown = status(env, "web");
+    assert_eq!((&shown["uuid"], &shown["state"], &shown["ready"]), (&json!(uuid), &json!("running"), &json!(true)));
+    assert!(shown["pid"].as_i64().is_some_and(|pid| pid > 1), "{shown}");
+    assert_eq!(shown["apps"][0]["state"], json!("running"), "{shown}");
+    let text = env.proa(["status", &uuid]).outcome().succeeds();
+    let keys: Vec<&str> = text.stdout.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    assert_eq!(keys, ["state", "created", "started", "networks", "pid", "exited"], "{text}");
+    assert!(text.stdout.contains("state=running\n") && text.stdout.contains("exited=false\n"), "{text}");
+    env.proa(["rm", &uuid]).outcome().rejects(&uuid);
+    stop(env, "web").prints(&format!("\"{uuid}\"\n"));
+    let text = env.proa(["status", &uuid]).outcome().succeeds();
+    assert!(text.stdout.ends_with("exited=true\napp-sleeper=143\n"), "{text}");
+    remove(env, "web");
+}
+
+fn detach_reports_what_kept_the_pod_from_starting(env: &Env) {
+    let image = Aci::new("broken", busybox()).exec(["/nothing/here"]).build(env);
+    let args = ["--insecure-options=image", "run", "--detach", image.to_str().unwrap()];
+    let outcome = env.proa(args).outcome().refuses_with(127, "/nothing/here");
+    assert_eq!(outcome.stdout, "", "no UUID of a pod that does not run: {outcome}");
+    let listed = env.proa(["list", "--no-legend"]).outcome().succeeds();
+    if let Some(uuid) = listed.stdout.split_whitespace().next() {
+        remove(env, uuid);
+    }
+}
+
+fn stop_waits_for_the_end(env: &Env) {
+    let uuid =
+        detach(env, "slow", "trap 'sleep 0.3; echo done; exit 0' TERM; echo ready; while :; do sleep 0.02; done", &[]);
+    wait_for(env, &uuid, "ready");
+    stop(env, &uuid);
+    let shown = status(env, &uuid);
+    assert_eq!((&shown["state"], &shown["exit_status"]), (&json!("exited"), &json!(0)), "{shown}");
+    env.proa(["logs", &uuid]).outcome().succeeds().prints("ready\ndone\n");
+    remove(env, &uuid);
+}
+
+fn stop_kills_what_does_not_follow(env: &Env) {
+    let stubborn = "trap '' TERM; echo ready; while :; do sleep 0.02; done";
+    for args in [&["stop", "--timeout", "0"][..], &["stop", "--force"]] {
+        let uuid = detach(env, "stubborn", stubborn, &[]);
+        wait_for(env, &uuid, "ready");
+        env.proa(args.iter().copied().chain([uuid.as_str()])).outcome().succeeds();
+        assert_eq!(status(env, &uuid)["apps"][0]["signal"], json!(9));
+        remove(env, &uuid);
+    }
+}
+
+fn stop_of_a_stopped_pod_succeeds(env: &Env) {
+    let uuid = detach(env, "brief", "true", &[]);
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds();
+    stop(env, &uuid).stderr_shows("already stopped");
+    env.proa(["stop", "nosuchpod"]).outcome().rejects("nosuchpod");
+    env.proa(["stop"]).outcome().rejects("which pod");
+    remove(env, &uuid);
+}
+
+fn kill_sends_a_signal(env: &Env) {
+    let uuid = detach(env, "trap", "trap 'echo usr1' USR1; echo ready; while :; do sleep 0.02; done", &[]);
+    wait_for(env, &uuid, "ready");
+    env.proa(["kill", "--signal", "SIGUSR1", &uuid]).outcome().succeeds();
+    wait_for(env, &uuid, "usr1");
+    env.proa(["kill", "--signal", "PONIES", &uuid]).outcome().rejects("PONIES");
+    env.proa(["kill", "--app", "nobody", &uuid]).outcome().rejects("nobody");
+    env.proa(["kill", &uuid]).outcome().succeeds();
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds();
+    assert_eq!(status(env, &uuid)["exit_status"], json!(137));
+    env.proa(["kill", &uuid]).outcome().rejects("is not running");
+    remove(env, &uuid);
+}
+
+/// What a process sees of itself, but for numbers of processes.
+const IDENTITY: &str = "id; pwd; umask; env | sort; ulimit -a; cat /proc/self/cgroup /proc/self/attr/current; \
+    grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp|Sig|Cpus|Mems)' /proc/self/status; \
+    for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; \
+    cat /proc/self/oom_score_adj /proc/self/limits /proc/self/uid_map; ls /proc/self/fd | wc -l";
+
+fn enter_has_what_the_app_has(env: &Env) {
+    let user = if env.user() == integration_tests::User::NoRange { "0" } else { "33" };
+    let script = format!("{{ {IDENTITY}; }} > /tmp/app 2>&1; echo ready; sleep 600");
+    let tree = busybox().dir("tmp", 0o1777).dir("work", 0o755);
+    let environment = json!([{"name": "COLOUR", "value": "green"}]);
+    let image = Aci::new("identity", tree).sh(&script).user(user, user).app("environment", environment);
+    let image = image.app("workingDirectory", json!("/work")).build(env);
+    let args = ["--insecure-options=image", "run", "--detach", image.to_str().unwrap()];
+    let uuid = env.proa(args).outcome().succeeds().stdout.trim().to_owned();
+    wait_for(env, &uuid, "ready");
+    let of_app = env.proa(["enter", &uuid, "cat", "/tmp/app"]).outcome().succeeds().stdout;
+    let entered = env.proa(["enter", &uuid, "sh", "-c", &format!("{{ {IDENTITY}; }} 2>&1")]).outcome().succeeds();
+    // The shell's own variables differ: how deep it is.
+    let comparable = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with("SHLVL=") && !line.starts_with("_=")).map(str::to_owned).collect()
+    };
+    assert_eq!(comparable(&entered.stdout), comparable(&of_app));
+    assert!(of_app.contains("COLOUR=green") && of_app.contains("Seccomp:\t2"), "{of_app}");
+    stop(env, &uuid);
+    remove(env, &uuid);
+}
+
+fn enter_gives_the_status_and_the_streams(env: &Env) {
+    let uuid = detach(env, "host", "echo ready; sleep 600", &[]);
+    wait_for(env, &uuid, "ready");
+    let script = "cat; echo error >&2; exit 42";
+    let entered = env.proa(["exec", &uuid, "sh", "-c", script]).outcome_with_input(b"input\n");
+    entered.exits(42).prints("input\n").stderr_shows("error");
+    env.proa(["enter", &uuid, "sh", "-c", "kill -KILL $$"]).outcome().exits(137);
+    env.proa(["enter", "-e", "X=a b", "--working-dir", "/proc", &uuid, "sh", "-c", "echo $X; pwd"])
+        .outcome()
+        .succeeds()
+        .prints("a b\n/proc\n");
+    // A terminal of its own, of the right size and with the right name.
+    let terminal = env.proa(["enter", "--tty", &uuid, "sh", "-c", "tty; stty size; exit 3"]).outcome().exits(3);
+    assert_eq!(terminal.stdout, "/dev/pts/0\r\n24 80\r\n");
+    stop(env, &uuid);
+    env.proa(["enter", &uuid, "true"]).outcome().rejects("is not running");
+    remove(env, &uuid);
+}
+
+fn enter_refuses_what_it_cannot_execute(env: &Env) {
+    let uuid = detach(env, "host", "echo ready; sleep 600", &[]);
+    wait_for(env, &uuid, "ready");
+    env.proa(["enter", &uuid, "/nothing/here"]).outcome().refuses_with(127, "/nothing/here");
+    env.proa(["enter", &uuid, "/bin"]).outcome().refuses_with(126, "/bin");
+    env.proa(["enter", "--user", "nobody-here", &uuid, "true"]).outcome().rejects("nobody-here");
+    env.proa(["enter", "--working-dir", "/none", &uuid, "true"]).outcome().rejects("/none");
+    env.proa(["enter", "--app", "other", &uuid, "true"]).outcome().rejects("other");
+    assert_eq!(status(env, &uuid)["state"], json!("running"), "the pod does not mind");
+    stop(env, &uuid);
+    remove(env, &uuid);
+}
+
+fn enter_needs_to_know_which_app(env: &Env) {
+    let image = Aci::new("two", busybox()).sh("echo ready; sleep 600").build(env);
+    let image = image.to_str().unwrap();
+    let args = ["--insecure-options=image", "run", "--detach", image, "--name", "one", image, "--name", "two"];
+    let uuid = env.proa(args).outcome().succeeds().stdout.trim().to_owned();
+    env.proa(["enter", &uuid, "true"]).outcome().rejects("pod contains multiple apps: one, two");
+    env.proa(["enter", "--app", "two", &uuid, "sh", "-c", "echo $AC_APP_NAME"]).outcome().succeeds().prints("two\n");
+    stop(env, &uuid);
+    remove(env, &uuid);
+}
+
+fn event_handlers_run_around_the_app(env: &Env) {
+    let say = |what: &str| json!(["sh", "-c", format!("echo {what} $(id -u) $(pwd) $AC_APP_NAME >> /log; cat /log")]);
+    let handlers =
+        json!([{"name": "pre-start", "exec": say("pre-start")}, {"name": "post-stop", "exec": say("post-stop")}]);
+    let tree = busybox().dir("opt", 0o755);
+    let app = |script: &str| Aci::new("handled", busybox().then(tree.clone())).sh(script);
+    let image = app("echo main >> /log; exit 5").app("eventHandlers", handlers.clone());
+    let image = image.app("workingDirectory", json!("/opt")).build(env);
+    let lines = ["pre-start 0 /opt handled", "main", "post-stop 0 /opt handled"];
+    let printed = format!("{}\n{}\n", lines[0], lines.join("\n"));
+    env.run(&image, &[]).outcome().exits(5).prints(&printed);
+    // A pre-start handler that fails keeps the app from starting; its status is the app's.
+    let failing = json!([{"name": "pre-start", "exec": ["sh", "-c", "exit 9"]}]);
+    let image = app("echo main").app("eventHandlers", failing).build(env);
+    env.run(&image, &[]).outcome().exits(9).prints("");
+    // After a kill, the post-stop handler runs all the same.
+    let image = app("echo ready; sleep 600").app("eventHandlers", handlers).build(env);
+    let mut running = env.run(&image, &[]).start();
+    running.wait_for("ready");
+    running.kill(rustix::process::Signal::TERM);
+    let outcome = running.wait().exits(143);
+    assert!(outcome.stdout.ends_with("post-stop 0 / handled\n"), "{outcome}");
+}
+
+fn logs_are_kept_apart_and_in_order(env: &Env) {
+    let script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf 'no end'";
+    let uuid = detach(env, "talker", script, &[]);
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds();
+    let logs = env.proa(["logs", &uuid]).outcome().succeeds();
+    assert_eq!(
+        (logs.stdout.as_str(), logs.stderr.as_str()),
+        ("out 1\nout 2\nout 3\nno end\n", "err 1\nerr 2\nerr 3\n")
+    );
+    env.proa(["logs", "--tail", "1", &uuid]).outcome().succeeds().prints("no end\n");
+    let stamped = env.proa(["logs", "--timestamps", "--tail=1", &uuid]).outcome().succeeds();
+    assert!(stamped.stdout.as_bytes()[4] == b'-' && stamped.stdout.ends_with("Z no end\n"), "{stamped}");
+    env.proa(["logs", "--since", "2100-01-01T00:00:00Z", &uuid]).outcome().succeeds().prints("").quietly();
+    env.proa(["logs", "--since", "1h", &uuid]).outcome().succeeds().shows("out 1");
+    env.proa(["logs", "--since", "yesterday", &uuid]).outcome().rejects("yesterday");
+    env.proa(["logs", "--app", "nobody", &uuid]).outcome().rejects("nobody");
+    remove(env, &uuid);
+}
+
+fn logs_follow_until_the_end(env: &Env) {
+    let uuid = detach(env, "counter", "i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.02; done", &[]);
+    let followed = env.proa(["logs", "-f", &uuid]).outcome().succeeds();
+    let expected: String = (0..20).map(|i| format!("{i}\n")).collect();
+    assert_eq!(followed.stdout, expected);
+    remove(env, &uuid);
+}
+
+fn an_app_is_started_again(env: &Env) {
+    let script = "echo run >> /count; n=$(wc -l < /count); echo run $n; [ $n -ge 3 ]";
+    let uuid = detach(env, "phoenix", script, &["--restart=on-failure"]);
+    env.proa(["status", "--wait=20s", &uuid]).outcome().succeeds();
+    env.proa(["logs", &uuid]).outcome().succeeds().prints("run 1\nrun 2\nrun 3\n");
+    let shown = status(env, &uuid);
+    assert_eq!((&shown["exit_status"], &shown["apps"][0]["attempt"]), (&json!(0), &json!(2)), "{shown}");
+    remove(env, &uuid);
+    env.proa(["run", "--restart=sometimes", "hello"]).outcome().rejects("sometimes");
+}
+
+fn status_waits(env: &Env) {
+    let uuid = detach(env, "brief", "sleep 0.2; exit 4", &[]);
+    env.proa(["status", "--wait-ready", &uuid]).outcome().succeeds().shows("state=running");
+    env.proa(["status", "--wait=10ms", &uuid]).outcome().succeeds().shows("state=running");
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds().shows("app-brief=4");
+    let file = env.write("uuid", format!("{uuid}\n"));
+    env.proa(["status", "--uuid-file", file.to_str().unwrap()]).outcome().succeeds().shows("state=exited");
+    env.proa(["status", "--uuid-file", "/nothing/here"]).outcome().refuses_with(1, "/nothing/here");
+    env.proa(["status", "--wait=soon", &uuid]).outcome().rejects("soon");
+    remove(env, &uuid);
+}
+
+fn a_killed_monitor_takes_the_pod_with_it(env: &Env) {
+    let uuid = detach(env, "victim", "echo ready; sleep 600", &[]);
+    wait_for(env, &uuid, "ready");
+    let pid = status(env, &uuid)["pid"].as_i64().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let monitor: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(integration_tests::process::kill(monitor, rustix::process::Signal::KILL));
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds().shows("state=exited");
+    env.proa(["logs", &uuid]).outcome().succeeds().prints("ready\n");
+    remove(env, &uuid);
+}
+
+fn rm_removes_a_detached_pod(env: &Env) {
+    let uuid = detach(env, "writer", "mkdir -p /a/b; echo x > /a/b/c; echo ready", &[]);
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds();
+    env.proa(["cat-manifest", &uuid]).outcome().succeeds().shows("\"PodManifest\"");
+    remove(env, &uuid);
+    env.proa(["status", &uuid]).outcome().rejects(&uuid);
+}
+
+fn with_rm_nothing_stays(env: &Env) {
+    let uuid = detach(env, "brief", "echo x > /file; sleep 0.1", &["--rm"]);
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    while env.proa(["list", "--no-legend"]).outcome().succeeds().stdout.contains(&uuid[..8]) {
+        assert!(std::time::Instant::now() < deadline, "the pod is still there");
+    }
+}
+
+fn a_prepared_pod_runs_later(env: &Env) {
+    let image = Aci::new("later", busybox()).sh("echo $GREETING; hostname; exit 6").build(env);
+    let image = image.to_str().unwrap();
+    let args = ["--insecure-options=image", "prepare", "--name=web", image, "--environment", "GREETING=hello"];
+    let uuid = env.proa(args).outcome().succeeds().quietly().stdout.trim().to_owned();
+    assert_eq!(status(env, "web")["state"], json!("prepared"));
+    // What the pod needs of its image stays, whatever becomes of the image.
+    let listed = env.proa(["image", "list", "--no-legend", "--full", "--fields=id"]).outcome().succeeds();
+    env.proa(["image", "rm", listed.stdout.trim()]).outcome().succeeds();
+    env.proa(["image", "gc"]).outcome().succeeds();
+    env.proa(["gc"]).outcome().succeeds();
+    env.proa(["run-prepared", "web"]).outcome().exits(6).prints("hello\nweb\n");
+    assert_eq!(status(env, &uuid)["exit_status"], json!(6));
+    env.proa(["run-prepared", "web"]).outcome().rejects("is not prepared");
+    remove(env, &uuid);
+}
+
+fn a_prepared_pod_is_run_once(env: &Env) {
+    let image = Aci::new("once", busybox()).sh("sleep 0.2").build(env);
+    let args = ["--insecure-options=image", "prepare", image.to_str().unwrap()];
+    let uuid = env.proa(args).outcome().succeeds().stdout.trim().to_owned();
+    let start = || env.proa(["run-prepared", &uuid]).start();
+    let racing = [start(), start(), start()];
+    let statuses: Vec<Option<i32>> = racing.into_iter().map(|it| it.wait().status.code()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == Some(0)).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == Some(254)).count(), 2, "{statuses:?}");
+    let detached = env.proa(["--insecure-options=image", "prepare", image.to_str().unwrap()]).outcome().succeeds();
+    let second = detached.stdout.trim();
+    env.proa(["run-prepared", "--detach", second]).outcome().succeeds().prints(&format!("{second}\n"));
+    env.proa(["status", "--wait", second]).outcome().succeeds().shows("app-once=0");
+    remove(env, second);
+    remove(env, &uuid);
+}

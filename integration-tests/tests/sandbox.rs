@@ -1,0 +1,167 @@
+//! Pods whose apps come and go (rkt's app_sandbox tests).
+
+use integration_tests::images::{Aci, busybox};
+use integration_tests::{Env, each_user};
+
+each_user! {
+    rkt_app_sandbox_three_apps,
+    rkt_app_sandbox_starts_an_app_again,
+    rkt_app_sandbox_volumes,
+    rkt_app_sandbox_cri_logs,
+    what_makes_no_sense_is_refused,
+    a_failed_add_leaves_nothing,
+    an_added_app_is_confined_as_the_others,
+}
+
+fn sandbox(env: &Env, more: &[&str]) -> String {
+    let fixed = ["app", "sandbox", "--detach"];
+    let outcome = env.proa(fixed.iter().chain(more)).outcome().succeeds().quietly();
+    outcome.stdout.trim().to_owned()
+}
+
+/// Stores an image and gives its ID.
+fn image(env: &Env, name: &str, script: &str) -> String {
+    let image = Aci::new(name, busybox().dir("tmp", 0o1777)).sh(script).build(env);
+    let args = ["--insecure-options=image", "fetch", image.to_str().unwrap()];
+    env.proa(args).outcome().succeeds().stdout.trim().to_owned()
+}
+
+fn app(env: &Env, args: &[&str]) -> String {
+    env.proa(["app"].iter().chain(args)).outcome().succeeds().stdout
+}
+
+fn wait_for_state(env: &Env, uuid: &str, name: &str, state: &str) -> String {
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    loop {
+        let status = app(env, &["status", uuid, "--app", name]);
+        if status.contains(&format!("state={state}\n")) {
+            return status;
+        }
+        assert!(std::time::Instant::now() < deadline, "{name} is not {state}: {status}");
+    }
+}
+
+fn end(env: &Env, uuid: &str) {
+    env.proa(["stop", uuid]).outcome().succeeds();
+    env.proa(["rm", uuid]).outcome().succeeds();
+}
+
+fn rkt_app_sandbox_three_apps(env: &Env) {
+    let uuid = sandbox(env, &["--name", "box"]);
+    assert_eq!(app(env, &["list", "--no-legend", "box"]), "");
+    let winner = image(env, "winner", "exit 0");
+    let loser = image(env, "loser", "exit 12");
+    let sleeper = image(env, "sleeper", "echo up; sleep 600");
+    for (id, name) in [(&winner, "winner"), (&loser, "loser"), (&sleeper, "sleeper")] {
+        assert_eq!(app(env, &["add", "box", id]), format!("{name}\n"));
+        assert!(app(env, &["status", "box", "--app", name]).contains("state=created\n"));
+        app(env, &["start", "box", "--app", name]);
+    }
+    assert!(wait_for_state(env, &uuid, "winner", "exited").ends_with("exit_code=0\n"));
+    assert!(wait_for_state(env, &uuid, "loser", "exited").ends_with("exit_code=12\n"));
+    wait_for_state(env, &uuid, "sleeper", "running");
+    let listed = app(env, &["list", "box"]);
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "STATE"]);
+    assert_eq!(rows[1..], [["winner", "exited"], ["loser", "exited"], ["sleeper", "running"]]);
+    env.proa(["status", "box"]).outcome().succeeds().shows("state=running");
+    env.proa(["app", "rm", "box", "--app", "sleeper"]).outcome().rejects("sleeper");
+    app(env, &["stop", "box", "--app", "sleeper"]);
+    for name in ["winner", "loser", "sleeper"] {
+        app(env, &["rm", "box", "--app", name]);
+    }
+    assert_eq!(app(env, &["list", "--no-legend", "box"]), "");
+    env.proa(["status", "box"]).outcome().succeeds().shows("state=running");
+    // A name is free again.
+    app(env, &["add", "box", &winner]);
+    end(env, &uuid);
+}
+
+fn rkt_app_sandbox_starts_an_app_again(env: &Env) {
+    let uuid = sandbox(env, &[]);
+    let id = image(env, "again", "echo run >> /tmp/count; wc -l < /tmp/count");
+    app(env, &["add", &uuid, &id]);
+    for _ in 0..2 {
+        app(env, &["start", &uuid, "--app", "again"]);
+        wait_for_state(env, &uuid, "again", "exited");
+    }
+    env.proa(["logs", &uuid]).outcome().succeeds().prints("1\n2\n");
+    end(env, &uuid);
+}
+
+fn rkt_app_sandbox_volumes(env: &Env) {
+    let source = env.path("source");
+    env.make_dir(&source);
+    env.write("source/file", "from the host\n");
+    let uuid = sandbox(env, &["--volume", "shared,kind=empty"]);
+    let id = image(env, "user", "cat /data/file; echo $AC_APP_NAME >> /shared/names; cat /shared/names");
+    let host = format!("name=host,kind=host,source={},target=/data", source.display());
+    for name in ["one", "two"] {
+        let args =
+            ["add", &uuid, &id, "--name", name, "--mount", "volume=shared,target=/shared", "--mnt-volume", &host];
+        app(env, &args);
+        app(env, &["start", &uuid, "--app", name]);
+        wait_for_state(env, &uuid, name, "exited");
+    }
+    env.proa(["logs", "--app", "two", &uuid]).outcome().succeeds().prints("from the host\none\ntwo\n");
+    let outside = format!("name=up,kind=host,source={},target=../../up", source.display());
+    app(env, &["add", &uuid, &id, "--name", "three", "--mnt-volume", &outside]);
+    end(env, &uuid);
+}
+
+fn rkt_app_sandbox_cri_logs(env: &Env) {
+    let uuid = sandbox(env, &[]);
+    let id = image(env, "hello", "echo HelloFromAppInSandbox");
+    app(env, &["add", &uuid, &id]);
+    app(env, &["start", &uuid]);
+    wait_for_state(env, &uuid, "hello", "exited");
+    let log = env.data().join("pods/run").join(&uuid).join("log.hello");
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(text.ends_with("Z stdout F HelloFromAppInSandbox\n"), "{text}");
+    end(env, &uuid);
+}
+
+fn what_makes_no_sense_is_refused(env: &Env) {
+    let uuid = sandbox(env, &[]);
+    let id = image(env, "plain", "sleep 600");
+    env.proa(["app", "add", &uuid, &id, &id]).outcome().rejects("must give only one app");
+    env.proa(["app", "add", &uuid, "example.com/nothing"]).outcome().rejects("example.com/nothing");
+    env.proa(["app", "add", &uuid, &id, "--mnt-volume", "name=x"]).outcome().rejects("name=x");
+    env.proa(["app", "start", &uuid]).outcome().rejects("no app");
+    app(env, &["add", &uuid, &id]);
+    env.proa(["app", "add", &uuid, &id]).outcome().rejects("plain");
+    app(env, &["start", &uuid]);
+    env.proa(["app", "start", &uuid]).outcome().rejects("it runs already");
+    env.proa(["app", "start", &uuid, "--app", "other"]).outcome().rejects("other");
+    // A pod that was not made for it.
+    let other = env.proa(["run", "--detach", &id]).outcome().succeeds().stdout.trim().to_owned();
+    env.proa(["app", "add", &other, &id, "--name", "more"]).outcome().rejects("made for it");
+    end(env, &other);
+    end(env, &uuid);
+}
+
+fn a_failed_add_leaves_nothing(env: &Env) {
+    let uuid = sandbox(env, &[]);
+    let id = image(env, "plain", "sleep 600");
+    env.proa(["app", "add", &uuid, &id, "--user", "nobody-here"]).outcome().rejects("nobody-here");
+    env.proa(["app", "add", &uuid, &id, "--exec", "/nothing"]).outcome().refuses_with(127, "/nothing");
+    assert_eq!(app(env, &["list", "--no-legend", &uuid]), "");
+    let pod = env.data().join("pods/run").join(&uuid);
+    let names: Vec<String> =
+        std::fs::read_dir(pod).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|name| !name.contains("plain")), "{names:?}");
+    app(env, &["add", &uuid, &id]);
+    end(env, &uuid);
+}
+
+fn an_added_app_is_confined_as_the_others(env: &Env) {
+    let look = "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status; cat /proc/self/limits; echo $(ls /proc/self/fd)";
+    let id = image(env, "look", look);
+    let direct = env.proa(["run", &id]).outcome().succeeds().stdout;
+    let uuid = sandbox(env, &[]);
+    app(env, &["add", &uuid, &id]);
+    app(env, &["start", &uuid]);
+    wait_for_state(env, &uuid, "look", "exited");
+    env.proa(["logs", &uuid]).outcome().succeeds().prints(&direct);
+    end(env, &uuid);
+}

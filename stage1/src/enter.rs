@@ -1,0 +1,88 @@
+//! A later process of an app: it joins the app's namespaces and takes the same last steps as the app's own program.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::process::DumpableBehavior;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::apply::{Fds, Named as _};
+use crate::channel::{EnterSpec, Failure};
+use crate::idmap::Tier;
+use crate::plan::AppPlan;
+use crate::program::{self, Program, Wanted, setup};
+use crate::stub::{self, Stdio, StubEnd};
+
+/// The user and mount namespace of an app. They last for as long as somebody has them open, so something can run in an
+/// app whose program has ended.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) user: OwnedFd,
+    pub(crate) mount: OwnedFd,
+}
+
+/// Runs something in the app. `fds` has the sandbox's slots.
+pub(crate) fn run(
+    plan: &AppPlan,
+    spec: &EnterSpec,
+    room: &Room,
+    fds: &Fds,
+    stdio: Stdio,
+    tier: Tier,
+    channel: &StubEnd,
+) -> ! {
+    stub::become_program(prepare(plan, spec, room, fds, stdio, tier, channel), channel)
+}
+
+fn prepare(
+    plan: &AppPlan,
+    spec: &EnterSpec,
+    room: &Room,
+    fds: &Fds,
+    stdio: Stdio,
+    tier: Tier,
+    channel: &StubEnd,
+) -> Result<Option<Program>, Failure> {
+    rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
+    // As for an app's first process; siblings gain nothing, they are in other user namespaces.
+    stub::set_dumpable(DumpableBehavior::Dumpable)?;
+    stub::raise_oom_score(fds).map_err(setup)?;
+    // Before the app can see it: from here on a process of the app's namespace could look into this one.
+    stub::set_dumpable(DumpableBehavior::NotDumpable)?;
+    // The user namespace first: it gives the right to enter the mount namespace, which it owns.
+    for (namespace, kind, name) in
+        [(&room.user, LinkNameSpaceType::User, "CLONE_NEWUSER"), (&room.mount, LinkNameSpaceType::Mount, "CLONE_NEWNS")]
+    {
+        move_into_link_name_space(namespace.as_fd(), Some(kind))
+            .named(|| format!("setns(<app>, {name})"))
+            .map_err(setup)?;
+    }
+    let group = match (&spec.user, &spec.group) {
+        (_, Some(group)) => group,
+        // Another user has his own primary group.
+        (Some(_), None) => "",
+        (None, None) => plan.group.as_str(),
+    };
+    let user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, tier)?;
+    let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
+    let wanted = Wanted {
+        exec: if spec.exec.is_empty() { &plan.exec } else { &spec.exec },
+        environment: environment(plan, spec),
+        working_directory: spec.working_directory.as_ref().unwrap_or(&plan.working_directory),
+        user,
+        supplementary_gids: &plan.supplementary_gids,
+        rights: plan.rights,
+    };
+    stub::ready_and_wait(wanted, terminal, tier, channel)
+}
+
+/// The app's environment with the variables of `spec` in their places, or after it.
+fn environment(plan: &AppPlan, spec: &EnterSpec) -> Vec<(String, String)> {
+    let mut environment = plan.environment.clone();
+    for (name, value) in &spec.environment {
+        match environment.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => environment.push((name.clone(), value.clone())),
+        }
+    }
+    environment
+}

@@ -1,0 +1,291 @@
+//! Pid 1 at work: it does what the monitor says, reports ends, and reaps.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::fd::OwnedFd;
+
+use appc::PodManifest;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
+use serde::de::DeserializeOwned;
+
+use super::app::App;
+use super::process::{Process, Stage};
+use super::{InitEnd, Stop, streams, with_mounts};
+use crate::apply::{Fds, Refusal};
+use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, ToInit, ToStub};
+use crate::host::Host;
+use crate::idmap::IdMapping;
+use crate::op::Slot;
+use crate::plan::{PodOptions, plan};
+
+/// Longest specification that comes in a memory file: a manifest has at most 4 MiB.
+const MAX_SPEC: u64 = 8 << 20;
+
+/// The pod's apps, by index, and their processes.
+pub(super) struct Apps {
+    pub(super) apps: BTreeMap<usize, App>,
+    pub(super) processes: Vec<Process>,
+    pub(super) fds: Fds,
+    pub(super) mapping: IdMapping,
+    pub(super) signals: OwnedFd,
+    pub(super) _lock: OwnedFd,
+}
+
+/// What the monitor wants pid 1 to do next.
+enum Next {
+    GoOn,
+    End,
+}
+
+impl Apps {
+    /// Waits until the process has come to this stage.
+    pub(super) fn advance_to(&mut self, index: usize, wanted: Stage, monitor: &InitEnd) -> Result<(), Stop> {
+        while self.processes[index].stage < wanted {
+            match self.processes[index].channel.hear_with() {
+                Ok(Some((message, fds))) => self.heard(index, message, fds, monitor),
+                Ok(None) => Err(Failure::new(FailureKind::Setup, &"its first process ended without a word")),
+                Err(errno) => Err(Failure::new(FailureKind::Setup, &std::io::Error::from(errno))),
+            }
+            .map_err(|failure| Stop::Failed(self.with_name(index, failure)))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what a process says on its way to its program.
+    fn heard(&mut self, index: usize, message: FromStub, fds: Vec<OwnedFd>, monitor: &InitEnd) -> Result<(), Failure> {
+        let process = &mut self.processes[index];
+        match message {
+            FromStub::Remark(text) => monitor.say(&FromInit::Remark { app: process.app, text }).map_err(said),
+            FromStub::WantsMap { uid, gid } => {
+                let app = self.apps.get_mut(&process.app);
+                let app = app.ok_or_else(|| Failure::new(FailureKind::Setup, &"the app was removed"))?;
+                app.take_room(process.pid, &self.mapping, &self.fds, (uid, gid))
+                    .map_err(|refusal| Failure::new(FailureKind::User, &refusal))?;
+                process.stage = Stage::Readying;
+                process.channel.say(&ToStub::Mapped).map_err(said)
+            }
+            FromStub::Terminal => {
+                process.terminal = fds.into_iter().next();
+                Ok(())
+            }
+            FromStub::Ready => {
+                process.stage = Stage::Waiting;
+                Ok(())
+            }
+            FromStub::Failed(failure) => Err(failure),
+        }
+    }
+
+    fn with_name(&self, index: usize, failure: Failure) -> Failure {
+        let name = self.apps.get(&self.processes[index].app).map_or("", |app| &app.plan.name);
+        Failure::new(failure.kind, &format_args!("app {name:?}: {}", failure.message))
+    }
+
+    /// Says that the apps are created, and hands their terminals over.
+    fn tell_created(&mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
+        use std::os::fd::AsFd as _;
+        let taken = self.processes.iter_mut().filter_map(|process| Some((process.app, process.terminal.take()?)));
+        let (terminals, fds): (Vec<usize>, Vec<OwnedFd>) = taken.unzip();
+        monitor.say_with(&FromInit::Created { terminals }, &fds.iter().map(|fd| fd.as_fd()).collect::<Vec<_>>())
+    }
+
+    /// Does what the monitor says and reports ends, until the monitor says that the pod is over or is gone.
+    pub(super) fn serve(mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
+        self.tell_created(monitor)?;
+        loop {
+            // A process whose program is executed says nothing more: its end is seen when it is reaped.
+            let talking: Vec<usize> =
+                (0..self.processes.len()).filter(|index| self.processes[*index].stage < Stage::Waiting).collect();
+            let mut ready = vec![PollFd::new(monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+            ready.extend(talking.iter().map(|index| PollFd::new(&self.processes[*index].channel, PollFlags::IN)));
+            match poll(&mut ready, None) {
+                Err(Errno::INTR) => continue,
+                polled => polled?,
+            };
+            let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
+            for (index, _) in talking.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
+                self.listen(*index, monitor)?;
+            }
+            if ready[1] {
+                while sys::signal::next(&self.signals).is_ok_and(|signal| signal.is_some()) {}
+                self.reap(monitor)?;
+            }
+            if ready[0] {
+                match monitor.hear_with()? {
+                    None => return Ok(()),
+                    Some((message, fds)) => {
+                        if let Next::End = self.obey(message, fds, monitor)? {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what a process that readies itself says, and starts it when it is its time.
+    fn listen(&mut self, index: usize, monitor: &InitEnd) -> rustix::io::Result<()> {
+        let heard = match self.processes[index].channel.hear_with_now() {
+            Ok(Some((message, fds))) => self.heard(index, message, fds, monitor),
+            Err(Errno::AGAIN) => return Ok(()),
+            // Its end will be reaped; nothing more is to be heard until then.
+            Ok(None) | Err(_) => {
+                self.processes[index].stage = Stage::Started;
+                return Ok(());
+            }
+        };
+        if let Err(failure) = heard {
+            return self.tell_failure(index, failure, monitor);
+        }
+        let process = &mut self.processes[index];
+        if process.stage != Stage::Waiting {
+            return Ok(());
+        }
+        let terminal = process.terminal.take();
+        match process.id {
+            Some(id) => {
+                say_with(monitor, &FromInit::Terminal { process: id }, terminal, false)?;
+                process.start()
+            }
+            None => say_with(monitor, &FromInit::Added { app: process.app }, terminal, true),
+        }
+    }
+
+    fn tell_failure(&mut self, index: usize, failure: Failure, monitor: &InitEnd) -> rustix::io::Result<()> {
+        let failure = self.with_name(index, failure);
+        let process = &mut self.processes[index];
+        process.stage = Stage::Started;
+        process.told = true;
+        match process.id {
+            Some(process) => monitor.say(&FromInit::ExecFailed { process, failure }),
+            None => monitor.say(&FromInit::AddFailed { app: process.app, failure }),
+        }
+    }
+
+    fn obey(&mut self, message: ToInit, fds: Vec<OwnedFd>, monitor: &InitEnd) -> rustix::io::Result<Next> {
+        match message {
+            ToInit::Shutdown => return Ok(Next::End),
+            ToInit::Start { app, process: id } => {
+                let first = |process: &&mut Process| process.app == app && process.id.is_none();
+                if let Some(process) = self.processes.iter_mut().find(first) {
+                    process.id = Some(id);
+                    if process.stage == Stage::Waiting {
+                        process.start()?;
+                    }
+                }
+            }
+            ToInit::Enter { app, process } => {
+                if let Err(failure) = self.enter(app, process, fds) {
+                    monitor.say(&FromInit::ExecFailed { process, failure })?;
+                }
+            }
+            ToInit::Add { app } => {
+                if let Err(failure) = self.add(app, fds) {
+                    monitor.say(&FromInit::AddFailed { app, failure })?;
+                }
+            }
+            ToInit::Remove { app } => {
+                // An app that was never started has a process that waits to be.
+                self.processes.iter().filter(|process| process.app == app).for_each(|process| process.signal(9));
+                self.apps.remove(&app);
+            }
+            ToInit::Signal { process, signal } => {
+                self.processes.iter().filter(|other| other.id == Some(process)).for_each(|p| p.signal(signal));
+            }
+            ToInit::Mapped | ToInit::Files { .. } => {}
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Forks a process into an app.
+    fn enter(&mut self, app: usize, id: u64, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        let spec: EnterSpec = spec(&mut fds)?;
+        let known = self.apps.get(&app).ok_or_else(|| Failure::new(FailureKind::Setup, &"no such app"))?;
+        let stdio = streams::received(fds, spec.terminal);
+        let process = Process::later((app, known), id, &spec, &self.fds, stdio, self.mapping.tier());
+        self.processes.push(process.map_err(|refusal| Failure::new(FailureKind::Setup, &refusal))?);
+        Ok(())
+    }
+
+    /// Forks the first process of an app that was not there when the pod began.
+    fn add(&mut self, app: usize, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
+        let AddSpec { manifest, hostname, terminal, sources, mounts } = spec(&mut fds)?;
+        let manifest = PodManifest::from_json(manifest.as_bytes()).map_err(|error| failed(&error))?;
+        let options = PodOptions { hostname: &hostname, mapping: &self.mapping, layers: &[0], sources: &sources };
+        let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
+        let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
+        let slots: Vec<Slot> = std::iter::once(Slot::Root).chain(mounts.into_iter().map(Slot::Volume)).collect();
+        if fds.len() < slots.len() {
+            return Err(failed(&"fewer descriptors than the app needs"));
+        }
+        let streams = fds.split_off(slots.len());
+        let own = with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
+        let stdio = streams::received(streams, terminal);
+        let process = Process::first(app, &plan, own, stdio, self.mapping.tier());
+        self.apps.insert(app, App::new(plan));
+        self.processes.push(process.map_err(|refusal: Refusal| failed(&refusal))?);
+        Ok(())
+    }
+
+    /// Collects every process that has ended: those of apps, and orphans that fell to pid 1.
+    fn reap(&mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
+        loop {
+            let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(ended)) => ended,
+                Ok(None) | Err(Errno::CHILD) => return Ok(()),
+                Err(errno) => return Err(errno),
+            };
+            let end = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => End::Code(code),
+                (None, Some(signal)) => End::Signal(signal),
+                (None, None) => continue,
+            };
+            let Some(index) = self.processes.iter().position(|process| process.pid == pid) else { continue };
+            let failure = self.processes[index].last_words().map(|failure| self.with_name(index, failure));
+            // The number may be another process's from here on.
+            let process = self.processes.swap_remove(index);
+            match (process.id, failure) {
+                _ if process.told => {}
+                (Some(process), Some(failure)) => monitor.say(&FromInit::ExecFailed { process, failure })?,
+                (Some(process), None) => monitor.say(&FromInit::Exited { process, end })?,
+                (None, Some(failure)) => monitor.say(&FromInit::AddFailed { app: process.app, failure })?,
+                (None, None) => {
+                    let failure = Failure::new(FailureKind::Setup, &"its first process ended without a word");
+                    monitor.say(&FromInit::AddFailed { app: process.app, failure })?;
+                }
+            }
+        }
+    }
+}
+
+fn said(errno: Errno) -> Failure {
+    Failure::new(FailureKind::Setup, &format_args!("send(<app>): {}", std::io::Error::from(errno)))
+}
+
+/// Says something with a descriptor, or without one if `always`.
+fn say_with(monitor: &InitEnd, message: &FromInit, fd: Option<OwnedFd>, always: bool) -> rustix::io::Result<()> {
+    use std::os::fd::AsFd as _;
+    match fd {
+        Some(fd) => monitor.say_with(message, &[fd.as_fd()]),
+        None if always => monitor.say(message),
+        None => Ok(()),
+    }
+}
+
+/// Takes the specification out of the first descriptor, a memory file.
+fn spec<T: DeserializeOwned>(fds: &mut Vec<OwnedFd>) -> Result<T, Failure> {
+    let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
+    if fds.is_empty() {
+        return Err(failed(&"fewer descriptors than the process needs"));
+    }
+    let mut file = File::from(fds.remove(0));
+    let mut bytes = Vec::new();
+    file.rewind()
+        .and_then(|()| (&mut file).take(MAX_SPEC).read_to_end(&mut bytes))
+        .map_err(|error| failed(&format_args!("read the specification: {error}")))?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(&format_args!("read the specification: {error}")))
+}

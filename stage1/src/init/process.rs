@@ -1,0 +1,107 @@
+//! A process of an app, as pid 1 sees it: a child, and the conversation with it until its program is executed.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use sys::fork::{Fork, Namespaces};
+
+use super::app::App;
+use crate::apply::{Fds, Named as _, Refusal};
+use crate::channel::{Channel, EnterSpec, Failure, FailureKind, FromStub, ToStub, pair};
+use crate::enter;
+use crate::idmap::Tier;
+use crate::plan::AppPlan;
+use crate::stub::{self, Stdio};
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It makes its namespaces.
+    Mapping,
+    /// It takes the last steps.
+    Readying,
+    /// It waits for its start.
+    Waiting,
+    /// It executes, or has executed, its program.
+    Started,
+}
+
+/// A process that was forked for an app.
+pub(super) struct Process {
+    pub(super) app: usize,
+    /// The monitor's number for it; the first process of an app gets it with its start.
+    pub(super) id: Option<u64>,
+    pub(super) pid: Pid,
+    pub(super) stage: Stage,
+    /// The other end of its terminal, until the monitor gets it.
+    pub(super) terminal: Option<OwnedFd>,
+    /// Whether its end has been told already, as a failure.
+    pub(super) told: bool,
+    pub(super) channel: Channel<ToStub, FromStub>,
+}
+
+impl Process {
+    /// Forks an app's first process into a mount namespace of its own.
+    pub(super) fn first(app: usize, plan: &AppPlan, fds: Fds, stdio: Stdio, tier: Tier) -> Result<Self, Refusal> {
+        let (ours, theirs) = pair().named(|| "socketpair()".into())?;
+        match sys::fork::fork(Namespaces::MOUNT).named(|| "clone3(CLONE_NEWNS)".into())? {
+            Fork::Child => {
+                drop(ours);
+                stub::run(plan, fds, stdio, tier, &theirs)
+            }
+            Fork::Parent { pid, .. } => Ok(Self::new(app, None, pid, Stage::Mapping, ours)),
+        }
+    }
+
+    /// Forks a process that joins an app.
+    pub(super) fn later(
+        (index, app): (usize, &App),
+        id: u64,
+        spec: &EnterSpec,
+        fds: &Fds,
+        stdio: Stdio,
+        tier: Tier,
+    ) -> Result<Self, Refusal> {
+        let room = app.room.as_ref().ok_or_else(|| Refusal::new("setns(<app>)".into(), Errno::SRCH))?;
+        let (ours, theirs) = pair().named(|| "socketpair()".into())?;
+        match sys::fork::fork(Namespaces::NONE).named(|| "clone3()".into())? {
+            Fork::Child => {
+                drop(ours);
+                enter::run(&app.plan, spec, room, fds, stdio, tier, &theirs)
+            }
+            Fork::Parent { pid, .. } => Ok(Self::new(index, Some(id), pid, Stage::Readying, ours)),
+        }
+    }
+
+    fn new(app: usize, id: Option<u64>, pid: Pid, stage: Stage, channel: Channel<ToStub, FromStub>) -> Self {
+        Self { app, id, pid, stage, terminal: None, told: false, channel }
+    }
+
+    /// Has the program executed.
+    pub(super) fn start(&mut self) -> rustix::io::Result<()> {
+        self.stage = Stage::Started;
+        self.channel.say(&ToStub::Start)
+    }
+
+    /// Sends it a signal. One that is gone needs none.
+    pub(super) fn signal(&self, signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    /// Why it failed, if it said so before it ended.
+    pub(super) fn last_words(&self) -> Option<Failure> {
+        loop {
+            match self.channel.hear_now() {
+                Ok(Some(FromStub::Failed(failure))) => return Some(failure),
+                Ok(Some(_)) => {}
+                Err(Errno::BADMSG) => {
+                    return Some(Failure::new(FailureKind::NotExecutable, &"it failed and could not say why"));
+                }
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The monitor at work: it hears pid 1, signals, clients and the apps' output, asks the supervisor what follows, and has
+//! it done.
+
+mod apps;
+mod calls;
+mod events;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use appc::PodManifest;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::process::Pid;
+use serde::Serialize;
+
+use crate::builder::Building;
+use crate::channel::{Failure, FromInit, ToInit};
+use crate::control::{ConnectionId, Control};
+use crate::idmap::IdMapping;
+use crate::output::{LogLimits, Outputs};
+use crate::protocol::{End, EventKind, Refused, RefusedKind, Reply};
+use crate::run::{Keeper, MonitorEnd, PodFiles, PodSpec, RunError, Signals};
+use crate::streams::{AppPipes, keep_terminal};
+use crate::supervise::{Action, Event, ExitPolicy, GRACE, Role, Supervisor, Timer};
+
+use apps::AppRecord;
+use events::Events;
+
+/// How long an app must have run for its next failure to be a new one.
+const RAN_WELL: Duration = Duration::from_secs(10);
+
+/// How the conversation with pid 1 ended.
+pub(crate) enum Ended {
+    /// As planned.
+    Over,
+    /// Pid 1 is gone, and did not say why.
+    InitGone,
+}
+
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It is the app's active one.
+    App(usize),
+    /// A client has entered it.
+    Entered(ConnectionId),
+}
+
+/// A client that waits for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// For the app to be created.
+    Added(usize),
+}
+
+pub(crate) struct Monitor<'a> {
+    init: MonitorEnd,
+    pid: Pid,
+    signals: OwnedFd,
+    what_signals_mean: Signals,
+    mapping: &'a IdMapping,
+    hostname: &'a str,
+    manifest: PodManifest,
+    log_limits: LogLimits,
+    log_dir: Option<OwnedFd>,
+    control: Option<Control>,
+    supervisor: Supervisor,
+    forgives: bool,
+    apps: Vec<AppRecord>,
+    processes: BTreeMap<u64, Purpose>,
+    next_process: u64,
+    timers: BTreeMap<Timer, Instant>,
+    /// Entered processes whose client is gone, and when they are killed.
+    hung_up: BTreeMap<u64, Instant>,
+    waiting: BTreeMap<ConnectionId, Waits>,
+    /// The connection at whose end the pod is stopped.
+    holder: Option<ConnectionId>,
+    /// Where apps can be added: the pod's user namespace.
+    namespace: Option<OwnedFd>,
+    building: Option<Building>,
+    /// The app that pid 1 is creating.
+    adding: Option<usize>,
+    outputs: Outputs,
+    events: Events,
+    /// The first thing that kept an app from being executed.
+    failed: Option<Failure>,
+    over: bool,
+}
+
+impl<'a> Monitor<'a> {
+    pub(crate) fn new(spec: &PodSpec<'a>, init: MonitorEnd, signals: OwnedFd, pid: Pid) -> Self {
+        let mut supervisor = Supervisor::new(spec.exit_policy);
+        let mut apps = Vec::new();
+        for (index, app) in spec.manifest.apps.iter().enumerate() {
+            let record = AppRecord::new(app, spec.apps.get(index).copied().unwrap_or_default());
+            supervisor.add(record.policy());
+            apps.push(record);
+        }
+        Self {
+            init,
+            pid,
+            signals,
+            what_signals_mean: spec.signals,
+            mapping: spec.mapping,
+            hostname: spec.hostname,
+            manifest: spec.manifest.clone(),
+            log_limits: spec.logs,
+            log_dir: None,
+            control: None,
+            supervisor,
+            forgives: spec.exit_policy == ExitPolicy::Never,
+            apps,
+            processes: BTreeMap::new(),
+            next_process: 0,
+            timers: BTreeMap::new(),
+            hung_up: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            holder: None,
+            namespace: None,
+            building: None,
+            adding: None,
+            outputs: Outputs::new(),
+            events: Events::default(),
+            failed: None,
+            over: false,
+        }
+    }
+
+    /// What is left when the pod is over.
+    pub(crate) fn end(self) -> (Supervisor, Outputs) {
+        (self.supervisor, self.outputs)
+    }
+
+    /// Starts the apps and sees to the pod until its end.
+    pub(crate) fn watch(
+        &mut self,
+        pipes: Vec<AppPipes>,
+        (files, namespace): (PodFiles, Option<OwnedFd>),
+        keeper: &mut dyn Keeper,
+    ) -> Result<Ended, RunError> {
+        self.control = files.control.map(Control::new);
+        (self.log_dir, self.namespace) = (files.logs, namespace);
+        for (app, pipes) in pipes.into_iter().enumerate() {
+            if self.apps[app].is_kept() {
+                self.keep_log(app)?;
+            }
+            pipes.keep(app, &mut self.outputs);
+        }
+        // Said at once: pid 1 reads it when every app is created.
+        for app in 0..self.apps.len() {
+            self.react(Event::Start(app), keeper)?;
+        }
+        loop {
+            match self.turn(keeper)? {
+                _ if self.over => return self.failed.take().map_or(Ok(Ended::Over), |f| Err(RunError::Pod(f))),
+                None => {}
+                Some(ended) => return self.failed.take().map_or(Ok(ended), |failure| Err(RunError::Pod(failure))),
+            }
+        }
+    }
+
+    /// Waits for the next things to happen and sees to them.
+    fn turn(&mut self, keeper: &mut dyn Keeper) -> Result<Option<Ended>, RunError> {
+        let (init, signalled, control, outputs, built) = self.wait()?;
+        self.look_at_the_clock(keeper)?;
+        if !outputs.is_empty() {
+            self.outputs.polled(&outputs);
+        }
+        while let Some(signal) = signalled.then(|| sys::signal::next(&self.signals)).transpose()?.flatten() {
+            self.signalled(signal, keeper)?;
+        }
+        if built {
+            self.built(keeper)?;
+        }
+        let incoming = self.control.as_mut().map(|server| server.polled(&control)).unwrap_or_default();
+        for incoming in incoming {
+            self.incoming(incoming, keeper)?;
+        }
+        if init {
+            match self.init.hear_with().map_err(std::io::Error::from)? {
+                None => return Ok(Some(Ended::InitGone)),
+                Some((message, fds)) => self.heard(message, fds, keeper)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is ready: pid 1, signals, the control socket, the apps' output, an app that was built.
+    #[allow(clippy::type_complexity)]
+    fn wait(&self) -> Result<(bool, bool, Vec<PollFlags>, Vec<PollFlags>, bool), std::io::Error> {
+        let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(building) = &self.building {
+            polled.push(PollFd::new(building, PollFlags::IN));
+        }
+        let first = polled.len();
+        let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
+        let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll() };
+        let of_control = control.len();
+        polled.extend(control.into_iter().chain(outputs));
+        let next = self.timers.values().chain(self.hung_up.values()).min();
+        let timeout = next.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok((false, false, Vec::new(), Vec::new(), false)),
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        let (fixed, rest) = flags.split_at(first);
+        let (control, outputs) = rest.split_at(of_control);
+        let built = fixed.get(2).is_some_and(|flags| !flags.is_empty());
+        Ok((!fixed[0].is_empty(), !fixed[1].is_empty(), control.to_vec(), outputs.to_vec(), built))
+    }
+
+    fn look_at_the_clock(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        if self.timers.is_empty() && self.hung_up.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let due: Vec<Timer> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(timer, _)| *timer).collect();
+        for timer in due {
+            self.timers.remove(&timer);
+            self.react(Event::Timer(timer), keeper)?;
+        }
+        let due: Vec<u64> = self.hung_up.iter().filter(|(_, at)| **at <= now).map(|(process, _)| *process).collect();
+        for process in due {
+            self.hung_up.remove(&process);
+            self.say(&ToInit::Signal { process, signal: crate::supervise::SIGKILL })?;
+        }
+        Ok(())
+    }
+
+    fn signalled(&mut self, signal: i32, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        use rustix::process::Signal;
+        let stops = [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal);
+        let event = match self.what_signals_mean {
+            Signals::Stop if stops => Event::Stop { app: None, signal: None, grace: GRACE },
+            _ => Event::Signal(signal),
+        };
+        self.react(event, keeper)
+    }
+
+    fn heard(&mut self, message: FromInit, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        match message {
+            FromInit::Failed(failure) => self.failed = Some(failure),
+            FromInit::Remark { app, text } => keeper.remark(&self.apps[app].report.name, &text),
+            FromInit::Created { terminals } => {
+                for (app, terminal) in terminals.into_iter().zip(fds) {
+                    keep_terminal(app, terminal, &mut self.outputs);
+                }
+                keeper.pod_started();
+            }
+            FromInit::Added { app } => {
+                if let Some(terminal) = fds.into_iter().next() {
+                    keep_terminal(app, terminal, &mut self.outputs);
+                }
+                self.added(app, Ok(()), keeper)?;
+            }
+            FromInit::AddFailed { app, failure } => self.added(app, Err(failure), keeper)?,
+            FromInit::Terminal { process } => {
+                let terminal = fds.into_iter().next();
+                match self.processes.get(&process) {
+                    Some(Purpose::Entered(connection)) => {
+                        let connection = *connection;
+                        let fds: Vec<BorrowedFd<'_>> = terminal.iter().map(|fd| fd.as_fd()).collect();
+                        self.reply_with(connection, &Reply::Started, &fds);
+                    }
+                    Some(Purpose::App(app)) => {
+                        if let Some(terminal) = terminal {
+                            keep_terminal(*app, terminal, &mut self.outputs);
+                        }
+                    }
+                    None => {}
+                }
+            }
+            FromInit::ExecFailed { process, failure } => match self.processes.remove(&process) {
+                Some(Purpose::App(app)) => {
+                    let status = i32::from(failure.exit_status());
+                    self.apps[app].failed(&failure);
+                    if !self.forgives {
+                        self.failed = self.failed.take().or(Some(failure));
+                    }
+                    self.process_ended(app, End::Code(status), keeper)?;
+                }
+                Some(Purpose::Entered(connection)) => {
+                    self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
+                }
+                None => {}
+            },
+            FromInit::Exited { process, end } => {
+                self.hung_up.remove(&process);
+                match self.processes.remove(&process) {
+                    Some(Purpose::App(app)) => self.process_ended(app, end, keeper)?,
+                    Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The active process of an app has ended.
+    fn process_ended(&mut self, app: usize, end: End, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        let record = &mut self.apps[app];
+        record.process = None;
+        if record.role == Some(Role::Main) {
+            record.main_ended(end);
+            if record.ran_for().is_some_and(|time| time >= RAN_WELL) {
+                self.supervisor.ran_well(app);
+            }
+        } else if record.report.exit.is_none() && end.status() != 0 {
+            // A pre-start handler that fails is the app's end.
+            record.main_ended(end);
+        }
+        self.react(Event::Ended { app, status: end.status() }, keeper)
+    }
+
+    /// Asks the supervisor and does what it says.
+    fn react(&mut self, event: Event, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        for action in self.supervisor.handle(event) {
+            match action {
+                Action::Execute(app, role) => self.execute(app, role, keeper)?,
+                Action::Signal(app, signal) => {
+                    if let Some(process) = self.apps[app].process {
+                        self.say(&ToInit::Signal { process, signal })?;
+                    }
+                }
+                Action::Set(timer, after) => drop(self.timers.insert(timer, Instant::now() + after)),
+                Action::Cancel(timer) => drop(self.timers.remove(&timer)),
+                Action::Finished(app) => self.finished(app, keeper),
+                Action::Shutdown => {
+                    self.say(&ToInit::Shutdown)?;
+                    self.over = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, app: usize, keeper: &mut dyn Keeper) {
+        self.outputs.app_ended(app);
+        let record = &mut self.apps[app];
+        record.finished();
+        keeper.app_changed(&record.report);
+        let (name, exit) = (record.report.name.clone(), record.report.exit);
+        self.tell(Some(name), EventKind::Exited, exit);
+    }
+
+    /// Has a process of the app executed.
+    fn execute(&mut self, app: usize, role: Role, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        let process = self.next_process;
+        self.next_process += 1;
+        self.processes.insert(process, Purpose::App(app));
+        let state = self.supervisor.apps()[app];
+        let record = &mut self.apps[app];
+        record.starting(process, role, state.attempt);
+        let kind = match role {
+            Role::PreStart => EventKind::PreStart,
+            Role::Main => EventKind::Started,
+            Role::PostStop => EventKind::PostStop,
+        };
+        let name = record.report.name.clone();
+        if role == Role::Main && state.attempt == 0 {
+            self.say(&ToInit::Start { app, process })?;
+        } else {
+            let (spec, stdio) = record.later_process(role);
+            let (pipes, streams) = AppPipes::new(stdio).map_err(std::io::Error::from)?;
+            if role == Role::Main {
+                pipes.keep(app, &mut self.outputs);
+            } else {
+                pipes.keep_output(app, &mut self.outputs);
+            }
+            self.enter(app, process, &spec, streams.fds())?;
+        }
+        if role == Role::Main {
+            keeper.app_changed(&self.apps[app].report);
+        }
+        self.tell(Some(name), kind, None);
+        Ok(())
+    }
+
+    /// Has something executed in the app, with these streams or none.
+    fn enter(&mut self, app: usize, process: u64, spec: &impl Serialize, streams: &[OwnedFd]) -> Result<(), RunError> {
+        let spec = memory_file(spec)?;
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(&spec).chain(streams).map(|fd| fd.as_fd()).collect();
+        self.init.say_with(&ToInit::Enter { app, process }, &fds).map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    fn keep_log(&mut self, app: usize) -> Result<(), RunError> {
+        let Some(dir) = &self.log_dir else { return Ok(()) };
+        let name = self.apps[app].report.name.clone();
+        self.outputs.keep_log(app, &name, dir.as_fd(), self.log_limits).map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    fn say(&self, message: &ToInit) -> Result<(), std::io::Error> {
+        self.init.say(message).map_err(std::io::Error::from)
+    }
+
+    fn reply(&mut self, connection: ConnectionId, reply: &Reply) {
+        self.reply_with(connection, reply, &[]);
+    }
+
+    fn reply_with(&mut self, connection: ConnectionId, reply: &Reply, fds: &[BorrowedFd<'_>]) {
+        if let Some(control) = &mut self.control {
+            control.reply(connection, reply, fds);
+        }
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, kind: RefusedKind, message: &str) {
+        self.reply(connection, &Reply::Error(Refused { kind, message: message.to_owned() }));
+    }
+
+    /// Remembers an event and tells those who listen.
+    fn tell(&mut self, app: Option<String>, kind: EventKind, exit: Option<End>) {
+        let event = self.events.add(app, kind, exit);
+        let reply = Reply::Event(event);
+        for connection in self.events.listeners() {
+            self.reply(connection, &reply);
+        }
+    }
+}
+
+/// A value as JSON in a memory file: messages are too short for some.
+fn memory_file(value: &impl Serialize) -> Result<OwnedFd, RunError> {
+    let json = serde_json::to_vec(value).map_err(std::io::Error::other)?;
+    let fd = rustix::fs::memfd_create("proa", MemfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(&json)?;
+    Ok(file.into())
+}

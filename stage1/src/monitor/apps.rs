@@ -1,0 +1,126 @@
+//! What the monitor knows of an app beyond its phase.
+
+use std::time::{Duration, Instant};
+
+use appc::{Event as Handler, RuntimeApp};
+
+use super::events::now_ns;
+use crate::channel::Failure;
+use crate::plan;
+use crate::protocol::{AppReport, AppStateName, End, EnterSpec, StdioKind};
+use crate::run::{AppOptions, AppStdio};
+use crate::supervise::{AppPolicy, Role};
+
+/// An app of the pod.
+#[derive(Debug)]
+pub(super) struct AppRecord {
+    pub(super) report: AppReport,
+    /// Number of its active process.
+    pub(super) process: Option<u64>,
+    /// What that process is there for, or was.
+    pub(super) role: Option<Role>,
+    options: AppOptions,
+    pre_start: Option<Vec<String>>,
+    post_stop: Option<Vec<String>>,
+    stop_signal: i32,
+    started: Option<Instant>,
+}
+
+impl AppRecord {
+    pub(super) fn new(app: &RuntimeApp, options: AppOptions) -> Self {
+        let handler = |event| {
+            let handler = app.app.as_ref()?.event_handler(event)?;
+            (!handler.exec.is_empty()).then(|| handler.exec.clone())
+        };
+        let report = AppReport { name: app.name.as_str().to_owned(), created_ns: now_ns(), ..AppReport::default() };
+        Self {
+            report,
+            process: None,
+            role: None,
+            options,
+            pre_start: handler(Handler::PreStart),
+            post_stop: handler(Handler::PostStop),
+            stop_signal: plan::stop_signal(app),
+            started: None,
+        }
+    }
+
+    pub(super) fn policy(&self) -> AppPolicy {
+        AppPolicy {
+            pre_start: self.pre_start.is_some(),
+            post_stop: self.post_stop.is_some(),
+            stop_signal: self.stop_signal,
+            restart: self.options.restart,
+        }
+    }
+
+    /// Whether its streams are the supervisor's business.
+    pub(super) fn is_kept(&self) -> bool {
+        self.options.stdio != AppStdio::Inherited
+    }
+
+    /// Whether it has a terminal.
+    pub(super) fn has_terminal(&self) -> bool {
+        matches!(self.options.stdio, AppStdio::Kept(StdioKind { terminal: Some(_), .. }))
+    }
+
+    /// How its streams are made.
+    pub(super) fn stdio(&self) -> AppStdio {
+        self.options.stdio
+    }
+
+    /// A process of it is being started.
+    pub(super) fn starting(&mut self, process: u64, role: Role, attempt: u32) {
+        if role != Role::PostStop {
+            (self.report.exit, self.report.finished_ns, self.report.reason) = (None, None, None);
+        }
+        if role == Role::Main {
+            self.report.started_ns = Some(now_ns());
+            self.started = Some(Instant::now());
+        }
+        (self.process, self.role) = (Some(process), Some(role));
+        (self.report.state, self.report.attempt) = (AppStateName::Running, attempt);
+    }
+
+    /// What is executed for this role, unless it is the first process; and its streams.
+    pub(super) fn later_process(&self, role: Role) -> (EnterSpec, AppStdio) {
+        let handler = match role {
+            Role::PreStart => &self.pre_start,
+            Role::PostStop => &self.post_stop,
+            Role::Main => &None,
+        };
+        let exec = handler.clone().unwrap_or_default();
+        match (role, self.options.stdio) {
+            (Role::Main, AppStdio::Kept(kind)) => {
+                (EnterSpec { exec, terminal: kind.terminal, ..EnterSpec::default() }, self.options.stdio)
+            }
+            // A handler has no terminal: it says what it has to say to the log.
+            (_, AppStdio::Kept(_)) => {
+                (EnterSpec { exec, ..EnterSpec::default() }, AppStdio::Kept(StdioKind::default()))
+            }
+            (_, AppStdio::Inherited) => (EnterSpec { exec, ..EnterSpec::default() }, AppStdio::Inherited),
+        }
+    }
+
+    /// Its program, or what had to run before, has ended so.
+    pub(super) fn main_ended(&mut self, end: End) {
+        self.report.exit = Some(end);
+        self.report.finished_ns = Some(now_ns());
+    }
+
+    /// It could not be executed.
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        self.report.reason = Some(failure.message.clone());
+    }
+
+    /// Nothing of it runs any more.
+    pub(super) fn finished(&mut self) {
+        self.report.state = AppStateName::Exited;
+        self.report.finished_ns.get_or_insert_with(now_ns);
+    }
+
+    /// How long its program has run, or ran.
+    pub(super) fn ran_for(&self) -> Option<Duration> {
+        self.started.map(|started| started.elapsed())
+    }
+}

@@ -1,0 +1,260 @@
+//! The streams of apps that the supervisor keeps: from pipe or terminal into the app's log, and to whoever is attached.
+//!
+//! Nothing here waits: a log that cannot be written loses lines and says so later, an attached client that does not
+//! read is let go, and an app never waits longer than for the supervisor's next look.
+
+mod log;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+
+use log::Log;
+pub use log::LogLimits;
+
+use crate::control::ConnectionId;
+
+/// Bytes read at once from a stream.
+const CHUNK: usize = 64 * 1024;
+
+/// One of an app's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output, and all of a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What an app writes to.
+#[derive(Debug)]
+struct Source {
+    app: usize,
+    stream: Stream,
+    fd: OwnedFd,
+}
+
+/// Where else it goes.
+#[derive(Debug)]
+struct Sink {
+    app: usize,
+    stream: Stream,
+    connection: ConnectionId,
+    socket: OwnedFd,
+    /// Not sent yet.
+    backlog: Vec<u8>,
+}
+
+/// Most bytes that an attached client may leave unread.
+const MAX_BACKLOG: usize = 1 << 20;
+
+/// The streams of all apps.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    sources: Vec<Source>,
+    sinks: Vec<Sink>,
+    logs: Vec<Option<Log>>,
+    /// Input of the apps that have one: a pipe's end or a terminal.
+    inputs: Vec<Option<OwnedFd>>,
+    buffer: Vec<u8>,
+}
+
+impl Outputs {
+    pub(crate) fn new() -> Self {
+        let (sources, sinks, logs, inputs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { sources, sinks, logs, inputs, buffer: Vec::new() }
+    }
+
+    /// Whether no stream is kept at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.sinks.is_empty()
+    }
+
+    /// Has an app's lines logged as `log.NAME` in `dir`.
+    ///
+    /// # Errors
+    /// The log cannot be opened.
+    pub(crate) fn keep_log(
+        &mut self,
+        app: usize,
+        name: &str,
+        dir: BorrowedFd<'_>,
+        limits: LogLimits,
+    ) -> rustix::io::Result<()> {
+        let log = Log::open(dir.try_clone_to_owned().map_err(|_| Errno::MFILE)?, name, limits)?;
+        self.place(app);
+        self.logs[app] = Some(log);
+        Ok(())
+    }
+
+    fn place(&mut self, app: usize) {
+        if self.logs.len() <= app {
+            self.logs.resize_with(app + 1, || None);
+            self.inputs.resize_with(app + 1, || None);
+        }
+    }
+
+    /// Reads from now on what an app writes to this descriptor.
+    pub(crate) fn add_source(&mut self, app: usize, stream: Stream, fd: OwnedFd) {
+        self.place(app);
+        nonblocking(&fd);
+        self.sources.push(Source { app, stream, fd });
+    }
+
+    /// Writes what attached clients say to this descriptor from now on; `None` closes the app's input.
+    pub(crate) fn set_input(&mut self, app: usize, fd: Option<OwnedFd>) {
+        self.place(app);
+        self.inputs[app] = fd;
+    }
+
+    /// The app's input, if it has one: shared, or for one client alone, whose end is then the input's end.
+    pub(crate) fn input(&mut self, app: usize, alone: bool) -> Option<OwnedFd> {
+        let input = self.inputs.get_mut(app)?;
+        if alone { input.take() } else { input.as_ref()?.try_clone().ok() }
+    }
+
+    /// Connects a client with a stream of an app; returns the client's end.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    pub(crate) fn attach(
+        &mut self,
+        app: usize,
+        stream: Stream,
+        connection: ConnectionId,
+    ) -> rustix::io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        self.sinks.push(Sink { app, stream, connection, socket: ours, backlog: Vec::new() });
+        Ok(theirs)
+    }
+
+    /// Lets the client go that this connection belongs to.
+    pub(crate) fn detach(&mut self, connection: ConnectionId) {
+        self.sinks.retain(|sink| sink.connection != connection);
+    }
+
+    /// What to poll for; [`Outputs::polled`] wants the answers in this order.
+    pub(crate) fn to_poll(&self) -> Vec<PollFd<'_>> {
+        let sources = self.sources.iter().map(|source| PollFd::new(&source.fd, PollFlags::IN));
+        let sinks = self.sinks.iter().map(|sink| {
+            let out = if sink.backlog.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            PollFd::new(&sink.socket, out)
+        });
+        sources.chain(sinks).collect()
+    }
+
+    /// Moves what there is.
+    pub(crate) fn polled(&mut self, ready: &[PollFlags]) {
+        let sources = self.sources.len();
+        for (sink, flags) in self.sinks.iter_mut().zip(&ready[sources.min(ready.len())..]) {
+            if !flags.is_empty() {
+                sink.flush();
+            }
+        }
+        let mut ended = Vec::new();
+        for (index, _) in ready.iter().take(sources).enumerate().filter(|(_, flags)| !flags.is_empty()) {
+            if !self.read(index) {
+                ended.push(index);
+            }
+        }
+        for index in ended.into_iter().rev() {
+            self.end(index);
+        }
+        self.sinks.retain(|sink| sink.backlog.len() <= MAX_BACKLOG);
+    }
+
+    /// Reads once; false at the end.
+    fn read(&mut self, index: usize) -> bool {
+        let source = &self.sources[index];
+        self.buffer.resize(CHUNK, 0);
+        let len = match rustix::io::read(&source.fd, self.buffer.as_mut_slice()) {
+            // A terminal whose last user is gone says EIO (pty(7)).
+            Ok(0) | Err(Errno::IO) => return false,
+            Ok(len) => len,
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            Err(_) => return false,
+        };
+        let bytes = &self.buffer[..len];
+        if let Some(log) = &mut self.logs[source.app] {
+            log.write(source.stream, bytes);
+        }
+        for sink in self.sinks.iter_mut().filter(|sink| (sink.app, sink.stream) == (source.app, source.stream)) {
+            sink.write(bytes);
+        }
+        true
+    }
+
+    fn end(&mut self, index: usize) {
+        let Source { app, stream, .. } = self.sources.swap_remove(index);
+        if let Some(log) = &mut self.logs[app] {
+            log.end_line(stream);
+        }
+    }
+
+    /// The app has ended: its clients see the end of its streams once these are read.
+    pub(crate) fn app_ended(&mut self, app: usize) {
+        self.drain(|source| source.app == app);
+        self.sinks.iter_mut().filter(|sink| sink.app == app).for_each(Sink::flush);
+        self.sinks.retain(|sink| sink.app != app);
+    }
+
+    /// Reads what is left when no process of the pod is.
+    pub(crate) fn finish(&mut self) {
+        self.drain(|_| true);
+        (0..self.sources.len()).rev().for_each(|index| self.end(index));
+        self.sinks.iter_mut().for_each(Sink::flush);
+    }
+
+    /// Reads all that can be read now. What another process holds open for writing may go on.
+    fn drain(&mut self, which: impl Fn(&Source) -> bool) {
+        for index in (0..self.sources.len()).rev() {
+            if !which(&self.sources[index]) {
+                continue;
+            }
+            // A pipe holds at most 1 MiB unless root made it larger; whoever still writes does not keep us for ever.
+            for _ in 0..64 {
+                let mut ready = [PollFd::new(&self.sources[index].fd, PollFlags::IN)];
+                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+                if !rustix::event::poll(&mut ready, Some(&now)).is_ok_and(|ready| ready > 0) {
+                    break;
+                }
+                if !self.read(index) {
+                    self.end(index);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) {
+        self.backlog.extend_from_slice(bytes);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while !self.backlog.is_empty() {
+            match send(&self.socket, &self.backlog, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => drop(self.backlog.drain(..sent)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    // Nobody reads: it is let go with the connection.
+                    self.backlog.clear();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn nonblocking(fd: &OwnedFd) {
+    if let Ok(flags) = fcntl_getfl(fd) {
+        let _ = fcntl_setfl(fd, flags | OFlags::NONBLOCK);
+    }
+}

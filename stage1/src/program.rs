@@ -1,0 +1,184 @@
+//! The last steps of a process that becomes a program of an app: it confines itself, gives up rights, finds the program
+//! and executes it.
+//!
+//! An app's own program and whatever is executed in the app later take the same steps, so that none has more rights
+//! than another (rkt's CVE-2019-10144, -10145 and -10147 were a second way in).
+
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use sys::exec::ExecArgs;
+
+use crate::apply::{Named as _, Refusal};
+use crate::capabilities::{self, Ids};
+use crate::channel::{Failure, FailureKind};
+use crate::idmap::Tier;
+use crate::isolators::Rights;
+use crate::user::User;
+use crate::{landlock, limits, seccomp};
+
+/// What is to be executed, by whom and with which rights.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) exec: &'a [String],
+    /// Without what depends on the user.
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) working_directory: &'a str,
+    pub(crate) user: User,
+    pub(crate) supplementary_gids: &'a [u32],
+    pub(crate) rights: Rights,
+}
+
+/// Confines this process and readies the program. The process is in the app's own namespaces, its root is the app's,
+/// and of its descriptors only the standard streams and `channel` are left afterwards.
+///
+/// # Errors
+/// Why the program cannot be executed so.
+pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Program, Failure> {
+    limits::for_app().map_err(setup)?;
+    confine()?;
+    if wanted.rights.no_new_privs {
+        rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into()).map_err(setup)?;
+    }
+    let groups = (tier != Tier::Single).then(|| wanted.supplementary_gids.to_vec());
+    capabilities::drop_to(&Ids { uid: wanted.user.uid, gid: wanted.user.gid, groups }, wanted.rights.capabilities)
+        .map_err(|refusal| failure(FailureKind::User, &refusal))?;
+    // From here on nothing is looked up with a descriptor of ours in reach: /proc/self/fd/N as a working directory or
+    // program was CVE-2024-21626.
+    close_all_but(channel).map_err(setup)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    enter_working_directory(wanted.working_directory)?;
+    Program::find(wanted.exec, wanted.environment, &wanted.user)
+}
+
+pub(crate) fn setup(refusal: Refusal) -> Failure {
+    failure(FailureKind::Setup, &refusal)
+}
+
+pub(crate) fn failure(kind: FailureKind, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(kind, error)
+}
+
+/// This process's root.
+pub(crate) fn open_root() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty()).named(|| "open(\"/\", O_PATH)".into()).map_err(setup)
+}
+
+/// Looks user and group up in this process's root. An empty group means the user's primary one.
+pub(crate) fn lookup_user(user: &str, group: &str, tier: Tier) -> Result<User, Failure> {
+    if let (Tier::Single, Some(path)) = (tier, [user, group].into_iter().find(|name| name.starts_with('/'))) {
+        // Every file has the one id there is: a guess, and it would be root.
+        let what = format_args!("owner of {path:?}: not known without a subordinate id range");
+        return Err(failure(FailureKind::User, &what));
+    }
+    User::lookup(open_root()?.as_fd(), user, group).map_err(|error| failure(FailureKind::User, &error))
+}
+
+fn confine() -> Result<(), Failure> {
+    let root = open_root()?;
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    landlock::confine(root.as_fd(), &streams).map(drop).map_err(|error| failure(FailureKind::Setup, &error))
+}
+
+fn close_all_but(kept: RawFd) -> Result<(), Refusal> {
+    if kept > 3 {
+        sys::exec::close_range(3, kept - 1).named(|| format!("close_range(3, {})", kept - 1))?;
+    }
+    sys::exec::close_range(kept + 1, RawFd::MAX).named(|| format!("close_range({}, …)", kept + 1))
+}
+
+fn enter_working_directory(path: &str) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let entered = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
+        .and_then(|dir| rustix::process::fchdir(dir.as_fd()));
+    entered.map_err(|errno| {
+        let what = format_args!("working directory {path:?}: {}", std::io::Error::from(errno));
+        failure(FailureKind::WorkingDirectory, &what)
+    })
+}
+
+/// A program, ready to be executed.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: CString,
+    args: ExecArgs,
+}
+
+impl Program {
+    /// Finds the program as execvp(3) does (appc aci.md, "exec"): a name without a slash is looked up in PATH.
+    fn find(exec: &[String], mut env: Vec<(String, String)>, user: &User) -> Result<Self, Failure> {
+        for (name, value) in user.environment() {
+            if !env.iter().any(|(known, _)| known == name) {
+                env.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        let name = exec.first().map_or("", String::as_str);
+        let search = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
+        let path = find_program(name, search)?;
+        let args = exec.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
+        let env = env.iter().map(|(name, value)| c_string(&format!("{name}={value}"))).collect::<Result<_, _>>()?;
+        Ok(Self { path: c_string(&path)?, args: ExecArgs::new(args, env) })
+    }
+
+    /// Loads the filter and executes the program. Returns only on failure.
+    pub(crate) fn execute(&self) -> Failure {
+        if let Err(error) = sys::signal::reset() {
+            return failure(FailureKind::Setup, &format!("reset signals: {error}"));
+        }
+        let filter = seccomp::default_filter().iter().map(|insn| (insn.code, insn.jt, insn.jf, insn.k));
+        if let Err(error) = sys::seccomp::load(filter) {
+            return failure(FailureKind::Setup, &format!("seccomp(SECCOMP_SET_MODE_FILTER): {error}"));
+        }
+        let error = self.args.execve(&self.path);
+        let path = self.path.to_string_lossy();
+        let missing = error.raw_os_error() == Some(Errno::NOENT.raw_os_error());
+        let message = if missing {
+            format!("execute {path:?}: its interpreter or loader is not in the image")
+        } else {
+            format!("execute {path:?}: {error}")
+        };
+        failure(FailureKind::NotExecutable, &message)
+    }
+}
+
+fn find_program(name: &str, search: &str) -> Result<String, Failure> {
+    let executable = |path: &str| rustix::fs::accessat(CWD, path, rustix::fs::Access::EXEC_OK, AtFlags::EACCESS);
+    let candidates: Vec<String> = if name.contains('/') {
+        vec![name.to_owned()]
+    } else {
+        // An empty element is the current directory (environ(7)).
+        let dirs = search.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
+        dirs.map(|dir| format!("{dir}/{name}")).collect()
+    };
+    let mut refused = None;
+    for path in candidates {
+        match executable(&path) {
+            Ok(()) if is_directory(&path) => refused = refused.or(Some((path, Errno::ISDIR))),
+            Ok(()) => return Ok(path),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => refused = refused.or(Some((path, errno))),
+        }
+    }
+    Err(match refused {
+        Some((path, errno)) => {
+            let what = format_args!("execute {path:?}: {}", std::io::Error::from(errno));
+            failure(FailureKind::NotExecutable, &what)
+        }
+        None if name.contains('/') => {
+            failure(FailureKind::NotFound, &format_args!("execute {name:?}: not in the image"))
+        }
+        None => failure(FailureKind::NotFound, &format_args!("execute {name:?}: not in the image's PATH {search:?}")),
+    })
+}
+
+fn is_directory(path: &str) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+fn c_string(text: &str) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| failure(FailureKind::Setup, &format!("{text:?} holds a NUL byte")))
+}

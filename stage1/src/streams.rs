@@ -1,0 +1,76 @@
+//! The pipes between apps and their supervisor.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::output::{Outputs, Stream};
+use crate::protocol::StdioKind;
+use crate::run::{AppOptions, AppStdio, AppStreams};
+
+/// The supervisor's ends of one app's pipes.
+#[derive(Debug, Default)]
+pub(crate) struct AppPipes {
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl AppPipes {
+    /// Makes the pipes of apps, and says what each app's end of them is.
+    ///
+    /// # Errors
+    /// Those of pipe2(2): EMFILE, ENFILE.
+    pub(crate) fn for_apps(apps: &[AppOptions]) -> std::io::Result<(Vec<Self>, Vec<AppStreams>)> {
+        // Nothing is kept: what every foreground pod has, and it costs nothing.
+        if apps.iter().all(|app| app.stdio == AppStdio::Inherited) {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let made: Result<Vec<_>, Errno> = apps.iter().map(|app| Self::new(app.stdio)).collect();
+        Ok(made?.into_iter().unzip())
+    }
+
+    /// Makes the pipes of one app.
+    pub(crate) fn new(stdio: AppStdio) -> rustix::io::Result<(Self, AppStreams)> {
+        let AppStdio::Kept(StdioKind { stdin, terminal }) = stdio else {
+            return Ok((Self::default(), AppStreams::Inherited));
+        };
+        if let Some(size) = terminal {
+            return Ok((Self::default(), AppStreams::Terminal(size)));
+        }
+        let pipe = || pipe_with(PipeFlags::CLOEXEC);
+        let (input, ours) = if stdin {
+            let (read, write) = pipe()?;
+            (read, Some(write))
+        } else {
+            (open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, None)
+        };
+        let (stdout, output) = pipe()?;
+        let (stderr, errors) = pipe()?;
+        let pipes = Self { stdin: ours, stdout: Some(stdout), stderr: Some(stderr) };
+        Ok((pipes, AppStreams::Given([input, output, errors])))
+    }
+
+    /// Has the outputs read them; the input is the app's.
+    pub(crate) fn keep(mut self, app: usize, outputs: &mut Outputs) {
+        outputs.set_input(app, self.stdin.take());
+        self.keep_output(app, outputs);
+    }
+
+    /// Has the outputs read them, and leaves the app's input alone.
+    pub(crate) fn keep_output(self, app: usize, outputs: &mut Outputs) {
+        for (fd, stream) in [(self.stdout, Stream::Stdout), (self.stderr, Stream::Stderr)] {
+            if let Some(fd) = fd {
+                outputs.add_source(app, stream, fd);
+            }
+        }
+    }
+}
+
+/// Has the outputs keep a terminal: all that is written to it is output, and it is the app's input.
+pub(crate) fn keep_terminal(app: usize, terminal: OwnedFd, outputs: &mut Outputs) {
+    outputs.set_input(app, terminal.try_clone().ok());
+    outputs.add_source(app, Stream::Stdout, terminal);
+}
