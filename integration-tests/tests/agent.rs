@@ -263,7 +263,11 @@ fn line_114_write_file() {
     let message = format!("Error opening file: open {missing}: no such file or directory\n");
     ends(&output_of(&mut agent(["write-file", &missing]), b"x"), 1, "", &message);
     ends(&output(&mut agent(["write-file"])), 1, "", "");
-    ends(&output_of(&mut agent(["write-file", "/dev/full"]), b"x"), 1, "", "");
+    // A file that cannot grow. (Not /dev/full: root would change the mode of the host's device.)
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]).arg(agent([]).get_program());
+    limited.args(["write-file", &path("limited")]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ends(&output_of(&mut limited, b"x"), 1, "", "");
 }
 
 #[test]
