@@ -11,14 +11,18 @@ mod auth;
 mod dirs;
 mod file;
 mod paths;
+mod registries;
 mod stage1;
 
+pub(crate) use auth::of_registry;
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
 pub(crate) use paths::Paths;
+pub(crate) use registries::Registries;
 
 use auth::Credentials;
 use file::Document;
+use registries::{AllRegistries, Registry};
 use stage1::Stage1;
 
 /// One entry of the merged configuration, as `proa config` prints it. It is a valid configuration file again.
@@ -38,6 +42,8 @@ enum Content<'a> {
     Auth { domains: [&'a str; 1], r#type: &'static str, credentials: &'a Credentials },
     DockerAuth { registries: [&'a str; 1], credentials: &'a Credentials },
     Paths(&'a Paths),
+    Registry(Registry<'a>),
+    AllRegistries(AllRegistries<'a>),
     Stage1(&'a Stage1),
 }
 
@@ -46,6 +52,7 @@ enum Content<'a> {
 pub(crate) struct Config {
     auth: BTreeMap<String, Credentials>,
     docker_auth: BTreeMap<String, Credentials>,
+    registries: Registries,
     paths: Paths,
     stage1: Stage1,
 }
@@ -60,12 +67,13 @@ impl Config {
         Ok(Self {
             auth: auth::of_domains(dirs)?,
             docker_auth: auth::of_registries(dirs)?,
+            registries: Registries::read(dirs)?,
             paths: Paths::read(dirs)?,
             stage1: Stage1::read(dirs)?,
         })
     }
 
-    /// Its entries: one for each domain and registry, then paths and stage1 where something is said about them.
+    /// Its entries: one for each domain and registry, then registries, paths and stage1 where something is said about them.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         let entry = |kind, content| Entry { version: VERSION, kind, content };
         let auth = self.auth.iter().map(|(domain, credentials)| {
@@ -75,9 +83,11 @@ impl Config {
         let docker = self.docker_auth.iter().map(|(registry, credentials)| {
             entry(auth::DOCKER_KIND, Content::DockerAuth { registries: [registry], credentials })
         });
+        let single = self.registries.entries().map(|it| entry(registries::KIND, Content::Registry(it)));
+        let all = self.registries.all().map(|it| entry(registries::ALL_KIND, Content::AllRegistries(it)));
         let paths = (self.paths != Paths::default()).then(|| entry(paths::KIND, Content::Paths(&self.paths)));
         let stage1 = (self.stage1 != Stage1::default()).then(|| entry(stage1::KIND, Content::Stage1(&self.stage1)));
-        auth.chain(docker).chain(paths).chain(stage1).collect()
+        auth.chain(docker).chain(single).chain(all).chain(paths).chain(stage1).collect()
     }
 }
 

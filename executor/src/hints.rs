@@ -5,8 +5,10 @@ use std::io;
 
 use appc::ManifestError;
 use executor::aci::{ArchiveError, BuildError, LayoutError, ManifestFileError, OpenError, PatchError};
+use fetch::http::HttpError;
 use fetch::keystore::KeystoreError;
 use fetch::openpgp::KeyError;
+use fetch::registry::{CredentialsError, RegistryError};
 use fetch::{AciError, FetchError, OciError, RefError};
 use metadata_api::place::PlaceError;
 use metadata_server::secrets::SecretError;
@@ -25,7 +27,8 @@ const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it 
 const REFUSED: &str = "an image like this is never unpacked: build it without that";
 const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
 const NEWER: &str = "use the newer proa that wrote it, or another data directory with --dir";
-const PATH: &str = "is the path right? Images are FILE.aci, oci:DIR[:REF], hello, or the ID or name of a stored one";
+const PATH: &str =
+    "is the path right? Images are docker://NAME, FILE.aci, oci:DIR[:REF], hello, or the ID or name of a stored one";
 
 /// A hint for an error, given as its chain of causes from the outside in and as the text of that chain.
 pub(crate) fn of<'a>(
@@ -59,6 +62,15 @@ fn of_text(chain: &str) -> Option<&'static str> {
 fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(error) = cause.downcast_ref::<FetchError>() {
         return of_fetch(error);
+    }
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return of_registry(error);
+    }
+    if let Some(error) = cause.downcast_ref::<HttpError>() {
+        return of_http(error);
+    }
+    if cause.is::<CredentialsError>() {
+        return Some("correct or remove that entry; `podman login` and `docker login` write such files");
     }
     if let Some(error) = cause.downcast_ref::<IngestError>() {
         return of_ingest(error);
@@ -135,6 +147,53 @@ fn of_fetch(error: &FetchError) -> Option<&'static str> {
     }
 }
 
+fn of_registry(error: &RegistryError) -> Option<&'static str> {
+    match error {
+        RegistryError::Http(error) => of_http(error),
+        RegistryError::Document(error) => Some(of_oci(error)),
+        RegistryError::NotFound { .. } => {
+            Some("is the name right, and the tag? Private images are only shown after a login")
+        }
+        RegistryError::Unauthorized { shown: false, .. } => {
+            Some("is the name right? Else log in, for instance with `podman login` or `docker login`")
+        }
+        RegistryError::Unauthorized { shown: true, .. } => {
+            Some("log in again: user or password is wrong, or the token is too old")
+        }
+        RegistryError::Denied { .. } => Some("ask the registry's owner for access"),
+        RegistryError::Realm { .. } => Some("if you trust that host, name it in tokenServices (docs/configuration.md)"),
+        RegistryError::Digest { .. } | RegistryError::Size { .. } => {
+            Some("the registry, or somebody on the way, is broken or lies: nothing was stored")
+        }
+        RegistryError::Credentials(_) => {
+            Some("correct or remove that entry; `podman login` and `docker login` write such files")
+        }
+        _ => None,
+    }
+}
+
+fn of_http(error: &HttpError) -> Option<&'static str> {
+    Some(match error {
+        HttpError::PlainHttp(_) => "--insecure-options=http permits it; nobody then vouches for what comes",
+        HttpError::Handshake { .. } => "if the server speaks plain http, --insecure-options=http permits that",
+        HttpError::Certificate { .. } => {
+            "if a private authority signed it, name its certificate in SSL_CERT_FILE or in `authorities` (docs/configuration.md)"
+        }
+        HttpError::CertificateTime { .. } => "is this machine's clock right?",
+        HttpError::NoAuthorities => "install ca-certificates, or name a file of certificates in SSL_CERT_FILE",
+        HttpError::Authorities { .. } => "correct the configuration of `authorities` (docs/configuration.md)",
+        HttpError::Resolve { .. } => "is the name right, and this machine connected to the network?",
+        HttpError::Connect { .. } | HttpError::Silent { .. } | HttpError::Slow { .. } | HttpError::Cut { .. } => {
+            "is the server up, and does a proxy stand in the way (HTTPS_PROXY, NO_PROXY)?"
+        }
+        HttpError::Downgrade { .. } | HttpError::Internal { .. } | HttpError::Redirect { .. } => {
+            "tell the server's owner: such an answer is never followed"
+        }
+        HttpError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => "try again later",
+        _ => return None,
+    })
+}
+
 fn of_oci(error: &OciError) -> &'static str {
     match error {
         OciError::OpenDir(_) => "is the path right, and the directory readable for you?",
@@ -145,6 +204,7 @@ fn of_oci(error: &OciError) -> &'static str {
         }
         OciError::Ambiguous { .. } | OciError::NoRef { .. } => "choose one of those that are listed",
         OciError::NoPlatform { .. } | OciError::ForeignPlatform { .. } => "get the image for this kind of machine",
+        OciError::Registry(error) => of_registry(error).unwrap_or(DAMAGED_LAYOUT),
         OciError::NoLayers | OciError::TooManyLayers { .. } => {
             "build the image another way: it cannot be run like this"
         }

@@ -1,11 +1,12 @@
 //! Brings images into the store: opened by `fetch`, extracted in a child inside the id map, visible when complete.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
 use appc::{ImageId, ImageManifest, ManifestError};
-use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, Source};
+use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, OciLayer, Source};
 use rustix::fs::MemfdFlags;
 use stage1::idmap::{IdMapping, Tier};
 use store::extract::Form;
@@ -23,8 +24,12 @@ use crate::error::{CommandError, Explain};
 use crate::hello;
 use crate::idmap::{self, Remover};
 use crate::insecure::Insecure;
+use crate::network::Network;
 use crate::packed;
+use crate::pull_policy::PullPolicy;
 use crate::signature::{self, Voucher};
+
+mod pull;
 
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
@@ -34,7 +39,9 @@ pub(crate) struct Images {
     pub(crate) map: IdMap,
     insecure: Insecure,
     keep_of_layers: Keep,
+    policy: PullPolicy,
     config_dirs: ConfigDirs,
+    network: OnceCell<Network>,
 }
 
 /// A layer's archive, open, and what is known of it beforehand.
@@ -56,23 +63,35 @@ enum Taken {
 }
 
 impl Images {
-    /// Opens the store, making it where there is none.
+    /// Opens the store, making it where there is none. `policy` says when an image's origin is asked.
     ///
     /// # Errors
     ///
     /// There is no data directory, no id map, or the store cannot be trusted.
-    pub(crate) fn open(context: &Context) -> Result<Self, CommandError> {
+    pub(crate) fn open(context: &Context, policy: PullPolicy) -> Result<Self, CommandError> {
         let data_dir = context.data_dir()?;
         let store = Store::ensure(data_dir).hint(|| "--dir chooses another data directory".into())?;
         let mapping = idmap::detect(data_dir)?;
         let map = IdMap::new(&mapping.key());
         let config_dirs = context.config_dirs().clone();
-        Ok(Self { store, mapping, map, insecure: context.insecure, config_dirs, keep_of_layers: Keep::Recipe })
+        let (insecure, keep_of_layers, network) = (context.insecure, Keep::Recipe, OnceCell::new());
+        Ok(Self { store, mapping, map, insecure, keep_of_layers, policy, config_dirs, network })
     }
 
     /// Keeps the packed layers of OCI images, too.
     pub(crate) fn keeping_layers(self) -> Self {
         Self { keep_of_layers: Keep::Archive, ..self }
+    }
+
+    /// The network, with its configuration read when it is first needed.
+    fn network(&self) -> Result<&Network, CommandError> {
+        match self.network.get() {
+            Some(network) => Ok(network),
+            None => {
+                let made = Network::new(&self.config_dirs, self.insecure)?;
+                Ok(self.network.get_or_init(|| made))
+            }
+        }
     }
 
     /// The id map of trees and pods.
@@ -93,7 +112,14 @@ impl Images {
             )));
         }
         match reference {
-            ImageRef::Id(needle) | ImageRef::Name(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
+            ImageRef::Id(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
+            ImageRef::Name(needle) => match self.store.find(needle) {
+                Err(error @ FindError::NoName(_)) => {
+                    self.pull_by_name(needle).unwrap_or_else(|| Err(not_found(error, needle)))
+                }
+                found => found.map_err(|e| not_found(e, needle)),
+            },
+            ImageRef::Registry(name) => self.pull(name),
             _ => self.fetch(reference, signature),
         }
     }
@@ -104,8 +130,10 @@ impl Images {
     ///
     /// As [`Images::resolve`].
     pub(crate) fn fetch(&self, reference: &ImageRef, signature: Option<&Path>) -> Result<ImageRecord, CommandError> {
-        if *reference == ImageRef::Hello {
-            return self.import_hello();
+        match reference {
+            ImageRef::Hello => return self.import_hello(),
+            ImageRef::Registry(name) => return self.pull_again(name),
+            _ => {}
         }
         let span = info_span!("fetch", image = %reference);
         let source = span.in_scope(|| fetch::open(reference))?;
@@ -114,7 +142,7 @@ impl Images {
                 let voucher = self.check_signature(&mut aci, signature)?;
                 self.import_aci(aci.file, &voucher, absolute(reference))
             }
-            Source::Oci(image) => self.import_oci(*image, absolute(reference)),
+            Source::Oci(image) => self.import_oci(*image, absolute(reference), &mut |layer| in_file(layer)),
             _ => Err(CommandError::failed("this kind of image is not supported")),
         });
         imported.during(|| reference.to_string())
@@ -246,16 +274,22 @@ impl Images {
         })
     }
 
-    fn import_oci(&self, image: OciImage, source: Option<String>) -> Result<ImageRecord, CommandError> {
+    /// Stores an OCI image; `open` gives the bytes of layers that are not stored yet.
+    fn import_oci(
+        &self,
+        image: OciImage,
+        source: Option<String>,
+        open: &mut dyn FnMut(&OciLayer) -> Result<File, CommandError>,
+    ) -> Result<ImageRecord, CommandError> {
         let manifest = fetch::oci::to_app(&image).during(|| "image config".into())?;
         let config = digest(&image.config_digest)?;
         let id = ImageId::from(config);
-        let names = oci_names(&image);
+        let names = pull::names(&image);
         if let Some(record) = self.known(&id, &names)? {
             return Ok(record);
         }
         self.import(|import| {
-            for (layer, diff_id) in image.layers.into_iter().zip(&image.diff_ids) {
+            for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids) {
                 let (compressed, uncompressed) = (digest(&layer.digest)?, digest(diff_id)?);
                 let packed = Some((compressed, layer.size));
                 if import.reuse_layer(&LayerKey::oci(uncompressed), &self.map, packed, self.keep_of_layers)? {
@@ -264,9 +298,7 @@ impl Images {
                 }
                 let format = InputFormat::OciLayer(compression(layer.media_type));
                 let (compressed, uncompressed) = (Some(compressed), Some(uncompressed));
-                let LayerBytes::File { file, .. } = layer.bytes else {
-                    return Err(CommandError::failed(format!("layer {} is in no file", layer.digest)));
-                };
+                let file = open(layer)?;
                 self.take_in(import, Archive { file, format, compressed, uncompressed, packed: None })?;
             }
             import.add_document(&image.manifest, BlobRole::Manifest)?;
@@ -431,12 +463,11 @@ fn digest(digest: &fetch::Digest) -> Result<Digest, CommandError> {
     Ok(digest.to_string().parse::<Digest>()?)
 }
 
-/// `NAME:TAG`, and `NAME` alone for an image without a tag and for what is tagged `latest`.
-fn oci_names(image: &OciImage) -> Vec<String> {
-    match image.tag.as_deref() {
-        None => vec![image.name.clone()],
-        Some("latest") => vec![image.name.clone(), format!("{}:latest", image.name)],
-        Some(tag) => vec![format!("{}:{tag}", image.name)],
+/// The file of a layer that is on this machine.
+fn in_file(layer: &OciLayer) -> Result<File, CommandError> {
+    match &layer.bytes {
+        LayerBytes::File { file, start: 0 } => Ok(file.try_clone()?),
+        _ => Err(CommandError::failed(format!("layer {} is in no file of its own", layer.digest))),
     }
 }
 

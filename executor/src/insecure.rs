@@ -35,6 +35,16 @@ impl Insecure {
         self.0 & CHECKS[0].1 != 0
     }
 
+    /// Whether any TLS certificate is accepted.
+    pub(crate) fn tls(self) -> bool {
+        self.0 & CHECKS[1].1 != 0
+    }
+
+    /// Whether plain HTTP is permitted.
+    pub(crate) fn http(self) -> bool {
+        self.0 & CHECKS[3].1 != 0
+    }
+
     /// The named protections of running apps. This version never drops one, so `run` says that the option is without
     /// effect instead of leaving the user in the belief that it is off.
     pub(crate) fn protections_of_apps(self) -> Vec<&'static str> {

@@ -14,6 +14,7 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified};
+use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::sources;
@@ -49,7 +50,7 @@ pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<Prepared
     }
     // A missing source is told of before images are fetched for nothing.
     let mut sources = sources::open(&request.volumes, context.data_dir()?)?;
-    let images = Images::open(context)?;
+    let images = Images::open(context, request.policy)?;
     let records = request
         .apps
         .iter()
@@ -96,7 +97,7 @@ pub(crate) fn again(
     let manifest = pod.manifest()?;
     let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
     let setup = Setup::from_json(&json)?;
-    let images = Images::open(context)?;
+    let images = Images::open(context, PullPolicy::Never)?;
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     for app in &setup.apps {
         let trees = images.trees_of(&app.layers)?.into_iter().map(Tree::into_parts);

@@ -9,12 +9,15 @@ use pod::PodName;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::error::{CommandError, Kind};
+use crate::pull_policy::PullPolicy;
 
 /// A pod to be run.
 #[derive(Debug)]
 pub(crate) struct PodRequest {
     /// Its unique name, if it is to have one.
     pub(crate) name: Option<PodName>,
+    /// When the origin of an image is asked.
+    pub(crate) policy: PullPolicy,
     /// How it lives and ends.
     /// Volumes that were declared.
     pub(crate) volumes: Vec<Volume>,

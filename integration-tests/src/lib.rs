@@ -29,6 +29,7 @@ pub mod images;
 pub mod needs;
 mod outcome;
 pub mod process;
+pub mod registry;
 mod running;
 mod snapshot;
 mod turn;

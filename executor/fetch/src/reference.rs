@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::digest::{Digest, DigestError, is_lower_hex};
 use crate::quote::Quoted;
+use crate::registry::{RegistryRef, RegistryRefError};
 
 /// A reference longer than this many bytes is a mistake or an attack (`PATH_MAX` is the longest that can mean
 /// anything).
@@ -30,6 +31,9 @@ pub enum ImageRef {
         /// A value of the annotation `org.opencontainers.image.ref.name`, or a digest.
         reference: Option<String>,
     },
+    /// `docker://NAME[:TAG][@DIGEST]`, an image of a registry, as it was typed after the two slashes. It is known to be
+    /// well-formed; which registry a name without a host means is configured.
+    Registry(String),
     /// The ID of a stored image or the beginning of one, normalised to `sha512-HEX` (ACI) or `sha256:HEX` (OCI).
     Id(String),
     /// Anything else: a name, to be looked up in the store.
@@ -50,7 +54,9 @@ pub enum RefError {
     #[error("image reference {0} holds a blank or control character")]
     Blank(Quoted),
     /// A transport this program does not have.
-    #[error("transport {0} is not supported; a file (PATH.aci), oci:DIR[:REF], a stored image or hello is")]
+    #[error(
+        "transport {0} is not supported; docker://NAME, a file (PATH.aci), oci:DIR[:REF], a stored image or hello is"
+    )]
     Transport(Quoted),
     /// A part that may not be empty is.
     #[error("image reference {text} has an empty {part}")]
@@ -76,6 +82,14 @@ pub enum RefError {
         text: Quoted,
         /// What is wrong with the digest.
         source: DigestError,
+    },
+    /// `docker://` and what names no image of a registry.
+    #[error("image reference {text}")]
+    Registry {
+        /// The reference.
+        text: Quoted,
+        /// What is wrong with it.
+        source: RegistryRefError,
     },
     /// A name with a `.` or `..` component.
     #[error("image name {0} holds a . or .. component (a file is written ./PATH)")]
@@ -107,6 +121,13 @@ impl FromStr for ImageRef {
         if let Some(rest) = text.strip_prefix("file://") {
             return file_url(rest).map(Self::Aci).ok_or_else(|| RefError::FileUrl(Quoted::new(text)));
         }
+        if let Some(rest) = text.strip_prefix("docker://") {
+            return match rest.parse::<RegistryRef>() {
+                Ok(_) => Ok(Self::Registry(rest.to_owned())),
+                Err(RegistryRefError::Credentials) => Err(RefError::Credentials),
+                Err(source) => Err(RefError::Registry { text: Quoted::new(text), source }),
+            };
+        }
         if let Some(transport) = foreign_transport(text) {
             return Err(RefError::Transport(Quoted::new(transport)));
         }
@@ -127,6 +148,7 @@ impl fmt::Display for ImageRef {
             Self::Aci(path) => write!(f, "{}", path.display()),
             Self::OciLayout { dir, reference: None } => write!(f, "oci:{}", dir.display()),
             Self::OciLayout { dir, reference: Some(reference) } => write!(f, "oci:{}:{reference}", dir.display()),
+            Self::Registry(name) => write!(f, "docker://{name}"),
             Self::Id(text) | Self::Name(text) => f.write_str(text),
         }
     }
@@ -253,6 +275,8 @@ mod tests {
         let cases = [
             ("hello", ImageRef::Hello),
             ("hello:1", ImageRef::Name("hello:1".into())),
+            ("docker://debian", ImageRef::Registry("debian".into())),
+            ("docker://localhost:5000/a/b:c", ImageRef::Registry("localhost:5000/a/b:c".into())),
             ("./hello", aci("./hello")),
             ("busybox.aci", aci("busybox.aci")),
             ("dir/busybox.aci", aci("dir/busybox.aci")),
@@ -296,7 +320,7 @@ mod tests {
         let md5 = format!("md5:{}", "a".repeat(32));
         let upper = format!("sha256:{}", "A".repeat(64));
         let too_long_id = format!("sha256:{hex63}bb");
-        let cases: [(&str, &str); 32] = [
+        let cases: [(&str, &str); 35] = [
             ("", "is empty"),
             (&long, "10240 bytes"),
             ("a\0b.aci", "control character"),
@@ -312,7 +336,10 @@ mod tests {
             ("file:///a%0", "file:///PATH"),
             ("file:///a%00", "file:///PATH"),
             ("file:///a%zz", "file:///PATH"),
-            ("docker://debian", "transport \"docker://\""),
+            ("docker-daemon:debian", "transport \"docker-daemon:\""),
+            ("docker://", "repository \"\""),
+            ("docker://A", "repository \"A\""),
+            ("docker://a:b:c", "tag"),
             ("https://user:secret@h/x.aci", "transport \"https://\""),
             ("oci-archive:x.tar", "transport \"oci-archive:\""),
             ("sha512-", "image ID"),

@@ -12,6 +12,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
+use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::sealed;
 use crate::split::{self, ImageWords};
@@ -46,7 +47,10 @@ pub(crate) struct PodArgs {
     #[command(flatten)]
     options: PodOptions,
 
-    /// Each image with its options: `hello`, FILE.aci, oci:DIR[:REF], or the ID or name of a stored image
+    #[command(flatten)]
+    pull: PullArgs,
+
+    /// Each image with its options: `hello`, docker://NAME, FILE.aci, oci:DIR[:REF], or the ID or name of a stored image
     ///
     /// Options after an image are that image's. The words after `--` are appended to the command of an ACI and replace
     /// the CMD of an OCI image; `---` ends them.
@@ -205,7 +209,8 @@ fn request(args: RunArgs) -> Result<PodRequest, CommandError> {
 pub(crate) fn pod_request(args: PodArgs, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
     let (name, mut volumes, follow_symlinks, everywhere) = args.options.parse()?;
     let apps = apps(args.images, &everywhere, &mut volumes)?;
-    Ok(PodRequest { name, lifecycle, volumes, follow_symlinks, apps })
+    let policy = args.pull.policy(PullPolicy::New)?;
+    Ok(PodRequest { name, policy, lifecycle, volumes, follow_symlinks, apps })
 }
 
 /// The pod's name and volumes, whether links in their sources are followed, and what is mounted in every app.
@@ -360,7 +365,7 @@ mod tests {
             ("--exec /bin/sh hello", "--exec"),
             ("hello --user", "--user"),
             ("hello --- --user x", "--user"),
-            ("docker://redis", "docker://"),
+            ("containers-storage:redis", "containers-storage:"),
         ] {
             let error = asked(line).unwrap_err();
             assert_eq!(error.kind, Kind::Usage, "{line}");

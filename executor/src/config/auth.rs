@@ -103,6 +103,22 @@ pub(crate) fn of_registries(dirs: &ConfigDirs) -> Result<BTreeMap<String, Creden
     merge(of_kind(dirs, DOCKER_KIND)?, docker_auth)
 }
 
+/// User and password for one registry.
+///
+/// # Errors
+///
+/// [`ConfigError`].
+pub(crate) fn of_registry(dirs: &ConfigDirs, host: &str) -> Result<Option<(String, String)>, ConfigError> {
+    // Docker's registry goes by three names.
+    let names: &[&str] =
+        if host == "docker.io" { &["docker.io", "index.docker.io", "registry-1.docker.io"] } else { &[host] };
+    let mut all = of_registries(dirs)?;
+    Ok(names.iter().find_map(|name| match all.remove(*name)? {
+        Credentials::Basic { user, password } => Some((user, password)),
+        _ => None,
+    }))
+}
+
 fn of_kind(dirs: &ConfigDirs, kind: &str) -> Result<Vec<Vec<Document>>, ConfigError> {
     let mut folders = file::documents(dirs, "auth.d", &[KIND, DOCKER_KIND])?;
     folders.iter_mut().for_each(|folder| folder.retain(|document| document.kind == kind));

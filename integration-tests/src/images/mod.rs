@@ -36,6 +36,11 @@ pub fn sha512(bytes: &[u8]) -> String {
     hex::encode(sha2::Sha512::digest(bytes))
 }
 
+/// The SHA-256 of these bytes, in hexadecimal digits: the value of a blob's digest.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
 /// Adds the probe (see `src/bin/probe`) as `/probe`.
 pub fn with_probe(tree: Tree) -> Tree {
     tree.file("probe", std::fs::read(crate::binaries::probe()).expect("the probe is readable"), 0o755)

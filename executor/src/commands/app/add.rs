@@ -16,6 +16,7 @@ use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::import::Images;
 use crate::manifest::{self, AppImage};
+use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::{output, pod_argument, request, sources};
 
@@ -32,6 +33,9 @@ pub(crate) struct AddArgs {
     /// Mount a volume: name=NAME,kind=host|empty[,source=PATH],target=PATH
     #[arg(long, value_name = "MOUNT")]
     mnt_volume: Vec<String>,
+
+    #[command(flatten)]
+    pull: PullArgs,
 
     /// The pod: a UUID, the unambiguous beginning of one, or a name
     #[arg(value_name = "POD")]
@@ -56,7 +60,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     }
     let apps = run::apps(words, &mounts, &mut volumes)?;
     let [app] = <[AppRequest; 1]>::try_from(apps).map_err(|_| CommandError::usage("must give only one app"))?;
-    let images = Images::open(context)?;
+    let images = Images::open(context, args.pull.policy(PullPolicy::New)?)?;
     let record = images.resolve(&app.image, app.signature.as_deref())?;
     let (dirs, guards): (Vec<OwnedFd>, Vec<OwnedFd>) = images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
     let image = AppImage { request: app, id: record.id, manifest: record.manifest };

@@ -6,6 +6,7 @@ use stage1::supervise::ExitPolicy;
 use crate::commands::run::{self, PodOptions};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::pull_policy::PullPolicy;
 use crate::request::{Lifecycle, PodRequest};
 use crate::{launch, prepare, sealed};
 
@@ -35,6 +36,6 @@ pub(crate) fn run(context: &Context, args: SandboxArgs) -> Result<u8, CommandErr
             .hint("give it to `proa app add`"));
     }
     sealed::ensure()?;
-    let request = PodRequest { name, lifecycle, volumes, follow_symlinks, apps: Vec::new() };
+    let request = PodRequest { name, policy: PullPolicy::New, lifecycle, volumes, follow_symlinks, apps: Vec::new() };
     launch::run(context, prepare::pod(context, request)?)
 }

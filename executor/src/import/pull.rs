@@ -1,0 +1,129 @@
+//! Images of registries: found, compared with what is stored, downloaded.
+
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+
+use fetch::registry::{Found, Puller, RegistryError, RegistryRef, Version};
+use fetch::{OciImage, OciLayer};
+use store::{BlobRole, ImageRecord};
+use tracing::{debug, info_span};
+
+use super::{Images, digest};
+use crate::error::{CommandError, Explain};
+use crate::pull_policy::PullPolicy;
+
+impl Images {
+    /// The image that `docker://NAME` means: from the store or from its registry, as the pull policy says.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had. Nothing of it is left in the store then.
+    pub(super) fn pull(&self, name: &str) -> Result<ImageRecord, CommandError> {
+        let reference = self.network()?.registries.reference(name)?;
+        if self.policy != PullPolicy::Update
+            && let Some(record) = self.stored(&reference)?
+        {
+            return Ok(record);
+        }
+        if self.policy == PullPolicy::Never {
+            return Err(CommandError::failed(format!("no image named {reference} is stored"))
+                .hint("--pull-policy=new fetches what is not stored"));
+        }
+        self.ask_registry(reference)
+    }
+
+    /// The image that `docker://NAME` means, from its registry whatever is stored of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::pull`].
+    pub(super) fn pull_again(&self, name: &str) -> Result<ImageRecord, CommandError> {
+        self.ask_registry(self.network()?.registries.reference(name)?)
+    }
+
+    fn ask_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
+        let _span = info_span!("fetch", image = %reference).entered();
+        self.pull_from_registry(reference.clone()).during(|| reference.to_string())
+    }
+
+    /// The image that a name which is not in the store may mean.
+    pub(super) fn pull_by_name(&self, name: &str) -> Option<Result<ImageRecord, CommandError>> {
+        // A name with labels is one of appc's.
+        let is_one = !name.contains(',') && name.parse::<RegistryRef>().is_ok();
+        is_one.then(|| self.pull(name).during(|| format!("no image named {name} is stored")))
+    }
+
+    fn pull_from_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
+        let network = self.network()?;
+        let puller = Puller::new(&network.client, &network.credentials, &network.registries.single, reference)?;
+        let found = puller.find()?;
+        if let Some(record) = self.known_manifest(&puller, &found)? {
+            return Ok(record);
+        }
+        let image = puller.image(&found)?;
+        let source = source(puller.reference(), &found);
+        self.import_oci(image, Some(source), &mut |layer| self.download(&puller, &found, layer))
+    }
+
+    /// What is stored of the name that was typed.
+    fn stored(&self, reference: &RegistryRef) -> Result<Option<ImageRecord>, CommandError> {
+        let wanted = match reference.version() {
+            Version::Tag(tag) => format!("{}:{tag}", reference.name()),
+            Version::Digest { digest: manifest, .. } => return self.of_manifest(manifest),
+        };
+        Ok(self.store.list()?.images.into_iter().find(|image| image.names().any(|name| name == wanted)))
+    }
+
+    /// The stored image of this manifest, if it has the names that were asked for.
+    fn known_manifest(&self, puller: &Puller<'_>, found: &Found) -> Result<Option<ImageRecord>, CommandError> {
+        let Some(record) = self.of_manifest(&found.manifest)? else { return Ok(None) };
+        let reference = puller.reference();
+        let names = registry_names(&reference.name(), reference.tag());
+        let named = names.iter().all(|name| record.names().any(|known| known == name));
+        let known = named && self.ready_trees(&record.layers)?.is_some();
+        debug!(id = %record.id, known, "stored before");
+        Ok(known.then_some(record))
+    }
+
+    fn of_manifest(&self, manifest: &fetch::Digest) -> Result<Option<ImageRecord>, CommandError> {
+        let manifest = digest(manifest)?;
+        let is_it = |image: &ImageRecord| {
+            image.blobs.iter().any(|blob| blob.role == BlobRole::Manifest && blob.digest == manifest)
+        };
+        Ok(self.store.list()?.images.into_iter().find(is_it))
+    }
+
+    /// Downloads a layer into a file without a name.
+    fn download(&self, puller: &Puller<'_>, found: &Found, layer: &OciLayer) -> Result<File, CommandError> {
+        let mut file = self.store.scratch()?;
+        let mut download = puller.download(found, layer, 0);
+        puller.client().block_on(async {
+            while let Some(bytes) = download.chunk().await? {
+                file.write_all(&bytes).map_err(RegistryError::Write)?;
+            }
+            Ok::<_, RegistryError>(())
+        })?;
+        file.rewind().during(|| "read what was downloaded".into())?;
+        Ok(file)
+    }
+}
+
+/// Where exactly this image can be had again.
+fn source(reference: &RegistryRef, found: &Found) -> String {
+    let tag = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+    format!("docker://{}{tag}@{}", reference.name(), found.manifest)
+}
+
+/// What an image of a registry is called in the store: `NAME:TAG`, and `NAME` alone where the tag is `latest`.
+fn registry_names(name: &str, tag: Option<&str>) -> Vec<String> {
+    match tag {
+        None => vec![name.to_owned()],
+        Some("latest") => vec![name.to_owned(), format!("{name}:latest")],
+        Some(tag) => vec![format!("{name}:{tag}")],
+    }
+}
+
+/// The same of an opened image.
+pub(super) fn names(image: &OciImage) -> Vec<String> {
+    registry_names(&image.name, image.tag.as_deref())
+}
