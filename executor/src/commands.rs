@@ -15,6 +15,7 @@ mod doctor;
 mod enter;
 mod fetch;
 mod gc;
+mod identity;
 mod image;
 mod kill;
 mod list;
@@ -85,6 +86,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(trust, "trust", TrustArgs),
     row!(config, "config", ConfigArgs),
     row!(metadata_service, "metadata-service", MetadataServiceArgs),
+    row!(identity, "identity", IdentityArgs),
     row!(doctor, "doctor", DoctorArgs),
     row!(version, "version", VersionArgs),
 ];

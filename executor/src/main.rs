@@ -26,6 +26,7 @@ mod fsck;
 mod golden;
 mod hello;
 mod hints;
+mod identity;
 mod idmap;
 mod images;
 mod import;

@@ -118,6 +118,7 @@ each_user! {
     serves_in_the_foreground,
     starts_on_demand_and_survives_being_killed,
     secrets_are_the_users_alone,
+    keys_of_identities,
 }
 
 fn serves_in_the_foreground(env: &Env) {
@@ -171,6 +172,29 @@ fn secrets_are_the_users_alone(env: &Env) {
     std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("ours");
     std::fs::set_permissions(socket_dir(env), Permissions::from_mode(0o755)).expect("ours");
     env.proa(["metadata-service"]).outcome().refuses("must be accessible to its owner alone");
+}
+
+fn keys_of_identities(env: &Env) {
+    needs!(place(Place::Host));
+    let jwks = || {
+        let outcome = env.proa(["identity", "jwks"]).outcome().succeeds().quietly();
+        let jwks: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        let keys = jwks["keys"].as_array().expect("a list").clone();
+        assert!(keys.iter().all(|key| key["alg"] == "ES256" && key.get("d").is_none()), "{outcome}");
+        keys
+    };
+    let first = jwks();
+    assert_eq!((first.len(), jwks()), (2, first.clone()));
+    env.proa(["identity", "rotate"]).outcome().succeeds().prints("").quietly();
+    let second = jwks();
+    assert_eq!((second.len(), &second[..2]), (3, &first[..]), "the old ones stay");
+    let file = env.data().join("metadata/identity.json");
+    assert_eq!(std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o7777, 0o600);
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("ours");
+    env.proa(["identity", "jwks"]).outcome().refuses("identity.json: a secret that others may read or write");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("ours");
+    std::fs::write(&file, "{}").expect("ours");
+    env.proa(["identity", "jwks"]).outcome().refuses("identity.json: not a list of keys");
 }
 
 /// Registration is for the user's own processes, root's among the others'.

@@ -1,5 +1,6 @@
 //! What a pod's apps can ask for, made ready when the pod registers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use appc::{AcIdentifier, AcName, Annotations, ImageManifest, ManifestError, PodManifest};
@@ -116,6 +117,12 @@ impl Documents {
     pub(crate) fn app(&self, name: &str) -> Option<&AppDocuments> {
         let position = self.apps.binary_search_by(|app| app.name.as_str().cmp(name)).ok()?;
         Some(&self.apps[position])
+    }
+
+    /// The IDs of the pod's images, each once.
+    pub(crate) fn image_ids(&self) -> Vec<&str> {
+        let ids = self.apps.iter().map(|app| std::str::from_utf8(&app.image_id).unwrap_or_default());
+        ids.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The value of one annotation of the pod.

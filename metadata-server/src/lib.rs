@@ -11,7 +11,9 @@
 mod activity;
 mod allowance;
 mod documents;
+mod door;
 mod http;
+pub mod identity;
 mod images;
 mod monitor;
 mod pod;
@@ -19,6 +21,7 @@ mod registry;
 pub mod secrets;
 mod service;
 mod signer;
+mod stream;
 mod workers;
 
 pub use service::{Options, ServeError, Server};

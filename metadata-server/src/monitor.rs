@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::documents::{Described, DocumentError, Documents};
-use crate::http::listener::{ListenerError, PodListener};
+use crate::door::{Door, Role};
+use crate::http::listener::{Listener, ListenerError};
 use crate::pod::Pod;
 use crate::service::Service;
 
@@ -71,6 +71,8 @@ struct Draft {
     pod: Option<PodDraft>,
     manifest: Option<Vec<u8>>,
     apps: Vec<Described>,
+    /// The apps' own.
+    listeners: Vec<(AcName, Listener)>,
     bytes: usize,
 }
 
@@ -79,7 +81,7 @@ struct PodDraft {
     uuid: PodUuid,
     token: Token,
     host: String,
-    listener: OwnedFd,
+    listener: Listener,
     log: Option<Log>,
 }
 
@@ -148,7 +150,7 @@ impl Draft {
                     uuid: uuid.parse().map_err(|_| Refused::Uuid(uuid.into_owned()))?,
                     token: token.parse().map_err(Refused::from)?,
                     host: host.parse::<SocketAddr>().map_err(|_| Refused::Host(host.into_owned()))?.to_string(),
-                    listener: inbox.take_fd()?,
+                    listener: Listener::tcp(inbox.take_fd()?).map_err(Refused::from)?,
                     log,
                 };
                 if self.pod.replace(pod).is_some() || self.manifest.is_some() {
@@ -162,9 +164,12 @@ impl Draft {
                     return Err(Refused::Order.into());
                 }
             }
-            ToService::App { name, manifest, log } => {
+            ToService::App { name, manifest, identity, log } => {
                 let name: AcName = name.parse().map_err(|_| Refused::App(name.into_owned()))?;
                 let image_manifest = self.counted(manifest.into_owned())?;
+                if identity {
+                    self.listeners.push((name.clone(), Listener::unix(inbox.take_fd()?).map_err(Refused::from)?));
+                }
                 self.apps.push(Described { name, image_manifest, log });
             }
             ToService::Commit => return Ok(true),
@@ -184,29 +189,38 @@ impl Draft {
 /// Makes what was said count.
 fn commit(draft: Draft, service: &Arc<Service>, registered: &mut Option<Registered>) -> Result<(), Refused> {
     let images = &service.registry.images;
-    let Draft { pod, manifest, apps, .. } = draft;
+    let Draft { pod, manifest, apps, listeners, .. } = draft;
     let manifest = manifest.ok_or(Refused::Order)?;
-    match (pod, registered) {
+    let pod = match (pod, registered) {
         (Some(pod), registered @ None) => {
             let PodDraft { uuid, token, host, listener, log } = pod;
             let documents = Documents::new(manifest, log.as_ref(), apps, None, images)?;
-            let listener = PodListener::new(listener)?;
             let pod = Arc::new(Pod::new(uuid, token, host, documents));
             // From here on, it is closed whatever happens.
-            let registered = registered.insert(Registered { pod: pod.clone(), log, service: service.clone() });
+            *registered = Some(Registered { pod: pod.clone(), log, service: service.clone() });
             service.registry.insert(pod.clone());
-            let serving = listener.serve(pod.clone(), service.clone());
-            registered.pod.own(tokio::spawn(serving).abort_handle());
+            open(listener, &pod, Role::Metadata, service);
             debug!(pod = %uuid, "registered a pod");
+            pod
         }
         (None, Some(Registered { pod, log, .. })) => {
             let documents = Documents::new(manifest, log.as_ref(), apps, Some(&*pod.documents()), images)?;
             pod.set_documents(documents);
+            pod.clone()
         }
         _ => return Err(Refused::Order),
+    };
+    for (app, listener) in listeners {
+        open(listener, &pod, Role::Identity(app), service);
     }
     images.sweep();
     Ok(())
+}
+
+/// Serves a listener for as long as the pod is registered.
+fn open(listener: Listener, pod: &Arc<Pod>, role: Role, service: &Arc<Service>) {
+    let door = Arc::new(Door::new(pod.clone(), role));
+    pod.own(tokio::spawn(listener.serve(door, service.clone())).abort_handle());
 }
 
 async fn receive(stream: &UnixStream, inbox: &mut Inbox) -> Result<bool, WireError> {

@@ -1,4 +1,4 @@
-//! A registered pod: who may ask, what is answered, who is asking.
+//! A registered pod: who may ask, and what is answered.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -9,7 +9,6 @@ use tokio::task::AbortHandle;
 
 use crate::allowance::Allowance;
 use crate::documents::Documents;
-use crate::http::visitors::Visitors;
 
 /// Wrong tokens that a pod may try at once, and how many more a second. An app that knows its token tries none.
 const WRONG_TOKENS: Allowance = Allowance::new(100, 20);
@@ -24,7 +23,6 @@ pub(crate) struct Pod {
     /// What `Host` must say: address and port, and the address alone if the port is HTTP's own.
     host: String,
     documents: RwLock<Arc<Documents>>,
-    pub(crate) visitors: Visitors,
     wrong_tokens: Mutex<Allowance>,
     /// The tasks that end with the pod.
     tasks: Mutex<Vec<AbortHandle>>,
@@ -38,7 +36,6 @@ impl Pod {
             token,
             host,
             documents: RwLock::new(Arc::new(documents)),
-            visitors: Visitors::default(),
             wrong_tokens: Mutex::new(WRONG_TOKENS),
             tasks: Mutex::default(),
         }
@@ -70,11 +67,11 @@ impl Pod {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
-    /// Closes listeners and connections: nothing of the pod is held after this, and its token is worth nothing.
+    /// Closes listeners, and with them their connections: nothing of the pod is held after this, and its token is worth
+    /// nothing.
     pub(crate) fn close(&self) {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        self.visitors.close();
     }
 }

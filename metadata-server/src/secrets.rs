@@ -3,7 +3,8 @@
 //! ```text
 //! DATA/metadata/        0700
 //! ├── lock              0600, empty; locked while a file is made
-//! └── hmac.key          0600, 64 random bytes, never changed (signatures would lose their meaning)
+//! ├── hmac.key          0600, 64 random bytes, never changed (signatures would lose their meaning)
+//! └── identity.json     0600, the keys of identities, changed every week
 //! ```
 
 use std::fs::File;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, interval_at, sleep};
 use tracing::{debug, warn};
 
 use crate::activity::Activity;
+use crate::identity::{Identities, Issuer};
 use crate::monitor;
 use crate::registry::Registry;
 use crate::secrets::{SecretError, Secrets};
@@ -47,8 +48,9 @@ pub enum ServeError {
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) registry: Registry,
-    pub(crate) signer: Arc<Signer>,
-    pub(crate) workers: Arc<Workers>,
+    pub(crate) signer: Signer,
+    pub(crate) identities: Identities,
+    pub(crate) workers: Workers,
     pub(crate) activity: Arc<Activity>,
 }
 
@@ -56,6 +58,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub struct Server {
     signer: Signer,
+    identities: Identities,
     options: Options,
 }
 
@@ -64,8 +67,8 @@ impl Server {
     ///
     /// # Errors
     /// [`SecretError`].
-    pub fn new(secrets: &Secrets, options: Options) -> Result<Self, SecretError> {
-        Ok(Self { signer: Signer::of(secrets)?, options })
+    pub fn new(secrets: Secrets, issuer: Issuer, options: Options) -> Result<Self, SecretError> {
+        Ok(Self { signer: Signer::of(&secrets)?, identities: Identities::new(secrets, issuer), options })
     }
 
     /// Serves the monitors that connect to `listener`, and the apps of their pods. `place` is where the listener's
@@ -79,13 +82,13 @@ impl Server {
 }
 
 fn run(server: Server, listener: OwnedFd, place: &Place) -> Result<(), ServeError> {
-    let Server { signer, options } = server;
+    let Server { signer, identities, options } = server;
     protect()?;
     runtime()?.block_on(async {
-        let workers = Arc::new(Workers::start(options.threads)?);
+        let workers = Workers::start(options.threads)?;
         let activity = Arc::new(Activity::default());
-        let signer = Arc::new(signer);
-        let service = Arc::new(Service { registry: Registry::default(), signer, workers, activity });
+
+        let service = Arc::new(Service { registry: Registry::default(), signer, identities, workers, activity });
         let listener = std::os::unix::net::UnixListener::from(listener);
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;

@@ -1,15 +1,15 @@
 //! The threads that serve connections: the main one, and more if they were asked for.
 
-use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tracing::warn;
+
+use crate::stream::Stream;
 
 /// Spawns a task on the runtime of the thread that runs it.
 type Job = Box<dyn FnOnce() + Send>;
@@ -50,8 +50,8 @@ impl Workers {
     /// Serves a stream on the thread whose turn it is; `started` is told how to end it.
     pub(crate) fn serve<F: Future<Output = ()> + Send + 'static>(
         &self,
-        stream: TcpStream,
-        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+        stream: Stream,
+        serve: impl FnOnce(Stream) -> F + Send + 'static,
         started: impl FnOnce(AbortHandle) + Send + 'static,
     ) {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % (self.others.len() + 1);
@@ -59,12 +59,11 @@ impl Workers {
             started(tokio::spawn(serve(stream)).abort_handle());
             return;
         };
-        // A socket is known to one runtime at a time.
-        let stream = match stream.into_std() {
+        let stream = match stream.detach() {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "cannot hand a connection over"),
         };
-        let job = move || match TcpStream::from_std(stream) {
+        let job = move || match stream.attach() {
             Ok(stream) => started(tokio::spawn(serve(stream)).abort_handle()),
             Err(error) => warn!(%error, "cannot take a connection over"),
         };

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::diagnostics;
 use crate::duration;
 use crate::error::{CommandError, Explain};
+use crate::identity;
 use crate::sockets;
 
 /// Run the metadata service of this user in the foreground
@@ -57,7 +58,7 @@ pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, Co
     let idle_exit = Some(args.idle_exit).filter(|duration| !duration.is_zero());
     let options = Options { threads: args.threads, idle_exit };
     // Before anybody can connect, and while there is somebody to tell of an error.
-    let server = Server::new(&Secrets::ensure(context.create_data_dir()?)?, options)?;
+    let server = Server::new(Secrets::ensure(context.create_data_dir()?)?, identity::issuer(), options)?;
     let (place, listener) = match &args.on_demand {
         Some(dir) => (Place::ensure(dir)?, fcntl_dupfd_cloexec(stdin(), 3)?),
         None => {

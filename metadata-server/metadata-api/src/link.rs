@@ -10,8 +10,9 @@ use crate::Token;
 use crate::registration::{Log, ToMonitor, ToService, VERSION};
 use crate::wire::{self, WireError};
 
-/// How long the service may take to answer. A monitor does nothing else meanwhile.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// How long the service may take to answer: a drowning machine needs seconds where others need milliseconds. A monitor
+/// does nothing else meanwhile.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a pod is not registered.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,8 @@ pub struct AppDescription<'a> {
     pub name: &'a AcName,
     /// The manifest of its image.
     pub image_manifest: &'a [u8],
+    /// The listening Unix socket at which it, and nobody else, asks for its identity.
+    pub identity: Option<BorrowedFd<'a>>,
     /// Where its log is, if anywhere.
     pub log: Option<Log>,
 }
@@ -106,9 +109,10 @@ impl Link {
             let message = ToService::App {
                 name: app.name.as_str().into(),
                 manifest: std::str::from_utf8(app.image_manifest)?.into(),
+                identity: app.identity.is_some(),
                 log: app.log.clone(),
             };
-            wire::say(self, &message, None)?;
+            wire::say(self, &message, app.identity)?;
         }
         Ok(wire::say(self, &ToService::Commit, None)?)
     }

@@ -36,12 +36,15 @@ pub enum ToService<'a> {
         /// The reified pod manifest.
         manifest: Cow<'a, str>,
     },
-    /// An app of the manifest.
+    /// An app of the manifest. Comes with one descriptor if it has a listener of its own.
     App {
         /// Its name in the pod.
         name: Cow<'a, str>,
         /// The manifest of its image.
         manifest: Cow<'a, str>,
+        /// Whether a listening Unix socket comes with this, at which only this app asks for its identity.
+        #[serde(default)]
+        identity: bool,
         /// Where the app's log is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         log: Option<Log>,

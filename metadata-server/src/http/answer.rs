@@ -16,6 +16,12 @@ pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; chars
 /// An annotation's value, which may be any text.
 pub(crate) const ANY_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+/// A signed identity (RFC 7519, section 10.3.1).
+pub(crate) const JWT: HeaderValue = HeaderValue::from_static("application/jwt");
+
+/// Public keys (RFC 7517, section 8.5.2).
+pub(crate) const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
+
 /// An answer without regard to how it is sent.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -84,6 +90,7 @@ refusals! {
     NO_CONTENT = 400 BAD_REQUEST "the form has no field content, or an empty one";
     NO_UUID = 400 BAD_REQUEST "the form has no field uuid that is a UUID";
     NO_SIGNATURE = 400 BAD_REQUEST "the form has no field signature that is base64";
+    NO_AUDIENCE = 400 BAD_REQUEST "say once for whom the identity is meant: ?audience=NAME, at most 1024 bytes";
     /// The same for every wrong token, whatever stands after it.
     UNAUTHORIZED = 401 UNAUTHORIZED "the URL does not begin with this pod's token";
     BROWSER = 403 FORBIDDEN "requests from web pages are refused".closing();
@@ -97,6 +104,7 @@ refusals! {
     NOT_POST = 405 METHOD_NOT_ALLOWED "only POST is allowed here".allow("POST");
     TIMEOUT = 408 REQUEST_TIMEOUT "the request took too long".closing();
     TOO_LARGE = 413 PAYLOAD_TOO_LARGE "the body is larger than 1 MiB".closing();
+    NO_KEYS = 500 INTERNAL_SERVER_ERROR "the keys of this user cannot be had";
     WRONG_HOST = 421 MISDIRECTED_REQUEST "the Host field does not name this service".closing();
     TOO_MANY_GUESSES = 429 TOO_MANY_REQUESTS "too many requests without this pod's token".closing();
     TOO_MANY_CONNECTIONS = 429 TOO_MANY_REQUESTS "too many connections from this pod".closing();

@@ -5,34 +5,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use appc::AcName;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::http::request::Parts;
-use hyper::service::Service;
 use hyper::{Method, Request, Response};
 use metadata_api::Route;
 use metadata_api::route::AppRoute;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::answer::{self, ANY_TEXT, Answer, JSON, Refusal, TEXT};
+use super::answer::{self, ANY_TEXT, Answer, JSON, JWK_SET, JWT, Refusal, TEXT};
 use super::form;
 use super::policy;
 use super::watch::Watch;
 use crate::documents::AppDocuments;
+use crate::door::{Door, Role};
+use crate::identity::Subject;
 use crate::pod::Pod;
-use crate::signer::Signer;
+use crate::service::Service;
 
 /// Largest body. What is to be signed is meant to be a digest or a nonce.
 const MAX_BODY: u64 = 1024 * 1024;
 
-/// Where identities were asked for over TCP by mistake.
+/// Where an app asks for its identity, at its own socket. Over TCP it may be asked for by mistake.
 const IDENTITY: &str = "/v1/identity";
+
+/// Where the public keys are, at an app's own socket.
+const JWKS: &str = "/v1/jwks";
+
+/// Longest audience in bytes: a URL and then some.
+const MAX_AUDIENCE: usize = 1024;
 
 /// Answers the requests of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Visit {
-    pub(crate) pod: Arc<Pod>,
-    pub(crate) signer: Arc<Signer>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) service: Arc<Service>,
     pub(crate) watch: Arc<Watch>,
 }
 
@@ -44,7 +52,7 @@ pub(crate) enum Reply {
     Later(Responding),
 }
 
-impl Service<Request<Incoming>> for Visit {
+impl hyper::service::Service<Request<Incoming>> for Visit {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Reply;
@@ -87,7 +95,16 @@ enum Posted {
 impl Visit {
     /// The answer to a request, as far as its head decides it.
     fn answer(&self, head: &Parts) -> Result<Answer, Posted> {
-        if let Err(refusal) = policy::check(head, |host| self.pod.is_host(host)) {
+        let pod = self.pod();
+        let is_metadata = match &self.door.role {
+            // The socket is reached by a path, and there is no address that `Host` could have to name.
+            Role::Identity(app) => {
+                let checked = policy::check(head, |_| true);
+                return Ok(checked.and_then(|()| self.identity(app, head)).unwrap_or_else(Answer::Refused));
+            }
+            Role::Metadata => policy::check(head, |host| pod.is_host(host)),
+        };
+        if let Err(refusal) = is_metadata {
             return Ok(refusal.into());
         }
         let Some(path) = self.authorised(head.uri.path()) else { return Ok(self.unauthorised()) };
@@ -103,23 +120,59 @@ impl Visit {
         }
     }
 
+    fn pod(&self) -> &Pod {
+        &self.door.pod
+    }
+
+    /// The answer to an app at its own socket. Which app it is, is nothing that the request could say.
+    fn identity(&self, app: &AcName, head: &Parts) -> Result<Answer, &'static Refusal> {
+        let path = head.uri.path();
+        if ![IDENTITY, JWKS].contains(&path) {
+            return Err(&answer::NO_ROUTE);
+        }
+        if ![Method::GET, Method::HEAD].contains(&head.method) {
+            return Err(&answer::NOT_GET);
+        }
+        let unavailable = |error| {
+            warn!(%error, "cannot give out an identity");
+            &answer::NO_KEYS
+        };
+        if path == JWKS {
+            return Ok(Answer::Found(JWK_SET, self.service.identities.jwks().map_err(unavailable)?.into()));
+        }
+        let query = head.uri.query().unwrap_or_default();
+        let [audience] = form::fields(query.as_bytes(), ["audience"]).map_err(|_| &answer::NO_AUDIENCE)?;
+        let audience = audience.and_then(|it| String::from_utf8(it).ok()).filter(|it| is_audience(it));
+        let audience = audience.ok_or(&answer::NO_AUDIENCE)?;
+        let documents = self.pod().documents();
+        let image = documents.app(app.as_str()).ok_or(&answer::NO_ROUTE)?.image_id.clone();
+        let subject = Subject {
+            pod: self.pod().uuid,
+            app: app.as_str(),
+            image: std::str::from_utf8(&image).unwrap_or_default(),
+            images: documents.image_ids(),
+            audience: &audience,
+        };
+        Ok(Answer::Found(JWT, self.service.identities.token(&subject).map_err(unavailable)?.into()))
+    }
+
     /// What stands behind the pod's token, if the path begins with it.
     fn authorised<'a>(&self, path: &'a str) -> Option<&'a str> {
         let path = path.strip_prefix('/')?;
         let end = path.find('/').unwrap_or(path.len());
         let (token, rest) = path.split_at(end);
-        self.pod.token.matches(token.as_bytes()).then_some(rest)
+        self.pod().token.matches(token.as_bytes()).then_some(rest)
     }
 
     fn unauthorised(&self) -> Answer {
-        if self.pod.may_try_again() { &answer::UNAUTHORIZED } else { &answer::TOO_MANY_GUESSES }.into()
+        if self.pod().may_try_again() { &answer::UNAUTHORIZED } else { &answer::TOO_MANY_GUESSES }.into()
     }
 
     fn get(&self, route: &Route) -> Answer {
         if *route == Route::PodUuid {
-            return Answer::Found(TEXT, self.pod.uuid_text.clone());
+            return Answer::Found(TEXT, self.pod().uuid_text.clone());
         }
-        let documents = self.pod.documents();
+        let documents = self.pod().documents();
         let found = |kind, body: Option<Bytes>, missing: &'static Refusal| match body {
             Some(body) => Answer::Found(kind, body),
             None => missing.into(),
@@ -145,7 +198,7 @@ impl Visit {
         let body = read(head, body).await?;
         let [content] = form::fields(&body, ["content"]).map_err(|_| &answer::BAD_FORM)?;
         let content = content.filter(|it| !it.is_empty()).ok_or(&answer::NO_CONTENT)?;
-        Ok(Answer::Found(TEXT, self.signer.sign(self.pod.uuid, &content).into()))
+        Ok(Answer::Found(TEXT, self.service.signer.sign(self.pod().uuid, &content).into()))
     }
 
     async fn verify(&self, head: &Parts, body: Incoming) -> Result<Answer, &'static Refusal> {
@@ -155,7 +208,7 @@ impl Visit {
         let content = content.filter(|it| !it.is_empty()).ok_or(&answer::NO_CONTENT)?;
         let uuid = uuid.and_then(|it| std::str::from_utf8(&it).ok()?.parse().ok()).ok_or(&answer::NO_UUID)?;
         let signature = signature.filter(|it| !it.is_empty()).ok_or(&answer::NO_SIGNATURE)?;
-        match self.signer.verify(uuid, &content, &signature) {
+        match self.service.signer.verify(uuid, &content, &signature) {
             Some(true) => Ok(Answer::Found(TEXT, Bytes::new())),
             Some(false) => Err(&answer::BAD_SIGNATURE),
             None => Err(&answer::NO_SIGNATURE),
@@ -165,11 +218,16 @@ impl Visit {
     fn respond(&self, answer: Answer) -> Response<Full<Bytes>> {
         if let Answer::Refused(refusal) = &answer {
             // Not the path, which begins with what may be a token.
-            debug!(pod = %self.pod.uuid, status = refusal.status().as_u16(), "refused");
+            debug!(pod = %self.pod().uuid, status = refusal.status().as_u16(), "refused");
         }
         self.watch.answered();
         answer.into_response()
     }
+}
+
+/// Whether a verifier can be called that.
+fn is_audience(text: &str) -> bool {
+    (1..=MAX_AUDIENCE).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn of_app_documents(app: &AppDocuments, route: &AppRoute) -> Answer {

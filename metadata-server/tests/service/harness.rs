@@ -1,9 +1,11 @@
 //! A running service, pods that are registered with it, and a client that sends any bytes.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use metadata_api::ask::Service;
 use metadata_api::link::{AppDescription, Link, LinkError, PodDescription};
 use metadata_api::place::Place;
 use metadata_api::registration::Log;
+use metadata_server::identity::Issuer;
 use metadata_server::secrets::Secrets;
 use metadata_server::{self as service, Options};
 use tempfile::TempDir;
@@ -44,7 +47,7 @@ impl Server {
         let server = Self { dir };
         let listener = server.place().occupy().unwrap();
         let (place, secrets) = (server.place(), Secrets::ensure(server.dir.path()).unwrap());
-        let service = service::Server::new(&secrets, options).unwrap();
+        let service = service::Server::new(secrets, issuer(), options).unwrap();
         std::thread::spawn(move || service.run(listener, &place).unwrap());
         server
     }
@@ -70,6 +73,11 @@ impl Server {
     }
 }
 
+/// In whose name identities are issued.
+pub(crate) fn issuer() -> Issuer {
+    Issuer { user: "alice".into(), uid: 1000, host: "box".into() }
+}
+
 /// What a pod is made of.
 pub(crate) struct PodSpec {
     pub(crate) uuid: PodUuid,
@@ -78,6 +86,8 @@ pub(crate) struct PodSpec {
     pub(crate) manifest: String,
     pub(crate) image: String,
     pub(crate) apps: Vec<&'static str>,
+    /// The listeners of the apps that have one.
+    pub(crate) identities: BTreeMap<&'static str, UnixListener>,
 }
 
 /// A manifest with these apps, each with an annotation of its own, and with more members.
@@ -100,6 +110,7 @@ impl PodSpec {
             manifest: manifest(&apps, ""),
             image: IMAGE.to_owned(),
             apps,
+            identities: BTreeMap::new(),
         }
     }
 
@@ -114,6 +125,7 @@ impl PodSpec {
         let apps = names.iter().map(|name| AppDescription {
             name,
             image_manifest: self.image.as_bytes(),
+            identity: self.identities.get(name.as_str()).map(|listener| listener.as_fd()),
             log: (name.as_str() == "web").then(|| log("web")).flatten(),
         });
         let pod = PodDescription {

@@ -3,6 +3,7 @@
 mod answers;
 mod harness;
 mod hostile;
+mod identity;
 mod load;
 mod registration;
 mod signatures;

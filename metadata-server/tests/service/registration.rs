@@ -47,7 +47,7 @@ fn a_descriptor_that_is_no_listening_tcp_socket_is_refused() {
         let mut spec = PodSpec::new();
         spec.listener = fd.try_clone_to_owned().unwrap().into();
         let names: Vec<appc::AcName> = spec.apps.iter().map(|it| it.parse().unwrap()).collect();
-        let app = |name| AppDescription { name, image_manifest: IMAGE.as_bytes(), log: None };
+        let app = |name| AppDescription { name, image_manifest: IMAGE.as_bytes(), identity: None, log: None };
         let description = metadata_api::link::PodDescription {
             uuid: spec.uuid,
             token: &spec.token,
@@ -96,7 +96,7 @@ fn nonsense_ends_the_connection_and_nothing_else() {
     assert!(ended(&message(&ToService::Commit)).contains("refused"));
     assert!(ended(&message(&pod_message(VERSION + 1))).contains("version 2 of the registration"));
     assert!(ended(&message(&pod_message(VERSION))).contains("not a token"));
-    let app = ToService::App { name: "A".into(), manifest: IMAGE.into(), log: None };
+    let app = ToService::App { name: "A".into(), manifest: IMAGE.into(), identity: false, log: None };
     assert!(ended(&message(&app)).contains(r#""A\" is no app name"#) || ended(&message(&app)).contains("no app name"));
     assert_eq!(pod.service().get_path("/acMetadata/v1/pod/uuid").unwrap().status, 200);
 }
@@ -124,7 +124,7 @@ fn a_pod_whose_apps_change_tells_the_service() {
     let pod = PodSpec::new().registered(server);
     let get = |route: &str| pod.service().get_path(&format!("/acMetadata/v1{route}")).unwrap();
     let late = "late".parse().unwrap();
-    let new = [AppDescription { name: &late, image_manifest: IMAGE.as_bytes(), log: None }];
+    let new = [AppDescription { name: &late, image_manifest: IMAGE.as_bytes(), identity: None, log: None }];
     let with_late = manifest(&["late", "web"], "");
     assert_eq!(get("/apps/late/image/id").status, 404);
     pod.link.update(with_late.as_bytes(), &new).unwrap();

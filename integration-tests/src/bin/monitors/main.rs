@@ -119,7 +119,7 @@ impl Pod {
     }
 
     fn register(&mut self, service: &Service) -> Result<(), Box<dyn Error>> {
-        let app = |name| AppDescription { name, image_manifest: IMAGE.as_bytes(), log: None };
+        let app = |name| AppDescription { name, image_manifest: IMAGE.as_bytes(), identity: None, log: None };
         let pod = PodDescription {
             uuid: self.uuid,
             token: &self.token,
