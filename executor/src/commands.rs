@@ -12,6 +12,7 @@ mod app;
 mod cat_manifest;
 mod config;
 mod doctor;
+pub(crate) mod eci;
 mod enter;
 mod fetch;
 mod gc;
@@ -79,6 +80,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(stop, "stop", StopArgs),
     row!(kill, "kill", KillArgs),
     row!(app, "app", AppArgs),
+    row!(eci, "eci", EciArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),
     row!(rm, "rm", RmArgs),
     row!(cat_manifest, "cat-manifest", CatManifestArgs),

@@ -61,6 +61,11 @@ impl CommandError {
         Self::new(Kind::Failed, message)
     }
 
+    /// Work that could not be done, for a reason whose type is not known.
+    pub(crate) fn of(source: Box<dyn Error + Send + Sync>) -> Self {
+        Self { kind: Kind::Failed, source, hints: Vec::new(), picture: None }
+    }
+
     /// Adds one line that says how to mend it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

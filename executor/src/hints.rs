@@ -59,6 +59,22 @@ fn of_text(chain: &str) -> Option<&'static str> {
     .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))
 }
 
+/// About virtual machine images.
+fn of_vm_image(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    use eci::{ArchiveError, ContentsError, DocumentError, LayoutError, PackError, TitleError};
+    if cause.is::<LayoutError>() || cause.is::<ArchiveError>() {
+        return Some("are the path and the name right? `skopeo list-tags` or index.json say what is there");
+    }
+    if cause.is::<PackError>() {
+        return Some("are the paths right? See `proa eci push --help`");
+    }
+    if cause.is::<ContentsError>() || cause.is::<TitleError>() {
+        return Some("an image like this is never unpacked: push it again without that");
+    }
+    let damaged = cause.is::<DocumentError>() || cause.is::<eci::unpack::UnpackError>();
+    damaged.then_some("if the image is damaged, push it again")
+}
+
 fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(error) = cause.downcast_ref::<FetchError>() {
         return of_fetch(error);
@@ -71,6 +87,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if cause.is::<CredentialsError>() {
         return Some("correct or remove that entry; `podman login` and `docker login` write such files");
+    }
+    if let Some(hint) = of_vm_image(cause) {
+        return Some(hint);
     }
     if let Some(error) = cause.downcast_ref::<IngestError>() {
         return of_ingest(error);

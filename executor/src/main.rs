@@ -56,6 +56,7 @@ mod split;
 mod table;
 mod umask;
 mod verifier;
+mod vm_images;
 
 use error::CommandError;
 
@@ -73,6 +74,9 @@ fn main() -> ExitCode {
     umask::tighten();
     if program_name(&argv) == Some(OsStr::new("actool")) {
         return ExitCode::from(actool::main(&argv[1..]));
+    }
+    if program_name(&argv) == Some(OsStr::new("eci")) {
+        return ExitCode::from(vm_images::main(&argv));
     }
     let mut command = None;
     let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command.as_deref()));

@@ -1,0 +1,277 @@
+//! OCI layouts in a tar file, as `skopeo copy … oci-archive:FILE` makes them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use tar_core::EntryType;
+use tar_core::builder::EntryBuilder;
+use tar_core::parse::{Limits, ParseEvent, Parser};
+
+use crate::descriptor::Descriptor;
+use crate::document::MAX_DOCUMENT;
+use crate::index::{Index, LAYOUT_FILE};
+use crate::layout::{folder_of, read_all};
+use crate::pack::Blob;
+use crate::transfer::{Destination, Named, Source, TransferError};
+
+const BLOCK: u64 = 512;
+/// The most members of an archive: an image has a handful of blobs.
+const MAX_MEMBERS: usize = 100_000;
+/// The most bytes of headers of one member.
+const MAX_HEAD: usize = 1 << 20;
+
+/// Why an archive cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// A system call failed.
+    #[error("{path}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no tar.
+    #[error("{path} is no tar archive: {reason}")]
+    Tar {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is no layout, or does not have the image.
+    #[error("{path}: {reason}")]
+    Layout {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// An image in an archive.
+#[derive(Debug)]
+pub struct ArchiveSource {
+    file: File,
+    /// Name → offset and size.
+    members: BTreeMap<String, (u64, u64)>,
+    manifest: Descriptor,
+}
+
+impl ArchiveSource {
+    /// Finds an image by one of its names.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub fn open(path: &Path, names: &[String]) -> Result<Self, ArchiveError> {
+        let shown = path.display().to_string();
+        let file = File::open(path).map_err(|source| ArchiveError::Io { path: shown.clone(), source })?;
+        let members = members(&file).map_err(|reason| ArchiveError::Tar { path: shown.clone(), reason })?;
+        let wrong = |reason: String| ArchiveError::Layout { path: shown.clone(), reason };
+        let index = members.get("index.json").ok_or_else(|| wrong("it has no index.json".to_owned()))?;
+        let index = read(&file, *index).map_err(|error| wrong(format!("index.json: {error}")))?;
+        let index = Index::parse(&index).map_err(|reason| wrong(format!("index.json: {reason}")))?;
+        let manifest = index.find(names).map_err(wrong)?;
+        Ok(Self { file, members, manifest })
+    }
+
+    fn place(&self, descriptor: &Descriptor) -> Result<(u64, u64), TransferError> {
+        let name = format!("blobs/{}/{}", descriptor.digest.algorithm(), descriptor.digest.hex());
+        let place = *self.members.get(&name).ok_or_else(|| format!("the archive has no {name}"))?;
+        if place.1 != descriptor.size {
+            return Err(format!("{name} has {} bytes, not {}", place.1, descriptor.size).into());
+        }
+        Ok(place)
+    }
+}
+
+fn read(file: &File, (offset, size): (u64, u64)) -> Result<Vec<u8>, TransferError> {
+    if size > MAX_DOCUMENT {
+        return Err(format!("{size} bytes, the limit is {MAX_DOCUMENT}").into());
+    }
+    let mut bytes = vec![0; size as usize];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+/// Where in an archive which file is.
+fn members(file: &File) -> Result<BTreeMap<String, (u64, u64)>, String> {
+    let limits = Limits {
+        max_metadata_size: MAX_HEAD as u32,
+        max_path_len: None,
+        max_pending_entries: 4,
+        max_sparse_entries: 100,
+    };
+    let mut parser = Parser::new(limits);
+    let mut members = BTreeMap::new();
+    let (mut at, mut head, mut wanted) = (0, Vec::new(), BLOCK as usize);
+    loop {
+        let had = head.len();
+        head.resize(wanted, 0);
+        match file.read_exact_at(&mut head[had..], at + had as u64) {
+            Ok(()) => {}
+            // Some writers leave out the two blocks at the end.
+            Err(_) if had == 0 && !members.is_empty() => return Ok(members),
+            Err(error) => return Err(error.to_string()),
+        }
+        let (consumed, found) = match parser.parse(&head).map_err(|error| error.to_string())? {
+            ParseEvent::NeedData { min_bytes } => {
+                wanted = min_bytes.max(head.len() + 1).next_multiple_of(BLOCK as usize);
+                if wanted > MAX_HEAD {
+                    return Err("headers of more than 1 MiB".to_owned());
+                }
+                continue;
+            }
+            ParseEvent::End { .. } => return Ok(members),
+            ParseEvent::GlobalExtensions { consumed, .. } => (consumed, None),
+            ParseEvent::SparseEntry { .. } => return Err("a member with holes".to_owned()),
+            ParseEvent::Entry { consumed, entry } => {
+                let name = String::from_utf8_lossy(&entry.path).trim_start_matches("./").to_owned();
+                (consumed, Some((name, entry.entry_type == EntryType::Regular, entry.size)))
+            }
+        };
+        at += consumed as u64;
+        if let Some((name, is_file, size)) = found {
+            if is_file {
+                members.insert(name, (at, size));
+            }
+            if members.len() > MAX_MEMBERS {
+                return Err(format!("more than {MAX_MEMBERS} members"));
+            }
+            let next = size.checked_next_multiple_of(BLOCK).and_then(|it| at.checked_add(it));
+            at = next.ok_or("a member without an end")?;
+        }
+        head.clear();
+        wanted = BLOCK as usize;
+    }
+}
+
+impl Source for ArchiveSource {
+    fn named(&self) -> Result<Named, TransferError> {
+        let bytes = self.document(&self.manifest, true)?;
+        let mut hasher = self.manifest.digest.hasher();
+        hasher.update(&bytes);
+        if hasher.finish() != self.manifest.digest {
+            return Err(format!("the blob {} has another digest", self.manifest.digest).into());
+        }
+        Ok(Named { media_type: self.manifest.media_type.clone(), bytes })
+    }
+
+    fn document(&self, descriptor: &Descriptor, _: bool) -> Result<Vec<u8>, TransferError> {
+        read(&self.file, self.place(descriptor)?)
+    }
+
+    fn blob(
+        &self,
+        descriptor: &Descriptor,
+        from: u64,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), TransferError>,
+    ) -> Result<(), TransferError> {
+        let (offset, size) = self.place(descriptor)?;
+        read_all(&self.file, offset + from, offset + size, take)
+    }
+}
+
+/// An archive being written: it gets its name when it is complete.
+#[derive(Debug)]
+pub struct ArchiveDestination {
+    dir: OwnedFd,
+    name: String,
+    part: String,
+    path: PathBuf,
+    image: String,
+    file: Option<BufWriter<File>>,
+    written: Vec<String>,
+}
+
+impl ArchiveDestination {
+    /// Begins an archive of one image, which takes the place of the file that is there.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Io`].
+    pub fn create(path: &Path, image: &str) -> Result<Self, ArchiveError> {
+        let failed = |source| ArchiveError::Io { path: path.display().to_string(), source };
+        let name = path.file_name().and_then(|it| it.to_str());
+        let name = name.ok_or_else(|| failed(io::Error::other("it has no file name")))?.to_owned();
+        let dir = folder_of(path).map_err(|error| failed(error.into()))?;
+        let part = format!(".{name}.{}.part", std::process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(&dir, &*part, flags, Mode::from_raw_mode(0o644)).map_err(|error| failed(error.into()))?;
+        let file = BufWriter::with_capacity(1 << 18, File::from(file));
+        let mut archive = Self {
+            dir,
+            name,
+            part,
+            path: path.to_owned(),
+            image: image.to_owned(),
+            file: Some(file),
+            written: Vec::new(),
+        };
+        archive.member("oci-layout", &Blob::Bytes(LAYOUT_FILE.to_vec()), LAYOUT_FILE.len() as u64).map_err(failed)?;
+        Ok(archive)
+    }
+
+    fn member(&mut self, name: &str, blob: &Blob, size: u64) -> io::Result<()> {
+        let wrong = |error: &dyn std::fmt::Display| io::Error::other(format!("tar header: {error}"));
+        let mut builder = EntryBuilder::new_ustar();
+        builder.path(name).entry_type(EntryType::Regular);
+        let numbers = builder.mode(0o644).and_then(|it| it.uid(0)).and_then(|it| it.gid(0));
+        numbers.and_then(|it| it.size(size)).and_then(|it| it.mtime(0)).map_err(|error| wrong(&error))?;
+        let header = builder.finish_bytes();
+        let file = self.file.as_mut().expect("it is open until its end");
+        file.write_all(&header)?;
+        match blob {
+            Blob::Bytes(bytes) => file.write_all(bytes)?,
+            Blob::File(from) => read_all(from, 0, size, &mut |bytes| Ok(file.write_all(bytes)?))
+                .map_err(|error| io::Error::other(error.to_string()))?,
+        }
+        file.write_all(&vec![0; (size.next_multiple_of(BLOCK) - size) as usize])
+    }
+
+    fn failed(&self, source: io::Error) -> TransferError {
+        ArchiveError::Io { path: self.path.display().to_string(), source }.into()
+    }
+}
+
+impl Destination for ArchiveDestination {
+    fn put(&mut self, descriptor: &Descriptor, blob: &Blob) -> Result<bool, TransferError> {
+        let name = format!("blobs/{}/{}", descriptor.digest.algorithm(), descriptor.digest.hex());
+        if self.written.contains(&name) {
+            return Ok(false);
+        }
+        self.member(&name, blob, descriptor.size).map_err(|error| self.failed(error))?;
+        self.written.push(name);
+        Ok(true)
+    }
+
+    fn finish(&mut self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), TransferError> {
+        self.put(manifest, &Blob::Bytes(bytes.to_vec()))?;
+        let mut index = Index::new();
+        index.set(&self.image, manifest);
+        let index = index.to_bytes();
+        let last = self.member("index.json", &Blob::Bytes(index.clone()), index.len() as u64);
+        let ended = last.and_then(|()| {
+            let mut file = self.file.take().expect("it is open until its end");
+            file.write_all(&[0; 2 * BLOCK as usize])?;
+            file.flush()?;
+            Ok(renameat(&self.dir, &*self.part, &self.dir, &*self.name)?)
+        });
+        ended.map_err(|error| self.failed(error))?;
+        self.part.clear();
+        Ok(())
+    }
+}
+
+impl Drop for ArchiveDestination {
+    fn drop(&mut self) {
+        if !self.part.is_empty() {
+            let _ = unlinkat(&self.dir, &*self.part, AtFlags::empty());
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Where images come from and go to.
+
+use crate::descriptor::Descriptor;
+use crate::pack::Blob;
+
+/// What a place says when it cannot give or take.
+pub type TransferError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The document that a name means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes, whose digest was checked if the name has one.
+    pub bytes: Vec<u8>,
+}
+
+/// A place that has one image. What it gives is checked by whoever asked for it.
+pub trait Source {
+    /// The manifest or index that the image's name means.
+    ///
+    /// # Errors
+    /// There is none, or the place cannot be reached.
+    fn named(&self) -> Result<Named, TransferError>;
+
+    /// The bytes of a manifest below an index, or of a config: at most [`crate::MAX_DOCUMENT`].
+    ///
+    /// # Errors
+    /// It is not there.
+    fn document(&self, descriptor: &Descriptor, is_manifest: bool) -> Result<Vec<u8>, TransferError>;
+
+    /// Hands a blob's bytes to `take`, from the `from`th on.
+    ///
+    /// # Errors
+    /// Those of `take`; it is not there, or ends early.
+    fn blob(
+        &self,
+        descriptor: &Descriptor,
+        from: u64,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), TransferError>,
+    ) -> Result<(), TransferError>;
+}
+
+/// A place that takes one image.
+pub trait Destination {
+    /// Takes a blob, unless it is there already. Returns whether it was not.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn put(&mut self, descriptor: &Descriptor, blob: &Blob) -> Result<bool, TransferError>;
+
+    /// Takes the manifest, and gives it the image's name. Everything it names was taken before.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn finish(&mut self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), TransferError>;
+}
