@@ -110,6 +110,20 @@ impl Client {
         }
     }
 
+    /// As [`Client::hear`], for one to whom a refusal of something said before does not matter.
+    ///
+    /// # Errors
+    ///
+    /// A failed system call.
+    pub(crate) fn hear_quietly(&mut self) -> Result<Option<(Reply, Vec<OwnedFd>)>, CommandError> {
+        loop {
+            match self.hear() {
+                Err(error) if error.cause::<Errno>().is_none() => {}
+                heard => return heard,
+            }
+        }
+    }
+
     /// Reads once; false when the supervisor has gone.
     fn receive(&mut self) -> Result<bool, CommandError> {
         let mut buffer = [0; 16 * 1024];

@@ -9,6 +9,7 @@ use crate::error::CommandError;
 
 mod aci;
 mod app;
+mod attach;
 mod cat_manifest;
 mod config;
 mod doctor;
@@ -76,6 +77,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(run_prepared, "run-prepared", RunPreparedArgs),
     row!(status, "status", StatusArgs),
     row!(enter, "enter", EnterArgs, alias: Some("exec")),
+    row!(attach, "attach", AttachArgs),
     row!(logs, "logs", LogsArgs),
     row!(stop, "stop", StopArgs),
     row!(kill, "kill", KillArgs),

@@ -20,8 +20,9 @@ use crate::error::{self, CommandError, Explain, Kind};
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
 use crate::prepare::PreparedPod;
+use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{failure_hint, keeper, monitor, output};
+use crate::{attach, failure_hint, keeper, monitor, output, relay};
 
 /// Runs the pod and returns the command's exit status: the pod's, or 0 once a detached pod has been started.
 ///
@@ -31,15 +32,37 @@ use crate::{failure_hint, keeper, monitor, output};
 pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
+    start(context, uuid, prepared, None)
+}
+
+/// Runs the pod in the foreground, or starts its monitor.
+fn start(
+    context: &Context,
+    uuid: PodUuid,
+    mut prepared: PreparedPod,
+    resumed: Option<(Pod<Running>, Setup)>,
+) -> Result<u8, CommandError> {
     let data_dir = context.data_dir()?;
-    if prepared.lifecycle.detach {
-        // Relative, it would mean another place in the monitor.
-        let data_dir = std::path::absolute(data_dir).during(|| "find the data directory".into())?;
-        monitor::detach(|started| supervise(&data_dir, uuid, prepared, None, Some(started)))?;
-        output::write(&format!("{uuid}\n"))?;
-        return Ok(0);
+    let Lifecycle { detach, interactive, .. } = prepared.lifecycle;
+    if !detach && !interactive {
+        return supervise(data_dir, uuid, prepared, resumed, None);
     }
-    supervise(data_dir, uuid, prepared, None, None)
+    let app = match prepared.manifest.apps.as_slice() {
+        [app] => app.name.as_str().to_owned(),
+        _ if interactive => return Err(CommandError::usage("interactive option only supports one image")),
+        _ => String::new(),
+    };
+    // The monitor has no terminal to look at.
+    prepared.lifecycle.terminal = (interactive && relay::is_interactive()).then(relay::size);
+    // Relative, it would mean another place in the monitor.
+    let data_dir = std::path::absolute(data_dir).during(|| "find the data directory".into())?;
+    monitor::detach(|started| supervise(&data_dir, uuid, prepared, resumed, Some(started)))?;
+    if interactive {
+        let pods = Pods::ensure(&data_dir)?;
+        return attach::hold(&pods, &pods.find(&uuid.to_string())?, &app);
+    }
+    output::write(&format!("{uuid}\n"))?;
+    Ok(0)
 }
 
 /// Runs a pod that was prepared before, as [`run`] does.
@@ -55,14 +78,8 @@ pub(crate) fn run_prepared(
     setup: Setup,
 ) -> Result<u8, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
-    let data_dir = std::path::absolute(context.data_dir()?).during(|| "find the data directory".into())?;
     let resumed = Some((pods.run_prepared(uuid)?, setup));
-    if prepared.lifecycle.detach {
-        monitor::detach(|started| supervise(&data_dir, uuid, prepared, resumed, Some(started)))?;
-        output::write(&format!("{uuid}\n"))?;
-        return Ok(0);
-    }
-    supervise(&data_dir, uuid, prepared, resumed, None)
+    start(context, uuid, prepared, resumed)
 }
 
 /// Makes the pod for a later run, and makes sure that it is there after a power cut.
@@ -102,8 +119,9 @@ fn supervise(
         None => name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string),
     };
     // A pod of its own has nobody's streams, and neither has one whose apps come and go.
-    let own = lifecycle.detach || lifecycle.exit_policy == ExitPolicy::Never;
-    let stdio = if own { AppStdio::Kept(StdioKind::default()) } else { AppStdio::Inherited };
+    let own = lifecycle.detach || lifecycle.interactive || lifecycle.exit_policy == ExitPolicy::Never;
+    let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
+    let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
     let options = AppOptions { stdio, restart: lifecycle.restart };
     let spec = PodSpec {
         manifest: &manifest,
@@ -114,6 +132,7 @@ fn supervise(
         apps: vec![options; manifest.apps.len()],
         exit_policy: lifecycle.exit_policy,
         logs: LogLimits::default(),
+        held: lifecycle.interactive,
         signals: if own { Signals::Stop } else { Signals::Forward },
     };
     let remover = Remover::new(&mapping);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod actool;
+mod attach;
 mod cli;
 mod client;
 mod commands;

@@ -25,6 +25,8 @@ pub(crate) enum Ended {
     Notified,
     /// The user typed the keys that let go.
     Detached,
+    /// Output and errors, which there were, are at their end.
+    Streams,
 }
 
 /// Whether a terminal is what the user sits at.
@@ -92,7 +94,11 @@ impl Streams {
     ) -> Result<Ended, CommandError> {
         let mut reads_input = self.input.is_some();
         let mut typed = Vec::new();
+        let reads = self.output.is_some() || self.errors.is_some();
         loop {
+            if reads && self.output.is_none() && self.errors.is_none() {
+                return Ok(Ended::Streams);
+            }
             let output = self.output.as_ref().map(AsFd::as_fd);
             let errors = self.errors.as_ref().map(AsFd::as_fd);
             let input = reads_input.then(stdin);
@@ -167,6 +173,18 @@ impl Streams {
             }
             _ => Ok(true),
         }
+    }
+
+    /// Writes out output and errors to their end.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be written.
+    pub(crate) fn read_to_end(&mut self) -> Result<(), CommandError> {
+        for (source, target) in [(&mut self.output, stdout()), (&mut self.errors, rustix::stdio::stderr())] {
+            while copy(source, target)? {}
+        }
+        Ok(())
     }
 
     /// Writes out what can still be read of output and errors.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use appc::{AcName, Mount, Volume};
 use fetch::ImageRef;
 use pod::PodName;
+use stage1::TerminalSize;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::error::{CommandError, Kind};
@@ -33,6 +34,10 @@ pub(crate) struct PodRequest {
 pub(crate) struct Lifecycle {
     /// Whether it has a monitor of its own, and the command returns when its apps are being started.
     pub(crate) detach: bool,
+    /// Whether its app has the caller's input.
+    pub(crate) interactive: bool,
+    /// A terminal of this size for it instead.
+    pub(crate) terminal: Option<TerminalSize>,
     /// Whether its directory stays when it has ended.
     pub(crate) keep: bool,
     /// Whether its apps are started again.

@@ -72,8 +72,19 @@ fn examples_work() {
             // It ends when it is told to; its own tests run it.
             let service = example.starts_with("metadata-service");
             // They take a pod that the reader has.
-            let of_pods =
-                ["rm", "status", "stop", "kill", "enter", "exec", "logs", "cat-manifest", "run-prepared", "app"];
+            let of_pods = [
+                "rm",
+                "status",
+                "stop",
+                "kill",
+                "enter",
+                "exec",
+                "logs",
+                "cat-manifest",
+                "run-prepared",
+                "app",
+                "attach",
+            ];
             let pods = of_pods.iter().any(|it| example.split(' ').next() == Some(it));
             if pods || service || example.split_whitespace().any(|it| own(it) || placeholder(it)) {
                 continue;

@@ -25,6 +25,8 @@ each_user! {
     with_rm_nothing_stays,
     a_prepared_pod_runs_later,
     a_prepared_pod_is_run_once,
+    rkt_interactive,
+    rkt_attach,
 }
 
 /// Starts a detached pod of this script and gives its UUID.
@@ -336,5 +338,62 @@ fn a_prepared_pod_is_run_once(env: &Env) {
     env.proa(["run-prepared", "--detach", second]).outcome().succeeds().prints(&format!("{second}\n"));
     env.proa(["status", "--wait", second]).outcome().succeeds().shows("app-once=0");
     remove(env, second);
+    remove(env, &uuid);
+}
+
+/// A command on a terminal of its own, as script(1) makes it.
+fn on_a_terminal(env: &Env, command: &str, input: &str) -> Outcome {
+    let proa = integration_tests::binaries::proa().display().to_string();
+    let line = format!("{proa} --dir {} --insecure-options=image {command}", env.data().display());
+    let typed = format!("sleep 1; printf {input}; sleep 1");
+    let script = format!("({typed}) | script -qec '{line}' /dev/null");
+    env.command("sh", vec!["-c".into(), script.into()]).outcome()
+}
+
+fn rkt_interactive(env: &Env) {
+    let say = "[ -t 0 ] && echo stdin is a terminal || echo stdin is not a terminal";
+    let image = Aci::new("tty", busybox()).sh(say).build(env);
+    let path = image.to_str().unwrap();
+    env.run(&image, &[]).outcome_with_input(b"").succeeds().prints("stdin is not a terminal\n");
+    let args = ["--insecure-options=image", "run", "--interactive", path];
+    env.proa(args).outcome_with_input(b"").succeeds().prints("stdin is not a terminal\n");
+    let outcome = on_a_terminal(env, &format!("run --interactive {path}"), "x").succeeds();
+    assert!(outcome.stdout.contains("stdin is a terminal\r\n"), "{outcome}");
+    let image = Aci::new("echo", busybox()).sh("read line; echo Received text: $line; exit 5").build(env);
+    let args = ["--insecure-options=image", "run", "--interactive", image.to_str().unwrap()];
+    env.proa(args).outcome_with_input(b"some text\n").exits(5).prints("Received text: some text\n");
+    let outcome = on_a_terminal(env, &format!("run --interactive {}", image.display()), "\"typed\\n\"").exits(5);
+    assert!(outcome.stdout.contains("Received text: typed\r\n"), "{outcome}");
+    let image = image.to_str().unwrap();
+    let two = ["--insecure-options=image", "run", "--interactive", image, "--name=a", image, "--name=b"];
+    env.proa(two).outcome().rejects("interactive option only supports one image");
+    // All of a long output arrives, however slowly it is read.
+    let long =
+        Aci::new("long", busybox()).sh("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done").build(env);
+    let args = ["--insecure-options=image", "run", "--interactive", long.to_str().unwrap()];
+    let outcome = env.proa(args).outcome_with_input(b"").succeeds();
+    assert_eq!(outcome.stdout.lines().count(), 20_000, "the end: {:?}", outcome.stdout.lines().last());
+    // The end of the command is the end of the pod.
+    let waits = Aci::new("waits", busybox()).sh("echo ready; sleep 600").build(env);
+    let mut running = env.proa(["--insecure-options=image", "run", "--interactive", waits.to_str().unwrap()]).start();
+    running.wait_for("ready");
+    running.kill(rustix::process::Signal::KILL);
+    running.wait();
+    env.assert_nothing_left();
+}
+
+fn rkt_attach(env: &Env) {
+    let uuid = detach(env, "talker", "i=0; while :; do echo tick $i; echo tock >&2; i=$((i+1)); sleep 0.05; done", &[]);
+    env.proa(["attach", "--mode", "list", &uuid]).outcome().succeeds().prints("stdout\nstderr\n");
+    let mut attached = env.proa(["attach", &uuid]).start();
+    attached.wait_for("tick");
+    attached.kill(rustix::process::Signal::KILL);
+    attached.wait();
+    let mut errors = env.proa(["attach", "--mode", "stdout", &uuid]).start();
+    errors.wait_for("tick");
+    env.proa(["attach", "--mode", "stdnone", &uuid]).outcome().rejects("stdnone");
+    stop(env, &uuid);
+    let outcome = errors.wait().succeeds();
+    assert_eq!(outcome.stderr, "", "only what was asked for: {outcome}");
     remove(env, &uuid);
 }

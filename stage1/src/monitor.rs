@@ -33,6 +33,9 @@ use events::Events;
 /// How long an app must have run for its next failure to be a new one.
 const RAN_WELL: Duration = Duration::from_secs(10);
 
+/// How long apps wait for the client whose streams they are to have.
+const HELD: Duration = Duration::from_secs(30);
+
 /// How the conversation with pid 1 ended.
 pub(crate) enum Ended {
     /// As planned.
@@ -86,6 +89,8 @@ pub(crate) struct Monitor<'a> {
     adding: Option<usize>,
     outputs: Outputs,
     events: Events,
+    /// Whether the apps wait for somebody to attach and hold.
+    held: bool,
     /// The first thing that kept an app from being executed.
     failed: Option<Failure>,
     over: bool,
@@ -125,6 +130,7 @@ impl<'a> Monitor<'a> {
             adding: None,
             outputs: Outputs::new(),
             events: Events::default(),
+            held: spec.held,
             failed: None,
             over: false,
         }
@@ -151,8 +157,10 @@ impl<'a> Monitor<'a> {
             pipes.keep(app, &mut self.outputs);
         }
         // Said at once: pid 1 reads it when every app is created.
-        for app in 0..self.apps.len() {
-            self.react(Event::Start(app), keeper)?;
+        if self.held {
+            self.timers.insert(Timer::Held, Instant::now() + HELD);
+        } else {
+            self.start_all(keeper)?;
         }
         loop {
             match self.turn(keeper)? {
@@ -161,6 +169,12 @@ impl<'a> Monitor<'a> {
                 Some(ended) => return self.failed.take().map_or(Ok(ended), |failure| Err(RunError::Pod(failure))),
             }
         }
+    }
+
+    /// Starts every app that was not started yet.
+    fn start_all(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        let created: Vec<usize> = (0..self.apps.len()).filter(|app| self.supervisor.is_created(*app)).collect();
+        created.into_iter().try_for_each(|app| self.react(Event::Start(app), keeper))
     }
 
     /// Waits for the next things to happen and sees to them.
@@ -337,6 +351,9 @@ impl<'a> Monitor<'a> {
                 Action::Shutdown => {
                     self.say(&ToInit::Shutdown)?;
                     self.over = true;
+                    if let Some(holder) = self.holder {
+                        self.reply(holder, &Reply::Exited(End::Code(self.supervisor.status())));
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ mod log;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
@@ -46,10 +46,20 @@ struct Sink {
     socket: OwnedFd,
     /// Not sent yet.
     backlog: Vec<u8>,
+    /// Whether the app rather waits than that the client is let go: it is what the user sits at.
+    holds: bool,
+    /// Whether the app has ended, and the client goes when it has all.
+    ending: bool,
 }
 
 /// Most bytes that an attached client may leave unread.
 const MAX_BACKLOG: usize = 1 << 20;
+
+/// As many may be left unread before the app has to wait for the client that it waits for.
+const FULL: usize = CHUNK;
+
+/// How long the last output may take to be read by the client that the app waited for.
+const LAST_WORDS: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// The streams of all apps.
 #[derive(Debug)]
@@ -125,10 +135,12 @@ impl Outputs {
         app: usize,
         stream: Stream,
         connection: ConnectionId,
+        holds: bool,
     ) -> rustix::io::Result<OwnedFd> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        self.sinks.push(Sink { app, stream, connection, socket: ours, backlog: Vec::new() });
+        let (backlog, ending) = (Vec::new(), false);
+        self.sinks.push(Sink { app, stream, connection, socket: ours, backlog, holds, ending });
         Ok(theirs)
     }
 
@@ -139,7 +151,14 @@ impl Outputs {
 
     /// What to poll for; [`Outputs::polled`] wants the answers in this order.
     pub(crate) fn to_poll(&self) -> Vec<PollFd<'_>> {
-        let sources = self.sources.iter().map(|source| PollFd::new(&source.fd, PollFlags::IN));
+        let full = |source: &Source| {
+            let of = |sink: &Sink| sink.holds && (sink.app, sink.stream) == (source.app, source.stream);
+            self.sinks.iter().any(|sink| of(sink) && sink.backlog.len() >= FULL)
+        };
+        let sources = self.sources.iter().map(move |source| {
+            let flags = if full(source) { PollFlags::empty() } else { PollFlags::IN };
+            PollFd::new(&source.fd, flags)
+        });
         let sinks = self.sinks.iter().map(|sink| {
             let out = if sink.backlog.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             PollFd::new(&sink.socket, out)
@@ -164,7 +183,7 @@ impl Outputs {
         for index in ended.into_iter().rev() {
             self.end(index);
         }
-        self.sinks.retain(|sink| sink.backlog.len() <= MAX_BACKLOG);
+        self.sinks.retain(|sink| !sink.is_done());
     }
 
     /// Reads once; false at the end.
@@ -198,15 +217,27 @@ impl Outputs {
     /// The app has ended: its clients see the end of its streams once these are read.
     pub(crate) fn app_ended(&mut self, app: usize) {
         self.drain(|source| source.app == app);
-        self.sinks.iter_mut().filter(|sink| sink.app == app).for_each(Sink::flush);
-        self.sinks.retain(|sink| sink.app != app);
+        for sink in self.sinks.iter_mut().filter(|sink| sink.app == app) {
+            sink.ending = true;
+            sink.flush();
+        }
+        self.sinks.retain(|sink| !sink.is_done());
     }
 
     /// Reads what is left when no process of the pod is.
     pub(crate) fn finish(&mut self) {
         self.drain(|_| true);
         (0..self.sources.len()).rev().for_each(|index| self.end(index));
-        self.sinks.iter_mut().for_each(Sink::flush);
+        for sink in &mut self.sinks {
+            sink.flush();
+            while sink.holds && !sink.backlog.is_empty() {
+                let mut ready = [PollFd::new(&sink.socket, PollFlags::OUT)];
+                if !poll(&mut ready, Some(&LAST_WORDS)).is_ok_and(|ready| ready > 0) {
+                    break;
+                }
+                sink.flush();
+            }
+        }
     }
 
     /// Reads all that can be read now. What another process holds open for writing may go on.
@@ -218,8 +249,8 @@ impl Outputs {
             // A pipe holds at most 1 MiB unless root made it larger; whoever still writes does not keep us for ever.
             for _ in 0..64 {
                 let mut ready = [PollFd::new(&self.sources[index].fd, PollFlags::IN)];
-                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-                if !rustix::event::poll(&mut ready, Some(&now)).is_ok_and(|ready| ready > 0) {
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                if !poll(&mut ready, Some(&now)).is_ok_and(|ready| ready > 0) {
                     break;
                 }
                 if !self.read(index) {
@@ -232,6 +263,11 @@ impl Outputs {
 }
 
 impl Sink {
+    /// Whether the client has all, or cannot get it.
+    fn is_done(&self) -> bool {
+        (self.ending && self.backlog.is_empty()) || (!self.holds && self.backlog.len() > MAX_BACKLOG)
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         self.backlog.extend_from_slice(bytes);
         self.flush();

@@ -46,6 +46,8 @@ pub struct PodSpec<'a> {
     pub logs: LogLimits,
     /// What a signal to the monitor means.
     pub signals: Signals,
+    /// Whether the apps are started only when a client attaches and holds the pod.
+    pub held: bool,
 }
 
 /// What the monitor does with INT, TERM, HUP, QUIT, USR1 and USR2.

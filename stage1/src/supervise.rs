@@ -109,6 +109,8 @@ pub(crate) enum Timer {
     Kill(usize),
     /// The pause before the app's next start is over.
     Restart(usize),
+    /// Nobody has come whom the apps were to wait for.
+    Held,
 }
 
 /// Something to do.
@@ -177,6 +179,11 @@ impl Supervisor {
         &self.apps
     }
 
+    /// Whether the app was never started.
+    pub(crate) fn is_created(&self, app: usize) -> bool {
+        self.phase(app) == Some(Phase::Created)
+    }
+
     /// Whether a stop of the whole pod has begun.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping
@@ -207,6 +214,10 @@ impl Supervisor {
                 if let Some(Phase::Active(_)) = self.phase(app) {
                     actions.push(Action::Signal(app, SIGKILL));
                 }
+            }
+            Event::Timer(Timer::Held) => {
+                self.stopping = true;
+                self.end_if_over(&mut actions);
             }
             Event::Timer(Timer::Restart(app)) => {
                 if self.phase(app) == Some(Phase::Waiting) {

@@ -98,6 +98,10 @@ pub(crate) struct LifeArgs {
     #[arg(long)]
     detach: bool,
 
+    /// Give the app a terminal if this is one, else standard input until its end; for a pod of one app
+    #[arg(long, conflicts_with = "detach")]
+    interactive: bool,
+
     /// Start apps again that have ended: no, on-failure, on-failure:N, always
     #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
     restart: String,
@@ -111,7 +115,8 @@ impl LifeArgs {
     /// An unknown policy.
     pub(crate) fn lifecycle(&self) -> Result<Lifecycle, CommandError> {
         let restart = request::restart(&self.restart)?;
-        Ok(Lifecycle { detach: self.detach, keep: self.detach, restart, ..Lifecycle::default() })
+        let (detach, interactive) = (self.detach, self.interactive);
+        Ok(Lifecycle { detach, interactive, keep: detach, restart, ..Lifecycle::default() })
     }
 }
 

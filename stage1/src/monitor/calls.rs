@@ -13,7 +13,7 @@ use crate::output::Stream;
 use crate::protocol::{Call, EnterSpec, EventKind, PodReport, RefusedKind, Reply, Request, StdioKind, VERSION};
 use crate::run::{AppOptions, AppStdio, Keeper, RunError, source_kind};
 use crate::streams::AppPipes;
-use crate::supervise::{Event, GRACE, Phase, Restart};
+use crate::supervise::{Event, GRACE, Phase, Restart, Timer};
 use crate::terminal;
 
 /// Time for an entered process to follow its client's end.
@@ -93,10 +93,13 @@ impl Monitor<'_> {
                 }
             }
             Call::Attach { app, stdin, stdout, stderr, holds } => {
+                self.attach(connection, &app, [stdin, stdout, stderr], holds);
                 if holds {
                     self.holder = Some(connection);
+                    self.timers.remove(&Timer::Held);
+                    // What the apps write from their first moment on is the client's.
+                    self.start_all(keeper)?;
                 }
-                self.attach(connection, &app, [stdin, stdout, stderr], holds);
             }
         }
         Ok(())
@@ -232,7 +235,7 @@ impl Monitor<'_> {
         let (stdout, stderr) = (stdout, stderr && !terminal);
         let mut fds = Vec::new();
         let mut connect = |wanted: bool, stream| {
-            wanted.then(|| self.outputs.attach(app, stream, connection)).transpose().map(|fd| fds.extend(fd))
+            wanted.then(|| self.outputs.attach(app, stream, connection, alone)).transpose().map(|fd| fds.extend(fd))
         };
         let connected = connect(stdout, Stream::Stdout).and_then(|()| connect(stderr, Stream::Stderr));
         if let Err(errno) = connected {

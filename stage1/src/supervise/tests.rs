@@ -157,3 +157,10 @@ fn a_single_app_is_stopped_started_again_and_removed() {
     assert_eq!(supervisor.handle(Event::Start(app)), []);
     assert_eq!(supervisor.handle(stop(None)), [Shutdown]);
 }
+
+#[test]
+fn a_pod_whose_client_never_comes_ends() {
+    let mut supervisor = Supervisor::new(ExitPolicy::Failure);
+    supervisor.add(PLAIN);
+    assert_eq!(supervisor.handle(Event::Timer(Timer::Held)), [Shutdown]);
+}
