@@ -15,6 +15,7 @@ mod config;
 mod doctor;
 pub(crate) mod eci;
 mod enter;
+mod events;
 mod fetch;
 mod gc;
 mod identity;
@@ -31,6 +32,7 @@ mod status;
 mod stop;
 mod trust;
 mod version;
+mod wait;
 
 /// A row of the table of subcommands.
 pub(crate) struct Subcommand {
@@ -79,6 +81,8 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(enter, "enter", EnterArgs, alias: Some("exec")),
     row!(attach, "attach", AttachArgs),
     row!(logs, "logs", LogsArgs),
+    row!(events, "events", EventsArgs),
+    row!(wait, "wait", WaitArgs),
     row!(stop, "stop", StopArgs),
     row!(kill, "kill", KillArgs),
     row!(app, "app", AppArgs),

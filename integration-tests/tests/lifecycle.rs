@@ -27,6 +27,8 @@ each_user! {
     a_prepared_pod_is_run_once,
     rkt_interactive,
     rkt_attach,
+    events_tell_what_happens,
+    wait_gives_the_status,
 }
 
 /// Starts a detached pod of this script and gives its UUID.
@@ -395,5 +397,29 @@ fn rkt_attach(env: &Env) {
     stop(env, &uuid);
     let outcome = errors.wait().succeeds();
     assert_eq!(outcome.stderr, "", "only what was asked for: {outcome}");
+    remove(env, &uuid);
+}
+
+fn events_tell_what_happens(env: &Env) {
+    let uuid = detach(env, "eventful", "echo ready; sleep 600", &[]);
+    wait_for(env, &uuid, "ready");
+    let mut events = env.proa(["events", "--format=json", &uuid]).start();
+    events.wait_for("\"started\"");
+    env.proa(["enter", &uuid, "true"]).outcome().succeeds();
+    events.wait_for("\"entered\"");
+    stop(env, &uuid);
+    let outcome = events.wait().succeeds();
+    let all: Vec<serde_json::Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shown: Vec<_> = all.iter().map(|it| (it["seq"].as_u64().unwrap(), it["event"].as_str().unwrap())).collect();
+    assert_eq!(shown, [(1, "started"), (2, "entered"), (3, "stopping"), (4, "exited")], "{outcome}");
+    assert_eq!(all[3]["exit"], json!({"signal": 15}));
+    env.proa(["events", &uuid]).outcome().rejects("is not running");
+    remove(env, &uuid);
+}
+
+fn wait_gives_the_status(env: &Env) {
+    let uuid = detach(env, "brief", "sleep 0.2; exit 7", &[]);
+    env.proa(["wait", &uuid, &uuid]).outcome().succeeds().prints("7\n7\n");
+    env.proa(["wait", "nosuchpod"]).outcome().rejects("nosuchpod");
     remove(env, &uuid);
 }

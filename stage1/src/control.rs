@@ -44,6 +44,8 @@ pub(crate) struct Control {
     listener: OwnedFd,
     connections: BTreeMap<ConnectionId, Connection>,
     next: ConnectionId,
+    /// Whether the last client could not be let in: the next may come when one has gone.
+    full: bool,
 }
 
 #[derive(Debug)]
@@ -59,12 +61,12 @@ struct Connection {
 impl Control {
     /// Takes over a listening, non-blocking socket.
     pub(crate) fn new(listener: OwnedFd) -> Self {
-        Self { listener, connections: BTreeMap::new(), next: 0 }
+        Self { listener, connections: BTreeMap::new(), next: 0, full: false }
     }
 
     /// What to poll for; [`Control::polled`] wants the answers in this order.
     pub(crate) fn to_poll(&self) -> Vec<PollFd<'_>> {
-        let full = self.connections.len() >= MAX_CONNECTIONS;
+        let full = self.full || self.connections.len() >= MAX_CONNECTIONS;
         let accept = if full { PollFlags::empty() } else { PollFlags::IN };
         let connections = self.connections.values().map(|connection| {
             let out = if connection.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
@@ -92,6 +94,7 @@ impl Control {
         let broken: Vec<_> = self.connections.iter().filter(|(_, c)| c.broken).map(|(id, _)| *id).collect();
         for id in broken {
             self.connections.remove(&id);
+            self.full = false;
             incoming.push(Incoming::Gone(id));
         }
         incoming
@@ -99,7 +102,11 @@ impl Control {
 
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(socket) = accept_with(&self.listener, flags) else { return };
+        let Ok(socket) = accept_with(&self.listener, flags) else {
+            // Out of descriptors: polling for it again at once would take all the time there is.
+            self.full = !self.connections.is_empty();
+            return;
+        };
         // The socket lies in a directory that only its user can enter; this is the second lock.
         let own = rustix::process::geteuid();
         if !socket_peercred(&socket).is_ok_and(|peer| peer.uid == own || peer.uid.is_root()) {

@@ -16,6 +16,9 @@ use super::Stream;
 /// Longest line that is written whole; what is longer is written in parts.
 const MAX_LINE: usize = 16 * 1024;
 
+/// Room for lines to be written that is kept between two writes.
+const MAX_KEPT: usize = 64 * 1024;
+
 /// How much of an app's output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
@@ -109,8 +112,11 @@ impl Log {
         if let Err(written) = self.append(&out) {
             self.lost += (out.len() - written) as u64;
         }
-        self.out = out;
-        self.out.clear();
+        // The room for a burst of short lines is not kept: there may be a thousand supervisors.
+        if out.capacity() <= MAX_KEPT {
+            self.out = out;
+            self.out.clear();
+        }
     }
 
     /// Writes all, or says how much was written. A line that was cut short gets its end.
