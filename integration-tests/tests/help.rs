@@ -87,10 +87,11 @@ fn examples_work() {
                 "attach",
             ];
             let pods = of_pods.iter().any(|it| example.split(' ').next() == Some(it));
-            // These take an image that the reader has.
+            // These take an image, or files, that the reader has.
+            let files = ["aci", "eci", "trust"].iter().any(|it| example.split(' ').next() == Some(it));
             let images =
                 example.starts_with("image ") && !["image list", "image gc"].iter().any(|it| example.starts_with(it));
-            let pods = pods || images;
+            let pods = pods || images || files;
             if pods || service || example.split_whitespace().any(|it| own(it) || placeholder(it)) {
                 continue;
             }
@@ -99,6 +100,11 @@ fn examples_work() {
             env.command("sh", args.to_vec()).outcome().succeeds();
             tried += 1;
         }
+    }
+    // What was prepared waits to be run.
+    let listed = env.proa(["list", "--no-legend", "--full"]).outcome().succeeds();
+    for uuid in listed.stdout.lines().filter_map(|line| line.split_whitespace().next()).filter(|it| it.len() == 36) {
+        env.proa(["rm", uuid]).outcome().succeeds();
     }
     assert!(tried >= 4, "{tried} examples were tried");
 }
