@@ -11,7 +11,7 @@ use crate::error::CommandError;
 // Options of all commands about virtual machine images. (A doc comment would become help text.)
 #[derive(Debug, Args)]
 pub(crate) struct RemoteArgs {
-    /// Where the image is: nothing for the registry in its name, /PATH or file:///PATH for an OCI layout directory,
+    /// Where the image is: /PATH or file:///PATH for an OCI layout directory,
     /// oci-archive:FILE for one in a tar file
     #[arg(long, value_name = "REMOTE", default_value = "", hide_default_value = true, global = true)]
     remote: String,

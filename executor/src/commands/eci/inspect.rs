@@ -17,7 +17,7 @@ use crate::{output, table};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  proa eci inspect localhost:5000/vm:1
+  proa eci inspect --remote /srv/images vm:1
   proa eci inspect --format=json --remote /srv/images vm:1")]
 pub(crate) struct InspectArgs {
     /// Print JSON for programs, or a table

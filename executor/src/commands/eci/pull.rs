@@ -21,7 +21,7 @@ use crate::{output, umask};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  proa eci pull localhost:5000/vm:1
+  proa eci pull --remote /srv/images vm:1
   proa eci pull --dir vm --remote /srv/images vm:1")]
 pub(crate) struct PullArgs {
     /// The folder, made if it is not there [default: the working directory]

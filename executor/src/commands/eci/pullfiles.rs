@@ -19,8 +19,8 @@ use crate::{output, umask};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  proa eci pullfiles --kernel vmlinuz --initrd initrd.img localhost:5000/vm:1
-  proa eci pullfiles --root disk.qcow2 --config config.json localhost:5000/vm:1")]
+  proa eci pullfiles --kernel vmlinuz --initrd initrd.img --remote /srv/images vm:1
+  proa eci pullfiles --root disk.qcow2 --config config.json --remote /srv/images vm:1")]
 pub(crate) struct PullFilesArgs {
     /// Where the kernel is to be
     #[arg(long, value_name = "FILE")]

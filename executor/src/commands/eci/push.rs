@@ -19,8 +19,8 @@ use crate::vm_images::{Remote, Timestamp, Told};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  proa eci push --kernel vmlinuz --initrd initrd.img --root disk.qcow2:qcow2 localhost:5000/vm:1
-  proa eci push --format=legacy --root disk.raw:raw --disk data.qcow2:qcow2 registry.example.com/vm:1
+  proa eci push --kernel vmlinuz --initrd initrd.img --root disk.qcow2:qcow2 --remote /srv/images vm:1
+  proa eci push --format=legacy --root disk.raw:raw --disk data.qcow2:qcow2 --remote /srv/images vm:1
   proa eci push --remote /srv/images --root disk.raw:raw vm:1")]
 pub(crate) struct PushArgs {
     /// The kernel
