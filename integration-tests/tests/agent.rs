@@ -4,7 +4,6 @@ use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use integration_tests::needs::{Place, place, tool};
@@ -272,7 +271,7 @@ fn line_114_write_file() {
 
 #[test]
 fn line_115_usage_and_licence() {
-    let licence = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../LICENSE")).expect("it is there");
+    let licence = include_str!("../../LICENSE");
     ends(&output(&mut agent(["license"])), 0, &format!("{licence}\n"), "");
     refused(&output(&mut agent(["license", "x"])), 1, "license takes no arguments");
     refused(&output(&mut agent([])), 1, "not enough parameters");

@@ -20,14 +20,14 @@ fn sound() -> Tree {
 }
 
 fn a_layout_comes_back(env: &Env) {
-    let tree = sound().then(busybox().file("of-1000", "x", 0o4755).owned_by(1000, 1000).below("rootfs"));
+    let tree = sound().then(busybox().file("of-4321", "x", 0o4755).owned_by(4321, 4321).below("rootfs"));
     env.write("x.aci", tree.tar());
     let outcome = aci(env, ["extract", "x.aci", "out"]).succeeds();
     assert!(outcome.line().starts_with("sha512-"), "{outcome}");
     assert_eq!(fs::read_to_string(env.path("out/manifest")).expect("it is there"), MANIFEST);
-    let file = fs::metadata(env.path("out/rootfs/of-1000")).expect("it is there");
+    let file = fs::metadata(env.path("out/rootfs/of-4321")).expect("it is there");
     let expected = match env.user() {
-        User::Root => (1000, 0o4755),
+        User::Root => (4321, 0o4755),
         // A set-user-id bit would now mean the caller.
         _ => (env.account().uid, 0o755),
     };
@@ -35,7 +35,7 @@ fn a_layout_comes_back(env: &Env) {
     assert_eq!(outcome.stderr.contains("1 files belong to you, but to others in the image"), env.user() != User::Root);
     aci(env, ["validate", "out"]).succeeds().quietly();
     aci(env, ["extract", "--no-same-owner", "x.aci", "mine"]).succeeds();
-    let file = fs::metadata(env.path("mine/rootfs/of-1000")).expect("it is there");
+    let file = fs::metadata(env.path("mine/rootfs/of-4321")).expect("it is there");
     assert_eq!((file.uid(), file.permissions().mode() & 0o7777), (env.account().uid, 0o755));
 }
 
