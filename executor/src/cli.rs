@@ -90,7 +90,10 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
     };
     let mut matches = match attempt.or_else(|| abbreviations().try_get_matches_from(argv).ok()) {
         Some(matches) => matches,
-        None => whole_tree().try_get_matches_from(argv).map_err(usage)?,
+        None => whole_tree().try_get_matches_from(argv).map_err(|error| {
+            let mended = commands::ALL.iter().filter(occurs).find_map(|subcommand| (subcommand.mend)(&error));
+            mended.unwrap_or_else(|| usage(error))
+        })?,
     };
     let (name, of_subcommand) = matches.remove_subcommand().expect("clap requires a subcommand");
     Ok(Line {

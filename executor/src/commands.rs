@@ -6,6 +6,7 @@ use clap::{ArgMatches, Command};
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::pod_line;
 
 mod aci;
 mod app;
@@ -44,21 +45,24 @@ pub(crate) struct Subcommand {
     augment: fn(Command) -> Command,
     /// Adds what only a reader of the help text wants.
     explain: fn(Command) -> Command,
+    /// A better error than clap's for a word that was not expected.
+    pub(crate) mend: fn(&clap::Error) -> Option<CommandError>,
     /// Does the work; returns the exit status of the process.
     pub(crate) run: fn(&Context, &ArgMatches) -> Result<u8, CommandError>,
 }
 
 /// A row from a module, a name, the type of its arguments, and what departs from the ordinary.
 macro_rules! row {
-    ($($module:ident)::+, $name:literal, $args:ident $(, $field:ident: $value:expr)?) => {
+    ($($module:ident)::+, $name:literal, $args:ident $(, $field:ident: $value:expr)*) => {
         Subcommand {
-            $($field: $value,)?
+            $($field: $value,)*
             ..Subcommand {
                 name: $name,
                 alias: None,
                 short_for: None,
                 augment: <$($module)::+::$args as clap::Args>::augment_args,
                 explain: |command| command,
+                mend: |_| None,
                 run: |context, matches| {
                     $($module)::+::run(context, crate::cli::typed::<$($module)::+::$args>(matches)?)
                 },
@@ -69,13 +73,13 @@ macro_rules! row {
 
 /// Every subcommand, in the order of the help text. `cli` finds them here.
 pub(crate) static ALL: &[Subcommand] = &[
-    row!(run, "run", RunArgs, explain: run::explain),
+    row!(run, "run", RunArgs, explain: run::explain, mend: pod_line::misplaced_before),
     row!(fetch, "fetch", FetchArgs),
     row!(image, "image", ImageArgs),
     row!(image::list, "images", ListArgs, short_for: Some("image list")),
     row!(image::rm, "rmi", RmArgs, short_for: Some("image rm")),
     row!(aci, "aci", AciArgs),
-    row!(prepare, "prepare", PrepareArgs, explain: prepare::explain),
+    row!(prepare, "prepare", PrepareArgs, explain: prepare::explain, mend: pod_line::misplaced_before),
     row!(run_prepared, "run-prepared", RunPreparedArgs),
     row!(status, "status", StatusArgs),
     row!(enter, "enter", EnterArgs, alias: Some("exec")),

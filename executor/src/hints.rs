@@ -304,8 +304,11 @@ fn of_source(error: &SourceError) -> Option<&'static str> {
 
 fn of_reify(error: &ReifyError) -> Option<&'static str> {
     Some(match error {
+        ReifyError::NoPlatform { .. } => "build the image again with the labels os and arch",
+        ReifyError::OtherLabel { .. } => "correct the pod manifest, or get the image that it means",
+        ReifyError::BadMount { .. } => "write the whole path, from the root of the app's file system",
         ReifyError::ForeignPlatform { .. } => "get or build the image for this kind of machine",
-        ReifyError::NoApp { .. } => "give the executable after the image: --exec /path/in/image",
+        ReifyError::NoApp(_) => "give the executable after the image: --exec /path/in/image",
         ReifyError::NoExec { .. } => "give the executable after the image: --exec /path/in/image -- ARGS",
         ReifyError::NoName { .. } => "name the app after the image: --name NAME",
         ReifyError::DuplicateVolume(_) => "give each volume a name of its own",

@@ -12,7 +12,7 @@ use stage1::run::{AppDirs, Keeper, KeeperError, PodFiles};
 use tracing::debug;
 
 use crate::diagnostics::warn;
-use crate::error::CommandError;
+use crate::error::{CommandError, Explain as _};
 use crate::idmap::Remover;
 use crate::setup::Setup;
 
@@ -29,6 +29,8 @@ pub(crate) struct DirectoryKeeper<'a> {
     remover: &'a Remover<'a>,
     /// What is written for later commands; without it the directory goes when the pod has ended.
     setup: Option<Setup>,
+    /// Where its UUID is written for whoever asked for it.
+    uuid_file: Option<&'a Path>,
     /// The pod, once there is one: from the beginning if it was prepared before.
     pod: Option<Pod<Running>>,
     /// What to do when all apps are being started.
@@ -48,13 +50,19 @@ impl<'a> DirectoryKeeper<'a> {
         mapping: &'a IdMapping,
         remover: &'a Remover<'a>,
     ) -> Self {
-        let (setup, pod, started, refused, failed) = (None, None, None, None, None);
-        Self { data_dir, uuid, name, manifest, mapping, remover, setup, pod, started, refused, failed }
+        let (setup, uuid_file, pod, started, refused, failed) = (None, None, None, None, None, None);
+        Self { data_dir, uuid, name, manifest, mapping, remover, setup, uuid_file, pod, started, refused, failed }
     }
 
     /// Has the directory stay when the pod has ended.
     pub(crate) fn keep(mut self, setup: Setup) -> Self {
         self.setup = Some(setup);
+        self
+    }
+
+    /// Has the pod's UUID written to `file` before any app is started.
+    pub(crate) fn save_uuid(mut self, file: &'a Path) -> Self {
+        self.uuid_file = Some(file);
         self
     }
 
@@ -76,7 +84,8 @@ impl<'a> DirectoryKeeper<'a> {
         }
         let pod = Pods::ensure(self.data_dir)?.create(self.uuid, self.name).map_err(explain)?.prepare()?;
         let filled = fill(&pod, self.manifest, self.mapping, self.setup.as_ref())
-            .and_then(|files| Ok(PodFiles { control: Some(pod.listen()?), logs: self.logs(&pod)?, ..files }));
+            .and_then(|files| Ok(PodFiles { control: Some(pod.listen()?), logs: self.logs(&pod)?, ..files }))
+            .and_then(|files| self.write_uuid().map(|()| files));
         let files = match filled {
             Ok(files) => files,
             Err(error) => {
@@ -103,8 +112,14 @@ impl<'a> DirectoryKeeper<'a> {
         let volumes = volumes.collect::<Result<Vec<_>, _>>()?;
         let lock = pod.lock_fd().try_clone_to_owned()?;
         let files = PodFiles { apps, volumes, lock, control: Some(pod.listen()?), logs: self.logs(pod)? };
+        self.write_uuid()?;
         pod.mark_started()?;
         Ok(files)
+    }
+
+    fn write_uuid(&self) -> Result<(), CommandError> {
+        let Some(file) = self.uuid_file else { return Ok(()) };
+        std::fs::write(file, self.uuid.to_string()).during(|| format!("--uuid-file-save={}", file.display()))
     }
 
     fn logs<S>(&self, pod: &Pod<S>) -> Result<Option<OwnedFd>, CommandError> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use appc::isolator::report::Outcome;
 use appc::{PodManifest, PodUuid, RuntimeApp};
-use pod::{Pod, Pods, Running};
+use pod::{Pod, PodName, Pods, Running};
 use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::LogLimits;
 use stage1::idmap::{IdMapping, Tier};
@@ -90,8 +90,8 @@ pub(crate) fn run_prepared(
 pub(crate) fn prepare(context: &Context, prepared: PreparedPod) -> Result<PodUuid, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
-    let PreparedPod { manifest, mapping, keys, guards, name, .. } = prepared;
-    let hostname = name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string);
+    let PreparedPod { manifest, mapping, keys, guards, name, lifecycle, .. } = prepared;
+    let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
     let setup = setup(&manifest, &hostname, keys);
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let pod = pods.create(uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
@@ -114,10 +114,8 @@ fn supervise(
 ) -> Result<u8, CommandError> {
     let launch = info_span!("launch").entered();
     let PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle } = prepared;
-    let hostname = match &resumed {
-        Some((_, setup)) => setup.hostname.clone(),
-        None => name.as_ref().map_or_else(|| format!("proa-{uuid}"), ToString::to_string),
-    };
+    let chosen = lifecycle.hostname.or_else(|| resumed.as_ref().map(|(_, setup)| setup.hostname.clone()));
+    let hostname = hostname(chosen, name.as_ref(), uuid);
     // A pod of its own has nobody's streams, and neither has one whose apps come and go.
     let own = lifecycle.detach || lifecycle.interactive || lifecycle.exit_policy == ExitPolicy::Never;
     let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
@@ -142,6 +140,9 @@ fn supervise(
         None if lifecycle.keep => keeper = keeper.keep(setup(&manifest, &hostname, keys)),
         None => {}
     }
+    if let Some(file) = &lifecycle.uuid_file {
+        keeper = keeper.save_uuid(file);
+    }
     if let Some(started) = started {
         keeper = keeper.when_started(move || started.tell());
     }
@@ -149,6 +150,11 @@ fn supervise(
     drop(launch);
     drop(guards);
     finish(keeper, uuid, outcome)
+}
+
+/// The host name that was chosen, or else the pod's name, or one made of its UUID.
+fn hostname(chosen: Option<String>, name: Option<&PodName>, uuid: PodUuid) -> String {
+    chosen.or_else(|| name.map(ToString::to_string)).unwrap_or_else(|| format!("proa-{uuid}"))
 }
 
 /// What a kept pod remembers.

@@ -2,7 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use appc::{PodManifest, Volume};
+use appc::PodManifest;
+use appc::isolator::report::Outcome;
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
@@ -10,14 +11,15 @@ use store::{ImageRecord, LayerKey, Tree};
 
 use crate::context::Context;
 use crate::diagnostics::warn;
-use crate::error::CommandError;
+use crate::environment::PodEnvironment;
+use crate::error::{CommandError, Explain as _};
 use crate::hello;
 use crate::import::Images;
-use crate::manifest::{self, AppImage, Reified};
+use crate::manifest::{self, AppImage, Reified, WantedApp};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
-use crate::sources;
+use crate::{sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -44,41 +46,53 @@ pub(crate) struct PreparedPod {
 /// # Errors
 ///
 /// An image cannot be had, or images and request make no pod. Images that were stored before the error stay stored.
-pub(crate) fn pod(context: &Context, mut request: PodRequest) -> Result<PreparedPod, CommandError> {
-    if request.follow_symlinks {
-        sources::resolve_links(&mut request.volumes)?;
+pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod, CommandError> {
+    let whole_hello = is_whole_hello(&request);
+    let PodRequest { name, lifecycle, strict, follow_symlinks, environment, .. } = request;
+    let (mut pod, wanted) = match request.template {
+        Some(template) => template::parts(template)?,
+        None => {
+            let pod = PodManifest {
+                volumes: request.volumes,
+                annotations: request.remarks.annotations,
+                user_annotations: request.remarks.user_annotations,
+                user_labels: request.remarks.user_labels,
+                ..PodManifest::blank()
+            };
+            (pod, request.apps.into_iter().map(|app| (app.image.clone(), WantedApp::Asked(Box::new(app)))).collect())
+        }
+    };
+    if follow_symlinks {
+        sources::resolve_links(&mut pod.volumes)?;
     }
     // A missing source is told of before images are fetched for nothing.
-    let mut sources = sources::open(&request.volumes, context.data_dir()?)?;
+    let mut sources = sources::open(&pod.volumes, context.data_dir()?)?;
     let images = Images::open(context, request.policy)?;
-    let records = request
-        .apps
-        .iter()
-        .map(|app| images.resolve(&app.image, app.signature.as_deref()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut apps = Vec::with_capacity(wanted.len());
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
-    let mut open = |record: &ImageRecord| -> Result<(), CommandError> {
-        let (dirs, locks): (Vec<_>, Vec<_>) = images.trees(record)?.into_iter().map(Tree::into_parts).unzip();
-        layers.push(dirs);
-        keys.push(record.layers.clone());
-        guards.extend(locks);
-        Ok(())
+    for (image, wanted) in wanted {
+        let record = images.resolve(&image, wanted.signature())?;
+        let mut open = || -> Result<(), CommandError> {
+            let (dirs, locks): (Vec<_>, Vec<_>) = images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
+            layers.push(dirs);
+            keys.push(record.layers.clone());
+            guards.extend(locks);
+            Ok(())
+        };
+        // The built-in pod is two apps of one image.
+        (0..if whole_hello { 2 } else { 1 }).try_for_each(|_| open())?;
+        apps.push((wanted, record));
+    }
+    let manifest = match apps.as_slice() {
+        [(_, record)] if whole_hello => hello::pod_manifest(record.id),
+        _ => reify(pod, &environment, apps, strict)?,
     };
-    let manifest = match (request.apps.as_slice(), records.as_slice()) {
-        ([app], [record]) if is_whole_hello(app) && request.volumes.is_empty() => {
-            let manifest = hello::pod_manifest(record.id);
-            manifest.apps.iter().try_for_each(|_| open(record))?;
-            manifest
-        }
-        _ => {
-            records.iter().try_for_each(&mut open)?;
-            reify(request.volumes, request.apps, records)?
-        }
-    };
-    let mapping = images.into_mapping();
+    if strict {
+        refuse_less_than_asked(&manifest)?;
+    }
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
-    let PodRequest { name, lifecycle, .. } = request;
+    let mapping = images.into_mapping();
     Ok(PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle })
 }
 
@@ -111,77 +125,78 @@ pub(crate) fn again(
     Ok((PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle }, setup))
 }
 
-/// Whether the app is the built-in image as it stands: that is a pod of two apps. With options of its own it is an
-/// image like any other.
-fn is_whole_hello(app: &AppRequest) -> bool {
-    let AppRequest {
-        image,
-        signature,
-        name,
-        exec,
-        args,
-        environment,
-        user,
-        group,
-        working_directory,
-        read_only_root,
-        mounts,
-    } = app;
-    *image == ImageRef::Hello
-        && signature.is_none()
-        && [exec, user, group, working_directory].into_iter().all(Option::is_none)
-        && (name.is_none(), args.is_none()) == (true, true)
-        && (environment.is_empty(), *read_only_root, mounts.is_empty()) == (true, false, true)
+/// Whether all that is asked for is the built-in image as it stands: that is a pod of two apps. With options of its own
+/// it is an image like any other.
+fn is_whole_hello(request: &PodRequest) -> bool {
+    let bare = request.volumes.is_empty() && request.environment.is_empty() && request.remarks.is_empty();
+    bare && matches!(request.apps.as_slice(), [app] if *app == AppRequest::of(ImageRef::Hello))
 }
 
 fn reify(
-    volumes: Vec<Volume>,
-    requests: Vec<AppRequest>,
-    records: Vec<ImageRecord>,
+    pod: PodManifest,
+    environment: &PodEnvironment,
+    apps: Vec<(WantedApp, ImageRecord)>,
+    strict: bool,
 ) -> Result<PodManifest, CommandError> {
     let app =
-        |(request, record): (AppRequest, ImageRecord)| AppImage { request, id: record.id, manifest: record.manifest };
-    let is_sandbox = requests.is_empty();
-    let apps = requests.into_iter().zip(records).map(app).collect();
-    let Reified { manifest, implicit_volumes, unused_volumes } = manifest::reify(volumes, apps)?;
+        |(wanted, record): (WantedApp, ImageRecord)| AppImage { wanted, id: record.id, manifest: record.manifest };
     // The apps of a sandbox are still to come.
-    unused_volumes
-        .iter()
-        .filter(|_| !is_sandbox)
-        .for_each(|volume| warn(&format!("no app mounts the volume {volume}")));
+    let is_sandbox = apps.is_empty();
+    let apps = apps.into_iter().map(app).collect();
+    let Reified { manifest, implicit_volumes, unused_volumes } = manifest::reify(pod, environment, apps)?;
+    let unused = unused_volumes.iter().filter(|_| !is_sandbox);
+    unused.for_each(|volume| warn(&format!("no app mounts the volume {volume}")));
     if !implicit_volumes.is_empty() {
-        warn(&format!("no volume for these mount points, each gets an empty one: {}", implicit_volumes.join(", ")));
+        let points = implicit_volumes.join(", ");
+        if strict {
+            return Err(CommandError::failed(format!("--strict: no volume for these mount points: {points}"))
+                .hint("declare a volume of the mount point's name, or mount one there"));
+        }
+        warn(&format!("no volume for these mount points, each gets an empty one: {points}"));
     }
     Ok(manifest)
+}
+
+/// Refuses a pod of which an isolator would not be in force as written.
+fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), CommandError> {
+    for app in &manifest.apps {
+        let Some(inner) = &app.app else { continue };
+        let (_, report) = stage1::isolators::rights(inner).during(|| format!("app {:?}", app.name.as_str()))?;
+        if let Some(entry) = report.iter().find(|entry| entry.outcome != Outcome::Enforced) {
+            return Err(CommandError::failed(format!("--strict: app {:?}: isolator {entry}", app.name.as_str()))
+                .hint("without --strict the pod runs all the same"));
+        }
+    }
+    match manifest.isolators.first() {
+        Some(isolator) => Err(CommandError::failed(format!(
+            "--strict: isolator {} of the pod: ignored: not supported yet",
+            isolator.name()
+        ))
+        .hint("without --strict the pod runs all the same")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hello() -> AppRequest {
-        AppRequest {
-            image: ImageRef::Hello,
-            signature: None,
-            name: None,
-            exec: None,
-            args: None,
-            environment: Vec::new(),
-            user: None,
-            group: None,
-            working_directory: None,
-            read_only_root: false,
-            mounts: Vec::new(),
-        }
+    fn request(app: AppRequest) -> PodRequest {
+        PodRequest { apps: vec![app], ..PodRequest::default() }
     }
 
     #[test]
     fn only_the_built_in_image_as_it_stands_is_the_pod_of_two() {
-        assert!(is_whole_hello(&hello()));
-        assert!(!is_whole_hello(&AppRequest { image: ImageRef::Name("hello".into()), ..hello() }));
-        assert!(!is_whole_hello(&AppRequest { args: Some(Vec::new()), ..hello() }));
-        assert!(!is_whole_hello(&AppRequest { user: Some("0".into()), ..hello() }));
-        assert!(!is_whole_hello(&AppRequest { name: Some("x".parse().unwrap()), ..hello() }));
-        assert!(!is_whole_hello(&AppRequest { environment: vec![("A".into(), String::new())], ..hello() }));
+        let hello = || AppRequest::of(ImageRef::Hello);
+        assert!(is_whole_hello(&request(hello())));
+        let lifecycle = Lifecycle { keep: true, ..Lifecycle::default() };
+        assert!(is_whole_hello(&PodRequest { lifecycle, ..request(hello()) }));
+        assert!(!is_whole_hello(&request(AppRequest::of(ImageRef::Name("hello".into())))));
+        assert!(!is_whole_hello(&request(AppRequest { args: Some(Vec::new()), ..hello() })));
+        assert!(!is_whole_hello(&request(AppRequest { user: Some("0".into()), ..hello() })));
+        assert!(!is_whole_hello(&request(AppRequest { environment: vec![("A".into(), String::new())], ..hello() })));
+        let volume = "v,kind=empty".parse().unwrap();
+        assert!(!is_whole_hello(&PodRequest { volumes: vec![volume], ..request(hello()) }));
+        assert!(!is_whole_hello(&PodRequest { apps: vec![hello(), hello()], ..PodRequest::default() }));
     }
 }

@@ -5,11 +5,12 @@ use clap::Args;
 use crate::error::CommandError;
 
 /// `--pull-policy`, with rkt's names. Files and layouts on this machine are read each time, whatever it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum PullPolicy {
     /// Take only what is stored
     Never,
     /// Ask for what is not stored
+    #[default]
     New,
     /// Ask whether there is something newer than what is stored
     Update,
@@ -31,6 +32,11 @@ pub(crate) struct PullArgs {
 }
 
 impl PullArgs {
+    /// Whether any of them was given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.pull_policy.is_some() || self.store_only || self.no_store
+    }
+
     /// The policy that was asked for, or else `default`.
     ///
     /// # Errors

@@ -3,34 +3,53 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use appc::{AcName, Mount, Volume};
+use appc::{AcName, Mount, PodManifest, Volume};
 use fetch::ImageRef;
 use pod::PodName;
 use stage1::TerminalSize;
 use stage1::supervise::{ExitPolicy, Restart};
 
+use crate::annotations::Remarks;
+use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
 use crate::pull_policy::PullPolicy;
 
 /// A pod to be run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PodRequest {
     /// Its unique name, if it is to have one.
     pub(crate) name: Option<PodName>,
     /// When the origin of an image is asked.
     pub(crate) policy: PullPolicy,
     /// How it lives and ends.
+    pub(crate) lifecycle: Lifecycle,
     /// Volumes that were declared.
     pub(crate) volumes: Vec<Volume>,
     /// Whether symbolic links in the sources of volumes are followed.
     pub(crate) follow_symlinks: bool,
-    pub(crate) lifecycle: Lifecycle,
+    /// Whether what would be narrowed, ignored or made up is refused.
+    pub(crate) strict: bool,
+    /// Variables for all apps.
+    pub(crate) environment: PodEnvironment,
+    /// What is said of the pod.
+    pub(crate) remarks: Remarks,
     /// Its apps, in the order in which they start.
     pub(crate) apps: Vec<AppRequest>,
+    /// The pod manifest that takes the place of all these, but for name and strictness.
+    pub(crate) template: Option<Template>,
+}
+
+/// A pod manifest that somebody wrote.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// Where it was read from.
+    pub(crate) file: PathBuf,
+    /// It, perhaps with open questions.
+    pub(crate) manifest: PodManifest,
 }
 
 /// How a pod lives and ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lifecycle {
     /// Whether it has a monitor of its own, and the command returns when its apps are being started.
     pub(crate) detach: bool,
@@ -44,10 +63,14 @@ pub(crate) struct Lifecycle {
     pub(crate) restart: Restart,
     /// When it is over.
     pub(crate) exit_policy: ExitPolicy,
+    /// The host name inside; without it the pod's name, or one made of its UUID.
+    pub(crate) hostname: Option<String>,
+    /// The file that its UUID is written to.
+    pub(crate) uuid_file: Option<PathBuf>,
 }
 
 /// One app of it: an image and what is to be different from what the image says.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AppRequest {
     /// Where the image comes from.
     pub(crate) image: ImageRef,
@@ -65,16 +88,38 @@ pub(crate) struct AppRequest {
     pub(crate) user: Option<String>,
     /// The group, instead of the image's.
     pub(crate) group: Option<String>,
+    /// Further groups, instead of the image's.
+    pub(crate) supplementary_gids: Option<Vec<i64>>,
     /// The working directory, instead of the image's; absolute.
     pub(crate) working_directory: Option<String>,
     /// Whether its root file system is read-only.
     pub(crate) read_only_root: bool,
     /// Volumes to be mounted besides those that the image has mount points for.
     pub(crate) mounts: Vec<Mount>,
+    /// What is said of it.
+    pub(crate) remarks: Remarks,
 }
 
-/// Variables beginning so are what proa tells the app about its pod (appc ace.md, Execution Environment).
-const RESERVED_PREFIX: &str = "AC_";
+impl AppRequest {
+    /// An image as it stands.
+    pub(crate) fn of(image: ImageRef) -> Self {
+        Self {
+            image,
+            signature: None,
+            name: None,
+            exec: None,
+            args: None,
+            environment: Vec::new(),
+            user: None,
+            group: None,
+            supplementary_gids: None,
+            working_directory: None,
+            read_only_root: false,
+            mounts: Vec::new(),
+            remarks: Remarks::default(),
+        }
+    }
+}
 
 /// An image as it was typed.
 ///
@@ -103,6 +148,23 @@ pub(crate) fn restart(text: &str) -> Result<Restart, CommandError> {
         None if text == "on-failure" => Ok(Restart::OnFailure(None)),
         _ => Err(unknown()),
     }
+}
+
+/// When a pod is over: `failure`, `any`, `all`, `never`.
+///
+/// # Errors
+///
+/// It is none of these.
+pub(crate) fn exit_policy(text: &str) -> Result<ExitPolicy, CommandError> {
+    Ok(match text {
+        "failure" => ExitPolicy::Failure,
+        "any" => ExitPolicy::Any,
+        "all" => ExitPolicy::All,
+        "never" => ExitPolicy::Never,
+        _ => {
+            return Err(CommandError::usage(format!("--exit-policy={text:?}: not one of failure, any, all, never")));
+        }
+    })
 }
 
 /// The name of an app.
@@ -169,28 +231,33 @@ fn mount(text: &str) -> Result<Mount, CommandError> {
     Ok(mount)
 }
 
-/// Splits each `NAME=VALUE`.
+/// Supplementary groups, written `GID,GID`.
 ///
 /// # Errors
 ///
-/// A name is missing, not an identifier, given twice, or proa's own to set.
-pub(crate) fn environment(variables: &[String]) -> Result<Vec<(String, String)>, CommandError> {
-    let mut environment: Vec<(String, String)> = Vec::with_capacity(variables.len());
-    for variable in variables {
-        let refused = |why: &str| CommandError::usage(format!("--environment={variable:?}: {why}"));
-        let (name, value) = variable.split_once('=').ok_or_else(|| refused("not of the form NAME=VALUE"))?;
-        if !is_identifier(name) {
-            return Err(refused("the name must be letters, digits and any of `_.-`, and not begin with a digit"));
-        }
-        if name.starts_with(RESERVED_PREFIX) {
-            return Err(refused("variables beginning AC_ are set by proa and cannot be overridden"));
-        }
-        if environment.iter().any(|(other, _)| other == name) {
-            return Err(refused("this variable is given twice"));
-        }
-        environment.push((name.to_owned(), value.to_owned()));
+/// One is no group id.
+pub(crate) fn gids(list: &str) -> Result<Vec<i64>, CommandError> {
+    let gid = |text: &str| {
+        let refused = || CommandError::usage(format!("--supplementary-gids={list:?}: {text:?} is not a group id"));
+        text.parse::<u32>().ok().filter(|gid| *gid != u32::MAX).map(i64::from).ok_or_else(refused)
+    };
+    list.split(',').map(gid).collect()
+}
+
+/// A host name, as hostname(7) has it.
+///
+/// # Errors
+///
+/// It is longer than 64 bytes (sethostname(2)), or has characters that no host name has.
+pub(crate) fn hostname(name: String) -> Result<String, CommandError> {
+    let labels = || name.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
+    let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    if name.len() <= 64 && characters && labels() {
+        Ok(name)
+    } else {
+        let form = "a host name is up to 64 letters, digits, dashes and dots";
+        Err(CommandError::usage(format!("--hostname={name:?}: not a host name")).hint(form))
     }
-    Ok(environment)
 }
 
 /// A working directory.
@@ -206,14 +273,6 @@ pub(crate) fn working_directory(dir: String) -> Result<String, CommandError> {
     }
 }
 
-/// Whether an environment variable may have this name (appc types, EnvironmentVariable: `^[A-Za-z_][A-Za-z_0-9.-]*$`).
-fn is_identifier(name: &str) -> bool {
-    let letter = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
-    name.as_bytes().split_first().is_some_and(|(first, rest)| {
-        letter(first) && rest.iter().all(|b| letter(b) || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
-    })
-}
-
 fn not_utf8(what: &str, word: &OsStr) -> CommandError {
     CommandError::usage(format!("{what} {word:?} is not UTF-8"))
 }
@@ -221,29 +280,6 @@ fn not_utf8(what: &str, word: &OsStr) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn environment_keeps_order_and_splits_at_the_first_equals_sign() {
-        let given = ["B=1", "a.b-c=x=y", "_=", "A= "].map(str::to_owned);
-        let expected = [("B", "1"), ("a.b-c", "x=y"), ("_", ""), ("A", " ")];
-        assert_eq!(environment(&given).unwrap(), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
-    }
-
-    #[test]
-    fn environment_refusals_name_the_variable() {
-        for (given, why) in [
-            (vec!["A"], "--environment=\"A\": not of the form NAME=VALUE"),
-            (vec!["=x"], "--environment=\"=x\": the name must be letters"),
-            (vec!["0A=x"], "--environment=\"0A=x\": the name must be letters"),
-            (vec!["A B=x"], "--environment=\"A B=x\": the name must be letters"),
-            (vec!["AC_APP_NAME=x"], "--environment=\"AC_APP_NAME=x\": variables beginning AC_ are set by proa"),
-            (vec!["A=1", "A=2"], "--environment=\"A=2\": this variable is given twice"),
-        ] {
-            let given: Vec<String> = given.into_iter().map(str::to_owned).collect();
-            let report = environment(&given).unwrap_err().report(None);
-            assert!(report.starts_with(&format!("proa: {why}")), "{report}");
-        }
-    }
 
     #[test]
     fn mounts_name_a_volume_and_a_path() {
@@ -273,6 +309,22 @@ mod tests {
         assert_eq!(shown, given);
         let report = volumes(&["x,kind=host".to_owned()]).unwrap_err().report(None);
         assert!(report.starts_with("proa: --volume=\"x,kind=host\": source for host volume cannot be empty\nhint: "));
+    }
+
+    #[test]
+    fn host_names() {
+        let good = ["a", "web-1", "db.example.com", "4", &"x".repeat(64)].map(str::to_owned);
+        assert!(good.into_iter().all(|name| hostname(name).is_ok()));
+        let bad = ["", "-a", "a-", "a..b", ".", "a b", "ü", "a_b", "a\n", &"x".repeat(65)].map(str::to_owned);
+        assert!(bad.into_iter().all(|name| hostname(name).is_err()));
+    }
+
+    #[test]
+    fn supplementary_groups() {
+        assert_eq!(gids("5,0,100").unwrap(), [5, 0, 100]);
+        for bad in ["", "5,", "-1", "staff", "4294967295", "5 ,6"] {
+            assert!(gids(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::relay::{self, RawTerminal, Streams};
-use crate::{pod_argument, request};
+use crate::{environment, pod_argument, request};
 
 /// Execute a command in an app of a running pod
 ///
@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: EnterArgs) -> Result<u8, CommandError
     let exec: Vec<String> = words.collect();
     let spec = EnterSpec {
         exec,
-        environment: request::environment(&args.environment)?,
+        environment: environment::parse("--environment", &args.environment)?,
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
         user: args.user,
         group: args.group,

@@ -2,9 +2,9 @@
 
 use clap::{Args, Command};
 
-use super::run::{PodArgs, explain_apps, pod_request, tell_what_has_no_effect};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::pod_line::{self, PodArgs, tell_what_has_no_effect};
 use crate::request::Lifecycle;
 use crate::{launch, output, prepare};
 
@@ -30,13 +30,13 @@ Examples:
 
 /// Adds the options that stand after an image to the help text.
 pub(crate) fn explain(command: Command) -> Command {
-    explain_apps(command, EXAMPLES)
+    pod_line::explain(command, EXAMPLES)
 }
 
 pub(crate) fn run(context: &Context, args: PrepareArgs) -> Result<u8, CommandError> {
     tell_what_has_no_effect(context);
     let lifecycle = Lifecycle { keep: true, ..Lifecycle::default() };
-    let uuid = launch::prepare(context, prepare::pod(context, pod_request(args.pod, lifecycle)?)?)?;
+    let uuid = launch::prepare(context, prepare::pod(context, pod_line::request("prepare", args.pod, lifecycle)?)?)?;
     output::write(&format!("{uuid}\n"))?;
     Ok(0)
 }

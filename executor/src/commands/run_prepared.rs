@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use pod::{Pods, State};
 
-use super::run::{LifeArgs, tell_what_has_no_effect};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::pod_line::{LifeArgs, tell_what_has_no_effect};
 use crate::{launch, pod_argument, prepare, sealed};
 
 /// Run a prepared pod and wait for it to end

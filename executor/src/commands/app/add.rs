@@ -10,15 +10,15 @@ use stage1::protocol::{Call, StdioKind};
 use store::Tree;
 
 use crate::client::Client;
-use crate::commands::run;
 use crate::context::Context;
 use crate::diagnostics::warn;
+use crate::environment::PodEnvironment;
 use crate::error::CommandError;
 use crate::import::Images;
-use crate::manifest::{self, AppImage};
+use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
-use crate::{output, pod_argument, request, sources};
+use crate::{output, pod_argument, pod_line, request, sources};
 
 /// Create an app of an image in a running pod
 ///
@@ -58,13 +58,15 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
         volumes.push(volume);
         mounts.push(mount);
     }
-    let apps = run::apps(words, &mounts, &mut volumes)?;
+    let apps = pod_line::apps("app add", words, &mounts, &mut volumes)?;
     let [app] = <[AppRequest; 1]>::try_from(apps).map_err(|_| CommandError::usage("must give only one app"))?;
     let images = Images::open(context, args.pull.policy(PullPolicy::New)?)?;
     let record = images.resolve(&app.image, app.signature.as_deref())?;
     let (dirs, guards): (Vec<OwnedFd>, Vec<OwnedFd>) = images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
-    let image = AppImage { request: app, id: record.id, manifest: record.manifest };
-    let reified = manifest::reify(volumes, vec![image])?;
+    let wanted = WantedApp::Asked(Box::new(app));
+    let image = AppImage { wanted, id: record.id, manifest: record.manifest };
+    let pod = PodManifest { volumes, ..PodManifest::blank() };
+    let reified = manifest::reify(pod, &PodEnvironment::default(), vec![image])?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
     if !reified.implicit_volumes.is_empty() {

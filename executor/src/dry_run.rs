@@ -1,0 +1,159 @@
+//! What a pod would be: the command with nothing left open, and its reified manifest.
+
+use std::fmt;
+
+use stage1::supervise::{ExitPolicy, Restart};
+
+use crate::annotations::Remarks;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::request::{AppRequest, PodRequest};
+use crate::{output, prepare};
+
+/// Prints what the request comes to: the command on the first line, quoted for a shell, then the manifest. Images are
+/// fetched for it; nothing else is made.
+///
+/// # Errors
+///
+/// Those of preparing the pod.
+pub(crate) fn print(context: &Context, request: PodRequest) -> Result<u8, CommandError> {
+    let mut words = Words::of_pod(&request);
+    let apps: Vec<Words> = request.apps.iter().map(Words::of_app).collect();
+    let prepared = prepare::pod(context, request)?;
+    let ids = prepared.manifest.apps.iter().map(|app| app.image.id.as_ref().map(ToString::to_string));
+    for (index, (app, id)) in apps.into_iter().zip(ids).enumerate() {
+        words.0.extend((index > 0).then(|| "---".to_owned()));
+        words.0.extend(id.into_iter().chain(app.0));
+    }
+    let manifest = prepared.manifest.to_json_pretty()?;
+    output::write(&format!("{words}\n{}\n", String::from_utf8_lossy(&manifest)))?;
+    Ok(0)
+}
+
+/// A command line.
+#[derive(Debug, PartialEq, Eq)]
+struct Words(Vec<String>);
+
+impl Words {
+    /// The command with the options of the pod.
+    fn of_pod(request: &PodRequest) -> Self {
+        let mut words = Self(vec!["proa".into(), "run".into()]);
+        words.option("name", request.name.as_ref());
+        words.option("hostname", request.lifecycle.hostname.as_ref());
+        words.flag("detach", request.lifecycle.detach);
+        words.flag("interactive", request.lifecycle.interactive);
+        words.flag("keep", request.lifecycle.keep && !request.lifecycle.detach);
+        words.option("restart", restart(request.lifecycle.restart));
+        words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
+        words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
+        words.flag("strict", request.strict);
+        words.flag("follow-symlinks", request.follow_symlinks);
+        words.option("pod-manifest", request.template.as_ref().map(|template| template.file.display()));
+        request.volumes.iter().for_each(|volume| words.option("volume", Some(volume)));
+        // What was inherited is written out: the next caller has another environment.
+        let environment = request.environment.inherited.iter().chain(&request.environment.given);
+        let mut set: Vec<&(String, String)> = Vec::new();
+        for variable in environment {
+            set.retain(|(name, _)| *name != variable.0);
+            set.push(variable);
+        }
+        set.iter().for_each(|(name, value)| words.option("set-env", Some(format!("{name}={value}"))));
+        words.remarks(&request.remarks);
+        words
+    }
+
+    /// What stands after an image.
+    fn of_app(app: &AppRequest) -> Self {
+        let mut words = Self(Vec::new());
+        words.option("name", app.name.as_ref());
+        words.option("exec", app.exec.as_ref());
+        words.option("user", app.user.as_ref());
+        words.option("group", app.group.as_ref());
+        let gids = |gids: &Vec<i64>| gids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        words.option("supplementary-gids", app.supplementary_gids.as_ref().map(gids));
+        words.option("working-dir", app.working_directory.as_ref());
+        words.flag("readonly-rootfs", app.read_only_root);
+        for mount in &app.mounts {
+            words.option("mount", Some(format!("volume={},target={}", mount.volume, mount.path)));
+        }
+        app.environment.iter().for_each(|(name, value)| words.option("environment", Some(format!("{name}={value}"))));
+        words.remarks(&app.remarks);
+        if let Some(args) = &app.args {
+            words.0.push("--".to_owned());
+            words.0.extend(args.iter().cloned());
+        }
+        words
+    }
+
+    fn flag(&mut self, name: &str, given: bool) {
+        self.0.extend(given.then(|| format!("--{name}")));
+    }
+
+    fn option(&mut self, name: &str, value: Option<impl fmt::Display>) {
+        self.0.extend(value.map(|value| format!("--{name}={value}")));
+    }
+
+    fn remarks(&mut self, remarks: &Remarks) {
+        for annotation in &remarks.annotations {
+            self.option("annotation", Some(format!("{}={}", annotation.name, annotation.value)));
+        }
+        for (option, pairs) in [("user-annotation", &remarks.user_annotations), ("user-label", &remarks.user_labels)] {
+            pairs.iter().for_each(|(name, value)| self.option(option, Some(format!("{name}={value}"))));
+        }
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.0.iter().map(|word| quoted(word)).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+fn restart(restart: Restart) -> Option<String> {
+    match restart {
+        Restart::No => None,
+        Restart::OnFailure(None) => Some("on-failure".to_owned()),
+        Restart::OnFailure(Some(limit)) => Some(format!("on-failure:{limit}")),
+        Restart::Always => Some("always".to_owned()),
+    }
+}
+
+fn exit_policy(policy: ExitPolicy) -> Option<&'static str> {
+    match policy {
+        ExitPolicy::Failure => None,
+        ExitPolicy::Any => Some("any"),
+        ExitPolicy::All => Some("all"),
+        ExitPolicy::Never => Some("never"),
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        for (word, expected) in [
+            ("--user=web", "--user=web"),
+            ("volume=v,target=/a/b", "volume=v,target=/a/b"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("$HOME", "'$HOME'"),
+            ("it's", r"'it'\''s'"),
+            ("new\nline", "'new\nline'"),
+            ("ü", "'ü'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! What the commands that make a pod have in common: the options of the pod, the images, and the options of each.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use appc::{Mount, Volume};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Command, FromArgMatches};
+
+use crate::annotations::Remarks;
+use crate::context::Context;
+use crate::diagnostics::warn;
+use crate::environment::{self, PodEnvironment};
+use crate::error::CommandError;
+use crate::pull_policy::{PullArgs, PullPolicy};
+use crate::request::{self, AppRequest, Lifecycle, PodRequest};
+use crate::split::{self, ImageWords};
+use crate::{cli, devices, habits, template};
+
+// What belongs to a pod as a whole, whether it has apps or not. (A doc comment would become the help text of the whole
+// command; so with those below.)
+#[derive(Debug, Args)]
+pub(crate) struct PodOptions {
+    /// Give the pod a unique name; this is its host name too
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Choose the pod's networks; `none` is the loopback interface alone
+    #[arg(long, value_name = "NETS", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    net: Option<String>,
+
+    /// Declare a volume: NAME,kind=host,source=PATH[,readOnly=BOOL][,recursive=BOOL] or
+    /// NAME,kind=empty[,mode=MODE][,uid=UID][,gid=GID]
+    ///
+    /// It is mounted where an image has a mount point of its name, and where --mount says.
+    #[arg(long, value_name = "VOLUME")]
+    volume: Vec<String>,
+
+    /// Follow symbolic links in the sources of volumes, which are refused else
+    #[arg(long)]
+    follow_symlinks: bool,
+
+    /// Annotate the pod
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+
+    /// Annotate the pod for whoever runs it; any name will do
+    #[arg(long, value_name = "NAME=VALUE")]
+    user_annotation: Vec<String>,
+
+    /// Label the pod for whoever runs it
+    #[arg(long, value_name = "NAME=VALUE")]
+    user_label: Vec<String>,
+}
+
+// How a pod is started.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Print the pod's UUID when its apps are being started, and leave it to a supervisor of its own
+    ///
+    /// The apps' output goes to logs (`proa logs`). The pod is kept after it has ended, unless --rm is given.
+    #[arg(long)]
+    detach: bool,
+
+    /// Set the host name [default: the pod's name, or proa-UUID]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// Write the pod's UUID to FILE before its apps are started, and keep the pod after it has ended
+    #[arg(long, value_name = "FILE")]
+    uuid_file_save: Option<PathBuf>,
+}
+
+// How a pod with apps lives and ends.
+#[derive(Debug, Args)]
+pub(crate) struct LifeArgs {
+    #[command(flatten)]
+    start: StartArgs,
+
+    /// Give the app a terminal if this is one, else standard input until its end; for a pod of one app
+    #[arg(long, conflicts_with = "detach")]
+    interactive: bool,
+
+    /// Start apps again that have ended: no, on-failure, on-failure:N, always
+    #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
+    restart: String,
+
+    /// End the pod when an app fails or all have ended (failure), when one has ended (any), when all have (all), or
+    /// only when it is stopped (never)
+    #[arg(long, value_name = "POLICY", default_value = "failure", hide_default_value = true)]
+    exit_policy: String,
+}
+
+// What a pod consists of: its options, and images with theirs.
+#[derive(Debug, Args)]
+pub(crate) struct PodArgs {
+    #[command(flatten)]
+    options: PodOptions,
+
+    #[command(flatten)]
+    pull: PullArgs,
+
+    /// Run the apps of a pod manifest, in JSON or YAML (.yaml, .yml), instead of images
+    #[arg(long, value_name = "FILE")]
+    pod_manifest: Option<PathBuf>,
+
+    /// Mount a volume in every app: volume=NAME,target=PATH
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+
+    /// Give every app a device of the host that you may open: /dev/NAME[:/dev/NAME]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+
+    /// Set an environment variable in every app; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    set_env: Vec<String>,
+
+    /// Set the variables of a file in every app: NAME=VALUE or NAME a line, # begins a comment
+    #[arg(long, value_name = "FILE")]
+    set_env_file: Vec<PathBuf>,
+
+    /// Give every app your environment, where its image does not say otherwise
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    inherit_env: Option<bool>,
+
+    /// Refuse what would be narrowed, ignored or made up: isolators, mount points without a volume
+    #[arg(long)]
+    strict: bool,
+
+    /// Each image with its options: `hello`, docker://NAME, FILE.aci, oci:DIR[:REF], or the ID or name of a stored image
+    ///
+    /// Options after an image are that image's. The words after `--` are appended to the command of an ACI and replace
+    /// the CMD of an OCI image; `---` ends them.
+    #[arg(
+        value_name = "IMAGE",
+        required_unless_present = "pod_manifest",
+        num_args = 1..,
+        trailing_var_arg = true
+    )]
+    images: Vec<OsString>,
+}
+
+// What may stand after an image. (A doc comment would become help text; help is printed for a command as a whole.)
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "App options, after an image")]
+struct AppArgs {
+    /// Name the app [default: the last part of the image's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Check the ACI file with this signature [default: the one beside it, FILE.aci.asc]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+
+    /// Run this executable instead of the image's
+    #[arg(long, value_name = "PATH")]
+    exec: Option<String>,
+
+    /// Set an environment variable; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+
+    /// Run as this user: a name, a number, or a path in the image whose owner is meant
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+
+    /// Run as this group: a name, a number, or a path in the image whose group is meant
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Be in these groups too, and not in the image's further ones
+    #[arg(long, value_name = "GID,...")]
+    supplementary_gids: Option<String>,
+
+    /// Start in this directory of the image
+    #[arg(long, value_name = "DIR")]
+    working_dir: Option<String>,
+
+    /// Make the app's root file system read-only; volumes stay writable
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    readonly_rootfs: Option<bool>,
+
+    /// Mount a volume of the pod: volume=NAME,target=PATH
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+
+    /// Give the app a device of the host that you may open: /dev/NAME[:/dev/NAME]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+
+    /// Annotate the app, over the image's annotations
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+
+    /// Annotate the app for whoever runs it; any name will do
+    #[arg(long, value_name = "NAME=VALUE")]
+    user_annotation: Vec<String>,
+
+    /// Label the app for whoever runs it
+    #[arg(long, value_name = "NAME=VALUE")]
+    user_label: Vec<String>,
+}
+
+/// rkt's text for options that a pod manifest leaves no room for.
+const CONFLICT: &str = "conflicting flags set with --pod-manifest (see --help)";
+
+/// Adds the options that stand after an image to the help text of a command.
+pub(crate) fn explain(command: Command, examples: &str) -> Command {
+    let apps = app_command().disable_help_flag(true).help_template("{all-args}").render_long_help();
+    command.after_long_help(format!("{apps}\n\n{examples}"))
+}
+
+impl StartArgs {
+    /// What they mean: a pod that is detached, or whose UUID somebody wants, is kept.
+    ///
+    /// # Errors
+    ///
+    /// The host name is none.
+    pub(crate) fn lifecycle(self) -> Result<Lifecycle, CommandError> {
+        Ok(Lifecycle {
+            detach: self.detach,
+            keep: self.detach || self.uuid_file_save.is_some(),
+            hostname: self.hostname.map(request::hostname).transpose()?,
+            uuid_file: self.uuid_file_save,
+            ..Lifecycle::default()
+        })
+    }
+}
+
+impl LifeArgs {
+    /// What they mean.
+    ///
+    /// # Errors
+    ///
+    /// An unknown policy; as [`StartArgs::lifecycle`].
+    pub(crate) fn lifecycle(self) -> Result<Lifecycle, CommandError> {
+        let restart = request::restart(&self.restart)?;
+        let exit_policy = request::exit_policy(&self.exit_policy)?;
+        let interactive = self.interactive;
+        Ok(Lifecycle { restart, exit_policy, interactive, ..self.start.lifecycle()? })
+    }
+}
+
+impl PodOptions {
+    /// What was typed as what it means, for a pod without apps.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense.
+    pub(crate) fn request(self, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
+        if let Some(net) = self.net.filter(|net| net != "none") {
+            return Err(CommandError::usage(format!("--net={net} is not supported yet"))
+                .hint("leave --net out or give --net=none: the pod then has its own loopback interface and no other"));
+        }
+        let name = self.name.map(|name| name.parse().map_err(|e| CommandError::usage(format!("--name: {e}"))));
+        Ok(PodRequest {
+            name: name.transpose()?,
+            lifecycle,
+            volumes: request::volumes(&self.volume)?,
+            follow_symlinks: self.follow_symlinks,
+            remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,
+            ..PodRequest::default()
+        })
+    }
+}
+
+/// What was typed as what it means, for a pod that lives like this. `command` is the subcommand, for its help.
+///
+/// # Errors
+///
+/// It makes no sense, or a file it names cannot be read.
+pub(crate) fn request(command: &str, args: PodArgs, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
+    let mut pod = args.options.request(lifecycle)?;
+    pod.policy = args.pull.policy(PullPolicy::New)?;
+    pod.strict = args.strict;
+    pod.environment = PodEnvironment::gather(args.inherit_env.unwrap_or_default(), &args.set_env_file, &args.set_env)?;
+    let mut everywhere = request::mounts(&args.mount)?;
+    for device in devices::parse(&args.device)? {
+        everywhere.push(devices::mount(&device, &mut pod.volumes)?);
+    }
+    if let Some(file) = args.pod_manifest {
+        let conflicts = !args.images.is_empty() || !pod.volumes.is_empty() || !everywhere.is_empty();
+        let env = args.inherit_env == Some(true) || !pod.environment.is_empty();
+        if conflicts || env || args.pull.is_given() || !pod.remarks.is_empty() {
+            return Err(CommandError::usage(CONFLICT).hint("write into the manifest what is different"));
+        }
+        pod.template = Some(template::read(file)?);
+    }
+    pod.apps = apps(command, args.images, &everywhere, &mut pod.volumes)?;
+    Ok(pod)
+}
+
+/// The apps of the images with their options; `everywhere` is mounted in each.
+///
+/// # Errors
+///
+/// What was typed makes no sense.
+pub(crate) fn apps(
+    command: &str,
+    images: Vec<OsString>,
+    everywhere: &[Mount],
+    volumes: &mut Vec<Volume>,
+) -> Result<Vec<AppRequest>, CommandError> {
+    // Most lines have no option after an image: the parser for those is made when the first one turns up.
+    let mut parser = None;
+    let images = split::split(images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
+        .map_err(|error| CommandError::usage(error.to_string()).hint(format!("see `proa {command} --help`")))?;
+    images.into_iter().map(|words| app(command, words, everywhere, volumes)).collect()
+}
+
+/// Says which of the options for less safety are not heeded.
+pub(crate) fn tell_what_has_no_effect(context: &Context) {
+    let without_effect = context.insecure.protections_of_apps();
+    if !without_effect.is_empty() {
+        warn(&format!("--insecure-options={} has no effect: these protections stay on", without_effect.join(",")));
+    }
+}
+
+/// One image's words as a request.
+fn app(
+    command: &str,
+    words: ImageWords,
+    everywhere: &[Mount],
+    volumes: &mut Vec<Volume>,
+) -> Result<AppRequest, CommandError> {
+    let args = if words.flags.is_empty() { AppArgs::default() } else { app_args(command, &words.flags)? };
+    let mut mounts = everywhere.to_vec();
+    mounts.extend(request::mounts(&args.mount)?);
+    for device in devices::parse(&args.device)? {
+        mounts.push(devices::mount(&device, volumes)?);
+    }
+    Ok(AppRequest {
+        image: request::image(&words.image)?,
+        signature: args.signature,
+        name: args.name.as_deref().map(request::app_name).transpose()?,
+        exec: args.exec,
+        args: words.args.map(request::args).transpose()?,
+        environment: environment::parse("--environment", &args.environment)?,
+        user: args.user,
+        group: args.group,
+        supplementary_gids: args.supplementary_gids.as_deref().map(request::gids).transpose()?,
+        working_directory: args.working_dir.map(request::working_directory).transpose()?,
+        read_only_root: args.readonly_rootfs.unwrap_or_default(),
+        mounts,
+        remarks: Remarks::parse(&args.annotation, &args.user_annotation, &args.user_label)?,
+    })
+}
+
+fn app_args(command: &str, flags: &[OsString]) -> Result<AppArgs, CommandError> {
+    let matches = app_command().no_binary_name(true).try_get_matches_from(flags).map_err(|error| {
+        if error.kind() == ErrorKind::DisplayHelp {
+            return cli::help(command);
+        }
+        misplaced_after(&error).unwrap_or_else(|| cli::usage(error))
+    })?;
+    AppArgs::from_arg_matches(&matches).map_err(cli::usage)
+}
+
+/// The parser of what stands after an image.
+fn app_command() -> Command {
+    AppArgs::augment_args(Command::new("run").override_usage("proa run [OPTIONS] IMAGE [APP OPTIONS] [-- ARGS...]"))
+}
+
+/// Whether the word after this flag is the flag's value.
+fn takes_value(command: &mut Command, flag: &str) -> bool {
+    command.get_arguments().any(|arg| {
+        arg.get_action().takes_values() && arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
+    })
+}
+
+/// A better error for an option that was not expected before the images: of an app, or docker's.
+pub(crate) fn misplaced_before(error: &clap::Error) -> Option<CommandError> {
+    let option = unknown_option(error)?;
+    if has_option(&app_command(), &option) {
+        return Some(
+            CommandError::usage(format!("{option} stands before the image"))
+                .hint(format!("options of an app stand after its image: proa run IMAGE {option} ...")),
+        );
+    }
+    habits::of_docker(&option)
+}
+
+/// A better error for an option that was not expected after an image: of the pod, or docker's.
+fn misplaced_after(error: &clap::Error) -> Option<CommandError> {
+    let option = unknown_option(error)?;
+    if option == "--pod-manifest" {
+        return Some(CommandError::usage(CONFLICT).hint("a pod manifest takes the place of images"));
+    }
+    let runs = cli::whole_tree();
+    if runs.find_subcommand("run").is_some_and(|run| has_option(run, &option)) {
+        return Some(
+            CommandError::usage(format!("{option} stands after an image"))
+                .hint("options of the pod stand before the first image; arguments of an app after `--`"),
+        );
+    }
+    Some(habits::of_docker(&option).unwrap_or_else(|| {
+        CommandError::usage(format!("no option of an app is called {option}"))
+            .hint("arguments of an app stand after `--`: proa run IMAGE -- ARGS; options are in `proa run --help`")
+    }))
+}
+
+fn has_option(command: &Command, option: &str) -> bool {
+    option.strip_prefix("--").is_some_and(|long| command.get_arguments().any(|arg| arg.get_long() == Some(long)))
+}
+
+/// The option that clap did not know, without a value.
+fn unknown_option(error: &clap::Error) -> Option<String> {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => {
+            Some(option.split_once('=').map_or(option.as_str(), |(name, _)| name).to_owned())
+        }
+        _ => None,
+    }
+}

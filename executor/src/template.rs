@@ -1,0 +1,77 @@
+//! Pod manifests that somebody wrote, in JSON or YAML: read from a file, bounded, and checked as far as one document
+//! can be.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use appc::{MAX_MANIFEST_BYTES, ManifestError, PodManifest, RuntimeApp, SemVer};
+use executor::aci::yaml_to_json;
+use fetch::ImageRef;
+
+use crate::error::{CommandError, Explain as _};
+use crate::manifest::WantedApp;
+use crate::request::Template;
+
+/// Reads the pod manifest in `file`.
+///
+/// # Errors
+///
+/// It cannot be read, is larger than a manifest may be, or is none.
+pub(crate) fn read(file: PathBuf) -> Result<Template, CommandError> {
+    let shown = format!("--pod-manifest={}", file.display());
+    let mut bytes = Vec::new();
+    File::open(&file)
+        .and_then(|file| file.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .during(|| shown.clone())?;
+    if file.extension().is_some_and(|it| it == "yaml" || it == "yml") {
+        let wrong = |error| CommandError::from(error).hint("correct the pod manifest");
+        bytes = yaml_to_json(&bytes).map_err(wrong).during(|| shown.clone())?.into_bytes();
+    }
+    let manifest = PodManifest::from_json(&bytes).map_err(|error| explain(&error).during(shown))?;
+    Ok(Template { file, manifest })
+}
+
+/// What a template says of the pod as a whole, and of each app with the image that it means.
+///
+/// # Errors
+///
+/// There is no app (the text is rkt's), or one does not say which image it runs from.
+pub(crate) fn parts(template: Template) -> Result<(PodManifest, Vec<(ImageRef, WantedApp)>), CommandError> {
+    let mut pod = template.manifest;
+    if pod.apps.is_empty() {
+        return Err(CommandError::failed("pod must contain at least one application")
+            .during(format!("--pod-manifest={}", template.file.display()))
+            .hint("name an app in the pod manifest"));
+    }
+    // A template may leave its version out; what is made of it is of ours.
+    pod.ac_version = SemVer::current();
+    let app = |app: RuntimeApp| image(&app).map(|image| (image, WantedApp::Template(Box::new(app))));
+    let apps = std::mem::take(&mut pod.apps).into_iter().map(app).collect::<Result<_, _>>();
+    let apps = apps.during(|| format!("--pod-manifest={}", template.file.display()))?;
+    Ok((pod, apps))
+}
+
+/// The image of an app: by its ID, else by its name, with the version that the labels tell.
+fn image(app: &RuntimeApp) -> Result<ImageRef, CommandError> {
+    if let Some(id) = &app.image.id {
+        return Ok(ImageRef::Id(id.to_string()));
+    }
+    let Some(name) = &app.image.name else {
+        return Err(CommandError::failed(format!("app {:?} names no image", app.name.as_str()))
+            .hint("give it an image with an ID, as `proa fetch` prints it, or a name"));
+    };
+    Ok(ImageRef::Name(match app.image.labels.get("version") {
+        Some(version) => format!("{name}:{version}"),
+        None => name.to_string(),
+    }))
+}
+
+/// The place of the error on one line: appc shows Go's picture of several lines.
+fn explain(error: &ManifestError) -> CommandError {
+    let place = match error {
+        ManifestError::Syntax(syntax) => format!("line {}, column {}: {}", syntax.line, syntax.column, syntax.problem),
+        error => error.located().to_string(),
+    };
+    CommandError::failed(place).hint("correct the pod manifest")
+}
