@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::annotations::Remarks;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::request::{AppRequest, PodRequest};
+use crate::userns::Userns;
 use crate::{output, prepare};
 
 /// Prints what the request comes to: the command on the first line, quoted for a shell, then the manifest. Images are
@@ -47,6 +50,8 @@ impl Words {
         words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
         words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
         words.flag("strict", request.strict);
+        let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);
+        words.option("userns", userns.as_ref().map(PossibleValue::get_name));
         words.flag("follow-symlinks", request.follow_symlinks);
         words.option("pod-manifest", request.template.as_ref().map(|template| template.file.display()));
         request.volumes.iter().for_each(|volume| words.option("volume", Some(volume)));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use appc::{ImageId, ImageManifest, ManifestError};
 use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, OciLayer, Source};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{Gid, MemfdFlags, Uid, fchown};
 use stage1::idmap::{IdMapping, Tier};
 use store::extract::Form;
 use store::ingest::{self, Compression, IngestReport, InputFormat};
@@ -28,6 +28,7 @@ use crate::network::Network;
 use crate::packed;
 use crate::pull_policy::PullPolicy;
 use crate::signature::{self, Voucher};
+use crate::userns::Userns;
 
 mod pull;
 
@@ -97,6 +98,28 @@ impl Images {
     /// The id map of trees and pods.
     pub(crate) fn into_mapping(self) -> IdMapping {
         self.mapping
+    }
+
+    /// Maps ids otherwise than this machine would.
+    ///
+    /// # Errors
+    ///
+    /// Root asks for it.
+    pub(crate) fn map_ids(&mut self, userns: Userns) -> Result<(), CommandError> {
+        if userns != Userns::Auto {
+            self.mapping = userns.mapping(self.mapping.clone())?;
+            self.map = IdMap::new(&self.mapping.key());
+        }
+        Ok(())
+    }
+
+    /// Does something with the trees of another id map.
+    pub(crate) fn under<T>(&mut self, mapping: IdMapping, work: impl FnOnce(&Self) -> T) -> T {
+        let map = IdMap::new(&mapping.key());
+        let own = (std::mem::replace(&mut self.mapping, mapping), std::mem::replace(&mut self.map, map));
+        let done = work(self);
+        (self.mapping, self.map) = own;
+        done
     }
 
     /// The stored image that `reference` means. What is named by a file or layout is brought into the store first; an
@@ -387,6 +410,12 @@ impl Images {
             _ => None,
         };
         let span = info_span!("render", layer = name.as_deref()).entered();
+        if self.mapping.tier() == Tier::Range && !self.mapping.root_is_caller() {
+            // The caller made the tree's root, and cannot give it to one of his subordinate ids.
+            let own = || fchown(&job.root, Some(Uid::ROOT), Some(Gid::ROOT)).map_err(|errno| errno.raw_os_error());
+            let owned: Result<(), i32> = idmap::run_in(&self.mapping, own)?;
+            owned.map_err(io::Error::from_raw_os_error).during(|| "give the tree to its root".into())?;
+        }
         let ingested = idmap::run_in(&self.mapping, || ingest::run(job))?;
         let mut report = match (ingested, name) {
             (Ok(report), _) => report,

@@ -62,6 +62,7 @@ mod split;
 mod table;
 mod template;
 mod umask;
+mod userns;
 mod verifier;
 mod vm_images;
 

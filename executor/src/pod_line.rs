@@ -15,6 +15,7 @@ use crate::error::CommandError;
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::split::{self, ImageWords};
+use crate::userns::Userns;
 use crate::{cli, devices, habits, template};
 
 // What belongs to a pod as a whole, whether it has apps or not. (A doc comment would become the help text of the whole
@@ -39,6 +40,11 @@ pub(crate) struct PodOptions {
     /// Follow symbolic links in the sources of volumes, which are refused else
     #[arg(long)]
     follow_symlinks: bool,
+
+    /// Map the pod's ids: auto (container root is you, the rest a range of yours), keep-id (each app's user is you),
+    /// single (there is one id, yours)
+    #[arg(long, value_name = "MAP", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    userns: Userns,
 
     /// Annotate the pod
     #[arg(long, value_name = "NAME=VALUE")]
@@ -259,6 +265,7 @@ impl PodOptions {
             lifecycle,
             volumes: request::volumes(&self.volume)?,
             follow_symlinks: self.follow_symlinks,
+            userns: self.userns,
             remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,
             ..PodRequest::default()
         })

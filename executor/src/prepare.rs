@@ -19,6 +19,7 @@ use crate::manifest::{self, AppImage, Reified, WantedApp};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
+use crate::userns::{self, Rooted, Userns};
 use crate::{sources, template};
 
 /// A pod that can be launched.
@@ -67,7 +68,10 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     }
     // A missing source is told of before images are fetched for nothing.
     let mut sources = sources::open(&pod.volumes, context.data_dir()?)?;
-    let images = Images::open(context, request.policy)?;
+    let userns = if request.userns == Userns::Auto { Userns::of(&pod)? } else { request.userns };
+    userns.note_in(&mut pod);
+    let mut images = Images::open(context, request.policy)?;
+    images.map_ids(userns)?;
     let mut apps = Vec::with_capacity(wanted.len());
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     for (image, wanted) in wanted {
@@ -83,10 +87,19 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
         (0..if whole_hello { 2 } else { 1 }).try_for_each(|_| open())?;
         apps.push((wanted, record));
     }
-    let manifest = match apps.as_slice() {
+    let copies = if whole_hello { 2 } else { 1 };
+    let records: Vec<ImageRecord> =
+        apps.iter().flat_map(|(_, record)| std::iter::repeat_n(record.clone(), copies)).collect();
+    let mut manifest = match apps.as_slice() {
         [(_, record)] if whole_hello => hello::pod_manifest(record.id),
         _ => reify(pod, &environment, apps, strict)?,
     };
+    userns.note_in(&mut manifest);
+    if userns == Userns::KeepId {
+        for ((app, image), layers) in manifest.apps.iter_mut().zip(&records).zip(&mut layers) {
+            guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
+        }
+    }
     if strict {
         refuse_less_than_asked(&manifest)?;
     }
@@ -111,10 +124,13 @@ pub(crate) fn again(
     let manifest = pod.manifest()?;
     let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
     let setup = Setup::from_json(&json)?;
-    let images = Images::open(context, PullPolicy::Never)?;
+    let mut images = Images::open(context, PullPolicy::Never)?;
+    images.map_ids(Userns::of(&manifest)?)?;
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
-    for app in &setup.apps {
-        let trees = images.trees_of(&app.layers)?.into_iter().map(Tree::into_parts);
+    for (runtime, app) in manifest.apps.iter().zip(&setup.apps) {
+        let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
+        let mapping = keep.unwrap_or_else(|| images.mapping.clone());
+        let trees = images.under(mapping, |images| images.trees_of(&app.layers))?.into_iter().map(Tree::into_parts);
         let (dirs, locks): (Vec<_>, Vec<_>) = trees.unzip();
         layers.push(dirs);
         keys.push(app.layers.clone());

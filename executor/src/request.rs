@@ -13,6 +13,7 @@ use crate::annotations::Remarks;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
 use crate::pull_policy::PullPolicy;
+use crate::userns::Userns;
 
 /// A pod to be run.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct PodRequest {
     pub(crate) volumes: Vec<Volume>,
     /// Whether symbolic links in the sources of volumes are followed.
     pub(crate) follow_symlinks: bool,
+    /// How its ids are mapped.
+    pub(crate) userns: Userns,
     /// Whether what would be narrowed, ignored or made up is refused.
     pub(crate) strict: bool,
     /// Variables for all apps.

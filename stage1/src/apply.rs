@@ -1,5 +1,6 @@
 //! Performs operations in order, and names the one that fails.
 
+mod account;
 mod attach;
 mod mask;
 mod place;
@@ -26,9 +27,21 @@ use crate::op::{At, Op, Slot};
 pub struct Fds {
     open: BTreeMap<Slot, OwnedFd>,
     remarks: Vec<String>,
+    /// Who is root as the app counts, in the ids of the pod.
+    root_ids: (u32, u32),
 }
 
 impl Fds {
+    /// Who is root as the app counts, in the ids of the pod.
+    pub(crate) fn root_ids(&self) -> (u32, u32) {
+        self.root_ids
+    }
+
+    /// Sets who is root as the app counts.
+    pub(crate) fn set_root_ids(&mut self, ids: (u32, u32)) {
+        self.root_ids = ids;
+    }
+
     /// Notes something that the user should know of, though nothing failed.
     pub(crate) fn remark(&mut self, text: String) {
         self.remarks.push(text);
@@ -56,7 +69,7 @@ impl Fds {
     pub fn try_clone(&self) -> Result<Self, Refusal> {
         let clone = |(slot, fd): (&Slot, &OwnedFd)| fd.try_clone().map(|fd| (*slot, fd));
         let open = self.open.iter().map(clone).collect::<std::io::Result<_>>();
-        Ok(Self { open: open.named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?, remarks: Vec::new() })
+        Ok(Self { open: open.named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?, remarks: Vec::new(), root_ids: self.root_ids })
     }
 
     /// Takes a slot's descriptor out, if there is one.
@@ -180,8 +193,14 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::LoopbackUp => sys::loopback::up().named(|| "ioctl(SIOCSIFFLAGS, lo, IFF_UP)".into()),
         Op::Hostname(name) => rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name:?})")),
         Op::NewFs { fs, options, attr, slot } => new_fs(fds, fs, options, *attr, *slot),
+        Op::OwnUpper { uid, gid } => volume::give(fds, Slot::Upper, *uid, *gid),
+        Op::RootIs { uid, gid } => {
+            fds.set_root_ids((*uid, *gid));
+            Ok(())
+        }
+        Op::Account { uid, gid, name, owner } => account::ensure(fds, (*uid, *gid), name, *owner),
         Op::Overlay { layers, attr } => overlay(fds, *layers, *attr),
-        Op::OwnVolume { volume, uid, gid } => volume::own(fds, *volume, *uid, *gid),
+        Op::OwnVolume { volume, uid, gid } => volume::give(fds, Slot::VolumeDir(*volume), *uid, *gid),
         Op::BindVolume { volume, recursive, attr, mount } => volume::bind(fds, *volume, *recursive, *attr, *mount),
         Op::AttachSandbox => move_to(fds.get(Slot::Sandbox)?, CWD, c"/", || "move_mount(<sandbox>, \"/\")".into()),
         Op::Attach { slot, at } => attach::at_own_place(fds, *slot, at),

@@ -62,7 +62,7 @@ fn prepare(
         (Some(_), None) => "",
         (None, None) => plan.group.as_str(),
     };
-    let user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, tier)?;
+    let user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
     let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
     let wanted = Wanted {
         exec: if spec.exec.is_empty() { &plan.exec } else { &spec.exec },

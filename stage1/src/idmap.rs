@@ -4,6 +4,7 @@
 //! /etc/subgid through newuidmap and newgidmap), a *single* id where there is no range, and *root's own* range, which
 //! never maps host id 0. See user_namespaces(7), subuid(5), newuidmap(1).
 
+mod exchange;
 mod subid;
 
 use std::fmt::Write as _;
@@ -141,6 +142,27 @@ impl IdMapping {
         Self { tier: Tier::Root, uids: map.clone(), gids: map }
     }
 
+    /// The map in which a user and a group have changed places with root: files that are theirs inside belong to whom
+    /// root's belong to now. `None` where the map has no such ids.
+    #[must_use]
+    pub fn exchanged(&self, uid: u32, gid: u32) -> Option<Self> {
+        let (uids, gids) = (exchange::exchanged(&self.uids, uid)?, exchange::exchanged(&self.gids, gid)?);
+        Some(Self { tier: self.tier, uids, gids })
+    }
+
+    /// Whether root of the map is the calling user.
+    #[must_use]
+    pub fn root_is_caller(&self) -> bool {
+        let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        self.container_root() == me
+    }
+
+    /// The host uid and gid that ids inside are.
+    #[must_use]
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((exchange::outside(&self.uids, uid)?, exchange::outside(&self.gids, gid)?))
+    }
+
     /// The tier.
     #[must_use]
     pub fn tier(&self) -> Tier {
@@ -162,6 +184,7 @@ impl IdMapping {
     /// The host uid and gid that container root is.
     #[must_use]
     pub fn container_root(&self) -> (u32, u32) {
+        // The first extent begins with root.
         (self.uids[0].outside, self.gids[0].outside)
     }
 
@@ -215,6 +238,21 @@ impl IdMapping {
         write_file(pid, "uid_map", &map_text(&self.uids))?;
         write_file(pid, "gid_map", &map_text(&self.gids))
     }
+}
+
+/// What the host calls a user.
+#[must_use]
+pub fn user_name(uid: u32) -> Option<String> {
+    subid::user_name(uid)
+}
+
+/// The extents of a user namespace whose parent has `extents`: the same ids, line by line, because a line that spans two
+/// of the parent's extents is refused (measured). With `exchanged`, that id and root have changed places.
+#[must_use]
+pub(crate) fn nested(extents: &[Extent], exchanged: Option<u32>) -> Vec<Extent> {
+    let same = |extent: &Extent| Extent { inside: extent.inside, outside: extent.inside, count: extent.count };
+    let same: Vec<Extent> = extents.iter().map(same).collect();
+    exchanged.and_then(|id| exchange::exchanged(&same, id)).unwrap_or(same)
 }
 
 /// The text of a uid_map or gid_map file.

@@ -68,6 +68,31 @@ pub enum Op {
         /// Where its descriptor goes.
         slot: Slot,
     },
+    /// Gives the app's writable layer, and with it the root directory of its file system, to root as the app counts.
+    OwnUpper {
+        /// User id in the pod.
+        uid: u32,
+        /// Group id in the pod.
+        gid: u32,
+    },
+    /// From here on what is made in the app's root belongs to these ids of the pod, which are root as the app counts.
+    RootIs {
+        /// User id in the pod.
+        uid: u32,
+        /// Group id in the pod.
+        gid: u32,
+    },
+    /// Makes sure that the app's user has an account in its root.
+    Account {
+        /// User id as the app counts.
+        uid: u32,
+        /// Group id as the app counts.
+        gid: u32,
+        /// The name of an account that is made.
+        name: String,
+        /// Whose its home directory is, in the ids of the pod.
+        owner: (u32, u32),
+    },
     /// Makes an overlay of the slots [`Slot::Layer`], [`Slot::Upper`] and [`Slot::Work`].
     Overlay {
         /// Number of layers.
@@ -251,6 +276,9 @@ impl fmt::Display for Op {
                 }
                 Ok(())
             }
+            Self::OwnUpper { uid, gid } => write!(f, "give <upper> to {uid}:{gid}"),
+            Self::RootIs { uid, gid } => write!(f, "let root be {uid}:{gid}"),
+            Self::Account { uid, gid, name, .. } => write!(f, "make sure of an account {name:?} for {uid}:{gid}"),
             Self::Overlay { layers, .. } => write!(f, "make overlay of {layers} layers for <rootfs>"),
             Self::OwnVolume { volume, uid, gid } => write!(f, "give volume {volume} to {uid}:{gid}"),
             Self::BindVolume { volume, recursive, mount, .. } => {

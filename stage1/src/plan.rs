@@ -4,6 +4,7 @@
 //! sees a copy of the host's mounts; an app's *build* list runs at the same place and leaves detached mounts; its
 //! *enter* list runs in the app's own mount namespace, where only those mounts are left.
 
+pub mod keep_id;
 mod mounts;
 mod paths;
 
@@ -13,10 +14,11 @@ use sys::mount::MountAttr;
 
 use crate::environment;
 use crate::host::Host;
-use crate::idmap::{IdMapping, Tier};
+use crate::idmap::{Extent, IdMapping, Tier};
 use crate::isolators::{self, Rights, UnknownCapability};
 use crate::op::{At, Op, Slot};
 
+use keep_id::{KeepId, NotKeepId};
 use mounts::Mount;
 
 /// Options of a pod that its manifest does not hold.
@@ -79,6 +81,19 @@ pub struct AppPlan {
     pub environment: Vec<(String, String)>,
     /// What the app may do.
     pub rights: Rights,
+    /// Who of the app is the caller on the host, if not its root.
+    pub keep_id: Option<KeepId>,
+    /// The ids there are: first and last of each range of users, and of groups.
+    pub ids: IdRanges,
+}
+
+/// The ids of a pod: first and last of each range.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdRanges {
+    /// Users.
+    pub uids: Vec<(u32, u32)>,
+    /// Groups.
+    pub gids: Vec<(u32, u32)>,
 }
 
 /// Why no plan can be made.
@@ -132,6 +147,14 @@ pub enum PlanError {
         app: String,
         /// What is wrong.
         error: UnknownCapability,
+    },
+    /// Who is to be the caller is not said as it should, or cannot be with this id map.
+    #[error("app {app:?}: its user cannot be the caller: {why}")]
+    KeepId {
+        /// The app.
+        app: String,
+        /// Why not.
+        why: String,
     },
     /// Nobody has opened the source of a host volume.
     #[error("volume {0:?}: its source is not open")]
@@ -279,8 +302,14 @@ fn plan_app(
         return Err(PlanError::NoExec(name.to_owned()));
     }
     let rights = isolators::rights(app).map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
-    let mounts = mounts::of(manifest, runtime, app, options.sources)?;
-    let mut build = vec![Op::Overlay { layers, attr: MountAttr::NODEV }];
+    let keep_id = keep_id_of(runtime, options.mapping)?;
+    let mounts = mounts::of(manifest, runtime, app, &mounts::Surroundings::new(options, keep_id.as_ref()))?;
+    let root = keep_id.as_ref().map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));
+    let mut build = Vec::new();
+    if root != (0, 0) {
+        build.push(Op::OwnUpper { uid: root.0, gid: root.1 });
+    }
+    build.push(Op::Overlay { layers, attr: MountAttr::NODEV });
     build.extend(mounts.iter().enumerate().flat_map(|(index, mount)| mount.build(index)));
     let gids = app.supplementary_gids.iter().map(|&gid| {
         u32::try_from(gid)
@@ -291,7 +320,7 @@ fn plan_app(
     Ok(AppPlan {
         name: name.to_owned(),
         build,
-        enter: enter(&mounts, runtime.read_only_root_fs, options.mapping),
+        enter: enter(&mounts, runtime.read_only_root_fs, options.mapping, keep_id.as_ref()),
         user: app.user.clone(),
         group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
         supplementary_gids: gids.collect::<Result<_, _>>()?,
@@ -303,25 +332,68 @@ fn plan_app(
         exec: app.exec.clone(),
         environment: environment::of(name, app),
         rights: rights.0,
+        keep_id,
+        ids: id_ranges(options.mapping),
     })
 }
 
+fn keep_id_of(runtime: &RuntimeApp, mapping: &IdMapping) -> Result<Option<KeepId>, PlanError> {
+    let Some(text) = runtime.annotations.get(keep_id::ANNOTATION) else { return Ok(None) };
+    let refuse = |why: String| PlanError::KeepId { app: runtime.name.to_string(), why };
+    let keep: KeepId = text.parse().map_err(|error: NotKeepId| refuse(error.to_string()))?;
+    if mapping.tier() == Tier::Root {
+        return Err(refuse("the caller is root, whom no pod has".to_owned()));
+    }
+    if keep.tree_mapping(mapping).is_none() {
+        return Err(refuse(format!("the pod has no ids {}:{}", keep.uid, keep.gid)));
+    }
+    Ok(Some(keep))
+}
+
+/// With a single id, that one is whatever id the app wants to have.
+fn id_ranges(mapping: &IdMapping) -> IdRanges {
+    if mapping.tier() == Tier::Single {
+        let any = vec![(0, u32::MAX - 1)];
+        return IdRanges { uids: any.clone(), gids: any };
+    }
+    let ranges = |extents: &[Extent]| {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for extent in extents {
+            let last = extent.inside + (extent.count - 1);
+            match ranges.last_mut() {
+                Some((_, end)) if end.checked_add(1) == Some(extent.inside) => *end = last,
+                _ => ranges.push((extent.inside, last)),
+            }
+        }
+        ranges
+    };
+    IdRanges { uids: ranges(mapping.uids()), gids: ranges(mapping.gids()) }
+}
+
 /// The list in the app's own mount namespace: what apps share is moved in, what each has alone is made, then pivot.
-fn enter(mounts: &[Mount], read_only: bool, mapping: &IdMapping) -> Vec<Op> {
+fn enter(mounts: &[Mount], read_only: bool, mapping: &IdMapping, keep_id: Option<&KeepId>) -> Vec<Op> {
     let mut pts = vec![("newinstance", String::new()), ("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned())];
     if mapping.tier() != Tier::Single {
         // The group tty; a single-id map has no such group and the kernel would refuse it.
         pts.push(("gid", "5".to_owned()));
     }
-    let dev = [("size", "64k"), ("nr_inodes", "256"), ("mode", "755")].map(|(key, value)| (key, value.to_owned()));
+    let mut dev = vec![("size", "64k".to_owned()), ("nr_inodes", "256".to_owned()), ("mode", "755".to_owned())];
+    let root = keep_id.map_or((0, 0), |keep| keep.in_pod(mapping.tier(), (0, 0)));
+    if root != (0, 0) {
+        dev.extend([("uid", root.0.to_string()), ("gid", root.1.to_string())]);
+    }
     let attr = MountAttr::NOSUID.with(MountAttr::NOEXEC);
-    let mut ops = vec![
+    let mut ops = Vec::new();
+    if root != (0, 0) {
+        ops.push(Op::RootIs { uid: root.0, gid: root.1 });
+    }
+    ops.extend([
         Op::Attach { slot: Slot::Root, at: at(Slot::Sandbox, "root") },
         Op::MoveIntoRoot { from: "proc", path: "proc" },
         Op::MoveIntoRoot { from: "sys", path: "sys" },
-        Op::NewFs { fs: "tmpfs", options: dev.to_vec(), attr, slot: Slot::Dev },
+        Op::NewFs { fs: "tmpfs", options: dev, attr, slot: Slot::Dev },
         Op::AttachDev,
-    ];
+    ]);
     ops.extend(["pts", "shm", "mqueue"].map(|name| Op::MakeDir { at: at(Slot::Dev, name) }));
     ops.extend(paths::DEVICES.iter().map(|&(name, _)| Op::Device { name, from: name }));
     // OS-SPEC.md wants a console; without a terminal it is one that nobody looks at.
@@ -333,6 +405,11 @@ fn enter(mounts: &[Mount], read_only: bool, mapping: &IdMapping) -> Vec<Op> {
         Op::MoveIntoRoot { from: "shm", path: "dev/shm" },
         Op::MoveIntoRoot { from: "mqueue", path: "dev/mqueue" },
     ]);
+    if let Some(keep) = keep_id {
+        let (uid, gid, name) = (keep.uid, keep.gid, keep.name.clone());
+        let owner = keep.in_pod(mapping.tier(), (uid, gid));
+        ops.push(Op::Account { uid, gid, name, owner });
+    }
     ops.extend(mounts.iter().enumerate().map(|(index, mount)| mount.enter(index)));
     if read_only {
         ops.push(Op::RootAttr { attr: MountAttr::RDONLY });

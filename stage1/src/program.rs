@@ -16,6 +16,7 @@ use crate::capabilities::{self, Ids};
 use crate::channel::{Failure, FailureKind};
 use crate::idmap::Tier;
 use crate::isolators::Rights;
+use crate::plan::AppPlan;
 use crate::user::User;
 use crate::{landlock, limits, seccomp};
 
@@ -68,13 +69,15 @@ pub(crate) fn open_root() -> Result<OwnedFd, Failure> {
 }
 
 /// Looks user and group up in this process's root. An empty group means the user's primary one.
-pub(crate) fn lookup_user(user: &str, group: &str, tier: Tier) -> Result<User, Failure> {
+pub(crate) fn lookup_user(user: &str, group: &str, plan: &AppPlan, tier: Tier) -> Result<User, Failure> {
     if let (Tier::Single, Some(path)) = (tier, [user, group].into_iter().find(|name| name.starts_with('/'))) {
         // Every file has the one id there is: a guess, and it would be root.
         let what = format_args!("owner of {path:?}: not known without a subordinate id range");
         return Err(failure(FailureKind::User, &what));
     }
-    User::lookup(open_root()?.as_fd(), user, group).map_err(|error| failure(FailureKind::User, &error))
+    let found = User::lookup(open_root()?.as_fd(), user, group);
+    let found = found.and_then(|found| found.check(&plan.ids).map(|()| found));
+    found.map_err(|error| failure(FailureKind::User, &error))
 }
 
 fn confine() -> Result<(), Failure> {

@@ -82,8 +82,16 @@ fn prepare(
     for remark in fds.take_remarks() {
         say(channel, &FromStub::Remark(shortened(remark)))?;
     }
-    let user = program::lookup_user(&plan.user, &plan.group, tier)?;
-    let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
+    let user = program::lookup_user(&plan.user, &plan.group, plan, tier)?;
+    let ids = (user.uid, user.gid);
+    if let Some(keep) = plan.keep_id.as_ref().filter(|keep| (keep.uid, keep.gid) != ids) {
+        // The tree was made for another user; as the caller this one could write to files of the image's root.
+        let (uid, gid) = ids;
+        let what = format_args!("the image's tree was made for {}:{}, and its user is {uid}:{gid}", keep.uid, keep.gid);
+        return Err(failure(FailureKind::User, &what));
+    }
+    let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
+    let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
     if !own_namespace(&user, &fds, channel)? {
         return Ok(None);
     }

@@ -11,6 +11,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
+use crate::plan::IdRanges;
+
 /// Larger than any real passwd file.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -43,6 +45,16 @@ pub enum UserError {
         /// The file that was looked at.
         file: &'static str,
     },
+    /// The pod has no such id.
+    #[error("{kind} {id} is not one of the pod's ids, which are {ids}")]
+    Unmapped {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// The id.
+        id: u32,
+        /// The ranges there are.
+        ids: String,
+    },
     /// A file of the image cannot be used.
     #[error("the image's {file}: {reason}")]
     File {
@@ -59,20 +71,46 @@ impl User {
     /// # Errors
     /// [`UserError`]; an id is never guessed.
     pub fn lookup(root: BorrowedFd<'_>, user: &str, group: &str) -> Result<Self, UserError> {
+        Self::lookup_in_layers(&[root], user, group)
+    }
+
+    /// The same in the trees of an image, lowest first: of a file the topmost counts.
+    ///
+    /// # Errors
+    /// [`UserError`]; an id is never guessed.
+    pub fn lookup_in_layers(layers: &[BorrowedFd<'_>], user: &str, group: &str) -> Result<Self, UserError> {
+        let read = |path, optional| {
+            let found = layers.iter().rev().find_map(|root| read_if_there(*root, path, optional).transpose());
+            found.unwrap_or_else(|| Ok(String::new()))
+        };
+        let owner_of = |path| owner_of(*layers.last().unwrap_or(&rustix::fs::CWD), path);
         let mut found = if user.starts_with('/') {
-            let (uid, gid) = owner_of(root, user)?;
+            let (uid, gid) = owner_of(user)?;
             Self { uid, gid, name: None, home: None, shell: None }
         } else {
             // Root by its number needs no file at all; by name it may lack one (rkt does the same).
-            let passwd = read(root, "etc/passwd", matches!(user, "0" | "root"))?;
-            in_passwd(&passwd, user)?
+            in_passwd(&read("etc/passwd", matches!(user, "0" | "root"))?, user)?
         };
         if group.starts_with('/') {
-            found.gid = owner_of(root, group)?.1;
+            found.gid = owner_of(group)?.1;
         } else if !group.is_empty() {
-            found.gid = in_group(&read(root, "etc/group", matches!(group, "0" | "root"))?, group)?;
+            found.gid = in_group(&read("etc/group", matches!(group, "0" | "root"))?, group)?;
         }
         Ok(found)
+    }
+
+    /// Refuses ids that the pod does not have.
+    ///
+    /// # Errors
+    /// [`UserError::Unmapped`] names the ids there are.
+    pub fn check(&self, ids: &IdRanges) -> Result<(), UserError> {
+        for (kind, id, ranges) in [("user", self.uid, &ids.uids), ("group", self.gid, &ids.gids)] {
+            if !ranges.iter().any(|(first, last)| (*first..=*last).contains(&id)) {
+                let shown: Vec<String> = ranges.iter().map(|(first, last)| format!("{first} to {last}")).collect();
+                return Err(UserError::Unmapped { kind, id, ids: shown.join(", ") });
+            }
+        }
+        Ok(())
     }
 
     /// Variables that depend on the user, for those that the app does not set itself.
@@ -127,13 +165,17 @@ fn id(text: &str) -> Option<u32> {
     text.parse().ok().filter(|&id| canonical && id != u32::MAX)
 }
 
-fn read(root: BorrowedFd<'_>, path: &'static str, optional: bool) -> Result<String, UserError> {
+/// The text of a file of the image; empty where there is none: names do not exist then, numbers still do.
+pub(crate) fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, UserError> {
+    read_if_there(root, path, false).map(Option::unwrap_or_default)
+}
+
+fn read_if_there(root: BorrowedFd<'_>, path: &'static str, optional: bool) -> Result<Option<String>, UserError> {
     let refuse = |reason: String| UserError::File { file: format!("/{path}"), reason };
     let file = match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(file) => file,
-        // No file: names do not exist, numbers still do.
-        Err(Errno::NOENT) => return Ok(String::new()),
-        Err(_) if optional => return Ok(String::new()),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(_) if optional => return Ok(None),
         Err(errno) => return Err(refuse(std::io::Error::from(errno).to_string())),
     };
     let stat = fstat(&file).map_err(|errno| refuse(std::io::Error::from(errno).to_string()))?;
@@ -145,7 +187,7 @@ fn read(root: BorrowedFd<'_>, path: &'static str, optional: bool) -> Result<Stri
     }
     let mut bytes = Vec::new();
     File::from(file).take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn owner_of(root: BorrowedFd<'_>, path: &str) -> Result<(u32, u32), UserError> {
@@ -214,6 +256,16 @@ mod tests {
         ] {
             assert_eq!(in_group(groups, group).ok(), expected, "{group:?}");
         }
+    }
+
+    #[test]
+    fn ids_that_the_pod_does_not_have_are_refused_with_those_it_has() {
+        let ids = IdRanges { uids: vec![(0, 65_536)], gids: vec![(0, 0), (5, 9)] };
+        let user = |uid, gid| User { uid, gid, name: None, home: None, shell: None };
+        assert_eq!(user(65_536, 9).check(&ids), Ok(()));
+        let text = |uid, gid| user(uid, gid).check(&ids).unwrap_err().to_string();
+        assert_eq!(text(99_999, 0), "user 99999 is not one of the pod's ids, which are 0 to 65536");
+        assert_eq!(text(0, 4), "group 4 is not one of the pod's ids, which are 0 to 0, 5 to 9");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Attaching the mounts that every app has: in file systems of ours by name, in an app's root with nothing trusted.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
@@ -19,7 +19,7 @@ pub(super) fn at_own_place(fds: &Fds, slot: Slot, at: &At) -> Result<(), Refusal
 pub(super) fn move_into_root(fds: &Fds, from: &str, path: &str) -> Result<(), Refusal> {
     let base = if path.starts_with("dev/") { Slot::Dev } else { Slot::Root };
     let name = path.strip_prefix("dev/").unwrap_or(path);
-    let target = own_dir(fds.get(base)?, name)?;
+    let target = own_dir(fds, base, name)?;
     let flags = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(CWD, format!("/{from}"), &target, c"", flags)
         .named(|| format!("move_mount(<sandbox/{from}>, <rootfs/{path}>)"))
@@ -27,19 +27,27 @@ pub(super) fn move_into_root(fds: &Fds, from: &str, path: &str) -> Result<(), Re
 
 /// Attaches the app's /dev. It is ours to make and must be the root's own.
 pub(super) fn dev(fds: &Fds) -> Result<(), Refusal> {
-    let target = own_dir(fds.get(Slot::Root)?, "dev")?;
+    let target = own_dir(fds, Slot::Root, "dev")?;
     move_to(fds.get(Slot::Dev)?, target.as_fd(), c"", || "move_mount(<rootfs/dev>, <rootfs>\"/dev\")".into())
 }
 
 /// The directory `name` in `dir`, made if missing, refused if it is anything else.
-fn own_dir(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Refusal> {
+fn own_dir(fds: &Fds, slot: Slot, name: &str) -> Result<OwnedFd, Refusal> {
+    let dir = fds.get(slot)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let call = || format!("openat2(<rootfs/{name}>, O_DIRECTORY, RESOLVE_NO_SYMLINKS)");
     match openat2(dir, name, flags, Mode::empty(), resolve) {
         Err(Errno::NOENT) => {
             mkdirat(dir, name, Mode::from_raw_mode(0o755)).named(|| format!("mkdirat(<rootfs/{name}>)"))?;
-            openat2(dir, name, flags, Mode::empty(), resolve).named(call)
+            let made = openat2(dir, name, flags, Mode::empty(), resolve).named(call)?;
+            if fds.root_ids() != (0, 0) {
+                let (uid, gid) = fds.root_ids();
+                let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                chownat(&made, "", Some(user), Some(group), AtFlags::EMPTY_PATH)
+                    .named(|| format!("fchownat(<rootfs/{name}>, {uid}, {gid})"))?;
+            }
+            Ok(made)
         }
         Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => {
             Err(Refusal::because(call(), errno, "the image has something else than a directory there"))

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, RawDir, ResolveFlags, Uid, chownat, fchown, fstat, mkdirat, openat, openat2,
+    readlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -37,14 +38,16 @@ pub(super) struct Place {
     pub(super) fd: OwnedFd,
     /// Whether the image has something there that the mount will hide, other than a file under a file.
     pub(super) hides: bool,
+    /// Whether it was made.
+    pub(super) made: bool,
 }
 
-/// The place that `path` means inside `root`, made if missing.
+/// The place that `path` means inside `root`, made if missing, for `owner`: root as the app counts.
 ///
 /// # Errors
 /// It is not on the root's own mount, is the root itself, or of another kind than the volume.
-pub(super) fn ensure(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<Place, Refusal> {
-    let mut walk = Walk { root, path, reached: Vec::new() };
+pub(super) fn ensure(root: BorrowedFd<'_>, path: &str, kind: Kind, owner: (u32, u32)) -> Result<Place, Refusal> {
+    let mut walk = Walk { root, path, owner, reached: Vec::new() };
     let mut pending: VecDeque<String> = components(path).collect();
     let mut links = 0;
     let mut place = None;
@@ -83,6 +86,11 @@ pub(super) fn ensure(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<Pla
     place.ok_or_else(|| walk.refuse(Errno::LOOP, "too many symbolic links"))
 }
 
+/// Gives an open file to an owner of the pod's ids.
+pub(super) fn give_to(file: BorrowedFd<'_>, (uid, gid): (u32, u32)) -> rustix::io::Result<()> {
+    fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+}
+
 fn components(path: &str) -> impl DoubleEndedIterator<Item = String> + '_ {
     path.split('/').filter(|component| !component.is_empty() && *component != ".").map(str::to_owned)
 }
@@ -100,6 +108,8 @@ struct Walk<'a> {
     root: BorrowedFd<'a>,
     /// The whole path, for messages.
     path: &'a str,
+    /// Whom what is made belongs to.
+    owner: (u32, u32),
     /// Names of directories below the root, none of which is a link.
     reached: Vec<String>,
 }
@@ -137,7 +147,7 @@ impl Walk<'_> {
             (_, Kind::File) => (found, false),
         };
         self.reached.push(name);
-        Ok(Step::At(Place { fd: found, hides }))
+        Ok(Step::At(Place { fd: found, hides, made: new }))
     }
 
     fn open_reached(&self) -> Result<OwnedFd, Refusal> {
@@ -161,7 +171,12 @@ impl Walk<'_> {
                 openat(parent, name, flags, mode).map(drop).named(|| self.call("openat"))?;
             }
         }
-        self.open(parent, name)
+        let made = self.open(parent, name)?;
+        if self.owner != (0, 0) {
+            let (uid, gid) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
+            chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).named(|| self.call("fchownat"))?;
+        }
+        Ok(made)
     }
 
     fn is_empty(&self, dir: &OwnedFd) -> Result<bool, Refusal> {
@@ -233,7 +248,7 @@ mod tests {
 
     fn ensured(root: &Path, path: &str, kind: Kind) -> Result<(PathBuf, bool), Refusal> {
         let dir = fs::File::open(root).unwrap();
-        let place = ensure(dir.as_fd(), path, kind)?;
+        let place = ensure(dir.as_fd(), path, kind, (0, 0))?;
         let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place.fd));
         let real = fs::read_link(link).unwrap();
         Ok((real.strip_prefix(root).expect("inside").to_owned(), place.hides))

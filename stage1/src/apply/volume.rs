@@ -11,11 +11,11 @@ use super::place::{self, Kind};
 use super::{Fds, Named as _, Refusal, c_path, clone_tree, clone_with, move_to};
 use crate::op::Slot;
 
-/// Gives a volume's directory to an owner of the pod's ids.
-pub(super) fn own(fds: &Fds, volume: usize, uid: u32, gid: u32) -> Result<(), Refusal> {
+/// Gives a directory of the pod to an owner of the pod's ids.
+pub(super) fn give(fds: &Fds, slot: Slot, uid: u32, gid: u32) -> Result<(), Refusal> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let call = || format!("fchownat(<volume {volume}>, {uid}, {gid})");
-    match chownat(fds.get(Slot::VolumeDir(volume))?, "", Some(user), Some(group), AtFlags::EMPTY_PATH) {
+    let call = || format!("fchownat(<{slot}>, {uid}, {gid})");
+    match chownat(fds.get(slot)?, "", Some(user), Some(group), AtFlags::EMPTY_PATH) {
         Err(Errno::INVAL) => Err(Refusal::because(call(), Errno::INVAL, "the pod's id map does not have that id")),
         done => done.named(call),
     }
@@ -53,7 +53,7 @@ pub(super) fn attach(fds: &mut Fds, mount: usize, name: &str, path: &str) -> Res
     let source = fds.get(Slot::Volume(mount))?;
     let stat = fstat(source).named(|| format!("fstat(<mount {mount}>)"))?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let place = place::ensure(fds.get(Slot::Root)?, path, if is_dir { Kind::Dir } else { Kind::File })?;
+    let place = place::ensure(fds.get(Slot::Root)?, path, if is_dir { Kind::Dir } else { Kind::File }, fds.root_ids())?;
     move_to(source, place.fd.as_fd(), c"", || format!("move_mount(<mount {mount}>, <rootfs>{path:?})"))?;
     if place.hides {
         fds.remark(format!("volume {name:?} hides what the image has at {path:?}"));
@@ -81,7 +81,7 @@ pub(super) fn attach_device(fds: &Fds, mount: usize, path: &str) -> Result<(), R
 /// Makes a mount of the root's directory at `path` over itself, so that it stays writable in a read-only root and has
 /// a volume's attributes.
 pub(super) fn keep_content(fds: &Fds, path: &str, attr: MountAttr) -> Result<(), Refusal> {
-    let place = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir)?;
+    let place = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir, fds.root_ids())?;
     let clone = clone_tree(place.fd.as_fd(), "").named(|| format!("open_tree(<rootfs>{path:?}, OPEN_TREE_CLONE)"))?;
     mount_setattr(clone.as_fd(), c"", false, attr)
         .named(|| format!("mount_setattr(<rootfs>{path:?}, {:#x})", attr.bits()))?;

@@ -56,6 +56,12 @@ impl SubidFiles {
     }
 }
 
+/// The name of a user in /etc/passwd.
+pub(super) fn user_name(uid: u32) -> Option<String> {
+    let passwd = read_bounded("/etc/passwd").ok()?;
+    name_of(&passwd, &uid.to_string()).map(str::to_owned)
+}
+
 /// The well-formed lines: ranges that are empty, hold id 0 or run past the last id are passed over.
 fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.lines().filter_map(|line| {

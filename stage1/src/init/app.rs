@@ -5,7 +5,7 @@ use rustix::process::Pid;
 
 use crate::apply::{Fds, Named as _, Refusal};
 use crate::enter::Room;
-use crate::idmap::{Extent, IdMapping, Tier, map_text};
+use crate::idmap::{Extent, IdMapping, Tier, map_text, nested};
 use crate::op::Slot;
 use crate::plan::AppPlan;
 
@@ -30,8 +30,9 @@ impl App {
         (uid, gid): (u32, u32),
     ) -> Result<(), Refusal> {
         let pid = first.as_raw_nonzero().get();
-        write_map(fds, pid, "uid_map", &app_map(mapping, mapping.uids(), uid))?;
-        write_map(fds, pid, "gid_map", &app_map(mapping, mapping.gids(), gid))?;
+        let kept = self.plan.keep_id.as_ref();
+        write_map(fds, pid, "uid_map", &app_map(mapping, mapping.uids(), uid, kept.map(|keep| keep.uid)))?;
+        write_map(fds, pid, "gid_map", &app_map(mapping, mapping.gids(), gid, kept.map(|keep| keep.gid)))?;
         let open = |name: &str| {
             let path = format!("{pid}/ns/{name}");
             openat(fds.get(Slot::Proc)?, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -49,12 +50,11 @@ fn write_map(fds: &Fds, pid: i32, name: &str, map: &str) -> Result<(), Refusal> 
     rustix::io::write(&file, map.as_bytes()).map(drop).named(|| format!("write(<proc/{path}>, {map:?})"))
 }
 
-/// The map of an app's user namespace within the pod's: the same ids, line by line, because a line that spans two of
-/// the parent's extents is refused (measured). With a single id, that one is whatever id the app wants to have.
-fn app_map(mapping: &IdMapping, extents: &[Extent], wanted: u32) -> String {
-    let same = |extent: &Extent| Extent { inside: extent.inside, outside: extent.inside, count: extent.count };
+/// The map of an app's user namespace within the pod's: the same ids, but for one that may have changed places with
+/// root. With a single id, that one is whatever id the app wants to have.
+fn app_map(mapping: &IdMapping, extents: &[Extent], wanted: u32, exchanged: Option<u32>) -> String {
     let one = || vec![Extent { inside: wanted, outside: 0, count: 1 }];
-    let extents = if mapping.tier() == Tier::Single { one() } else { extents.iter().map(same).collect() };
+    let extents = if mapping.tier() == Tier::Single { one() } else { nested(extents, exchanged) };
     map_text(&extents)
 }
 
@@ -65,8 +65,10 @@ mod tests {
     #[test]
     fn the_apps_map_is_the_pods_line_by_line() {
         let range = IdMapping::range(1000, 1000, (100_000, 65_536), (200_000, 65_536));
-        assert_eq!(app_map(&range, range.uids(), 33), "0 0 1\n1 1 65536\n");
+        assert_eq!(app_map(&range, range.uids(), 33, None), "0 0 1\n1 1 65536\n");
+        let kept = app_map(&range, range.uids(), 33, Some(33));
+        assert_eq!(kept, "0 33 1\n1 1 32\n33 0 1\n34 34 65503\n");
         let single = IdMapping::single(1000, 1000);
-        assert_eq!(app_map(&single, single.uids(), 33), "33 0 1\n");
+        assert_eq!(app_map(&single, single.uids(), 33, Some(33)), "33 0 1\n");
     }
 }

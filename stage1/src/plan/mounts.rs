@@ -3,7 +3,9 @@
 use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sys::mount::MountAttr;
 
-use super::{IMAGE_CONTENT, PlanError, SourceKind};
+use super::keep_id::KeepId;
+use super::{IMAGE_CONTENT, PlanError, PodOptions, SourceKind};
+use crate::idmap::Tier;
 use crate::op::Op;
 
 /// One mount of an app.
@@ -67,25 +69,44 @@ pub(super) fn of(
     manifest: &PodManifest,
     runtime: &RuntimeApp,
     app: &App,
-    sources: &[Option<SourceKind>],
+    surroundings: &Surroundings<'_>,
 ) -> Result<Vec<Mount>, PlanError> {
     let explicit = runtime.mounts.iter().map(|mount| (mount.volume.as_str(), mount.path.as_str()));
     let covered = |point: &&MountPoint| runtime.mounts.iter().all(|mount| !same_path(&mount.path, &point.path));
     let named = app.mount_points.iter().filter(covered).map(|point| (point.name.as_str(), point.path.as_str()));
     let content: Vec<String> =
         runtime.annotations.get(IMAGE_CONTENT).and_then(|paths| serde_json::from_str(paths).ok()).unwrap_or_default();
-    let context = Context { manifest, runtime, app, sources, content: &content };
+    let context = Context { manifest, runtime, app, surroundings, content: &content };
     let mounts = explicit.chain(named).map(|(volume, path)| context.mount(volume, path));
     let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
     refuse_overlaps(runtime.name.as_str(), &mounts)?;
     Ok(mounts)
 }
 
+/// What counts beside the manifest.
+#[derive(Debug)]
+pub(super) struct Surroundings<'a> {
+    sources: &'a [Option<SourceKind>],
+    tier: Tier,
+    keep_id: Option<&'a KeepId>,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(super) fn new(options: &PodOptions<'a>, keep_id: Option<&'a KeepId>) -> Self {
+        Self { sources: options.sources, tier: options.mapping.tier(), keep_id }
+    }
+
+    /// What ids of the app are among those of the pod.
+    fn in_pod(&self, ids: (u32, u32)) -> (u32, u32) {
+        self.keep_id.filter(|_| self.tier != Tier::Single).map_or(ids, |keep| keep.in_pod(self.tier, ids))
+    }
+}
+
 struct Context<'a> {
     manifest: &'a PodManifest,
     runtime: &'a RuntimeApp,
     app: &'a App,
-    sources: &'a [Option<SourceKind>],
+    surroundings: &'a Surroundings<'a>,
     /// Paths whose volume begins with the image's content.
     content: &'a [String],
 }
@@ -101,7 +122,7 @@ impl Context<'_> {
         if !path.starts_with('/') || path.contains('\0') {
             return Err(PlanError::BadPath { app: app(), path: path.to_owned() });
         }
-        let is_device = self.sources.get(index) == Some(&Some(SourceKind::Device));
+        let is_device = self.surroundings.sources.get(index) == Some(&Some(SourceKind::Device));
         // By name here, so that the error is a good one; a symbolic link of the image, or a `..`, that leads there is
         // refused when the mount is attached (security.md MNT-01).
         let place = match parts.first() {
@@ -122,14 +143,15 @@ impl Context<'_> {
     fn place(&self, index: usize, volume: &Volume, path: String) -> Result<Place, PlanError> {
         match &volume.kind {
             VolumeKind::Host { recursive, .. } => {
-                let is_dir = self.sources.get(index) == Some(&Some(SourceKind::Directory));
+                let is_dir = self.surroundings.sources.get(index) == Some(&Some(SourceKind::Directory));
                 Ok(Place::Root { path, recursive: is_dir && *recursive != Some(false), owner: None })
             }
             VolumeKind::Empty { .. } if self.begins_with_content(volume, &path) => Ok(Place::Content(path)),
             &VolumeKind::Empty { uid, gid, .. } => {
                 let bad = || PlanError::BadOwner { volume: volume.name.to_string(), uid, gid };
                 let id = |id| u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(bad);
-                let owner = Some((id(uid)?, id(gid)?)).filter(|&owner| owner != (0, 0));
+                let owner = self.surroundings.in_pod((id(uid)?, id(gid)?));
+                let owner = Some(owner).filter(|&owner| owner != (0, 0));
                 Ok(Place::Root { path, recursive: false, owner })
             }
         }

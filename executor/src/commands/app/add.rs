@@ -18,6 +18,7 @@ use crate::import::Images;
 use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
+use crate::userns::{self, Rooted, Userns};
 use crate::{output, pod_argument, pod_line, request, sources};
 
 /// Create an app of an image in a running pod
@@ -49,7 +50,9 @@ pub(crate) struct AddArgs {
 pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let entry = pod_argument::find(&pods, &args.pod)?;
-    let mut volumes = pods.open(&entry)?.manifest()?.volumes;
+    let pod = pods.open(&entry)?.manifest()?;
+    let userns = Userns::of(&pod)?;
+    let mut volumes = pod.volumes;
     let mut mounts = Vec::new();
     let (words, more) = take_mounts(args.image)?;
     for text in args.mnt_volume.iter().chain(&more) {
@@ -60,15 +63,20 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     }
     let apps = pod_line::apps("app add", words, &mounts, &mut volumes)?;
     let [app] = <[AppRequest; 1]>::try_from(apps).map_err(|_| CommandError::usage("must give only one app"))?;
-    let images = Images::open(context, args.pull.policy(PullPolicy::New)?)?;
+    let mut images = Images::open(context, args.pull.policy(PullPolicy::New)?)?;
+    images.map_ids(userns)?;
     let record = images.resolve(&app.image, app.signature.as_deref())?;
-    let (dirs, guards): (Vec<OwnedFd>, Vec<OwnedFd>) = images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
+    let (mut dirs, mut guards): (Vec<OwnedFd>, Vec<OwnedFd>) =
+        images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
     let wanted = WantedApp::Asked(Box::new(app));
-    let image = AppImage { wanted, id: record.id, manifest: record.manifest };
+    let image = AppImage { wanted, id: record.id, manifest: record.manifest.clone() };
     let pod = PodManifest { volumes, ..PodManifest::blank() };
     let reified = manifest::reify(pod, &PodEnvironment::default(), vec![image])?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
+    if let (Userns::KeepId, Some(app)) = (userns, manifest.apps.first_mut()) {
+        guards.extend(userns::keep_id(&mut images, Rooted { app, image: &record, layers: &mut dirs })?);
+    }
     if !reified.implicit_volumes.is_empty() {
         let volumes = reified.implicit_volumes.join(", ");
         warn(&format!("no volume for these mount points, each gets an empty one: {volumes}"));
