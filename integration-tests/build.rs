@@ -1,6 +1,8 @@
-//! Links the probe without symbols: it is put into every image that tests what an app sees, and symbols are 9/10 of it.
+//! Links the programs that are put into images without symbols, which are 9/10 of them.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-link-arg-bin=probe=-Wl,--strip-all");
+    for program in ["probe", "ace-validator"] {
+        println!("cargo::rustc-link-arg-bin={program}=-Wl,--strip-all");
+    }
 }

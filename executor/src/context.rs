@@ -5,8 +5,6 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use metadata_api::place::Place;
-
 use crate::cli::GlobalArgs;
 use crate::config::{ConfigDirs, GivenDirs, Paths};
 use crate::error::{CommandError, Explain};
@@ -92,18 +90,17 @@ impl Context {
         })
     }
 
-    /// The directory of the metadata service's socket. Pods and service of one data directory meet there: without
-    /// `--dir` that is one place for each user, `$XDG_RUNTIME_DIR/proa`.
+    /// The directory of the metadata service's socket, whether it exists or not. Pods and service of one data directory
+    /// meet there: without `--dir` that is one place for each user, `$XDG_RUNTIME_DIR/proa`.
     ///
     /// # Errors
     ///
-    /// It cannot be made, or is open to others.
-    pub(crate) fn metadata_place(&self) -> Result<Place, CommandError> {
-        let dir = match &self.runtime_dir {
-            Some(dir) => dir.clone(),
-            None => self.create_data_dir()?.join("run"),
-        };
-        Ok(Place::ensure(&dir)?)
+    /// There is no place for it.
+    pub(crate) fn socket_dir(&self) -> Result<PathBuf, CommandError> {
+        match &self.runtime_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.data_dir()?.join("run")),
+        }
     }
 
     /// Creates the data directory, and what leads to it, for this user alone.

@@ -254,6 +254,10 @@ impl Keeper for DirectoryKeeper<'_> {
         warn(&format!("app {app:?}: {text}"));
     }
 
+    fn remark_on_pod(&mut self, text: &str) {
+        warn(text);
+    }
+
     /// Removes the directory beside the end of pid 1, whose processes are dead or dying: the removal waits for those
     /// that still write.
     fn pod_over(&mut self) {

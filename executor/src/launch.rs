@@ -1,13 +1,15 @@
 //! From stored images to a pod that runs, and to the exit status when it is over.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use appc::isolator::report::Outcome;
-use appc::{PodManifest, PodUuid, RuntimeApp};
+use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
+use metadata_api::Token;
 use pod::{Pod, PodName, Pods, Running};
 use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::LogLimits;
 use stage1::idmap::{IdMapping, Tier};
+use stage1::metadata::Registration;
 use stage1::protocol::StdioKind;
 use stage1::run::{AppOptions, AppStdio, PodOutcome, PodSpec, RunError, Signals};
 use stage1::supervise::ExitPolicy;
@@ -43,9 +45,10 @@ fn start(
     resumed: Option<(Pod<Running>, Setup)>,
 ) -> Result<u8, CommandError> {
     let data_dir = context.data_dir()?;
+    let socket_dir = context.socket_dir()?;
     let Lifecycle { detach, interactive, .. } = prepared.lifecycle;
     if !detach && !interactive {
-        return supervise(data_dir, uuid, prepared, resumed, None);
+        return supervise(&Places { data_dir: data_dir.into(), socket_dir }, uuid, prepared, resumed, None);
     }
     let app = match prepared.manifest.apps.as_slice() {
         [app] => app.name.as_str().to_owned(),
@@ -55,10 +58,11 @@ fn start(
     // The monitor has no terminal to look at.
     prepared.lifecycle.terminal = (interactive && relay::is_interactive()).then(relay::size);
     // Relative, it would mean another place in the monitor.
-    let data_dir = std::path::absolute(data_dir).during(|| "find the data directory".into())?;
-    monitor::detach(|started| supervise(&data_dir, uuid, prepared, resumed, Some(started)))?;
+    let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
+    let places = Places { data_dir: absolute(data_dir)?, socket_dir: absolute(&socket_dir)? };
+    monitor::detach(|started| supervise(&places, uuid, prepared, resumed, Some(started)))?;
     if interactive {
-        let pods = Pods::ensure(&data_dir)?;
+        let pods = Pods::ensure(&places.data_dir)?;
         return attach::hold(&pods, &pods.find(&uuid.to_string())?, &app);
     }
     output::write(&format!("{uuid}\n"))?;
@@ -90,9 +94,9 @@ pub(crate) fn run_prepared(
 pub(crate) fn prepare(context: &Context, prepared: PreparedPod) -> Result<PodUuid, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
-    let PreparedPod { manifest, mapping, keys, guards, name, lifecycle, .. } = prepared;
+    let PreparedPod { manifest, mapping, images, keys, guards, name, lifecycle, .. } = prepared;
     let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
-    let setup = setup(&manifest, &hostname, keys);
+    let setup = setup(&manifest, &hostname, keys, &images);
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let pod = pods.create(uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
     if let Err(error) = keeper::fill(&pod, &manifest, &mapping, Some(&setup)) {
@@ -104,18 +108,27 @@ pub(crate) fn prepare(context: &Context, prepared: PreparedPod) -> Result<PodUui
     Ok(uuid)
 }
 
+/// What a monitor has to find.
+#[derive(Debug)]
+struct Places {
+    data_dir: PathBuf,
+    /// The directory of the metadata service's socket.
+    socket_dir: PathBuf,
+}
+
 /// Makes the pod and sees to it until its end. A detached pod says when it is started.
 fn supervise(
-    data_dir: &Path,
+    places: &Places,
     uuid: PodUuid,
     prepared: PreparedPod,
     resumed: Option<(Pod<Running>, Setup)>,
     started: Option<monitor::Started>,
 ) -> Result<u8, CommandError> {
     let launch = info_span!("launch").entered();
-    let PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle } = prepared;
+    let PreparedPod { manifest, mapping, layers, sources, images, keys, guards, name, lifecycle } = prepared;
     let chosen = lifecycle.hostname.or_else(|| resumed.as_ref().map(|(_, setup)| setup.hostname.clone()));
     let hostname = hostname(chosen, name.as_ref(), uuid);
+    let new_setup = (lifecycle.keep && resumed.is_none()).then(|| setup(&manifest, &hostname, keys, &images));
     // A pod of its own has nobody's streams, and neither has one whose apps come and go.
     let own = lifecycle.detach || lifecycle.interactive || lifecycle.exit_policy == ExitPolicy::Never;
     let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
@@ -132,13 +145,14 @@ fn supervise(
         logs: LogLimits::default(),
         held: lifecycle.interactive,
         signals: if own { Signals::Stop } else { Signals::Forward },
+        metadata: Some(registration(places, uuid, &manifest, images)?),
     };
     let remover = Remover::new(&mapping);
-    let mut keeper = DirectoryKeeper::new(data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);
-    match resumed {
-        Some((pod, setup)) => keeper = keeper.keep(setup).resume(pod),
-        None if lifecycle.keep => keeper = keeper.keep(setup(&manifest, &hostname, keys)),
-        None => {}
+    let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);
+    if let Some((pod, setup)) = resumed {
+        keeper = keeper.keep(setup).resume(pod);
+    } else if let Some(setup) = new_setup {
+        keeper = keeper.keep(setup);
     }
     if let Some(file) = &lifecycle.uuid_file {
         keeper = keeper.save_uuid(file);
@@ -158,9 +172,27 @@ fn hostname(chosen: Option<String>, name: Option<&PodName>, uuid: PodUuid) -> St
 }
 
 /// What a kept pod remembers.
-pub(crate) fn setup(manifest: &PodManifest, hostname: &str, keys: Vec<Vec<LayerKey>>) -> Setup {
-    let app = |(app, layers): (&RuntimeApp, _)| AppSetup { name: app.name.as_str().to_owned(), layers };
-    Setup::new(hostname.to_owned(), manifest.apps.iter().zip(keys).map(app).collect())
+fn setup(manifest: &PodManifest, hostname: &str, keys: Vec<Vec<LayerKey>>, images: &[ImageManifest]) -> Setup {
+    let apps = manifest.apps.iter().zip(keys).zip(images);
+    let app = |((app, layers), image): ((&RuntimeApp, _), _)| AppSetup::new(app.name.to_string(), layers, image);
+    Setup::new(hostname.to_owned(), apps.map(app).collect())
+}
+
+/// How the pod registers with the metadata service when one of its apps asks.
+fn registration(
+    places: &Places,
+    uuid: PodUuid,
+    manifest: &PodManifest,
+    images: Vec<ImageManifest>,
+) -> Result<Registration, CommandError> {
+    let names = manifest.apps.iter().map(|app| app.name.to_string());
+    Ok(Registration {
+        uuid,
+        token: Token::generate().during(|| "make the pod's token".into())?,
+        images: names.zip(images).collect(),
+        socket_dir: places.socket_dir.clone(),
+        data_dir: places.data_dir.clone(),
+    })
 }
 
 /// Puts the pod away and says how it ended.

@@ -56,6 +56,7 @@ mod setup;
 mod signal_argument;
 mod signature;
 mod size;
+mod skeleton;
 mod sockets;
 mod sources;
 mod split;

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use appc::PodManifest;
 use appc::isolator::report::Outcome;
+use appc::{ImageManifest, PodManifest};
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
@@ -20,7 +20,7 @@ use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{sources, template};
+use crate::{skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct PreparedPod {
     pub(crate) layers: Vec<Vec<OwnedFd>>,
     /// For each volume, what it is on the host; `None` for an empty volume.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// For each app, the manifest of its image.
+    pub(crate) images: Vec<ImageManifest>,
     /// For each app, the names of those trees: what a kept pod needs to find them again.
     pub(crate) keys: Vec<Vec<LayerKey>>,
     /// As long as these are open, no gc removes the trees.
@@ -106,7 +108,11 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
     let mapping = images.into_mapping();
-    Ok(PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle })
+    if userns != Userns::KeepId {
+        skeleton::put_under(&mut layers, context.data_dir()?, &mapping);
+    }
+    let images = records.into_iter().map(|record| record.manifest).collect();
+    Ok(PreparedPod { manifest, mapping, layers, sources, images, keys, guards, name, lifecycle })
 }
 
 /// A pod that was prepared before: its manifest and its trees are as they were then.
@@ -127,6 +133,7 @@ pub(crate) fn again(
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+    let manifests = setup.images(&manifest)?;
     for (runtime, app) in manifest.apps.iter().zip(&setup.apps) {
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping = keep.unwrap_or_else(|| images.mapping.clone());
@@ -138,7 +145,10 @@ pub(crate) fn again(
     }
     let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
     let (mapping, name) = (images.into_mapping(), entry.name.clone());
-    Ok((PreparedPod { manifest, mapping, layers, sources, keys, guards, name, lifecycle }, setup))
+    if Userns::of(&manifest)? != Userns::KeepId {
+        skeleton::put_under(&mut layers, context.data_dir()?, &mapping);
+    }
+    Ok((PreparedPod { manifest, mapping, layers, sources, images: manifests, keys, guards, name, lifecycle }, setup))
 }
 
 /// Whether all that is asked for is the built-in image as it stands: that is a pod of two apps. With options of its own

@@ -1,5 +1,6 @@
 //! What a kept pod needs to be run again, or exported, beside its manifest: the file `setup` in its directory.
 
+use appc::{ImageManifest, PodManifest, RuntimeApp};
 use serde::{Deserialize, Serialize};
 use store::LayerKey;
 
@@ -25,6 +26,17 @@ pub(crate) struct AppSetup {
     pub(crate) name: String,
     /// The layers of its image, lowest first: no garbage collection removes their trees.
     pub(crate) layers: Vec<LayerKey>,
+    /// The manifest of its image, which may be removed from the store meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+}
+
+impl AppSetup {
+    pub(crate) fn new(name: String, layers: Vec<LayerKey>, image: &ImageManifest) -> Self {
+        // A manifest that was stored can be printed.
+        let image = image.to_json().ok().and_then(|json| String::from_utf8(json).ok());
+        Self { name, layers, image }
+    }
 }
 
 impl Setup {
@@ -34,6 +46,19 @@ impl Setup {
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("it holds strings and numbers")
+    }
+
+    /// The manifest of the image of each app of `manifest`; of one that is not known, what the pod says of it.
+    ///
+    /// # Errors
+    /// What was written is no manifest.
+    pub(crate) fn images(&self, manifest: &PodManifest) -> Result<Vec<ImageManifest>, CommandError> {
+        let known = |app: &RuntimeApp| self.apps.iter().find(|setup| setup.name == app.name.as_str())?.image.as_deref();
+        let image = |app: &RuntimeApp| match known(app) {
+            Some(json) => ImageManifest::from_json(json.as_bytes()).during(|| "read the pod's setup".into()),
+            None => Ok(stage1::metadata::image_of(app)),
+        };
+        manifest.apps.iter().map(image).collect()
     }
 
     /// Reads what [`Setup::to_json`] wrote.

@@ -34,6 +34,16 @@ pub fn agent() -> PathBuf {
     reachable(&built.expect(missing))
 }
 
+/// The static program that checks from inside what appc's own validator checks.
+///
+/// # Panics
+/// When there is none: cargo builds it with the integration tests.
+pub fn ace_validator() -> PathBuf {
+    let built = std::env::var_os("PROA_TEST_ACE_VALIDATOR").map(PathBuf::from);
+    let built = built.or_else(|| profile_dir().map(|it| it.join("ace-validator"))).filter(|it| it.exists());
+    reachable(&built.expect("no ace-validator beside the tests: set PROA_TEST_ACE_VALIDATOR"))
+}
+
 /// The program that plays monitors of pods that there are not.
 ///
 /// # Panics

@@ -132,7 +132,28 @@ impl Env {
     /// The same with another time for the kernel to take a pod apart.
     #[track_caller]
     pub fn assert_nothing_left_within(&self, time: Duration) {
+        self.end_metadata_service();
         self.before.assert_as_before(&self.data(), &self.temporary(), time);
+    }
+}
+
+impl Env {
+    /// The process of the metadata service that a pod of this environment has started, while it is there.
+    pub fn metadata_service(&self) -> Option<i32> {
+        let data = self.data();
+        let is_its = |pid: &i32| {
+            let line = process::command_line(*pid);
+            line.contains(" metadata-service ") && line.contains(&*data.to_string_lossy())
+        };
+        process::all().into_iter().filter(|it| it.state != 'Z').map(|it| it.pid).find(is_its)
+    }
+
+    /// Ends the metadata service: it is meant to outlive the pods, for a while.
+    pub fn end_metadata_service(&self) {
+        while let Some(pid) = self.metadata_service() {
+            process::kill(pid, rustix::process::Signal::KILL);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

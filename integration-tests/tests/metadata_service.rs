@@ -89,22 +89,6 @@ fn end(service: Running) {
     service.wait();
 }
 
-/// The process of the service that was started on demand.
-fn on_demand(env: &Env) -> Option<i32> {
-    let me = std::process::id().cast_signed();
-    let is = |pid: &i32| {
-        let line = process::command_line(*pid);
-        line.contains("metadata-service") && line.contains(&*env.data().to_string_lossy())
-    };
-    process::descendants(me).into_iter().filter(|it| it.state != 'Z').map(|it| it.pid).find(is)
-}
-
-fn kill_on_demand(env: &Env) {
-    let pid = on_demand(env).expect("it was started");
-    assert!(process::kill(pid, Signal::KILL));
-    eventually("it is gone", || on_demand(env).is_none());
-}
-
 #[track_caller]
 fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit();
@@ -140,18 +124,18 @@ fn serves_in_the_foreground(env: &Env) {
 fn starts_on_demand_and_survives_being_killed(env: &Env) {
     needs!(place(Place::Host));
     let pods = Pods::waiting(env, 2);
-    assert!(on_demand(env).is_none() && !env.data().join("metadata").exists(), "nobody has asked");
+    assert!(env.metadata_service().is_none() && !env.data().join("metadata").exists(), "nobody has asked");
     assert_eq!(pods.uuid(0).expect("an answer"), pods.urls[0].0);
     let content: (&str, &[u8]) = ("content", b"x");
     let sign = || pods.service(0).post(&Route::Sign, &[content]).expect("an answer").body;
     let signature = sign();
     for _ in 0..3 {
-        kill_on_demand(env);
+        env.end_metadata_service();
         assert_eq!(pods.uuid(1).expect("an answer"), pods.urls[1].0, "the other pod starts it");
         assert_eq!(pods.uuid(0).expect("an answer"), pods.urls[0].0);
         assert_eq!(sign(), signature, "the key is the same");
     }
-    kill_on_demand(env);
+    env.end_metadata_service();
     pods.end();
 }
 
@@ -239,16 +223,16 @@ fn f106_killed_under_load() {
         let clients: Vec<_> = (0..4).map(client).collect();
         for _ in 0..5 {
             std::thread::sleep(Duration::from_millis(200));
-            eventually("it runs again", || on_demand(&env).is_some());
+            eventually("it runs again", || env.metadata_service().is_some());
             // The next one may be there before this one is seen to be gone.
-            process::kill(on_demand(&env).expect("it runs"), Signal::KILL);
+            process::kill(env.metadata_service().expect("it runs"), Signal::KILL);
         }
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
         clients.into_iter().map(|it| it.join().expect("no client fails")).sum()
     });
     assert!(asked > 20, "only {asked} requests");
-    kill_on_demand(&env);
+    env.end_metadata_service();
     pods.end();
 }
 
@@ -313,6 +297,6 @@ fn the_documents_examples_work() {
         .shows("null");
     let signature = outcome.stdout.rsplit_once("signed ").expect("the last line").1.trim_end();
     assert_eq!(signature.len(), 88, "{outcome}");
-    kill_on_demand(&env);
+    env.end_metadata_service();
     pods.end();
 }

@@ -9,6 +9,7 @@ mod volume;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -17,9 +18,11 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 use sys::mount::{MountAttr, mount_setattr};
 
 use crate::channel::FailureKind;
+use crate::init::BACKLOG;
 use crate::op::{At, Op, Slot};
 
 /// The descriptors that operations work on.
@@ -191,6 +194,10 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
     match op {
         Op::PrivateMounts => sys::mount::make_private(CWD, c"/").named(|| "mount_setattr(\"/\", MS_PRIVATE)".into()),
         Op::LoopbackUp => sys::loopback::up().named(|| "ioctl(SIOCSIFFLAGS, lo, IFF_UP)".into()),
+        Op::LoopbackAddress(address) => {
+            sys::loopback::add_address(*address).named(|| format!("sendto(RTM_NEWADDR, lo, {address})"))
+        }
+        Op::Listen { address, slot } => listen_on(fds, *address, *slot),
         Op::Hostname(name) => rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name:?})")),
         Op::NewFs { fs, options, attr, slot } => new_fs(fds, fs, options, *attr, *slot),
         Op::OwnUpper { uid, gid } => volume::give(fds, Slot::Upper, *uid, *gid),
@@ -218,11 +225,23 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::AttachDev => attach::dev(fds),
         Op::AttachVolume { mount, name, path } => volume::attach(fds, *mount, name, path),
         Op::AttachDevice { mount, path } => volume::attach_device(fds, *mount, path),
+        Op::AttachIdentity { path } => volume::attach_identity(fds, path),
         Op::KeepContent { path, attr } => volume::keep_content(fds, path, *attr),
         Op::RootAttr { attr } => mount_setattr(fds.get(Slot::Root)?, c"", false, *attr)
             .named(|| format!("mount_setattr(<rootfs>, {:#x})", attr.bits())),
         Op::Pivot { slot } => pivot(fds, *slot),
     }
+}
+
+fn listen_on(fds: &mut Fds, address: SocketAddrV4, slot: Slot) -> Result<(), Refusal> {
+    let listen_there = || {
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &address)?;
+        listen(&socket, BACKLOG)?;
+        rustix::io::Result::Ok(socket)
+    };
+    fds.put(slot, listen_there().named(|| format!("listen({address})"))?);
+    Ok(())
 }
 
 fn new_fs(

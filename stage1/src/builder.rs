@@ -117,7 +117,8 @@ fn failed(what: &dyn std::fmt::Display) -> Failure {
 fn work(namespace: &OwnedFd, parts: Parts<'_>) -> Result<Built, Failure> {
     let Parts { mapping, hostname, manifest, layers, dirs, volumes } = parts;
     let (sources, volumes): (Vec<_>, Vec<_>) = volumes.into_iter().unzip();
-    let options = PodOptions { hostname, mapping, layers: &[layers.len()], sources: &sources };
+    // What concerns the metadata service happens in the pod.
+    let options = PodOptions { hostname, mapping, layers: &[layers.len()], sources: &sources, metadata_url: None };
     let mut plan = plan(manifest, &options, &Host::detect()).map_err(|error| failed(&chain(&error)))?;
     let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to build"))?;
     let setup = |refusal: Refusal| failed(&refusal);

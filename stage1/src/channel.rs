@@ -81,6 +81,13 @@ pub(crate) enum FromInit {
         /// What.
         text: String,
     },
+    /// Listening sockets of the metadata service come along: the pod's, if told, then those of apps.
+    Listeners {
+        /// Whether the pod's is among them.
+        pod: bool,
+        /// Indices of the apps whose own they are.
+        apps: Vec<usize>,
+    },
     /// The apps that the pod begins with are created. With this come the terminals of those that have one.
     Created {
         /// Indices of the apps whose terminals come along.
@@ -183,6 +190,8 @@ pub(crate) struct AddSpec {
     pub(crate) mounts: Vec<usize>,
     /// A terminal of this size instead of streams.
     pub(crate) terminal: Option<TerminalSize>,
+    /// Where it finds the metadata service.
+    pub(crate) metadata_url: Option<String>,
 }
 
 /// The size of a terminal (ioctl_tty(2), `TIOCSWINSZ`).

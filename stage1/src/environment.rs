@@ -13,11 +13,15 @@ pub const CONTAINER: &str = "proa";
 
 /// The environment of `app`, named `name` in its pod, in the order: defaults, the app's own, what nobody may change.
 ///
+/// `metadata_url` is where the app finds the metadata service, if it has one.
+///
 /// What depends on the user (HOME and the like) is added where the user is known: [`crate::user::User::environment`].
 #[must_use]
-pub fn of(name: &str, app: &App) -> Vec<(String, String)> {
+pub fn of(name: &str, app: &App, metadata_url: Option<&str>) -> Vec<(String, String)> {
     let own = app.environment.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
-    let all = [("PATH", DEFAULT_PATH)].into_iter().chain(own).chain([("AC_APP_NAME", name), ("container", CONTAINER)]);
+    let url = metadata_url.map(|url| (metadata_api::URL_VARIABLE, url));
+    let fixed = [("AC_APP_NAME", name)].into_iter().chain(url).chain([("container", CONTAINER)]);
+    let all = [("PATH", DEFAULT_PATH)].into_iter().chain(own).chain(fixed);
     // An image may bring a hundred thousand variables: each is found in one step, and keeps its first place.
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut env: Vec<(String, String)> = Vec::new();

@@ -9,6 +9,7 @@ mod apps;
 mod files;
 mod process;
 pub(crate) mod reopen;
+mod sockets;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::userns::become_container_root;
 use app::App;
 use apps::Apps;
 use process::{Process, Stage};
+pub(crate) use sockets::BACKLOG;
 
 pub(crate) type InitEnd = Channel<FromInit, ToInit>;
 
@@ -179,19 +181,34 @@ fn create(init: &Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Re
     // All are forked before the first is waited for, so that they prepare themselves side by side.
     let mut apps = BTreeMap::new();
     let mut processes = Vec::new();
+    let metadata = fds.take(Slot::Metadata);
+    let mut identities = Vec::new();
     for (index, (plan, Built(mounts))) in init.plan.apps.iter().zip(built).enumerate() {
         let stdio = streams.next().map_or(Ok(Stdio::Inherited), streams::for_child)?;
-        processes.push(Process::first(index, plan, with_mounts(&fds, mounts)?, stdio, init.mapping.tier())?);
+        let mut own = with_mounts(&fds, mounts)?;
+        identities.extend(identity(index, plan, &mut own)?);
+        processes.push(Process::first(index, plan, own, stdio, init.mapping.tier())?);
         apps.insert(index, App::new(plan.clone()));
     }
     (0..init.plan.own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
     let mut apps = Apps { apps, processes, fds, mapping: init.mapping.clone(), signals, _lock: lock };
+    apps.tell_listeners(metadata, identities, init.monitor).named(|| "sendmsg(<monitor>)".into())?;
     for wanted in [Stage::Readying, Stage::Waiting] {
         for index in 0..apps.processes.len() {
             apps.advance_to(index, wanted, init.monitor)?;
         }
     }
     Ok(apps)
+}
+
+/// Makes the app's own socket, if it is to have one, and puts the mount with it among the app's. Returns the listener.
+fn identity(index: usize, plan: &AppPlan, own: &mut Fds) -> Result<Option<(usize, OwnedFd)>, Refusal> {
+    if !plan.has_identity {
+        return Ok(None);
+    }
+    let made = sockets::make(index)?;
+    own.put(Slot::Identity, made.mount);
+    Ok(Some((index, made.listener)))
 }
 
 /// The sandbox's descriptors and an app's own mounts.

@@ -11,6 +11,7 @@ mod channel;
 mod control;
 mod enter;
 mod init;
+pub mod metadata;
 mod monitor;
 mod output;
 mod program;

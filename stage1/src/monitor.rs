@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use appc::PodManifest;
+use appc::{ImageManifest, PodManifest};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
@@ -21,6 +21,7 @@ use crate::builder::Building;
 use crate::channel::{Failure, FromInit, ToInit};
 use crate::control::{ConnectionId, Control};
 use crate::idmap::IdMapping;
+use crate::metadata::Metadata;
 use crate::output::{LogLimits, Outputs};
 use crate::protocol::{End, EventKind, Refused, RefusedKind, Reply};
 use crate::run::{Keeper, MonitorEnd, PodFiles, PodSpec, RunError, Signals};
@@ -60,6 +61,20 @@ enum Waits {
     Added(usize),
 }
 
+/// What is ready.
+#[derive(Debug, Default)]
+struct Ready {
+    /// Pid 1 has something to say.
+    init: bool,
+    signals: bool,
+    /// An app is built.
+    built: bool,
+    control: Vec<PollFlags>,
+    outputs: Vec<PollFlags>,
+    /// The metadata service is needed, or gone.
+    metadata: bool,
+}
+
 pub(crate) struct Monitor<'a> {
     init: MonitorEnd,
     pid: Pid,
@@ -87,7 +102,10 @@ pub(crate) struct Monitor<'a> {
     building: Option<Building>,
     /// The app that pid 1 is creating.
     adding: Option<usize>,
+    /// The manifest of the image of the app that is being added.
+    image: Option<ImageManifest>,
     outputs: Outputs,
+    metadata: Option<Metadata>,
     events: Events,
     /// Whether the apps wait for somebody to attach and hold.
     held: bool,
@@ -97,7 +115,7 @@ pub(crate) struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    pub(crate) fn new(spec: &PodSpec<'a>, init: MonitorEnd, signals: OwnedFd, pid: Pid) -> Self {
+    pub(crate) fn new(spec: &mut PodSpec<'a>, init: MonitorEnd, signals: OwnedFd, pid: Pid) -> Self {
         let mut supervisor = Supervisor::new(spec.exit_policy);
         let mut apps = Vec::new();
         for (index, app) in spec.manifest.apps.iter().enumerate() {
@@ -128,7 +146,9 @@ impl<'a> Monitor<'a> {
             namespace: None,
             building: None,
             adding: None,
+            image: None,
             outputs: Outputs::new(),
+            metadata: spec.metadata.take().map(Metadata::new),
             events: Events::default(),
             held: spec.held,
             failed: None,
@@ -179,33 +199,38 @@ impl<'a> Monitor<'a> {
 
     /// Waits for the next things to happen and sees to them.
     fn turn(&mut self, keeper: &mut dyn Keeper) -> Result<Option<Ended>, RunError> {
-        let (init, signalled, control, outputs, built) = self.wait()?;
+        let ready = self.wait()?;
         self.look_at_the_clock(keeper)?;
-        if !outputs.is_empty() {
-            self.outputs.polled(&outputs);
+        if !ready.outputs.is_empty() {
+            self.outputs.polled(&ready.outputs);
         }
-        while let Some(signal) = signalled.then(|| sys::signal::next(&self.signals)).transpose()?.flatten() {
+        while let Some(signal) = ready.signals.then(|| sys::signal::next(&self.signals)).transpose()?.flatten() {
             self.signalled(signal, keeper)?;
         }
-        if built {
+        if ready.built {
             self.built(keeper)?;
         }
-        let incoming = self.control.as_mut().map(|server| server.polled(&control)).unwrap_or_default();
+        let incoming = self.control.as_mut().map(|server| server.polled(&ready.control)).unwrap_or_default();
         for incoming in incoming {
             self.incoming(incoming, keeper)?;
         }
-        if init {
+        if ready.init {
             match self.init.hear_with().map_err(std::io::Error::from)? {
                 None => return Ok(Some(Ended::InitGone)),
                 Some((message, fds)) => self.heard(message, fds, keeper)?,
             }
         }
+        // Last: it may take a while, and who has connected is in the queue.
+        if ready.metadata
+            && let Some(complaint) = self.metadata.as_mut().and_then(|metadata| metadata.polled(&self.manifest))
+        {
+            keeper.remark_on_pod(&complaint);
+        }
         Ok(None)
     }
 
-    /// What is ready: pid 1, signals, the control socket, the apps' output, an app that was built.
-    #[allow(clippy::type_complexity)]
-    fn wait(&self) -> Result<(bool, bool, Vec<PollFlags>, Vec<PollFlags>, bool), std::io::Error> {
+    /// Waits until something is ready, or a timer.
+    fn wait(&self) -> Result<Ready, std::io::Error> {
         let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(building) = &self.building {
             polled.push(PollFd::new(building, PollFlags::IN));
@@ -213,26 +238,39 @@ impl<'a> Monitor<'a> {
         let first = polled.len();
         let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
         let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll() };
-        let of_control = control.len();
+        let (of_control, of_outputs) = (control.len(), outputs.len());
         polled.extend(control.into_iter().chain(outputs));
-        let next = self.timers.values().chain(self.hung_up.values()).min();
+        polled.extend(self.metadata.iter().flat_map(Metadata::to_poll));
+        let respite = self.metadata.as_ref().and_then(Metadata::respite);
+        let next = self.timers.values().chain(self.hung_up.values()).copied().chain(respite).min();
         let timeout = next.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) => {}
-            Err(Errno::INTR) => return Ok((false, false, Vec::new(), Vec::new(), false)),
+            Err(Errno::INTR) => return Ok(Ready::default()),
             Err(errno) => return Err(errno.into()),
         }
         let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
         let (fixed, rest) = flags.split_at(first);
-        let (control, outputs) = rest.split_at(of_control);
-        let built = fixed.get(2).is_some_and(|flags| !flags.is_empty());
-        Ok((!fixed[0].is_empty(), !fixed[1].is_empty(), control.to_vec(), outputs.to_vec(), built))
+        let (control, rest) = rest.split_at(of_control);
+        let (outputs, metadata) = rest.split_at(of_outputs);
+        let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
+        Ok(Ready {
+            init: any(&fixed[..1]),
+            signals: any(&fixed[1..2]),
+            built: any(&fixed[2..]),
+            control: control.to_vec(),
+            outputs: outputs.to_vec(),
+            metadata: any(metadata),
+        })
     }
 
     fn look_at_the_clock(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        if let Some(metadata) = &mut self.metadata {
+            metadata.look_at_the_clock();
+        }
         if self.timers.is_empty() && self.hung_up.is_empty() {
             return Ok(());
         }
@@ -263,6 +301,15 @@ impl<'a> Monitor<'a> {
     fn heard(&mut self, message: FromInit, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
         match message {
             FromInit::Failed(failure) => self.failed = Some(failure),
+            FromInit::Listeners { pod, apps } => {
+                let mut fds = fds.into_iter();
+                if let Some(metadata) = &mut self.metadata {
+                    fds.by_ref().take(usize::from(pod)).for_each(|listener| metadata.set_listener(listener));
+                    for (app, listener) in apps.into_iter().zip(fds) {
+                        metadata.set_identity(self.apps[app].report.name.clone(), listener);
+                    }
+                }
+            }
             FromInit::Remark { app, text } => keeper.remark(&self.apps[app].report.name, &text),
             FromInit::Created { terminals } => {
                 for (app, terminal) in terminals.into_iter().zip(fds) {

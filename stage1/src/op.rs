@@ -1,6 +1,7 @@
 //! The operations that build a pod's file systems, as data: what [`crate::plan`] decides and [`crate::apply`] performs.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use sys::mount::MountAttr;
 
@@ -23,6 +24,10 @@ pub enum Slot {
     Sysctls,
     /// A read-only tree of the app's image; 0 is the lowest.
     Layer(usize),
+    /// The listening socket of the metadata service.
+    Metadata,
+    /// The directory with the app's own socket.
+    Identity,
     /// The app's writable overlay layer.
     Upper,
     /// The overlay's work directory.
@@ -55,6 +60,15 @@ pub enum Op {
     PrivateMounts,
     /// Brings up `lo`.
     LoopbackUp,
+    /// Gives `lo` one more address.
+    LoopbackAddress(Ipv4Addr),
+    /// Listens on an address of `lo`.
+    Listen {
+        /// Address and port.
+        address: SocketAddrV4,
+        /// Where the socket's descriptor goes.
+        slot: Slot,
+    },
     /// Sets the host name of the uts namespace.
     Hostname(String),
     /// Makes a file system that is not attached anywhere yet.
@@ -210,6 +224,12 @@ pub enum Op {
         /// Path below /dev.
         path: String,
     },
+    /// Attaches the directory with the app's own socket in the app's root, as [`Op::AttachVolume`] does. Where there is no
+    /// place for it the app goes without, and that is remarked.
+    AttachIdentity {
+        /// Path in the app's root.
+        path: &'static str,
+    },
     /// Makes a mount of what the image has at a path over itself: a volume that begins as a copy of the image's content,
     /// for the price of nothing, since the app's root is a copy already.
     KeepContent {
@@ -250,6 +270,8 @@ impl fmt::Display for Slot {
             Self::Sys => f.write_str("sys"),
             Self::Sysctls => f.write_str("proc/sys"),
             Self::Layer(index) => write!(f, "layer {index}"),
+            Self::Metadata => f.write_str("metadata socket"),
+            Self::Identity => f.write_str("identity"),
             Self::Upper => f.write_str("upper"),
             Self::Work => f.write_str("work"),
             Self::Root => f.write_str("rootfs"),
@@ -266,6 +288,8 @@ impl fmt::Display for Op {
         match self {
             Self::PrivateMounts => f.write_str("make mounts private"),
             Self::LoopbackUp => f.write_str("bring up lo"),
+            Self::LoopbackAddress(address) => write!(f, "give {address} to lo"),
+            Self::Listen { address, slot } => write!(f, "listen on {address} for <{slot}>"),
             Self::Hostname(name) => write!(f, "set host name {name:?}"),
             Self::NewFs { fs, options, slot, .. } => {
                 write!(f, "make {fs} for <{slot}>")?;
@@ -301,6 +325,7 @@ impl fmt::Display for Op {
                 write!(f, "attach volume {name:?}, mount {mount}, at <rootfs>{}", path.escape_default())
             }
             Self::AttachDevice { mount, path } => write!(f, "attach mount {mount} at <rootfs/dev/{path}>"),
+            Self::AttachIdentity { path } => write!(f, "attach <{}> at <rootfs>{path}", Slot::Identity),
             Self::KeepContent { path, .. } => write!(f, "make <rootfs>{} a volume", path.escape_default()),
             Self::RootAttr { .. } => f.write_str("change attributes of <rootfs>"),
             Self::Pivot { slot } => write!(f, "pivot into <{slot}>"),

@@ -9,6 +9,7 @@ mod mounts;
 mod paths;
 
 use appc::{PodManifest, RuntimeApp};
+use metadata_api::ADDRESS;
 use serde::{Deserialize, Serialize};
 use sys::mount::MountAttr;
 
@@ -32,6 +33,8 @@ pub struct PodOptions<'a> {
     pub layers: &'a [usize],
     /// For each volume of the manifest, what its source is; `None` for an empty volume.
     pub sources: &'a [Option<SourceKind>],
+    /// Where apps find the metadata service; without it they have none.
+    pub metadata_url: Option<&'a str>,
 }
 
 /// What the source of a host volume is.
@@ -85,6 +88,8 @@ pub struct AppPlan {
     pub keep_id: Option<KeepId>,
     /// The ids there are: first and last of each range of users, and of groups.
     pub ids: IdRanges,
+    /// Whether it has a socket of its own at which it can ask who it is.
+    pub has_identity: bool,
 }
 
 /// The ids of a pod: first and last of each range.
@@ -215,6 +220,9 @@ pub fn stop_signal(app: &RuntimeApp) -> i32 {
     named.unwrap_or(rustix::process::Signal::TERM.as_raw())
 }
 
+/// The directory of [`metadata_api::IDENTITY_SOCKET`] in an app's root.
+const IDENTITY_DIR: &str = "/run/proa";
+
 fn at(slot: Slot, path: &str) -> At {
     At { slot, path: path.to_owned() }
 }
@@ -222,13 +230,18 @@ fn at(slot: Slot, path: &str) -> At {
 /// What pid 1 can do before its ids are mapped: nothing that makes an inode, which would belong to nobody. The kernel's
 /// own file systems belong to its root in any case.
 fn early(options: &PodOptions<'_>) -> Vec<Op> {
-    vec![
+    let mut ops = vec![
         Op::PrivateMounts,
         Op::LoopbackUp,
         Op::Hostname(options.hostname.to_owned()),
         Op::NewFs { fs: "proc", options: vec![], attr: MountAttr::INERT, slot: Slot::Proc },
         Op::NewFs { fs: "sysfs", options: vec![], attr: MountAttr::INERT.with(MountAttr::RDONLY), slot: Slot::Sys },
-    ]
+    ];
+    if options.metadata_url.is_some() {
+        ops.push(Op::LoopbackAddress(*ADDRESS.ip()));
+        ops.push(Op::Listen { address: ADDRESS, slot: Slot::Metadata });
+    }
+    ops
 }
 
 /// Pid 1's list: its root, and one copy of everything that the apps of a pod share.
@@ -237,11 +250,11 @@ fn sandbox(options: &PodOptions<'_>, host: &Host) -> Vec<Op> {
         vec![("size", size.to_owned()), ("nr_inodes", inodes.to_owned()), ("mode", mode.to_owned())]
     };
     let fs = |fs, options, attr, slot| Op::NewFs { fs, options, attr, slot };
-    let mut ops = vec![fs("tmpfs", tmpfs("64k", "64", "755"), MountAttr::NOSUID, Slot::Sandbox), Op::AttachSandbox];
-    ops.extend(
-        ["dev", "empty", "mqueue", "proc", "root", "shm", "sys"]
-            .map(|name| Op::MakeDir { at: at(Slot::Sandbox, name) }),
-    );
+    // Two inodes for each app that ever was in the pod.
+    let root = fs("tmpfs", tmpfs("64k", "16k", "755"), MountAttr::NOSUID, Slot::Sandbox);
+    let mut ops = vec![root, Op::AttachSandbox];
+    let dirs = ["dev", "empty", "identity", "mqueue", "proc", "root", "shm", "sys"];
+    ops.extend(dirs.map(|name| Op::MakeDir { at: at(Slot::Sandbox, name) }));
     ops.extend(paths::DEVICES.iter().map(|&(name, device)| Op::HostDevice { name, device }));
     // Masks of directories are clones of this bind: an empty directory that nobody can write to.
     ops.extend([
@@ -320,7 +333,7 @@ fn plan_app(
     Ok(AppPlan {
         name: name.to_owned(),
         build,
-        enter: enter(&mounts, runtime.read_only_root_fs, options.mapping, keep_id.as_ref()),
+        enter: enter(&mounts, runtime.read_only_root_fs, options, keep_id.as_ref()),
         user: app.user.clone(),
         group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
         supplementary_gids: gids.collect::<Result<_, _>>()?,
@@ -330,10 +343,11 @@ fn plan_app(
             .filter(|dir| !dir.is_empty())
             .unwrap_or_else(|| "/".to_owned()),
         exec: app.exec.clone(),
-        environment: environment::of(name, app),
+        environment: environment::of(name, app, options.metadata_url),
         rights: rights.0,
         keep_id,
         ids: id_ranges(options.mapping),
+        has_identity: options.metadata_url.is_some(),
     })
 }
 
@@ -371,14 +385,14 @@ fn id_ranges(mapping: &IdMapping) -> IdRanges {
 }
 
 /// The list in the app's own mount namespace: what apps share is moved in, what each has alone is made, then pivot.
-fn enter(mounts: &[Mount], read_only: bool, mapping: &IdMapping, keep_id: Option<&KeepId>) -> Vec<Op> {
+fn enter(mounts: &[Mount], read_only: bool, options: &PodOptions<'_>, keep_id: Option<&KeepId>) -> Vec<Op> {
     let mut pts = vec![("newinstance", String::new()), ("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned())];
-    if mapping.tier() != Tier::Single {
+    if options.mapping.tier() != Tier::Single {
         // The group tty; a single-id map has no such group and the kernel would refuse it.
         pts.push(("gid", "5".to_owned()));
     }
     let mut dev = vec![("size", "64k".to_owned()), ("nr_inodes", "256".to_owned()), ("mode", "755".to_owned())];
-    let root = keep_id.map_or((0, 0), |keep| keep.in_pod(mapping.tier(), (0, 0)));
+    let root = keep_id.map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));
     if root != (0, 0) {
         dev.extend([("uid", root.0.to_string()), ("gid", root.1.to_string())]);
     }
@@ -407,10 +421,13 @@ fn enter(mounts: &[Mount], read_only: bool, mapping: &IdMapping, keep_id: Option
     ]);
     if let Some(keep) = keep_id {
         let (uid, gid, name) = (keep.uid, keep.gid, keep.name.clone());
-        let owner = keep.in_pod(mapping.tier(), (uid, gid));
+        let owner = keep.in_pod(options.mapping.tier(), (uid, gid));
         ops.push(Op::Account { uid, gid, name, owner });
     }
     ops.extend(mounts.iter().enumerate().map(|(index, mount)| mount.enter(index)));
+    if options.metadata_url.is_some() {
+        ops.push(Op::AttachIdentity { path: IDENTITY_DIR });
+    }
     if read_only {
         ops.push(Op::RootAttr { attr: MountAttr::RDONLY });
     }

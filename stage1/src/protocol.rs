@@ -73,6 +73,9 @@ pub enum Call {
     Add {
         /// A pod manifest with this app alone and the volumes that it mounts.
         manifest: String,
+        /// The manifest of its image, for the metadata service; without it, what the pod manifest says of the image.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
         /// How many trees come along.
         layers: usize,
         /// How its streams are kept.

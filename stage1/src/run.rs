@@ -14,6 +14,7 @@ use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, Term
 use crate::host::Host;
 use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init};
+use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
 use crate::output::LogLimits;
 use crate::plan::{PlanError, PodOptions, SourceKind, plan};
@@ -48,6 +49,8 @@ pub struct PodSpec<'a> {
     pub signals: Signals,
     /// Whether the apps are started only when a client attaches and holds the pod.
     pub held: bool,
+    /// How the pod registers with the metadata service; without it the apps have none.
+    pub metadata: Option<Registration>,
 }
 
 /// What the monitor does with INT, TERM, HUP, QUIT, USR1 and USR2.
@@ -122,6 +125,9 @@ pub trait Keeper {
 
     /// Something about an app that the user should know, though nothing failed.
     fn remark(&mut self, app: &str, text: &str);
+
+    /// Something about the pod that the user should know, though nothing failed.
+    fn remark_on_pod(&mut self, text: &str);
 }
 
 /// An error and what caused it, in one line: how it goes to a client.
@@ -248,12 +254,19 @@ pub(crate) type MonitorEnd = Channel<ToInit, FromInit>;
 ///
 /// # Errors
 /// [`RunError`]. Whatever is returned, no process, mount or namespace of the pod is left.
-pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, RunError> {
+pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, RunError> {
     check_streams()?;
     let layers: Vec<usize> = spec.layers.iter().map(Vec::len).collect();
     let sources = spec.sources.iter().map(|source| source.as_ref().map(source_kind).transpose());
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let options = PodOptions { hostname: spec.hostname, mapping: spec.mapping, layers: &layers, sources: &sources };
+    let url = spec.metadata.as_ref().map(Registration::url);
+    let options = PodOptions {
+        hostname: spec.hostname,
+        mapping: spec.mapping,
+        layers: &layers,
+        sources: &sources,
+        metadata_url: url.as_deref(),
+    };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
     let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
     let watched = FORWARDED.map(Signal::as_raw);
@@ -270,7 +283,7 @@ pub fn run(spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, Run
             // Before it turns non-dumpable: then only the host's root could.
             let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
             let launched = launch(&channel, spec.mapping, pid, keeper);
-            let mut monitor = Monitor::new(&spec, channel, signals, pid);
+            let mut monitor = Monitor::new(&mut spec, channel, signals, pid);
             let result = launched.and_then(|files| {
                 let namespace = namespace.transpose()?;
                 monitor.watch(pipes, (files, namespace), keeper)

@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, Co
     let (place, listener) = match &args.on_demand {
         Some(dir) => (Place::ensure(dir)?, fcntl_dupfd_cloexec(stdin(), 3)?),
         None => {
-            let place = context.metadata_place()?;
+            let place = Place::ensure(&context.socket_dir()?)?;
             let listener = listener(&place)?;
             (place, listener)
         }

@@ -61,6 +61,19 @@ pub(super) fn attach(fds: &mut Fds, mount: usize, name: &str, path: &str) -> Res
     Ok(())
 }
 
+/// Attaches the directory with the app's own socket. An image or a volume may be in the way: an app without an identity
+/// is better than none.
+pub(super) fn attach_identity(fds: &mut Fds, path: &str) -> Result<(), Refusal> {
+    let attached = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir, fds.root_ids()).and_then(|place| {
+        let call = || format!("move_mount(<{}>, <rootfs>{path:?})", Slot::Identity);
+        move_to(fds.get(Slot::Identity)?, place.fd.as_fd(), c"", call)
+    });
+    if let Err(refusal) = attached {
+        fds.remark(format!("it has no identity, because its socket cannot be put where it belongs: {refusal}"));
+    }
+    Ok(())
+}
+
 /// Attaches a device node in the app's /dev, which is a file system of ours.
 pub(super) fn attach_device(fds: &Fds, mount: usize, path: &str) -> Result<(), Refusal> {
     let dev = fds.get(Slot::Dev)?;

@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::process::{Process, Stage};
-use super::{InitEnd, Stop, streams, with_mounts};
+use super::{InitEnd, Stop, identity, sockets, streams, with_mounts};
 use crate::apply::{Fds, Refusal};
-use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, ToInit, ToStub};
+use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
 use crate::host::Host;
 use crate::idmap::IdMapping;
 use crate::op::Slot;
@@ -82,6 +82,24 @@ impl Apps {
     fn with_name(&self, index: usize, failure: Failure) -> Failure {
         let name = self.apps.get(&self.processes[index].app).map_or("", |app| &app.plan.name);
         Failure::new(failure.kind, &format_args!("app {name:?}: {}", failure.message))
+    }
+
+    /// Hands the sockets of the metadata service over. This process keeps none of them.
+    pub(super) fn tell_listeners(
+        &mut self,
+        pod: Option<OwnedFd>,
+        apps: Vec<(usize, OwnedFd)>,
+        monitor: &InitEnd,
+    ) -> rustix::io::Result<()> {
+        use std::os::fd::AsFd as _;
+        if let Some(pod) = pod {
+            monitor.say_with(&FromInit::Listeners { pod: true, apps: Vec::new() }, &[pod.as_fd()])?;
+        }
+        for some in apps.chunks(MAX_FDS) {
+            let message = FromInit::Listeners { pod: false, apps: some.iter().map(|(app, _)| *app).collect() };
+            monitor.say_with(&message, &some.iter().map(|(_, fd)| fd.as_fd()).collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     /// Says that the apps are created, and hands their terminals over.
@@ -183,7 +201,7 @@ impl Apps {
                 }
             }
             ToInit::Add { app } => {
-                if let Err(failure) = self.add(app, fds) {
+                if let Err(failure) = self.add(app, fds, monitor) {
                     monitor.say(&FromInit::AddFailed { app, failure })?;
                 }
             }
@@ -191,6 +209,7 @@ impl Apps {
                 // An app that was never started has a process that waits to be.
                 self.processes.iter().filter(|process| process.app == app).for_each(|process| process.signal(9));
                 self.apps.remove(&app);
+                sockets::remove(app);
             }
             ToInit::Signal { process, signal } => {
                 self.processes.iter().filter(|other| other.id == Some(process)).for_each(|p| p.signal(signal));
@@ -211,11 +230,13 @@ impl Apps {
     }
 
     /// Forks the first process of an app that was not there when the pod began.
-    fn add(&mut self, app: usize, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn add(&mut self, app: usize, mut fds: Vec<OwnedFd>, monitor: &InitEnd) -> Result<(), Failure> {
         let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
-        let AddSpec { manifest, hostname, terminal, sources, mounts } = spec(&mut fds)?;
+        let AddSpec { manifest, hostname, terminal, sources, mounts, metadata_url } = spec(&mut fds)?;
         let manifest = PodManifest::from_json(manifest.as_bytes()).map_err(|error| failed(&error))?;
-        let options = PodOptions { hostname: &hostname, mapping: &self.mapping, layers: &[0], sources: &sources };
+        let metadata_url = metadata_url.as_deref();
+        let options =
+            PodOptions { hostname: &hostname, mapping: &self.mapping, layers: &[0], sources: &sources, metadata_url };
         let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
         let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
         let slots: Vec<Slot> = std::iter::once(Slot::Root).chain(mounts.into_iter().map(Slot::Volume)).collect();
@@ -223,7 +244,10 @@ impl Apps {
             return Err(failed(&"fewer descriptors than the app needs"));
         }
         let streams = fds.split_off(slots.len());
-        let own = with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
+        let mut own =
+            with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
+        let identity = identity(app, &plan, &mut own).map_err(|refusal| failed(&refusal))?;
+        self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
         let stdio = streams::received(streams, terminal);
         let process = Process::first(app, &plan, own, stdio, self.mapping.tier());
         self.apps.insert(app, App::new(plan));

@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use appc::{PodManifest, VolumeKind};
+use appc::{ImageManifest, PodManifest, VolumeKind};
 
 use super::{AppRecord, Monitor, Purpose, Waits, memory_file};
 use crate::builder::{Building, Parts, VolumeFd};
 use crate::channel::{AddSpec, Failure, FailureKind, ToInit};
 use crate::control::{ConnectionId, Incoming};
+use crate::metadata::{Metadata, image_of};
 use crate::output::Stream;
 use crate::protocol::{Call, EnterSpec, EventKind, PodReport, RefusedKind, Reply, Request, StdioKind, VERSION};
 use crate::run::{AppOptions, AppStdio, Keeper, RunError, source_kind};
@@ -24,6 +25,14 @@ const MAX_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// SIGHUP, on every architecture (signal(7)).
 const SIGHUP: i32 = 1;
+
+/// An app that a client wants to have added.
+struct Wanted {
+    manifest: String,
+    image: Option<String>,
+    layers: usize,
+    stdio: StdioKind,
+}
 
 impl Monitor<'_> {
     pub(super) fn incoming(&mut self, incoming: Incoming, keeper: &mut dyn Keeper) -> Result<(), RunError> {
@@ -82,7 +91,12 @@ impl Monitor<'_> {
                 }
             },
             Call::Start { app } => self.start(connection, &app, keeper)?,
-            Call::Add { manifest, layers, stdio } => self.add(connection, &manifest, layers, stdio, fds, keeper)?,
+            Call::Add { manifest, image, layers, stdio } => {
+                let wanted = Wanted { manifest, image, layers, stdio };
+                if let Err((kind, message)) = self.add(connection, &wanted, fds, keeper) {
+                    self.refuse(connection, kind, &message);
+                }
+            }
             Call::Remove { app } => self.remove(connection, &app, keeper)?,
             Call::Enter { app, spec } => self.enter_for(connection, &app, &spec, fds)?,
             Call::Forward { signal } => {
@@ -256,6 +270,9 @@ impl Monitor<'_> {
         self.supervisor.remove(app);
         self.say(&ToInit::Remove { app })?;
         self.manifest.apps.retain(|known| known.name.as_str() != name);
+        if let Some(metadata) = &mut self.metadata {
+            metadata.app_removed(name, &self.manifest);
+        }
         let removed = name.parse().map_err(Into::into).and_then(|name| {
             keeper.manifest_changed(&self.manifest)?;
             keeper.remove_app(&name)
@@ -270,35 +287,22 @@ impl Monitor<'_> {
         Ok(())
     }
 
+    /// Begins to add an app: its mounts are built by a process of their own.
     fn add(
         &mut self,
         connection: ConnectionId,
-        manifest: &str,
-        layers: usize,
-        stdio: StdioKind,
-        fds: Vec<OwnedFd>,
-        keeper: &mut dyn Keeper,
-    ) -> Result<(), RunError> {
-        if let Err((kind, message)) = self.try_add(connection, manifest, layers, stdio, fds, keeper) {
-            self.refuse(connection, kind, &message);
-        }
-        Ok(())
-    }
-
-    /// Begins to add an app: its mounts are built by a process of their own.
-    fn try_add(
-        &mut self,
-        connection: ConnectionId,
-        text: &str,
-        layers: usize,
-        stdio: StdioKind,
+        wanted: &Wanted,
         mut fds: Vec<OwnedFd>,
         keeper: &mut dyn Keeper,
     ) -> Result<(), (RefusedKind, String)> {
+        let &Wanted { layers, stdio, .. } = wanted;
         let request = |message: String| (RefusedKind::Request, message);
         let state = |message: &str| (RefusedKind::State, message.to_owned());
         let failed = |message: String| (RefusedKind::Failed(FailureKind::Setup), message);
-        let manifest = PodManifest::from_json(text.as_bytes()).map_err(|error| request(error.to_string()))?;
+        let manifest =
+            PodManifest::from_json(wanted.manifest.as_bytes()).map_err(|error| request(error.to_string()))?;
+        let image = wanted.image.as_deref().map(|image| ImageManifest::from_json(image.as_bytes())).transpose();
+        let image = image.map_err(|error| request(error.to_string()))?;
         let [app] = manifest.apps.as_slice() else { return Err(request("wanted: one app".to_owned())) };
         if self.alive().any(|(_, known)| known.report.name == app.name.as_str()) {
             return Err(state(&format!("the pod has an app {:?} already", app.name.as_str())));
@@ -328,6 +332,7 @@ impl Monitor<'_> {
                 self.apps.push(record);
                 self.waiting.insert(connection, Waits::Added(building.app));
                 self.building = Some(building);
+                self.image = Some(image.unwrap_or_else(|| image_of(app)));
                 self.manifest.apps.push(app.clone());
                 Ok(())
             }
@@ -379,7 +384,15 @@ impl Monitor<'_> {
         };
         self.keep_log(app)?;
         let (pipes, streams) = AppPipes::new(self.apps[app].stdio()).map_err(std::io::Error::from)?;
-        let spec = memory_file(&AddSpec { manifest, hostname: self.hostname.to_owned(), terminal, sources, mounts })?;
+        let spec = AddSpec {
+            manifest,
+            hostname: self.hostname.to_owned(),
+            terminal,
+            sources,
+            mounts,
+            metadata_url: self.metadata.as_ref().map(Metadata::url),
+        };
+        let spec = memory_file(&spec)?;
         let fds: Vec<BorrowedFd<'_>> =
             std::iter::once(&spec).chain(&built).chain(streams.fds()).map(|fd| fd.as_fd()).collect();
         self.init.say_with(&ToInit::Add { app }, &fds).map_err(std::io::Error::from)?;
@@ -406,6 +419,9 @@ impl Monitor<'_> {
         let written = keeper.manifest_changed(&self.manifest);
         keeper.app_changed(&self.apps[app].report);
         let name = self.apps[app].report.name.clone();
+        if let (Some(metadata), Some(image), Ok(name)) = (&mut self.metadata, self.image.take(), name.parse()) {
+            metadata.app_added(&name, image, &self.manifest);
+        }
         self.tell(Some(name), EventKind::Created, None);
         if let Some(connection) = self.who_waits_for(app) {
             match written {

@@ -4,6 +4,9 @@ use appc::{Volume, VolumeKind};
 
 use super::*;
 
+/// Where the apps find the metadata service.
+const URL: &str = "http://169.254.169.254:18112/token";
+
 const TWO_APPS: &str = r#"{
     "acKind": "PodManifest", "acVersion": "0.8.11",
     "apps": [
@@ -26,7 +29,11 @@ fn plan_of(json: &str, mapping: &IdMapping, host: &Host) -> Result<Plan, PlanErr
         VolumeKind::Host { .. } => Some(SourceKind::Directory),
     };
     let sources: Vec<_> = manifest.volumes.iter().map(source).collect();
-    plan(&manifest, &PodOptions { hostname: "pod", mapping, layers: &[1, 3], sources: &sources }, host)
+    plan(
+        &manifest,
+        &PodOptions { hostname: "pod", mapping, layers: &[1, 3], sources: &sources, metadata_url: Some(URL) },
+        host,
+    )
 }
 
 /// One app whose manifest has this JSON in its `app`, and these volumes in the pod.
@@ -74,7 +81,8 @@ fn what_an_app_starts_with_is_its_manifests() {
     assert_eq!((web.user.as_str(), web.group.as_str(), &web.supplementary_gids[..]), ("www", "www", &[5, 6][..]));
     assert_eq!((web.working_directory.as_str(), log.working_directory.as_str()), ("/srv", "/"));
     let env: Vec<_> = web.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(env, ["PATH=/opt", "AC_APP_NAME=web", "container=proa"]);
+    let url = format!("AC_METADATA_URL={URL}");
+    assert_eq!(env, ["PATH=/opt", "AC_APP_NAME=web", &url, "container=proa"]);
     assert_eq!(log.environment[0].1, environment::DEFAULT_PATH);
 }
 

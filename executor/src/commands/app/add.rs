@@ -19,7 +19,7 @@ use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
-use crate::{output, pod_argument, pod_line, request, sources};
+use crate::{output, pod_argument, pod_line, request, skeleton, sources};
 
 /// Create an app of an image in a running pod
 ///
@@ -66,8 +66,14 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let mut images = Images::open(context, args.pull.policy(PullPolicy::New)?)?;
     images.map_ids(userns)?;
     let record = images.resolve(&app.image, app.signature.as_deref())?;
-    let (mut dirs, mut guards): (Vec<OwnedFd>, Vec<OwnedFd>) =
+    let (dirs, mut guards): (Vec<OwnedFd>, Vec<OwnedFd>) =
         images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
+    let mut layers = [dirs];
+    if userns != Userns::KeepId {
+        skeleton::put_under(&mut layers, context.data_dir()?, &images.mapping);
+    }
+    let [mut dirs] = layers;
+    let image_manifest = String::from_utf8(record.manifest.to_json()?).ok();
     let wanted = WantedApp::Asked(Box::new(app));
     let image = AppImage { wanted, id: record.id, manifest: record.manifest.clone() };
     let pod = PodManifest { volumes, ..PodManifest::blank() };
@@ -84,7 +90,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
     let fds: Vec<BorrowedFd<'_>> = dirs.iter().chain(sources.iter().flatten()).map(|fd| fd.as_fd()).collect();
     let text = String::from_utf8(manifest.to_json()?).map_err(|_| CommandError::failed("the manifest is not UTF-8"))?;
-    let call = Call::Add { manifest: text, layers: dirs.len(), stdio: StdioKind::default() };
+    let (layers, stdio) = (dirs.len(), StdioKind::default());
+    let call = Call::Add { manifest: text, image: image_manifest, layers, stdio };
     Client::connect(&pods, &entry)?.ask(call, &fds)?;
     drop(guards);
     let name = manifest.apps.first().map_or_else(String::new, |app| app.name.to_string());
