@@ -12,6 +12,7 @@ use crate::output;
 
 mod build;
 mod cat_manifest;
+mod discover;
 mod flags;
 mod help;
 mod patch_manifest;
@@ -48,6 +49,7 @@ struct Invocation {
 static COMMANDS: &[Command] = &[
     build::COMMAND,
     cat_manifest::COMMAND,
+    discover::COMMAND,
     help::COMMAND,
     patch_manifest::COMMAND,
     validate::COMMAND,

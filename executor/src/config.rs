@@ -14,7 +14,7 @@ mod paths;
 mod registries;
 mod stage1;
 
-pub(crate) use auth::of_registry;
+pub(crate) use auth::{of_hosts, of_registry};
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
 pub(crate) use paths::Paths;

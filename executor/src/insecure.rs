@@ -45,6 +45,16 @@ impl Insecure {
         self.0 & CHECKS[3].1 != 0
     }
 
+    /// The same without HTTPS where it does not work, and with any certificate.
+    pub(crate) fn with_http_and_tls(self) -> Self {
+        Self(self.0 | CHECKS[1].1 | CHECKS[3].1)
+    }
+
+    /// What holds where keys are fetched: certificates may be any if that was said, HTTP is permitted only by `http`.
+    pub(crate) fn for_keys(self, http: bool) -> Self {
+        Self((self.0 & CHECKS[1].1) | if http { CHECKS[3].1 } else { 0 })
+    }
+
     /// The named protections of running apps. This version never drops one, so `run` says that the option is without
     /// effect instead of leaving the user in the belief that it is off.
     pub(crate) fn protections_of_apps(self) -> Vec<&'static str> {

@@ -25,7 +25,7 @@ const DOCKER2ACI: &str = "appc.io/docker/repository";
 
 /// This machine as image labels name it (appc aci.md, label os and arch).
 const HOST_OS: &str = "linux";
-const HOST_ARCH: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { std::env::consts::ARCH };
+pub(crate) const HOST_ARCH: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { std::env::consts::ARCH };
 
 /// An app to be, and its image.
 #[derive(Debug)]

@@ -1,8 +1,11 @@
 //! What leaves this machine: the HTTP client as the command line and the configuration have it, and who the user is.
 
+use std::cell::OnceCell;
 use std::env;
 
+use fetch::HostCredentials;
 use fetch::credentials::{Places, StoredCredentials};
+use fetch::discovery::Discovery;
 use fetch::http::{Client, Settings};
 use fetch::registry::{Credential, Credentials, CredentialsError, Secret};
 
@@ -16,6 +19,7 @@ pub(crate) struct Network {
     pub(crate) client: Client,
     pub(crate) registries: Registries,
     pub(crate) credentials: UserCredentials,
+    hosts: OnceCell<HostCredentials>,
 }
 
 impl Network {
@@ -36,7 +40,33 @@ impl Network {
             dirs: dirs.clone(),
             stored: StoredCredentials::new(Places::of_environment(|name| env::var_os(name))),
         };
-        Ok(Self { client: Client::new(settings), registries, credentials })
+        Ok(Self { client: Client::new(settings), registries, credentials, hosts: OnceCell::new() })
+    }
+}
+
+impl Network {
+    /// What hosts that are no registries are shown.
+    ///
+    /// # Errors
+    ///
+    /// Configuration that cannot be understood.
+    pub(crate) fn hosts(&self) -> Result<&HostCredentials, CommandError> {
+        match self.hosts.get() {
+            Some(hosts) => Ok(hosts),
+            None => {
+                let read = config::of_hosts(&self.credentials.dirs)?;
+                Ok(self.hosts.get_or_init(|| read))
+            }
+        }
+    }
+
+    /// App Container discovery, with these credentials.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::hosts`].
+    pub(crate) fn discovery(&self) -> Result<Discovery<'_>, CommandError> {
+        Ok(Discovery::new(&self.client, self.hosts()?))
     }
 }
 

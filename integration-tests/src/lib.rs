@@ -31,6 +31,7 @@ mod outcome;
 pub mod process;
 pub mod registry;
 mod running;
+pub mod site;
 mod snapshot;
 mod turn;
 mod user;

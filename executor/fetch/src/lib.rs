@@ -8,8 +8,10 @@
 //! image supplies: blobs are found by digest alone, below a directory descriptor, through no symbolic link.
 
 mod aci;
+mod authorize;
 pub mod credentials;
 mod digest;
+pub mod discovery;
 pub mod http;
 pub mod json;
 pub mod keystore;
@@ -21,6 +23,7 @@ mod reference;
 pub mod registry;
 
 pub use aci::{AciError, AciFile};
+pub use authorize::{AwsKey, HostCredential, HostCredentials};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use json::JsonError;
 pub use oci::{LayerBytes, LayerMediaType, OciConfig, OciError, OciImage, OciLayer};

@@ -7,6 +7,7 @@ use crate::error::CommandError;
 
 pub(crate) mod build;
 pub(crate) mod cat_manifest;
+pub(crate) mod discover;
 pub(crate) mod extract;
 pub(crate) mod patch_manifest;
 pub(crate) mod validate;
@@ -32,6 +33,7 @@ enum AciCommand {
     CatManifest(cat_manifest::CatManifestArgs),
     PatchManifest(Box<patch_manifest::PatchManifestArgs>),
     Extract(extract::ExtractArgs),
+    Discover(discover::DiscoverArgs),
 }
 
 pub(crate) fn run(context: &Context, args: AciArgs) -> Result<u8, CommandError> {
@@ -41,6 +43,7 @@ pub(crate) fn run(context: &Context, args: AciArgs) -> Result<u8, CommandError> 
         AciCommand::CatManifest(args) => cat_manifest::run(context, args),
         AciCommand::PatchManifest(args) => patch_manifest::run(context, *args),
         AciCommand::Extract(args) => extract::run(context, args),
+        AciCommand::Discover(args) => discover::run(context, args),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fetch::registry::Secret;
+use fetch::{AwsKey, HostCredential, HostCredentials};
 use serde::{Deserialize, Serialize};
 
 use crate::config::file::{self, ConfigError, Document};
@@ -117,6 +119,25 @@ pub(crate) fn of_registry(dirs: &ConfigDirs, host: &str) -> Result<Option<(Strin
         Credentials::Basic { user, password } => Some((user, password)),
         _ => None,
     }))
+}
+
+/// The credentials of domains, for the fetcher.
+///
+/// # Errors
+///
+/// [`ConfigError`].
+pub(crate) fn of_hosts(dirs: &ConfigDirs) -> Result<HostCredentials, ConfigError> {
+    let entry = |(domain, credentials)| {
+        let credential = match credentials {
+            Credentials::Basic { user, password } => HostCredential::Basic { user, password: Secret::new(password) },
+            Credentials::Oauth { token } => HostCredential::Bearer(Secret::new(token)),
+            Credentials::Aws { access_key_id, secret_access_key, region } => {
+                HostCredential::Aws(AwsKey { id: access_key_id, secret: Secret::new(secret_access_key), region })
+            }
+        };
+        (domain, credential)
+    };
+    Ok(of_domains(dirs)?.into_iter().map(entry).collect())
 }
 
 fn of_kind(dirs: &ConfigDirs, kind: &str) -> Result<Vec<Vec<Document>>, ConfigError> {

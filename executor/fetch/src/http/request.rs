@@ -39,6 +39,16 @@ impl Request {
         Self::new(Method::HEAD, url)
     }
 
+    /// What is done there.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Where it goes.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Adds a header. A value with bytes that no header may hold is left out, as none of ours has them.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
