@@ -36,6 +36,15 @@ pub(crate) struct GlobalArgs {
     #[arg(long, value_name = "LIST", global = true)]
     pub(crate) insecure_options: Option<String>,
 
+    /// Accept no image without a signature that is trusted, whatever --insecure-options says; an image of a registry then
+    /// needs a policy that names keys
+    #[arg(long, global = true)]
+    pub(crate) require_signature: bool,
+
+    /// Trust the keys that an image's host names over HTTPS, without asking, where none is trusted for the image yet
+    #[arg(long, global = true)]
+    pub(crate) trust_keys_from_https: bool,
+
     /// Tell on stderr what is being done and how long it takes; PROA_LOG=FILTER selects
     #[arg(long, global = true)]
     pub(crate) debug: bool,

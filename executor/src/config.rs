@@ -11,6 +11,7 @@ mod auth;
 mod dirs;
 mod file;
 mod paths;
+mod policy;
 mod registries;
 mod stage1;
 
@@ -18,6 +19,7 @@ pub(crate) use auth::{of_hosts, of_registry};
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
 pub(crate) use paths::Paths;
+pub(crate) use policy::{Policies, Policy};
 pub(crate) use registries::Registries;
 
 use auth::Credentials;
@@ -39,8 +41,20 @@ pub(crate) struct Entry<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Content<'a> {
-    Auth { domains: [&'a str; 1], r#type: &'static str, credentials: &'a Credentials },
-    DockerAuth { registries: [&'a str; 1], credentials: &'a Credentials },
+    Auth {
+        domains: [&'a str; 1],
+        r#type: &'static str,
+        credentials: &'a Credentials,
+    },
+    DockerAuth {
+        registries: [&'a str; 1],
+        credentials: &'a Credentials,
+    },
+    Policy {
+        prefixes: [&'a str; 1],
+        #[serde(flatten)]
+        policy: &'a Policy,
+    },
     Paths(&'a Paths),
     Registry(Registry<'a>),
     AllRegistries(AllRegistries<'a>),
@@ -53,6 +67,7 @@ pub(crate) struct Config {
     auth: BTreeMap<String, Credentials>,
     docker_auth: BTreeMap<String, Credentials>,
     registries: Registries,
+    policies: Policies,
     paths: Paths,
     stage1: Stage1,
 }
@@ -68,12 +83,13 @@ impl Config {
             auth: auth::of_domains(dirs)?,
             docker_auth: auth::of_registries(dirs)?,
             registries: Registries::read(dirs)?,
+            policies: Policies::read(dirs)?,
             paths: Paths::read(dirs)?,
             stage1: Stage1::read(dirs)?,
         })
     }
 
-    /// Its entries: one for each domain and registry, then registries, paths and stage1 where something is said about them.
+    /// Its entries: one for each domain and registry, then registries, policies, paths and stage1 where something is said about them.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         let entry = |kind, content| Entry { version: VERSION, kind, content };
         let auth = self.auth.iter().map(|(domain, credentials)| {
@@ -85,9 +101,13 @@ impl Config {
         });
         let single = self.registries.entries().map(|it| entry(registries::KIND, Content::Registry(it)));
         let all = self.registries.all().map(|it| entry(registries::ALL_KIND, Content::AllRegistries(it)));
+        let policies = self
+            .policies
+            .iter()
+            .map(|(prefix, policy)| entry(policy::KIND, Content::Policy { prefixes: [prefix], policy }));
         let paths = (self.paths != Paths::default()).then(|| entry(paths::KIND, Content::Paths(&self.paths)));
         let stage1 = (self.stage1 != Stage1::default()).then(|| entry(stage1::KIND, Content::Stage1(&self.stage1)));
-        auth.chain(docker).chain(single).chain(all).chain(paths).chain(stage1).collect()
+        auth.chain(docker).chain(single).chain(all).chain(policies).chain(paths).chain(stage1).collect()
     }
 }
 
@@ -137,6 +157,9 @@ pub(crate) enum Invalid {
     /// A path that would depend on the working directory.
     #[error("{0:?} is not an absolute path")]
     Relative(String),
+    /// A prefix that no image's name begins with.
+    #[error("{0:?} is not HOST[:PORT][/REPOSITORY] or *")]
+    Prefix(String),
     /// It is not JSON, or not of this form.
     #[error(transparent)]
     Json(#[from] fetch::json::JsonError),

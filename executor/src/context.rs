@@ -24,6 +24,10 @@ pub(crate) struct Context {
     runtime_dir: Option<PathBuf>,
     /// Checks that are switched off.
     pub(crate) insecure: Insecure,
+    /// Whether images of registries must be signed even where no policy says so.
+    pub(crate) require_signature: bool,
+    /// Whether a host's word is enough to trust its keys.
+    pub(crate) trust_keys_from_https: bool,
 }
 
 /// The parts of the environment that decide where data is kept.
@@ -52,6 +56,7 @@ impl Context {
             Some(list) => list.parse::<Insecure>().map_err(|error| CommandError::usage(error.to_string()))?,
             None => Insecure::default(),
         };
+        let insecure = if global.require_signature { insecure.with_signatures() } else { insecure };
         let given = GivenDirs {
             system: global.system_config.clone(),
             local: global.local_config.clone(),
@@ -70,6 +75,8 @@ impl Context {
             config_dirs,
             runtime_dir: runtime_dir.map(|path| path.join("proa")),
             insecure,
+            require_signature: global.require_signature,
+            trust_keys_from_https: global.trust_keys_from_https,
         })
     }
 
@@ -171,7 +178,14 @@ mod tests {
 
     fn context(data_dir: Option<PathBuf>) -> Context {
         let config_dirs = ConfigDirs::new(GivenDirs::default(), false, None, None);
-        Context { data_dir, config_dirs, runtime_dir: None, insecure: Insecure::default() }
+        Context {
+            data_dir,
+            config_dirs,
+            runtime_dir: None,
+            insecure: Insecure::default(),
+            require_signature: false,
+            trust_keys_from_https: false,
+        }
     }
 
     #[test]

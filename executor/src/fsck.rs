@@ -10,7 +10,7 @@ use tracing::info_span;
 
 use crate::error::{CommandError, Explain};
 use crate::idmap::{self, Remover};
-use crate::import::Images;
+use crate::import::{Images, Origin};
 use crate::packed;
 use crate::signature::Voucher;
 
@@ -141,7 +141,9 @@ pub(crate) fn mend(
         }
     }
     match given_back {
-        Some(archive) => images.import_aci(archive, &Voucher::Nobody, None).map(drop),
+        Some(archive) => {
+            images.import_aci(archive, Origin { voucher: &Voucher::Nobody, source: None, wanted: None }).map(drop)
+        }
         None if needs_fetch => fetch_again(images, record),
         None => images.trees(record).map(drop),
     }

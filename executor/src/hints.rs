@@ -5,6 +5,7 @@ use std::io;
 
 use appc::ManifestError;
 use executor::aci::{ArchiveError, BuildError, LayoutError, ManifestFileError, OpenError, PatchError};
+use fetch::download::DownloadError;
 use fetch::http::HttpError;
 use fetch::keystore::KeystoreError;
 use fetch::openpgp::KeyError;
@@ -112,6 +113,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if cause.is::<KeyError>() {
         return Some("give a file of public keys, as `gpg --armor --export NAME` writes it");
     }
+    if let Some(error) = cause.downcast_ref::<DownloadError>() {
+        return of_download(error);
+    }
     if cause.is::<RefError>() {
         return Some(PATH);
     }
@@ -144,6 +148,15 @@ fn of_config(error: &ConfigError) -> &'static str {
         ConfigError::Untrusted { .. } => "make the file yours or root's, and writable for its owner only",
         ConfigError::ForeignKind { .. } => "move the file to the folder of its kind",
         _ => "correct the file, or hide it with an empty one of its name in a later directory",
+    }
+}
+
+fn of_download(error: &DownloadError) -> Option<&'static str> {
+    match error {
+        DownloadError::Http(error) => of_http(error),
+        DownloadError::Write(_) => None,
+        DownloadError::Status { .. } => Some("is the URL right, and the file there?"),
+        _ => Some("the server does not serve the file as it should: try again later, or get the file in another way"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
-use appc::{ImageId, ImageManifest, ManifestError};
+use appc::{ImageId, ImageManifest, ImageString, ManifestError};
 use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, OciLayer, Source};
 use rustix::fs::{Gid, MemfdFlags, Uid, fchown};
 use stage1::idmap::{IdMapping, Tier};
@@ -30,6 +30,7 @@ use crate::pull_policy::PullPolicy;
 use crate::signature::{self, Voucher};
 use crate::userns::Userns;
 
+mod aci;
 mod pull;
 
 /// The store of one user, and the id map under which its trees are extracted.
@@ -43,6 +44,28 @@ pub(crate) struct Images {
     policy: PullPolicy,
     config_dirs: ConfigDirs,
     network: OnceCell<Network>,
+    require_signature: bool,
+    trust_keys_from_https: bool,
+}
+
+/// What an ACI has to be, and where it can be had again.
+#[derive(Debug)]
+pub(crate) struct Origin<'a> {
+    /// Who answers for it.
+    pub(crate) voucher: &'a Voucher,
+    /// The reference by which it can be fetched again.
+    pub(crate) source: Option<String>,
+    /// What it was asked for by, if by name.
+    pub(crate) wanted: Option<Wanted<'a>>,
+}
+
+/// The name and labels of an image that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// As they were typed.
+    pub(crate) typed: &'a ImageString,
+    /// With the labels of this machine.
+    pub(crate) complete: &'a ImageString,
 }
 
 /// A layer's archive, open, and what is known of it beforehand.
@@ -76,7 +99,18 @@ impl Images {
         let map = IdMap::new(&mapping.key());
         let config_dirs = context.config_dirs().clone();
         let (insecure, keep_of_layers, network) = (context.insecure, Keep::Recipe, OnceCell::new());
-        Ok(Self { store, mapping, map, insecure, keep_of_layers, policy, config_dirs, network })
+        Ok(Self {
+            store,
+            mapping,
+            map,
+            insecure,
+            keep_of_layers,
+            policy,
+            config_dirs,
+            network,
+            require_signature: context.require_signature,
+            trust_keys_from_https: context.trust_keys_from_https,
+        })
     }
 
     /// Keeps the packed layers of OCI images, too.
@@ -129,20 +163,22 @@ impl Images {
     ///
     /// There is no such image, or it cannot be stored. Nothing of it is left in the store then.
     pub(crate) fn resolve(&self, reference: &ImageRef, signature: Option<&Path>) -> Result<ImageRecord, CommandError> {
-        if let (Some(file), false) = (signature, matches!(reference, ImageRef::Aci(_))) {
+        let can_be_signed =
+            matches!(reference, ImageRef::Aci(_) | ImageRef::Url(_) | ImageRef::Appc(_) | ImageRef::Name(_));
+        if let (Some(file), false) = (signature, can_be_signed) {
             return Err(CommandError::usage(format!(
-                "--signature={file:?}: {reference} is no ACI file, and only those have signatures in files"
+                "--signature={file:?}: {reference} is no App Container Image, and only those have such signatures"
             )));
         }
         match reference {
             ImageRef::Id(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
             ImageRef::Name(needle) => match self.store.find(needle) {
-                Err(error @ FindError::NoName(_)) => {
-                    self.pull_by_name(needle).unwrap_or_else(|| Err(not_found(error, needle)))
-                }
+                Err(error @ FindError::NoName(_)) => self.fetch_by_name(needle, error, signature),
                 found => found.map_err(|e| not_found(e, needle)),
             },
             ImageRef::Registry(name) => self.pull(name),
+            ImageRef::Url(url) => self.fetch_url(url, signature, false).during(|| url.to_string()),
+            ImageRef::Appc(wanted) => self.fetch_name(wanted, signature, false).during(|| wanted.to_string()),
             _ => self.fetch(reference, signature),
         }
     }
@@ -156,6 +192,8 @@ impl Images {
         match reference {
             ImageRef::Hello => return self.import_hello(),
             ImageRef::Registry(name) => return self.pull_again(name),
+            ImageRef::Url(url) => return self.fetch_url(url, signature, true).during(|| url.to_string()),
+            ImageRef::Appc(wanted) => return self.fetch_name(wanted, signature, true).during(|| wanted.to_string()),
             _ => {}
         }
         let span = info_span!("fetch", image = %reference);
@@ -163,7 +201,8 @@ impl Images {
         let imported = span.in_scope(|| match source {
             Source::Aci(mut aci) => {
                 let voucher = self.check_signature(&mut aci, signature)?;
-                self.import_aci(aci.file, &voucher, absolute(reference))
+                let origin = Origin { voucher: &voucher, source: absolute(reference), wanted: None };
+                self.import_aci(aci.file, origin)
             }
             Source::Oci(image) => self.import_oci(*image, absolute(reference), &mut |layer| in_file(layer)),
             _ => Err(CommandError::failed("this kind of image is not supported")),
@@ -251,20 +290,17 @@ impl Images {
         let mut file = File::from(memory);
         io::copy(&mut archive, &mut file).during(|| "pack this program".into())?;
         file.rewind().during(|| "pack this program".into())?;
-        self.import_aci(file, &Voucher::Nobody, Some("hello".to_owned())).during(|| "hello".into())
+        let origin = Origin { voucher: &Voucher::Nobody, source: Some("hello".to_owned()), wanted: None };
+        self.import_aci(file, origin).during(|| "hello".into())
     }
 
     /// Stores an ACI. Its signature was checked; whether that is good for its name is found out here.
     ///
     /// # Errors
     ///
-    /// It is no image, is not signed for its name, or cannot be stored.
-    pub(crate) fn import_aci(
-        &self,
-        mut file: File,
-        voucher: &Voucher,
-        source: Option<String>,
-    ) -> Result<ImageRecord, CommandError> {
+    /// It is no image, is another one than was asked for, is not signed for its name, or cannot be stored.
+    pub(crate) fn import_aci(&self, mut file: File, origin: Origin<'_>) -> Result<ImageRecord, CommandError> {
+        let Origin { voucher, source, wanted } = origin;
         let hash = match voucher.archive() {
             Some(hash) => hash,
             // Hashing costs a fraction of unpacking.
@@ -273,8 +309,9 @@ impl Images {
                 .during(|| "read the image".into())?,
         };
         if let Some(stored) = self.store.find_archive(&hash)?
-            && let Some(record) = self.known(&stored.id, &aci_names(&stored.manifest))?
+            && let Some(record) = self.known(&stored.id, &self.aci_names(&stored.id, &stored.manifest, wanted)?)?
         {
+            check_wanted(&record.manifest, wanted)?;
             voucher.check_name(&record.manifest.name)?;
             return Ok(record);
         }
@@ -287,14 +324,40 @@ impl Images {
                 return Err(CommandError::failed("the image has no manifest"));
             };
             let manifest = ImageManifest::from_json(json.as_bytes()).map_err(explain_manifest)?;
+            check_wanted(&manifest, wanted)?;
             voucher.check_name(&manifest.name)?;
-            let names = aci_names(&manifest);
             let id = ImageId::from(layer.digest());
+            let names = self.aci_names(&id, &manifest, wanted)?;
             Ok(match self.known(&id, &names)? {
                 Some(record) => Taken::Known(record),
                 None => Taken::New(NewImage { id, names, manifest, source }),
             })
         })
+    }
+
+    /// What an ACI is called: its name with its version, and its name alone. That, too, belongs to the one that was fetched
+    /// without asking for a version, if there is one; to the last one that was stored else.
+    fn aci_names(
+        &self,
+        id: &ImageId,
+        manifest: &ImageManifest,
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<Vec<String>, CommandError> {
+        let latest = store::latest_name(&manifest.name);
+        let is_latest = wanted.is_some_and(|wanted| wanted.typed.labels.get("version").is_none());
+        let other_is_latest = || {
+            let images = self.store.list()?.images;
+            Ok::<_, CommandError>(images.iter().any(|it| it.id != *id && it.names().any(|name| name == latest)))
+        };
+        let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
+        let mut names: Vec<String> = version.into_iter().collect();
+        if is_latest || !other_is_latest()? {
+            names.insert(0, manifest.name.to_string());
+        }
+        if is_latest && !names.contains(&latest) {
+            names.push(latest);
+        }
+        Ok(names)
     }
 
     /// Stores an OCI image; `open` gives the bytes of layers that are not stored yet.
@@ -465,10 +528,37 @@ fn absolute(reference: &ImageRef) -> Option<String> {
     (text.parse().as_ref() == Ok(&absolute)).then_some(text)
 }
 
-/// What an ACI is called: its name, and that with its version.
-fn aci_names(manifest: &ImageManifest) -> Vec<String> {
-    let version = manifest.labels.get("version").map(|version| format!("{}:{version}", manifest.name));
-    std::iter::once(manifest.name.to_string()).chain(version).collect()
+/// Refuses an image that is another one than was asked for (appc discovery.md). The texts are rkt's.
+fn check_wanted(manifest: &ImageManifest, wanted: Option<Wanted<'_>>) -> Result<(), CommandError> {
+    let Some(Wanted { typed, complete }) = wanted else { return Ok(()) };
+    let refused = |why: String| {
+        Err(CommandError::failed(why).hint("the server gives another image than was asked for: tell who runs it"))
+    };
+    if manifest.name != typed.name {
+        let (expected, found) = (typed.name.as_str(), manifest.name.as_str());
+        return refused(format!("error when reading the app name: {expected:?} expected but {found:?} found"));
+    }
+    for label in complete.labels.iter() {
+        match manifest.labels.get(label.name.as_str()) {
+            Some(found) if found == label.value => {}
+            // An image for every machine need not say so.
+            None if typed.labels.get(label.name.as_str()).is_none() => {}
+            Some(found) => {
+                return refused(format!(
+                    "requested value for label {:?}: {:?} differs from fetched aci label value: {found:?}",
+                    label.name.as_str(),
+                    label.value
+                ));
+            }
+            None => {
+                return refused(format!(
+                    "requested label {:?} not provided by the image manifest",
+                    label.name.as_str()
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The compression of a stored layer, whose media type is in no record, from its first bytes.

@@ -45,6 +45,16 @@ impl Insecure {
         self.0 & CHECKS[3].1 != 0
     }
 
+    /// Whether public keys may come over connections that are not secure.
+    pub(crate) fn pubkey(self) -> bool {
+        self.0 & CHECKS[4].1 != 0
+    }
+
+    /// The same with signatures of images.
+    pub(crate) fn with_signatures(self) -> Self {
+        Self(self.0 & !CHECKS[0].1)
+    }
+
     /// The same without HTTPS where it does not work, and with any certificate.
     pub(crate) fn with_http_and_tls(self) -> Self {
         Self(self.0 | CHECKS[1].1 | CHECKS[3].1)

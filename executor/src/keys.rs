@@ -31,6 +31,8 @@ pub(crate) enum Review {
     Ask,
     /// No.
     Skip,
+    /// No, if the key comes over HTTPS (`--trust-keys-from-https`).
+    SkipForHttps,
 }
 
 impl Location {
@@ -85,7 +87,11 @@ pub(crate) fn add(
         return Err(CommandError::failed(format!("key {} of {place}: {problem}", key.fingerprint))
             .hint("get a new key from whoever signs the images"));
     }
-    let skip = review == Review::Skip;
+    let skip = match review {
+        Review::Ask => false,
+        Review::Skip => true,
+        Review::SkipForHttps => location.place.starts_with("https://"),
+    };
     if !skip && !ask()? {
         output::complain(&format!("Not trusting {shown}\n"));
         return Ok(());
@@ -105,6 +111,10 @@ pub(crate) fn add(
 
 fn read(network: &Network, location: &Location) -> Result<Vec<u8>, CommandError> {
     let Some(url) = location.url() else {
+        if location.reach.is_some() {
+            return Err(CommandError::failed("the host names something that is no URL")
+                .hint("ask whoever runs the host, or get the key in another way"));
+        }
         return read_file(&location.place)
             .hint(|| "give a file of public keys, as `gpg --armor --export NAME` writes it".into());
     };
@@ -153,7 +163,7 @@ fn grouped(fingerprint: &str) -> String {
 }
 
 /// Whether somebody is there to answer.
-fn can_ask() -> bool {
+pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 

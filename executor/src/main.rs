@@ -49,6 +49,7 @@ mod output;
 mod packed;
 mod pod_argument;
 mod pod_line;
+mod policy;
 mod prepare;
 mod pull_policy;
 mod relay;

@@ -9,7 +9,7 @@ use fetch::discovery::Discovery;
 use fetch::http::{Client, Settings};
 use fetch::registry::{Credential, Credentials, CredentialsError, Secret};
 
-use crate::config::{self, ConfigDirs, Registries};
+use crate::config::{self, ConfigDirs, Policies, Registries};
 use crate::error::CommandError;
 use crate::insecure::Insecure;
 
@@ -18,6 +18,8 @@ use crate::insecure::Insecure;
 pub(crate) struct Network {
     pub(crate) client: Client,
     pub(crate) registries: Registries,
+    /// What images of registries have to be.
+    pub(crate) policies: Policies,
     pub(crate) credentials: UserCredentials,
     hosts: OnceCell<HostCredentials>,
 }
@@ -30,6 +32,7 @@ impl Network {
     /// Configuration that cannot be understood.
     pub(crate) fn new(dirs: &ConfigDirs, insecure: Insecure) -> Result<Self, CommandError> {
         let registries = Registries::read(dirs)?;
+        let policies = Policies::read(dirs)?;
         let settings = Settings {
             plain_http: insecure.http(),
             any_certificate: insecure.tls(),
@@ -40,7 +43,7 @@ impl Network {
             dirs: dirs.clone(),
             stored: StoredCredentials::new(Places::of_environment(|name| env::var_os(name))),
         };
-        Ok(Self { client: Client::new(settings), registries, credentials, hosts: OnceCell::new() })
+        Ok(Self { client: Client::new(settings), registries, policies, credentials, hosts: OnceCell::new() })
     }
 }
 

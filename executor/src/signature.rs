@@ -76,6 +76,20 @@ pub(crate) fn vouch(dirs: &ConfigDirs, aci: &mut File, signature: Vec<u8>) -> Re
     Ok(Voucher::Keys { signed, trust })
 }
 
+/// Checks whether a signature is one of a trusted key, before the image is there.
+///
+/// # Errors
+///
+/// It will not count, whatever it is over.
+pub(crate) fn check_signer(dirs: &ConfigDirs, signature: Vec<u8>) -> Result<(), CommandError> {
+    let keys = Keystore::new(dirs.all()).read()?.keys()?;
+    let nothing = File::open("/dev/null").during(|| "open /dev/null".into())?;
+    match verifier::verify(&nothing, signature, keys) {
+        Err(error) if matches!(error.cause::<Refusal>(), Some(Refusal::Tampered { .. })) => Ok(()),
+        outcome => outcome.map(drop).map_err(explain),
+    }
+}
+
 /// Reads a signature file.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 //! What strangers wrote is parsed by a process of its own, which is this program again under another name. Its standard
 //! input is the signed file, its standard output one end of a socket: over it come signature and keys, and back goes
 //! the verdict. Before it parses anything it gives up every system call that could open, connect or start something
-//! (docs/security/signatures.md).
+//! (docs/signatures.md).
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

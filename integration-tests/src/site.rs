@@ -21,6 +21,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::Env;
 use crate::needs::{self, Why};
 
+mod internet;
+
+pub use internet::Internet;
+
 /// One request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -66,6 +70,11 @@ impl Answer {
     /// A status and nothing else.
     pub fn status(status: u16) -> Self {
         Self { status, ..Self::ok("") }
+    }
+
+    /// A part of something; its `Content-Range` is for the caller to add.
+    pub fn partial(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 206, ..Self::ok(body) }
     }
 
     /// A redirect.

@@ -2,26 +2,23 @@
 
 use std::ffi::OsString;
 
-use integration_tests::site::{Answer, Site};
-use integration_tests::{Env, Outcome, Proa, User, binaries, needs};
+use integration_tests::site::{Answer, Internet};
+use integration_tests::{Gpg, Outcome, binaries, needs};
 use serde_json::{Value, json};
 
-/// An ordinary user, and a site that is every host to him.
-struct World {
-    site: Site,
-    env: Env,
+struct World(Internet);
+
+impl std::ops::Deref for World {
+    type Target = Internet;
+
+    fn deref(&self) -> &Internet {
+        &self.0
+    }
 }
 
 impl World {
     fn new() -> Result<Self, integration_tests::needs::Why> {
-        let env = Env::of(User::WithRange).or_else(|_| Env::of(User::NoRange))?;
-        Ok(Self { site: Site::start(&env)?, env })
-    }
-
-    /// A command line that goes to the site.
-    fn with<'e>(&self, line: Proa<'e>) -> Proa<'e> {
-        let line = line.var("SSL_CERT_FILE", self.site.authority());
-        line.var("HTTPS_PROXY", self.site.proxy()).var("HTTP_PROXY", self.site.proxy())
+        Internet::new().map(Self)
     }
 
     /// `proa aci discover --no-default-labels`, which is what the library does.
@@ -38,11 +35,6 @@ impl World {
         }
         let args = std::iter::once("discover").chain(args.iter().copied()).map(OsString::from).collect();
         self.with(self.env.command(link, args)).outcome()
-    }
-
-    fn page(&self, place: &str, tags: &[&str]) {
-        let elements: String = tags.iter().map(|it| format!("<meta {it}>\n")).collect();
-        self.site.page(place, Answer::ok(format!("<!doctype html><title>x</title>\n{elements}<p>a page")));
     }
 }
 
@@ -347,4 +339,76 @@ fn faults_51_and_57_pages_that_are_none() {
     world.site.page("example.com/app", Answer::ok(format!("<meta {KEYS}>{evil}")));
     let found = world.discover(&[name]).succeeds();
     assert!(!found.stdout.contains('\u{1b}'), "{found}");
+}
+
+/// `proa trust` with an answer for every fingerprint.
+fn trust(world: &World, args: &[&str]) -> Outcome {
+    let fixed = ["trust", "--skip-fingerprint-review"];
+    world.with(world.env.proa(fixed.iter().chain(args))).outcome()
+}
+
+#[test]
+fn keys_are_trusted_by_discovery_and_by_url() {
+    let world = needs!(World::new());
+    let gpg = needs!(Gpg::new());
+    gpg.key("maker", "ed25519", "never");
+    let key = gpg.run(["--armor", "--export", "maker"]);
+    let fingerprint = gpg.fingerprints("maker").remove(0);
+    let listed = |prefix: &str| {
+        let list = world.env.proa(["trust", "--list"]).outcome().succeeds();
+        list.stdout.lines().any(|line| line.contains(&fingerprint) && line.contains(prefix))
+    };
+    world.site.page("example.com/pubkeys.gpg", Answer::ok(key.clone()));
+    world.page("example.com/", &[KEYS]);
+    let outcome = trust(&world, &["--prefix=example.com/app"]).succeeds();
+    assert!(outcome.stderr.contains("key: \"https://example.com/pubkeys.gpg\"\n"), "{outcome}");
+    assert!(listed("example.com/app"));
+    let outcome = trust(&world, &["--prefix=other.org", "https://example.com/pubkeys.gpg"]).succeeds();
+    assert!(outcome.stderr.contains("Added key for prefix \"other.org\" at \""), "{outcome}");
+    assert!(listed("other.org"));
+
+    // What does not work, and says so.
+    trust(&world, &["--root"]).rejects("error determining key location: empty prefix");
+    trust(&world, &["--prefix=nothing.example.com"])
+        .rejects("error determining key location: prefix meta discovery error");
+    trust(&world, &["--root", "http://example.com/pubkeys.gpg"])
+        .rejects("--insecure-allow-http required for http URLs");
+    trust(&world, &["--root", "ftp://example.com/pubkeys.gpg"]).rejects("only local files and http or https URLs");
+    trust(&world, &["--root", "https://example.com/none"]).rejects("404");
+    assert!(!listed("(root)"));
+    trust(&world, &["--root", "--insecure-allow-http", "http://example.com/pubkeys.gpg"]).succeeds();
+    assert!(listed("(root)"));
+    // A key that is larger than any, a page instead of one, a certificate nobody trusts.
+    world.site.page("example.com/large", Answer::ok(vec![b'x'; (1 << 20) + 1]));
+    trust(&world, &["--root", "https://example.com/large"]).rejects("more than 1048576 bytes");
+    trust(&world, &["--root", "https://example.com/"]).rejects("no OpenPGP public key");
+    let line = world.with(world.env.proa(["trust", "--prefix=example.com/x", "--skip-fingerprint-review"]));
+    line.without_var("SSL_CERT_FILE").outcome().rejects("certificate");
+}
+
+/// A page out there must not make us look around in here.
+#[test]
+fn reg_10_discovered_urls_lead_to_no_internal_address() {
+    let world = needs!(World::new());
+    for target in [
+        "https://127.0.0.1/keys",
+        "https://[::1]/keys",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/keys",
+        "https://0.0.0.0/keys",
+        "https://2130706433/keys",
+        "https://[::ffff:127.0.0.1]/keys",
+    ] {
+        world.page("example.com/", &[&format!(r#"name="ac-discovery-pubkeys" content="example.com {target}""#)]);
+        trust(&world, &["--prefix=example.com"]).rejects("internal address");
+    }
+    for target in ["file:///etc/passwd", "/etc/passwd", "ftp://x/y"] {
+        world.page("example.com/", &[&format!(r#"name="ac-discovery-pubkeys" content="example.com {target}""#)]);
+        let outcome = trust(&world, &["--prefix=example.com"]).exits(254);
+        assert!(!outcome.stderr.contains("root:x"), "{outcome}");
+        assert!(outcome.stderr.contains(target), "{outcome}");
+    }
+    world.page("example.com/", &[r#"name="ac-discovery-pubkeys" content="example.com http://example.com/keys""#]);
+    trust(&world, &["--prefix=example.com"]).rejects("--insecure-allow-http required");
+    assert!(world.site.hits().iter().all(|hit| hit.host == "example.com"));
 }

@@ -4,14 +4,18 @@
 //! [`Source`]: an ACI file, or an OCI image whose manifest and config have been checked against their digests.
 //! Layer and ACI bytes are handed over as open files; whoever streams them checks their digests.
 //!
-//! This crate never touches the store, never decompresses, never writes, and makes no path out of a name that an
-//! image supplies: blobs are found by digest alone, below a directory descriptor, through no symbolic link.
+//! [`discovery`] finds App Container Images by name and [`download`] gets them, [`registry`] speaks with registries;
+//! [`keystore`], [`openpgp`] and [`sigstore`] say whose signatures count.
+//!
+//! This crate never touches the store, never decompresses, writes nothing but trusted keys, and makes no path out of a
+//! name that an image supplies: blobs are found by digest alone, below a directory descriptor, through no symbolic link.
 
 mod aci;
 mod authorize;
 pub mod credentials;
 mod digest;
 pub mod discovery;
+pub mod download;
 pub mod http;
 pub mod json;
 pub mod keystore;
@@ -21,6 +25,7 @@ mod platform;
 mod quote;
 mod reference;
 pub mod registry;
+pub mod sigstore;
 
 pub use aci::{AciError, AciFile};
 pub use authorize::{AwsKey, HostCredential, HostCredentials};

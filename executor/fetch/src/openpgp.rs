@@ -1,7 +1,7 @@
 //! OpenPGP keys and detached signatures, in memory: no file, no network, no key but those that are handed in.
 //!
 //! This parses what strangers wrote. The program therefore calls it in a process of its own that can do nothing else
-//! (docs/security/signatures.md); everything here is plain data, so that it can cross that border.
+//! (docs/signatures.md); everything here is plain data, so that it can cross that border.
 
 use std::time::SystemTime;
 

@@ -4,7 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use appc::ImageString;
+use appc::image_string::ImageStringError;
+
 use crate::digest::{Digest, DigestError, is_lower_hex};
+use crate::http::Url;
 use crate::quote::Quoted;
 use crate::registry::{RegistryRef, RegistryRefError};
 
@@ -31,6 +35,10 @@ pub enum ImageRef {
         /// A value of the annotation `org.opencontainers.image.ref.name`, or a digest.
         reference: Option<String>,
     },
+    /// `http://…` or `https://…`, an ACI of a server. Its signature is at that URL with `.asc` behind the path.
+    Url(Url),
+    /// `appc://NAME[:VERSION][,LABEL=VALUE…]`, an image to be found by App Container discovery.
+    Appc(ImageString),
     /// `docker://NAME[:TAG][@DIGEST]`, an image of a registry, as it was typed after the two slashes. It is known to be
     /// well-formed; which registry a name without a host means is configured.
     Registry(String),
@@ -55,7 +63,7 @@ pub enum RefError {
     Blank(Quoted),
     /// A transport this program does not have.
     #[error(
-        "transport {0} is not supported; docker://NAME, a file (PATH.aci), oci:DIR[:REF], a stored image or hello is"
+        "transport {0} is not supported; docker://NAME, appc://NAME, https://URL.aci, a file (PATH.aci), oci:DIR[:REF], a stored image or hello is"
     )]
     Transport(Quoted),
     /// A part that may not be empty is.
@@ -90,6 +98,17 @@ pub enum RefError {
         text: Quoted,
         /// What is wrong with it.
         source: RegistryRefError,
+    },
+    /// `https://` and what is no URL.
+    #[error("image URL: {0}")]
+    Url(String),
+    /// `appc://` and what names no image.
+    #[error("image name {text}")]
+    Appc {
+        /// The name.
+        text: Quoted,
+        /// What is wrong with it.
+        source: ImageStringError,
     },
     /// A name with a `.` or `..` component.
     #[error("image name {0} holds a . or .. component (a file is written ./PATH)")]
@@ -128,6 +147,13 @@ impl FromStr for ImageRef {
                 Err(source) => Err(RefError::Registry { text: Quoted::new(text), source }),
             };
         }
+        if ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return url(text).map(Self::Url);
+        }
+        if let Some(rest) = text.strip_prefix("appc://") {
+            let parsed = rest.parse::<ImageString>();
+            return parsed.map(Self::Appc).map_err(|source| RefError::Appc { text: Quoted::new(rest), source });
+        }
         if let Some(transport) = foreign_transport(text) {
             return Err(RefError::Transport(Quoted::new(transport)));
         }
@@ -148,6 +174,8 @@ impl fmt::Display for ImageRef {
             Self::Aci(path) => write!(f, "{}", path.display()),
             Self::OciLayout { dir, reference: None } => write!(f, "oci:{}", dir.display()),
             Self::OciLayout { dir, reference: Some(reference) } => write!(f, "oci:{}:{reference}", dir.display()),
+            Self::Url(url) => write!(f, "{url}"),
+            Self::Appc(image) => write!(f, "appc://{image}"),
             Self::Registry(name) => write!(f, "docker://{name}"),
             Self::Id(text) | Self::Name(text) => f.write_str(text),
         }
@@ -193,6 +221,17 @@ fn file_url(rest: &str) -> Option<PathBuf> {
         return None;
     }
     Some(PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(decoded)))
+}
+
+/// A URL without user and password: those belong in configuration, and would be repeated in messages.
+fn url(text: &str) -> Result<Url, RefError> {
+    let mut url = Url::parse(text).map_err(|error| RefError::Url(error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(RefError::Credentials);
+    }
+    // Never sent to a server.
+    url.set_fragment(None);
+    Ok(url)
 }
 
 /// The transport of a reference that asks for one we do not have: any `SCHEME://`, and the archive forms that other

@@ -14,6 +14,7 @@
 //! [`Credentials`] has for it: a token from its token service, or user and password.
 
 mod challenge;
+mod claims;
 mod download;
 mod error;
 mod name;

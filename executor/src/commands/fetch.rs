@@ -19,6 +19,7 @@ use crate::{output, request};
 Examples:
   proa fetch docker://docker.io/library/debian:12
   proa fetch --pull-policy=new quay.io/podman/hello
+  proa fetch appc://example.com/app:1.0.0
   proa fetch oci:layout:v1
   proa fetch ./busybox.aci --signature=/media/busybox.sig
   proa --insecure-options=image fetch ./busybox.aci")]
@@ -30,11 +31,11 @@ pub(crate) struct FetchArgs {
     #[arg(long)]
     keep_layers: bool,
 
-    /// Check the ACI file with this signature [default: the one beside it, FILE.aci.asc]
+    /// Check the ACI with this signature [default: the one beside it, FILE.aci.asc or URL.asc]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
 
-    /// The images: docker://NAME[:TAG][@DIGEST], FILE.aci, oci:DIR[:REF], `hello`, or a name of a registry or the store
+    /// The images: docker://NAME[:TAG][@DIGEST], appc://NAME[:VERSION][,LABEL=VALUE...], https://URL, FILE.aci, oci:DIR[:REF], `hello`, or a name of a registry or the store
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<OsString>,
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 
+use fetch::http::{HttpError, Request, Url};
 use fetch::registry::{Found, Puller, RegistryError, RegistryRef, Version};
 use fetch::{OciImage, OciLayer};
 use store::{BlobRole, ImageRecord};
@@ -10,6 +11,7 @@ use tracing::{debug, info_span};
 
 use super::{Images, digest};
 use crate::error::{CommandError, Explain};
+use crate::policy;
 use crate::pull_policy::PullPolicy;
 
 impl Images {
@@ -20,6 +22,8 @@ impl Images {
     /// It cannot be had. Nothing of it is left in the store then.
     pub(super) fn pull(&self, name: &str) -> Result<ImageRecord, CommandError> {
         let reference = self.network()?.registries.reference(name)?;
+        // Whatever is stored: the policy may be newer.
+        policy::check_name(&self.network()?.policies, &reference)?;
         if self.policy != PullPolicy::Update
             && let Some(record) = self.stored(&reference)?
         {
@@ -53,10 +57,21 @@ impl Images {
         is_one.then(|| self.pull(name).during(|| format!("no image named {name} is stored")))
     }
 
+    /// Whether a host is a registry: it answers for the protocol's version (distribution-spec, Determining Support).
+    pub(super) fn is_registry(&self, host: &str) -> Result<Option<bool>, CommandError> {
+        let network = self.network()?;
+        let Ok(url) = Url::parse(&format!("https://{host}/v2/")) else { return Ok(Some(false)) };
+        let asked: Result<_, HttpError> =
+            network.client.block_on(async { Ok(network.client.send(&Request::get(url)).await?.status()) });
+        Ok(asked.ok().map(|status| matches!(status.as_u16(), 200 | 401 | 403)))
+    }
+
     fn pull_from_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
         let network = self.network()?;
         let puller = Puller::new(&network.client, &network.credentials, &network.registries.single, reference)?;
+        policy::check_name(&network.policies, puller.reference())?;
         let found = puller.find()?;
+        policy::check_signatures(&network.policies, &puller, &found, self.require_signature)?;
         if let Some(record) = self.known_manifest(&puller, &found)? {
             return Ok(record);
         }

@@ -136,7 +136,8 @@ impl Store {
         } else {
             self.forget(&choice, report);
         }
-        Algorithm::ALL.into_iter().try_for_each(|algorithm| self.remove_blobs(algorithm, &blobs, report))
+        Algorithm::ALL.into_iter().try_for_each(|algorithm| self.remove_blobs(algorithm, &blobs, report))?;
+        self.forget_remotes(&|id| choice.images.contains(id))
     }
 
     /// Takes the trees away that nothing needs, a batch at a time.

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::error::{StoreError, failed};
 use crate::import::blob_path;
 use crate::layout::Store;
+use crate::names::latest_name;
 use crate::record::{ImageKind, ImageRecord, file_of, id_of};
 use crate::removal::for_each_entry;
 use crate::shown::Shown;
@@ -157,14 +158,22 @@ impl Store {
         Ok(listing)
     }
 
-    /// The image that has this name; of the ACIs called like this with these labels, else, the one imported last.
+    /// The ACI of this name with these labels: the one that was fetched as the latest if no version is asked for, else
+    /// the one that was imported last (appc aci.md, Dependency Matching, leaves the choice open).
+    ///
+    /// # Errors
+    /// [`StoreError::System`] if the directory cannot be read.
+    pub fn called(&self, wanted: &ImageString) -> Result<Option<ImageRecord>, StoreError> {
+        Ok(choose(self.list()?.images, wanted))
+    }
+
+    /// The image that has this name, else the ACI that is called like this.
     fn find_name(&self, needle: &str) -> Result<ImageRecord, FindError> {
         let mut images = self.list()?.images;
-        let position = images.iter().position(|image| image.names().any(|name| name == needle)).or_else(|| {
-            let wanted = needle.parse::<ImageString>().ok()?;
-            images.iter().rposition(|image| image.is_called(&wanted))
-        });
-        let found = position.map(|position| images.swap_remove(position));
+        let found = match images.iter().position(|image| image.names().any(|name| name == needle)) {
+            Some(position) => Some(images.swap_remove(position)),
+            None => needle.parse::<ImageString>().ok().and_then(|wanted| choose(images, &wanted)),
+        };
         found.ok_or_else(|| FindError::NoName(Shown::new(needle.as_bytes())))
     }
 
@@ -179,6 +188,15 @@ impl Store {
         read.map_err(|error| failed("read", directory)(error))?;
         Ok(ids)
     }
+}
+
+/// Of images in the order of their imports the one that `wanted` means.
+fn choose(images: Vec<ImageRecord>, wanted: &ImageString) -> Option<ImageRecord> {
+    let latest = latest_name(&wanted.name);
+    let any_version = wanted.labels.get("version").is_none();
+    let rank = |image: &ImageRecord| any_version && image.names().any(|name| name == latest);
+    // Of equals the last one counts.
+    images.into_iter().filter(|image| image.is_called(wanted)).max_by_key(rank)
 }
 
 /// Splits what looks like an ID into algorithm and digits.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 
-use appc::ImageId;
+use appc::{AcIdentifier, ImageId};
 use rustix::fs::{Mode, OFlags, fsync, openat, renameat};
 
 use crate::error::{StoreError, failed};
@@ -73,6 +73,11 @@ impl Store {
         renameat(work.dir(), "record", self.dir(), target.as_str()).map_err(failed("rename", target))?;
         self.sync_directory("images")
     }
+}
+
+/// The name that an ACI has besides its own if it was fetched without asking for a version.
+pub fn latest_name(name: &AcIdentifier) -> String {
+    format!("{name}:latest")
 }
 
 /// Gives `record` the names, with claims later than all others whatever the clock says.

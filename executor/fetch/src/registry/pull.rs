@@ -41,7 +41,7 @@ pub struct Puller<'a> {
     client: &'a Client,
     reference: RegistryRef,
     /// Where it may be, mirrors first.
-    repositories: Vec<Repository<'a>>,
+    pub(super) repositories: Vec<Repository<'a>>,
 }
 
 impl fmt::Debug for Puller<'_> {
@@ -55,6 +55,8 @@ impl fmt::Debug for Puller<'_> {
 pub struct Found {
     /// Its digest, which is computed or checked.
     pub manifest: Digest,
+    /// The digest of what the name stands for: the manifest, or an index that led to it.
+    pub named: Digest,
     descriptor: Descriptor,
     /// The manifest, if it was not an index that led to it.
     bytes: Option<Vec<u8>>,
@@ -101,9 +103,9 @@ impl<'a> Puller<'a> {
         let mut last = None;
         for (index, repository) in self.repositories.iter().enumerate() {
             match self.find_in(repository) {
-                Ok((descriptor, bytes)) => {
+                Ok((named, descriptor, bytes)) => {
                     let manifest = Blob::of(&descriptor)?.digest;
-                    return Ok(Found { manifest, descriptor, bytes, repository: index });
+                    return Ok(Found { manifest, named, descriptor, bytes, repository: index });
                 }
                 Err(error) => {
                     debug!(registry = repository.host(), error = %error, "no image from here");
@@ -134,7 +136,7 @@ impl<'a> Puller<'a> {
         Download::new(&self.repositories[found.repository], layer.digest.clone(), layer.size, received)
     }
 
-    fn find_in(&self, repository: &Repository<'_>) -> Result<(Descriptor, Option<Vec<u8>>), RegistryError> {
+    fn find_in(&self, repository: &Repository<'_>) -> Result<(Digest, Descriptor, Option<Vec<u8>>), RegistryError> {
         let (version, expected) = match self.reference.version() {
             Version::Tag(tag) => (tag.clone(), None),
             Version::Digest { digest, .. } => (digest.to_string(), Some(digest)),
@@ -154,19 +156,26 @@ impl<'a> Puller<'a> {
                 media_type: Quoted::new(&media_type),
             }
             .into()),
-            Some(Document::Manifest) => Ok((descriptor(&media_type, &computed, bytes.len()), Some(bytes))),
+            Some(Document::Manifest) => {
+                let descriptor = descriptor(&media_type, &computed, bytes.len());
+                Ok((computed, descriptor, Some(bytes)))
+            }
             Some(Document::Index) => {
                 let index = parse_index(&computed.to_string(), &media_type, &bytes)?;
                 let documents = Remote { client: self.client, repository };
                 let selected = descend(&documents, index.manifests().clone(), &Platform::host())?;
-                Ok((selected.descriptor, None))
+                Ok((computed, selected.descriptor, None))
             }
         }
     }
 }
 
 /// A document below `manifests/` and its media type; `shown` is the version with its separator.
-async fn manifest(repository: &Repository<'_>, version: &str, shown: &str) -> Result<(String, Vec<u8>), RegistryError> {
+pub(super) async fn manifest(
+    repository: &Repository<'_>,
+    version: &str,
+    shown: &str,
+) -> Result<(String, Vec<u8>), RegistryError> {
     let path = format!("manifests/{version}");
     let answer = repository.send(&path, |url| Request::get(url).header(ACCEPT, DOCUMENTS)).await?;
     if !answer.status().is_success() {
@@ -180,7 +189,8 @@ async fn manifest(repository: &Repository<'_>, version: &str, shown: &str) -> Re
     Ok((media_type, answer.document(MAX_DOCUMENT as usize).await?))
 }
 
-async fn config(repository: &Repository<'_>, blob: &Blob) -> Result<Vec<u8>, RegistryError> {
+/// A small blob: a config, a signed claim.
+pub(super) async fn document(repository: &Repository<'_>, blob: &Blob) -> Result<Vec<u8>, RegistryError> {
     let answer = repository.send(&format!("blobs/{}", blob.digest), Request::get).await?;
     if !answer.status().is_success() {
         return Err(repository.refusal(answer, &format!("@{}", blob.digest)).await);
@@ -208,7 +218,7 @@ impl Documents for Remote<'_, '_, '_> {
     }
 
     fn config(&self, blob: &Blob) -> Result<Vec<u8>, OciError> {
-        self.client.block_on(config(self.repository, blob)).map_err(|error| OciError::Registry(Box::new(error)))
+        self.client.block_on(document(self.repository, blob)).map_err(|error| OciError::Registry(Box::new(error)))
     }
 
     fn layer(&self, _: &Blob) -> Result<LayerBytes, OciError> {

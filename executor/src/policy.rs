@@ -1,0 +1,89 @@
+//! Whether an image of a registry is what the configured policy wants.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use fetch::registry::{Found, Puller, RegistryRef, Version};
+use fetch::sigstore::{self, PublicKey, SigstoreError};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use tracing::info;
+
+use crate::config::{Policies, Policy};
+use crate::error::{CommandError, Explain};
+
+/// A file of a key is smaller than this many bytes.
+const MAX_KEY: u64 = 64 << 10;
+
+/// Checks what can be checked of a name, before anybody is asked.
+///
+/// # Errors
+///
+/// The policy wants a digest and the name has none.
+pub(crate) fn check_name(policies: &Policies, reference: &RegistryRef) -> Result<(), CommandError> {
+    let name = reference.name();
+    match policies.of(&name) {
+        Some((prefix, policy)) if policy.require_digest && matches!(reference.version(), Version::Tag(_)) => {
+            Err(CommandError::failed(format!("the policy for {prefix} wants images named by digest"))
+                .hint(format!("write docker://{name}@sha256:…; `skopeo inspect` shows the digest of a tag")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the signatures of the image that was found.
+///
+/// # Errors
+///
+/// The policy wants one, and there is none that is good; or one is `required`, and no policy says by whom.
+pub(crate) fn check_signatures(
+    policies: &Policies,
+    puller: &Puller<'_>,
+    found: &Found,
+    required: bool,
+) -> Result<(), CommandError> {
+    let reference = puller.reference();
+    let name = reference.name();
+    let (prefix, policy) = match policies.of(&name).filter(|(_, policy)| !policy.sigstore_keys.is_empty()) {
+        Some(found) => found,
+        None if required => {
+            return Err(CommandError::failed(format!("no policy says whose signature {name} needs"))
+                .hint("name keys for it in policy.d (docs/configuration.md), or leave --require-signature out"));
+        }
+        None => return Ok(()),
+    };
+    let keys = keys(policy)?;
+    let claims = puller.claims(found)?;
+    let verified = sigstore::verify(&keys, &claims, &puller.signable(found), reference);
+    match verified {
+        Ok(()) => {
+            info!("signature verified: {reference} by a key of the policy for {prefix}");
+            Ok(())
+        }
+        Err(error) => {
+            let hint = match &error {
+                SigstoreError::None(_) => "have it signed: `cosign sign --key KEY IMAGE`",
+                _ => "do not use it before you know why; the policy is in policy.d (docs/configuration.md)",
+            };
+            Err(CommandError::from(error).during(format!("the policy for {prefix}")).hint(hint))
+        }
+    }
+}
+
+fn keys(policy: &Policy) -> Result<Vec<PublicKey>, CommandError> {
+    let key = |path: &std::path::PathBuf| {
+        let pem = read(path).during(|| format!("key {} of the policy", path.display()));
+        let pem = pem.hint(|| "correct policy.d, or put the key there".into())?;
+        let key = PublicKey::from_pem(&pem).during(|| format!("key {} of the policy", path.display()));
+        key.hint(|| "put a key there as `cosign generate-key-pair` makes it (cosign.pub)".into())
+    };
+    policy.sigstore_keys.iter().map(key).collect()
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    let mut bytes = Vec::new();
+    file.take(MAX_KEY).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
