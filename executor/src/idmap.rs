@@ -57,6 +57,19 @@ pub(crate) fn run_in<T: Serialize + DeserializeOwned>(
     userns::run_in(mapping, || silenced(work)).map_err(|error| explain(error.into()))
 }
 
+/// [`run_in`], with something for this process to do meanwhile; see [`userns::run_beside`].
+///
+/// # Errors
+///
+/// As [`run_in`].
+pub(crate) fn run_beside<T: Serialize + DeserializeOwned, U>(
+    mapping: &IdMapping,
+    work: impl FnOnce() -> T,
+    beside: impl FnOnce() -> U,
+) -> Result<(T, U), CommandError> {
+    userns::run_beside(mapping, || silenced(work), beside).map_err(|error| explain(error.into()))
+}
+
 /// Says why a user namespace cannot be had, where the kernel's answer misleads.
 pub(crate) fn explain(error: CommandError) -> CommandError {
     let created = match (error.cause::<UsernsError>(), error.cause::<RunError>()) {

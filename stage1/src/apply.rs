@@ -3,6 +3,7 @@
 mod account;
 mod attach;
 mod mask;
+mod overlay;
 mod place;
 mod volume;
 
@@ -206,7 +207,7 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
             Ok(())
         }
         Op::Account { uid, gid, name, owner } => account::ensure(fds, (*uid, *gid), name, *owner),
-        Op::Overlay { layers, attr } => overlay(fds, *layers, *attr),
+        Op::Overlay { layers, attr } => overlay::overlay(fds, *layers, *attr),
         Op::OwnVolume { volume, uid, gid } => volume::give(fds, Slot::VolumeDir(*volume), *uid, *gid),
         Op::BindVolume { volume, recursive, attr, mount } => volume::bind(fds, *volume, *recursive, *attr, *mount),
         Op::AttachSandbox => move_to(fds.get(Slot::Sandbox)?, CWD, c"/", || "move_mount(<sandbox>, \"/\")".into()),
@@ -280,41 +281,6 @@ fn kernels_reason(context: BorrowedFd<'_>) -> String {
     let text = String::from_utf8_lossy(&buffer[..len]);
     let text = text.trim_end().trim_start_matches("e ");
     if text.is_empty() { String::new() } else { format!(" [{}]", text.escape_debug()) }
-}
-
-/// Longest value that fsconfig(2) takes, without its NUL.
-const MAX_FSCONFIG_VALUE: usize = 255;
-
-/// The root file system of an app. The directories are given as paths below /proc/self/fd, because passing overlay
-/// descriptors needs Linux 6.13; a process may always follow its own links there.
-///
-/// `volatile`: nothing of an upper survives a crash anyway, and without it the unmount syncs the whole disk (measured:
-/// 8.1 against 3.4 ms a start). `userxattr`: trusted.* attributes are out of reach in a user namespace.
-fn overlay(fds: &mut Fds, layers: usize, attr: MountAttr) -> Result<(), Refusal> {
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).named(|| "fsopen(\"overlay\")".into())?;
-    // Highest first (the kernel's filesystems/overlayfs.rst, "Multiple lower layers").
-    let lower = (0..layers).rev().map(|index| path_of(fds, Slot::Layer(index))).collect::<Result<Vec<_>, _>>()?;
-    let set = |key: &'static str, value: &str| {
-        fsconfig_set_string(context.as_fd(), key, value).named(|| format!("fsconfig(overlay, {key:?}, {value:?})"))
-    };
-    let joined = lower.join(":");
-    if joined.len() <= MAX_FSCONFIG_VALUE {
-        set("lowerdir", &joined)?;
-    } else {
-        // Linux 6.8; before it an image of more than fourteen layers needs shorter names, which relative ones are.
-        lower.iter().try_for_each(|layer| set("lowerdir+", layer))?;
-    }
-    set("source", "overlay")?;
-    set("upperdir", &path_of(fds, Slot::Upper)?)?;
-    set("workdir", &path_of(fds, Slot::Work)?)?;
-    for flag in ["userxattr", "volatile"] {
-        fsconfig_set_flag(context.as_fd(), flag).named(|| format!("fsconfig(overlay, {flag:?})"))?;
-    }
-    fds.put(Slot::Root, finish_fs(context, "overlay", attr)?);
-    for used in (0..layers).map(Slot::Layer).chain([Slot::Upper, Slot::Work]) {
-        fds.take(used);
-    }
-    Ok(())
 }
 
 fn path_of(fds: &Fds, slot: Slot) -> Result<String, Refusal> {

@@ -46,6 +46,19 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> T,
 {
+    run_beside(mapping, work, || ()).map(|(result, ())| result)
+}
+
+/// [`run_in`], with something for this process to do while the child works: to read what it writes into a pipe, for
+/// instance. Whatever `work` holds is let go of here before `beside` begins, so the pipe ends with the child.
+///
+/// # Errors
+/// As [`run_in`].
+pub fn run_beside<T, F, U>(mapping: &IdMapping, work: F, beside: impl FnOnce() -> U) -> Result<(T, U), UsernsError>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> T,
+{
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|errno| UsernsError::Channel(errno.into()))?;
     match sys::fork::fork(Namespaces::USER).map_err(UsernsError::Create)? {
@@ -54,27 +67,31 @@ where
             sys::fork::exit_now(u8::from(child(mapping, theirs, work).is_err()))
         }
         Fork::Parent { pid, pidfd } => {
-            drop(theirs);
-            let result = mapping.write(pid).map_err(UsernsError::from).and_then(|()| converse(ours));
+            drop((theirs, work));
+            let result = mapping.write(pid).map_err(UsernsError::from).and_then(|()| converse(ours, beside));
             let status = rustix::process::waitid(
                 rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)),
                 WaitIdOptions::EXITED,
             );
             match result? {
-                Some(answer) => Ok(answer),
-                None => Err(UsernsError::Died(format!("{:?}", status.ok().flatten()))),
+                (Some(answer), beside) => Ok((answer, beside)),
+                (None, _) => Err(UsernsError::Died(format!("{:?}", status.ok().flatten()))),
             }
         }
     }
 }
 
-/// The parent's half: say that the map is written, then read the answer to its end.
-fn converse<T: DeserializeOwned>(socket: OwnedFd) -> Result<Option<T>, UsernsError> {
+/// The parent's half: say that the map is written, do its own work, then read the answer to its end.
+fn converse<T: DeserializeOwned, U>(
+    socket: OwnedFd,
+    beside: impl FnOnce() -> U,
+) -> Result<(Option<T>, U), UsernsError> {
     let mut socket = File::from(socket);
     socket.write_all(b"m").map_err(UsernsError::Channel)?;
+    let beside = beside();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).map_err(UsernsError::Channel)?;
-    Ok(serde_json::from_slice(&answer).ok())
+    Ok((serde_json::from_slice(&answer).ok(), beside))
 }
 
 fn child<T: Serialize>(mapping: &IdMapping, socket: OwnedFd, work: impl FnOnce() -> T) -> std::io::Result<()> {
