@@ -7,6 +7,7 @@
 pub(crate) mod app;
 mod capability;
 mod facts;
+mod identity;
 pub(crate) mod image;
 mod judge;
 mod meeting;

@@ -5,6 +5,7 @@
 
 mod keys;
 mod schedule;
+mod verify;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use crate::secrets::{SecretError, Secrets};
 use keys::Keys;
+pub use verify::{Identity, Unverified, verify};
 
 const FILE: &str = "identity.json";
 
@@ -181,7 +183,6 @@ fn now() -> u64 {
 mod tests {
     use std::path::Path;
 
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     use serde_json::Value;
 
     use super::*;
@@ -202,18 +203,35 @@ mod tests {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     }
 
-    /// What a verifier does that has fetched `jwks`; gives the claims.
+    /// The claims of a token that verifies with these keys.
     fn verify(token: &str, jwks: &str) -> Option<Value> {
+        super::verify(jwks.as_bytes(), token, "https://x", now()).ok()?;
+        token.split('.').nth(1).map(decode)
+    }
+
+    #[test]
+    fn a_verifier_refuses_what_is_not_for_it_and_not_for_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let identities = identities(dir.path());
+        let (token, jwks) = (token(&identities), identities.jwks().unwrap());
+        let check = |token: &str, audience, now| super::verify(jwks.as_bytes(), token, audience, now);
+        let identity = check(&token, "https://x", now()).unwrap();
+        assert_eq!((identity.app.as_str(), identity.issuer.as_str()), ("web", "proa:alice@box"));
+        assert_eq!(check(&token, "https://y", now()), Err(Unverified::Audience));
+        assert_eq!(check(&token, "https://x", now() + LIFE + 60), Err(Unverified::Time));
+        assert_eq!(check(&token, "https://x", now() - 60), Err(Unverified::Time));
+        assert_eq!(super::verify(br#"{"keys":[]}"#, &token, "https://x", now()), Err(Unverified::UnknownKey));
         let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
-        let jwks: Value = serde_json::from_str(jwks).unwrap();
-        let kid = &decode(header)["kid"];
-        let key = jwks["keys"].as_array().unwrap().iter().find(|key| key["kid"] == *kid)?;
-        let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
-        let point = [&[4], coordinate("x").as_slice(), &coordinate("y")].concat();
-        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-        let message = format!("{header}.{claims}");
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message.as_bytes(), &signature).ok()?;
-        Some(decode(claims))
+        let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":""}"#);
+        for (token, why) in [
+            (format!("{none}.{claims}."), Unverified::Malformed),
+            (format!("{header}.{header}.{signature}"), Unverified::Signature),
+            (format!("{header}.{claims}.{}", &signature[2..]), Unverified::Signature),
+            (String::new(), Unverified::Malformed),
+            ("a.b".into(), Unverified::Malformed),
+        ] {
+            assert_eq!(check(&token, "https://x", now()), Err(why), "{token}");
+        }
     }
 
     #[test]

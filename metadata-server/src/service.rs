@@ -30,6 +30,8 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// End after nobody has needed the service for so long.
     pub idle_exit: Option<Duration>,
+    /// The same while no pod is registered.
+    pub empty_exit: Option<Duration>,
 }
 
 /// Why the service cannot run.
@@ -92,16 +94,21 @@ fn run(server: Server, listener: OwnedFd, place: &Place) -> Result<(), ServeErro
         let listener = std::os::unix::net::UnixListener::from(listener);
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        let Some(idle_exit) = options.idle_exit else { return accept(&listener, &service).await };
-        // Whether a whole period has passed without anything is looked at once a period.
-        let mut periods = interval_at(Instant::now() + idle_exit, idle_exit);
-        let mut begun = 0;
+        let Some(shortest) = options.idle_exit.into_iter().chain(options.empty_exit).min() else {
+            return accept(&listener, &service).await;
+        };
+        let mut looks = interval_at(Instant::now() + shortest, shortest);
+        let (mut begun, mut quiet_since) = (0, Instant::now());
         loop {
             tokio::select! {
                 end = accept(&listener, &service) => return end,
-                _ = periods.tick() => {}
+                _ = looks.tick() => {}
             }
             let before = std::mem::replace(&mut begun, service.activity.begun());
+            if before != begun || !service.activity.is_quiet() {
+                quiet_since = Instant::now();
+                continue;
+            }
             let is_idle = || {
                 let waiting = rustix::net::accept(&listener);
                 let nobody = waiting.is_err();
@@ -110,7 +117,9 @@ fn run(server: Server, listener: OwnedFd, place: &Place) -> Result<(), ServeErro
                 }
                 nobody
             };
-            if before == begun && service.activity.is_quiet() && place.retire(listener.as_fd(), is_idle)? {
+            let empty = options.empty_exit.filter(|_| service.registry.is_empty());
+            let enough = empty.or(options.idle_exit).is_some_and(|enough| quiet_since.elapsed() >= enough);
+            if enough && place.retire(listener.as_fd(), is_idle)? {
                 debug!("idle");
                 return Ok(());
             }

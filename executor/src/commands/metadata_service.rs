@@ -46,6 +46,10 @@ pub(crate) struct MetadataServiceArgs {
     on_demand: Option<PathBuf>,
 }
 
+/// How long a service that was started by a pod outlives the last pod that asked. It is no daemon to be found running; a
+/// script that runs one pod after another need not start it each time either.
+const WITHOUT_PODS: Duration = Duration::from_secs(1);
+
 /// More threads than any machine has processors are a slip of the finger.
 const MOST_THREADS: usize = 256;
 
@@ -56,7 +60,8 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
 
 pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, CommandError> {
     let idle_exit = Some(args.idle_exit).filter(|duration| !duration.is_zero());
-    let options = Options { threads: args.threads, idle_exit };
+    let empty_exit = args.on_demand.is_some().then_some(WITHOUT_PODS);
+    let options = Options { threads: args.threads, idle_exit, empty_exit };
     // Before anybody can connect, and while there is somebody to tell of an error.
     let server = Server::new(Secrets::ensure(context.create_data_dir()?)?, identity::issuer(), options)?;
     let (place, listener) = match &args.on_demand {

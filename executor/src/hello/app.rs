@@ -12,6 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
+use super::identity::{self, Finding, Proof};
 use super::meeting::{self, Connection, Deadline, PORT};
 use super::probe::{self, Doors};
 use super::report::{Findings, Meeting, Report};
@@ -94,6 +95,8 @@ struct Answer {
     read_note: bool,
     /// What it could open of the greeter.
     doors: Doors,
+    /// What it makes of the greeter's proof of identity.
+    identity: Finding,
 }
 
 fn greet(volume: &Path, port: u16, deadline: Deadline) -> Result<Report, AppError> {
@@ -101,12 +104,15 @@ fn greet(volume: &Path, port: u16, deadline: Deadline) -> Result<Report, AppErro
     step("write to the shared volume", meeting::leave_note(volume, GREETER, &mine.token))?;
     let mut connection = step("connect to the responder", Connection::connect(port, deadline))?;
     step("send facts", connection.send(&mine))?;
+    step("send proof", connection.send(&identity::prove_to(RESPONDER)))?;
     let theirs: Facts = step("receive facts", connection.receive())?;
+    let proof: Proof = step("receive proof", connection.receive())?;
     let answer: Answer = step("receive findings", connection.receive())?;
     let note = step("read from the shared volume", meeting::read_note(volume, RESPONDER))?;
     let root = step("receive a descriptor", meeting::take_over(volume, deadline))?;
     let findings = Findings {
         notes: (note == theirs.token, answer.read_note),
+        identities: (identity::check(&proof, RESPONDER, GREETER), answer.identity),
         doors: (probe::doors(&theirs.pid), answer.doors),
         foreign_root: step("open a file of the responder", probe::foreign_root(root.as_fd()))?,
         port,
@@ -122,9 +128,15 @@ fn respond(volume: &Path, port: u16, deadline: Deadline) -> Result<(), AppError>
     let listener = step("listen on the loopback", meeting::listen(port))?;
     let mut connection = step("wait for the greeter", Connection::accept(&listener, deadline))?;
     let theirs: Facts = step("receive facts", connection.receive())?;
+    let proof: Proof = step("receive proof", connection.receive())?;
     step("send facts", connection.send(&mine))?;
+    step("send proof", connection.send(&identity::prove_to(GREETER)))?;
     let note = step("read from the shared volume", meeting::read_note(volume, GREETER))?;
-    let answer = Answer { read_note: note == theirs.token, doors: probe::doors(&theirs.pid) };
+    let answer = Answer {
+        read_note: note == theirs.token,
+        doors: probe::doors(&theirs.pid),
+        identity: identity::check(&proof, GREETER, RESPONDER),
+    };
     step("send findings", connection.send(&answer))?;
     step("hand over a descriptor", meeting::hand_over(&offer, root.as_fd(), deadline))?;
     // The greeter tries the doors of this process, so it has to be there until the greeter is done.

@@ -2,6 +2,7 @@
 
 use super::capability::{APPC_DEFAULT, CapSet};
 use super::facts::Facts;
+use super::identity::Finding;
 use super::probe::{Doors, Foreign};
 use super::report::{Findings, Row};
 
@@ -36,6 +37,34 @@ pub(super) fn together(mine: &Facts, theirs: &Facts, findings: &Findings) -> Vec
             format!("differ: {differing}"),
         ),
     ]
+}
+
+/// Whether each believes the other's proof of identity: first what the greeter makes of the responder's.
+pub(super) fn identities((responder, greeter): &(Finding, Finding)) -> Row {
+    let name = "identity";
+    match (greeter, responder) {
+        (Finding::Verified(greeter, issuer), Finding::Verified(responder, other)) if issuer == other => {
+            Row::check(name, true, format!("{greeter} and {responder} of {issuer}, verified by each other"), "")
+        }
+        (Finding::Absent, Finding::Absent) => {
+            Row::check(name, false, "", "the apps have no sockets to ask at").or_absent(true)
+        }
+        pair => {
+            let told = |app: &str, finding: &Finding| match finding {
+                Finding::Verified(_, issuer) => format!("of {app}: in the name of {issuer}"),
+                Finding::Absent => format!("of {app}: it has no socket to ask at"),
+                Finding::Unproven(why) => format!("of {app}: {why}"),
+            };
+            let wrong = match pair {
+                (Finding::Verified(..), responder) => told(super::RESPONDER, responder),
+                (greeter, Finding::Verified(..)) => told(super::GREETER, greeter),
+                (greeter, responder) => {
+                    format!("{}; {}", told(super::GREETER, greeter), told(super::RESPONDER, responder))
+                }
+            };
+            Row::check(name, false, "", wrong)
+        }
+    }
 }
 
 /// What each app has for itself.

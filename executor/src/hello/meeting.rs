@@ -4,7 +4,9 @@
 //! ```text
 //! greeter                              responder
 //!    facts (a line of JSON)  ─TCP─►
+//!    proof of identity       ─TCP─►
 //!                            ◄─TCP─    facts
+//!                            ◄─TCP─    proof of identity
 //!                            ◄─TCP─    findings: what it could do to greeter
 //!                            ◄─Unix─   a descriptor of its root directory
 //!    end of file             ─TCP─►    ends

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::facts::Facts;
+use super::identity::Finding;
 use super::judge;
 use super::probe::{Doors, Foreign};
 
@@ -18,6 +19,8 @@ pub(super) struct Meeting {
 pub(super) struct Findings {
     /// Whether each read on the volume what the other wrote.
     pub(super) notes: (bool, bool),
+    /// What each makes of the other's proof of identity.
+    pub(super) identities: (Finding, Finding),
     /// What each could open of the other's process.
     pub(super) doors: (Doors, Doors),
     /// What the greeter could do with a descriptor of the responder's root directory.
@@ -81,6 +84,7 @@ impl Report {
         if let Some(Meeting { theirs, findings }) = meeting {
             apps.push(theirs.clone());
             sections.push(("what the apps share", judge::together(mine, theirs, findings)));
+            sections.push(("what they can prove", vec![judge::identities(&findings.identities)]));
             shut.extend([&findings.doors.0, &findings.doors.1]);
             apart.push(judge::own_namespaces(mine, theirs));
             apart.push(judge::landlock(findings.foreign_root));
@@ -175,7 +179,9 @@ mod tests {
         let shut = Doors { open: vec![], tried: 5 };
         let control = Doors { open: vec!["/proc/self/x".into(); 5], tried: 5 };
         let doors = (shut.clone(), shut.clone());
-        let findings = Findings { notes: (true, true), doors, foreign_root: Foreign::Refused, port: 7007 };
+        let verified = |app| Finding::Verified(format!("pod/1/app/{app}"), "proa:me@here".into());
+        let identities = (verified("responder"), verified("greeter"));
+        let findings = Findings { notes: (true, true), identities, doors, foreign_root: Foreign::Refused, port: 7007 };
         (mine, Meeting { theirs, findings }, (shut, control))
     }
 
@@ -195,6 +201,8 @@ what the apps share
     ok      names             AC_APP_NAME is greeter and responder
     ok      volume            each read the other's file, in /data and in /mnt/shared
     ok      namespaces        pid, net, ipc, uts are the same for both
+what they can prove
+    ok      identity          pod/1/app/greeter and pod/1/app/responder of proa:me@here, verified by each other
 what keeps them apart
     ok      own namespaces    user, mnt are each app's own
     ok      Landlock          the other's root is shut even to one who holds a descriptor of it
@@ -220,7 +228,12 @@ all is as promised
     #[test]
     fn each_broken_promise_is_named() {
         type Break = fn(&mut Facts, &mut Meeting, &mut (Doors, Doors));
-        let cases: [(Break, &str); 20] = [
+        let cases: [(Break, &str); 22] = [
+            (
+                |_, m, _| m.findings.identities.0 = Finding::Unproven("it is late".into()),
+                "WRONG   identity          of responder: it is late",
+            ),
+            (|_, m, _| m.findings.identities.1 = Finding::Unproven("no".into()), "identity          of greeter: no"),
             (|_, m, _| m.theirs.name.clear(), r#"WRONG   names             AC_APP_NAME is "greeter" and """#),
             (|_, m, _| m.findings.notes.0 = false, "WRONG   volume"),
             (|_, m, _| m.findings.notes.1 = false, "WRONG   volume"),
@@ -266,11 +279,13 @@ all is as promised
     fn what_a_kernel_lacks_is_absent_and_no_failure() {
         let (mut mine, mut meeting, doors) = good();
         meeting.findings.foreign_root = Foreign::Opened;
+        meeting.findings.identities = (Finding::Absent, Finding::Absent);
         mine.root_type = "ext4".into();
         let report = Report::new(&mine, Some(&meeting), &doors);
         let text = report.to_string();
         assert!(report.all_well(), "{text}");
         assert!(text.contains("absent  Landlock") && text.contains("absent  root              a copy"), "{text}");
+        assert!(text.contains("absent  identity"), "{text}");
     }
 
     #[test]

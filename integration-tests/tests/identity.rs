@@ -1,0 +1,87 @@
+//! Who an app is, as it can prove: the socket of its own, from inside pods.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use integration_tests::images::{Aci, busybox, with_probe};
+use integration_tests::needs::{Place, place};
+use integration_tests::{Env, User, each_user, needs};
+use serde_json::Value;
+
+each_user! {
+    each_app_gets_its_own_identity,
+    whoever_enters_an_app_is_that_app,
+}
+
+const ASK: &str = "/probe ask /run/proa/identity.sock '/v1/identity?audience=test'";
+
+fn image(env: &Env, name: &str, script: &str) -> PathBuf {
+    Aci::new(name, with_probe(busybox())).sh(script).build(env)
+}
+
+/// The claims of a token in `answer`, a line of `probe ask`. Its signature is the metadata server's own tests' matter.
+fn claims(answer: &str) -> Value {
+    let token = answer.trim().strip_prefix("200 ").unwrap_or_else(|| panic!("no token: {answer:?}"));
+    let claims = token.split('.').nth(1).expect("three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).expect("base64")).expect("JSON")
+}
+
+fn each_app_gets_its_own_identity(env: &Env) {
+    needs!(place(Place::Host));
+    // Each says for itself that it is the other one, in every way that a request has.
+    let one = image(env, "one", &format!("{ASK}; {}", ASK.replace("audience", "app=two&pod=x&audience")));
+    let two = image(env, "two", ASK);
+    let path = |image: &PathBuf| image.to_str().expect("UTF-8").to_owned();
+    let args = ["--insecure-options=image".into(), "run".into(), "--net=none".into(), path(&one), path(&two)];
+    let outcome = env.proa(args).outcome().succeeds();
+    let (tokens, refused): (Vec<_>, Vec<_>) = outcome.stdout.lines().partition(|line| line.starts_with("200 "));
+    let mut apps: Vec<String> = tokens.into_iter().map(claims).map(|it| it["app"].as_str().unwrap().into()).collect();
+    apps.sort_unstable();
+    assert!(apps == ["one", "one", "two"] || (apps == ["one", "two"] && refused.len() == 1), "{outcome}");
+}
+
+fn whoever_enters_an_app_is_that_app(env: &Env) {
+    needs!(place(Place::Host));
+    let image = image(env, "server", "sleep 600");
+    let image = image.to_str().expect("UTF-8");
+    let outcome = env.proa(["--insecure-options=image", "run", "--detach", "--name=pod", image]).outcome().succeeds();
+    let uuid = outcome.line().to_owned();
+    // A child of what came in, through a shell.
+    let entered = env.proa(["enter", "pod", "/bin/sh", "-c", &format!("({ASK})")]).outcome().succeeds();
+    let claims = claims(entered.line());
+    assert_eq!(claims["app"], "server");
+    assert_eq!(claims["pod"], uuid.as_str());
+    assert_eq!(claims["aud"], "test");
+    assert!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap() <= 600);
+    // Over TCP there are no identities, and the answer says where.
+    let tcp = "exec /probe ask $AC_METADATA_URL '/v1/identity?audience=test' /acMetadata/v1/pod/uuid";
+    let outcome = env.proa(["enter", "pod", "/bin/sh", "-c", tcp]).outcome().succeeds();
+    outcome.shows("404 ").shows("/run/proa/identity.sock").shows(&format!("200 {uuid}"));
+    env.proa(["stop", "pod"]).outcome().succeeds();
+    env.proa(["rm", "pod"]).outcome().succeeds();
+}
+
+/// An app looks for the other's socket where it is: behind the other's root, and in the directory that pid 1 has.
+#[test]
+fn another_apps_socket_is_out_of_reach() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::WithRange));
+    let there = image(&env, "there", "while [ ! -e /v/done ]; do sleep 0.05; done");
+    // Its own processes are those whose root it can name.
+    let seeker = "until [ $(ls /proc | grep -c '^[0-9]') -gt 3 ]; do sleep 0.05; done
+        for pid in $(ls /proc | grep '^[0-9]'); do
+            readlink /proc/$pid/root >/dev/null && continue
+            for path in root/run/proa root/identity/0 root/identity/1 cwd/run/proa; do
+                /probe ask /proc/$pid/$path/identity.sock '/v1/identity?audience=x' | grep '^200'
+                tried=1
+            done
+        done
+        echo own $(/probe ask /run/proa/identity.sock '/v1/identity?audience=x' | cut -c1-3) $tried; touch /v/done";
+    let seeker = image(&env, "seeker", seeker);
+    let args = ["--insecure-options=image", "run", "--net=none", "--volume=v,kind=empty,mode=1777"];
+    let mount = ["--mount=volume=v,target=/v"];
+    let images = [there.to_str().expect("UTF-8"), seeker.to_str().expect("UTF-8")];
+    let outcome = env.proa(args.iter().chain(&mount).chain(&images)).outcome().succeeds();
+    assert_eq!(outcome.stdout, "own 200 1\n", "{outcome}");
+}
