@@ -25,6 +25,7 @@ mod xattrs;
 mod yaml;
 
 pub use archive::{ArchiveError, Checked, manifest_of, validate_archive};
+pub use deflate::{Block, Gzip};
 pub use file_type::FileType;
 pub use layout::{Layout, LayoutError};
 pub use manifest::{ManifestFile, ManifestFileError};

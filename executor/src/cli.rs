@@ -32,6 +32,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) user_config: Option<PathBuf>,
 
+    /// Look for images in the store of DIR, too, and run them from there without copying; nothing is written to it
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) store_ro: Vec<PathBuf>,
+
     /// Switch off checks, a comma-separated list; `image` accepts ACIs without a trusted signature
     #[arg(long, value_name = "LIST", global = true)]
     pub(crate) insecure_options: Option<String>,

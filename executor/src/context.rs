@@ -9,6 +9,7 @@ use crate::cli::GlobalArgs;
 use crate::config::{ConfigDirs, GivenDirs, Paths};
 use crate::error::{CommandError, Explain};
 use crate::insecure::Insecure;
+use store::Store;
 
 /// Where root keeps its pods and images.
 const ROOT_DATA_DIR: &str = "/var/lib/proa";
@@ -18,6 +19,8 @@ const ROOT_DATA_DIR: &str = "/var/lib/proa";
 pub(crate) struct Context {
     /// `--dir`, the configured place, or the user's place for data; `None` where there is no such place.
     data_dir: Option<PathBuf>,
+    /// `--store-ro`, and what is configured beside it.
+    stores: Vec<PathBuf>,
     /// Where configuration is read from.
     config_dirs: ConfigDirs,
     /// Where sockets are, unless they are in the data directory.
@@ -64,14 +67,14 @@ impl Context {
         };
         let xdg_config_home = std::env::var_os("XDG_CONFIG_HOME");
         let config_dirs = ConfigDirs::new(given, surroundings.root, xdg_config_home, surroundings.home.clone());
-        let dir = match &global.dir {
-            Some(dir) => Some(dir.clone()),
-            None => Paths::read(&config_dirs)?.data,
-        };
+        let paths = Paths::read(&config_dirs)?;
+        let dir = global.dir.clone().or(paths.data);
+        let stores = global.store_ro.iter().cloned().chain(paths.stores).collect();
         let xdg_runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let runtime_dir = xdg_runtime_dir.filter(|path| path.is_absolute() && global.dir.is_none());
         Ok(Self {
             data_dir: data_dir(dir, surroundings),
+            stores,
             config_dirs,
             runtime_dir: runtime_dir.map(|path| path.join("proa")),
             insecure,
@@ -108,6 +111,22 @@ impl Context {
             Some(dir) => Ok(dir.clone()),
             None => Ok(self.data_dir()?.join("run")),
         }
+    }
+
+    /// The store of the data directory, made where there is none, with the read-only ones behind it.
+    ///
+    /// # Errors
+    ///
+    /// There is no data directory, or one of the stores cannot be trusted.
+    pub(crate) fn store(&self) -> Result<Store, CommandError> {
+        let mut store = Store::ensure(self.data_dir()?).hint(|| "--dir chooses another data directory".into())?;
+        for path in &self.stores {
+            store
+                .put_behind(path)
+                .during(|| format!("--store-ro={}", path.display()))
+                .hint(|| "give the data directory of a proa that filled it, readable for you".into())?;
+        }
+        Ok(store)
     }
 
     /// Creates the data directory, and what leads to it, for this user alone.
@@ -180,6 +199,7 @@ mod tests {
         let config_dirs = ConfigDirs::new(GivenDirs::default(), false, None, None);
         Context {
             data_dir,
+            stores: Vec::new(),
             config_dirs,
             runtime_dir: None,
             insecure: Insecure::default(),

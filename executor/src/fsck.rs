@@ -1,10 +1,10 @@
 //! Looks whether images are still what was stored, and mends what is not.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fetch::ImageRef;
+use store::extract::Lower;
 use store::{BlobRole, Digest, ImageKind, ImageRecord, Keep, LayerKey, Tree, verify};
 use tracing::info_span;
 
@@ -59,7 +59,14 @@ pub(crate) fn examine(images: &Images, record: &ImageRecord) -> Result<State, Co
         if let Err(why) = examine_tree(images, layer, &tree, &below) {
             state.damaged.push(Damaged { part: Part::Tree(*layer), why });
         }
-        below.push(Arc::new(tree.dir().try_clone_to_owned()?));
+        let owners = tree.record().map(|record| record.owners).unwrap_or_default();
+        below.push(Arc::new(Lower { root: tree.dir().try_clone_to_owned()?, owners }));
+    }
+    if record.is_rendered() && state.damaged.is_empty() && !state.not_rendered {
+        // Its files are those of the trees that were just looked at, under further names.
+        if let Some((key, why)) = images.examine_merged(record)? {
+            state.damaged.push(Damaged { part: Part::Tree(key), why });
+        }
     }
     Ok(state)
 }
@@ -77,11 +84,11 @@ fn examine_blob(images: &Images, record: &ImageRecord, digest: &Digest, role: Bl
     Err(CommandError::failed(format!("blob {digest}: its contents have the digest {found}")))
 }
 
-fn examine_tree(images: &Images, layer: &LayerKey, tree: &Tree, below: &[Arc<OwnedFd>]) -> Result<(), CommandError> {
+fn examine_tree(images: &Images, layer: &LayerKey, tree: &Tree, below: &[Arc<Lower>]) -> Result<(), CommandError> {
     let _span = info_span!("verify", %layer).entered();
     let known = tree.record()?;
     let missing = || CommandError::failed("its recipe is missing");
-    let recipe = tree.recipe(&images.store)?.ok_or_else(missing)?;
+    let recipe = tree.recipe()?.ok_or_else(missing)?;
     let mut import = images.store.begin()?;
     let pending = import.new_layer(&images.map, images.owner(), Keep::Recipe)?;
     let job =
@@ -122,8 +129,8 @@ pub(crate) fn mend(
     };
     let needs_fetch = damaged.iter().any(|it| match &it.part {
         Part::Blob(..) => given_back.is_none(),
-        // What gives it back is in the tree itself.
-        Part::Tree(layer) => !is_archive_kept(images, record, layer),
+        // What gives it back is in the tree itself. One that was merged comes of the others.
+        Part::Tree(layer) => record.layers.contains(layer) && !is_archive_kept(images, record, layer),
     });
     if needs_fetch && !fetch {
         return Err(CommandError::failed("its archive is not in the store").hint("`--repair` fetches it again"));

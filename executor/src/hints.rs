@@ -15,9 +15,9 @@ use metadata_api::place::PlaceError;
 use metadata_server::secrets::SecretError;
 use pod::PodError;
 use stage1::plan::PlanError;
-use store::StoreError;
 use store::extract::ExtractError;
 use store::ingest::IngestError;
+use store::{DependencyError, StoreError};
 
 use crate::config::ConfigError;
 use crate::error::Kind;
@@ -130,6 +130,12 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         Some(PlaceError::Unsafe { .. }) => return Some("give it to its owner alone: chmod 700"),
         Some(PlaceError::Occupied { .. }) => return Some("one is enough; to replace it, end it first"),
         _ => {}
+    }
+    if let Some(error) = cause.downcast_ref::<DependencyError>() {
+        return Some(match error {
+            DependencyError::Missing { .. } => "fetch what is missing, or give the images in one `proa fetch`",
+            _ => "correct the images' manifests and build them again",
+        });
     }
     match (cause.downcast_ref::<StoreError>(), cause.downcast_ref::<PodError>()) {
         (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),

@@ -5,13 +5,14 @@ use std::error::Error;
 
 use appc::ImageId;
 use pod::{Place, PodEntry, Pods};
-use store::{GcReport, ImageRecord, Store};
+use store::{GcReport, ImageRecord, LayerKey, Store};
 
 use crate::context::Context;
 use crate::error::{CommandError, Explain, FAILURE};
 use crate::idmap::{self, Remover};
 use crate::import::not_found;
 use crate::output;
+use crate::setup::Setup;
 
 /// Opens the store, making it where there is none.
 ///
@@ -19,7 +20,7 @@ use crate::output;
 ///
 /// There is no data directory, or the store in it cannot be trusted.
 pub(crate) fn store(context: &Context) -> Result<Store, CommandError> {
-    Store::ensure(context.data_dir()?).hint(|| "--dir chooses another data directory".into())
+    context.store()
 }
 
 /// The stored image of this ID, beginning of an ID, or name.
@@ -55,6 +56,22 @@ pub(crate) fn of_pods(pods: &Pods) -> Result<Vec<(PodEntry, BTreeSet<ImageId>)>,
     Ok(found)
 }
 
+/// The trees that pods need which hold no lock on them: prepared ones, and those that ended and were kept.
+fn trees_of_pods(pods: &Pods) -> Result<BTreeSet<LayerKey>, CommandError> {
+    let mut layers = BTreeSet::new();
+    for entry in pods.list()?.into_iter().filter(|entry| COUNTED.contains(&entry.place)) {
+        let setup = match pods.open(&entry).and_then(|pod| pod.setup()) {
+            Ok(Some(setup)) => setup,
+            // It was not to be kept, so nobody will want its trees; or it was removed between the listing and now.
+            Ok(None) | Err(pod::PodError::NotFound { .. }) => continue,
+            Err(error) => return Err(CommandError::from(error).during(format!("pod {}", entry.uuid))),
+        };
+        let setup = Setup::from_json(&setup).during(|| format!("pod {}", entry.uuid))?;
+        layers.extend(setup.apps.into_iter().flat_map(|app| app.layers));
+    }
+    Ok(layers)
+}
+
 /// Removes what nothing in the store needs any more. Tells what went wrong; the status is that of the command.
 ///
 /// # Errors
@@ -63,10 +80,8 @@ pub(crate) fn of_pods(pods: &Pods) -> Result<Vec<(PodEntry, BTreeSet<ImageId>)>,
 pub(crate) fn collect(context: &Context, store: &Store, command: &str) -> Result<(GcReport, u8), CommandError> {
     let mapping = idmap::detect(context.data_dir()?)?;
     let pods = Pods::ensure(context.create_data_dir()?)?;
-    let references = || -> Result<_, Box<dyn Error + Send + Sync>> {
-        let found = of_pods(&pods).map_err(|error| error.chain())?;
-        Ok(found.into_iter().flat_map(|(_, images)| images).collect())
-    };
+    let references =
+        || -> Result<_, Box<dyn Error + Send + Sync>> { trees_of_pods(&pods).map_err(|e| e.chain().into()) };
     let mut report = store.gc(&Remover::new(&mapping), &references)?;
     let mut status = 0;
     for error in std::mem::take(&mut report.failures) {

@@ -4,13 +4,15 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use appc::{ImageId, ImageManifest, ImageString, ManifestError};
 use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, OciLayer, Source};
 use rustix::fs::{Gid, MemfdFlags, Uid, fchown};
 use stage1::idmap::{IdMapping, Tier};
-use store::extract::Form;
+use store::extract::{Form, Lower, Owners};
 use store::ingest::{self, Compression, IngestReport, InputFormat};
+use store::stack::Stack;
 use store::{
     Algorithm, BlobRef, BlobRole, Digest, FindError, IdMap, ImageKind, ImageRecord, Import, Keep, LayerKey, NewImage,
     Store, Tree,
@@ -32,6 +34,7 @@ use crate::userns::Userns;
 
 mod aci;
 mod pull;
+mod rendered;
 
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ impl Images {
     /// There is no data directory, no id map, or the store cannot be trusted.
     pub(crate) fn open(context: &Context, policy: PullPolicy) -> Result<Self, CommandError> {
         let data_dir = context.data_dir()?;
-        let store = Store::ensure(data_dir).hint(|| "--dir chooses another data directory".into())?;
+        let store = context.store()?;
         let mapping = idmap::detect(data_dir)?;
         let map = IdMap::new(&mapping.key());
         let config_dirs = context.config_dirs().clone();
@@ -227,6 +230,11 @@ impl Images {
     ///
     /// A tree cannot be opened or made.
     pub(crate) fn trees(&self, image: &ImageRecord) -> Result<Vec<Tree>, CommandError> {
+        if image.is_rendered() { self.rendered_trees(image) } else { self.own_trees(image) }
+    }
+
+    /// The trees of an image's own layers.
+    fn own_trees(&self, image: &ImageRecord) -> Result<Vec<Tree>, CommandError> {
         self.store.mark_used(&image.id)?;
         if let Some(trees) = self.ready_trees(&image.layers)? {
             return Ok(trees);
@@ -246,6 +254,21 @@ impl Images {
     pub(crate) fn trees_of(&self, layers: &[LayerKey]) -> Result<Vec<Tree>, CommandError> {
         let gone = || CommandError::failed("a tree of the pod's images was removed from the store");
         self.ready_trees(layers)?.ok_or_else(gone)
+    }
+
+    /// What an app of the image sees, and what keeps it in the store. That is a use of the image.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::trees`].
+    pub(crate) fn stack(&self, image: &ImageRecord) -> Result<(Stack, Vec<Tree>), CommandError> {
+        let trees = self.trees(image)?;
+        let lower = |tree: &Tree| -> Result<_, CommandError> {
+            let owners = if self.single_id() { tree.record()?.owners } else { Owners::default() };
+            Ok(Arc::new(Lower { root: tree.dir().try_clone_to_owned()?, owners }))
+        };
+        let lowers = trees.iter().map(lower).collect::<Result<_, _>>()?;
+        Ok((Stack::new(lowers, self.single_id()), trees))
     }
 
     /// The trees of layers, if all of them are there. A layer that comes again further up is left out below: what is
@@ -562,7 +585,11 @@ fn check_wanted(manifest: &ImageManifest, wanted: Option<Wanted<'_>>) -> Result<
 }
 
 /// The compression of a stored layer, whose media type is in no record, from its first bytes.
-fn sniff(blob: &mut File) -> Result<Compression, CommandError> {
+///
+/// # Errors
+///
+/// It cannot be read, or is packed in a way that is known and not read.
+pub(crate) fn sniff(blob: &mut File) -> Result<Compression, CommandError> {
     let mut head = Vec::new();
     blob.take(512).read_to_end(&mut head)?;
     blob.rewind()?;

@@ -5,62 +5,99 @@ use std::io::{self, Seek as _, Write};
 
 use stage1::idmap::IdMapping;
 use store::recipe::{RecipeError, rebuild};
-use store::{Digest, LayerKey, Store, Tree};
+use store::{Digest, Hasher, LayerKey, Store, Tree};
 
-use crate::error::{CommandError, Explain};
+use crate::error::CommandError;
 use crate::idmap;
+use crate::layer_writer::{LayerWriter, Packing, Written};
 
-/// The uncompressed archive of an OCI layer as a file without a name, checked against the layer's digest.
+/// The uncompressed archive of a layer as a file without a name, checked against the layer's digest.
+///
+/// # Errors
+///
+/// As [`write`].
+pub(crate) fn archive(store: &Store, mapping: &IdMapping, layer: &LayerKey) -> Result<File, CommandError> {
+    let file = store.scratch()?;
+    pack(store, mapping, layer, &file, Packing::Plain)?;
+    Ok(file)
+}
+
+/// Writes the archive of a layer, packed, to the empty file `file` and leaves that at its beginning. What it is packed
+/// from has the layer's digest.
 ///
 /// Any of the layer's trees will do, whatever ids it was made for, as long as its files can be read.
 ///
 /// # Errors
 ///
-/// There is no tree with a recipe, or none gives the right archive.
-pub(crate) fn archive(store: &Store, mapping: &IdMapping, layer: &LayerKey) -> Result<File, CommandError> {
+/// There is no tree with a recipe, none gives the right archive, or the file cannot be written.
+pub(crate) fn pack(
+    store: &Store,
+    mapping: &IdMapping,
+    layer: &LayerKey,
+    file: &File,
+    packing: Packing,
+) -> Result<Written, CommandError> {
     let mut failure = None;
     for (_, tree) in store.trees_of(layer)? {
-        match archive_of(store, mapping, layer, &tree) {
-            Ok(Some(file)) => return Ok(file),
+        let mut out = file.try_clone()?;
+        out.set_len(0)?;
+        out.rewind()?;
+        match pack_from(store, mapping, layer, &tree, out, packing) {
+            Ok(Some(written)) => {
+                file.try_clone()?.rewind()?;
+                return Ok(written);
+            }
             Ok(None) => {}
             Err(error) => failure = Some(error),
         }
     }
     let missing = || CommandError::failed("its archive was not kept, and there is no tree that gives it back");
-    Err(failure.unwrap_or_else(missing).during(format!("layer {}", layer.digest())).hint("fetch the image again"))
+    let failure = failure.unwrap_or_else(missing).during(format!("layer {}", layer.digest()));
+    let full = failure.chain().ends_with("No space left on device");
+    Err(if full { failure } else { failure.hint("`proa image verify --repair` mends the image") })
 }
 
 /// The archive that one tree gives; `None` if it has no recipe.
-fn archive_of(store: &Store, mapping: &IdMapping, layer: &LayerKey, tree: &Tree) -> Result<Option<File>, CommandError> {
-    let Some(recipe) = tree.recipe(store)? else { return Ok(None) };
-    let mut file = store.scratch()?;
-    let mut out = file.try_clone()?;
-    write(store, mapping, tree, recipe, &mut out)?;
-    file.rewind()?;
-    let digest = Digest::of_reader(layer.digest().algorithm(), &mut file).during(|| "read the archive".into())?;
-    if digest != layer.digest() {
-        return Err(CommandError::failed(format!("its tree was changed: the archive it gives back is {digest}")));
-    }
-    file.rewind()?;
-    Ok(Some(file))
-}
-
-/// Writes the archive that `recipe` and `tree` are together, in a child process that may read the tree's files.
-fn write(
+fn pack_from(
     store: &Store,
     mapping: &IdMapping,
+    layer: &LayerKey,
     tree: &Tree,
-    recipe: File,
-    out: &mut (dyn Write + Send),
-) -> Result<u64, CommandError> {
+    out: File,
+    packing: Packing,
+) -> Result<Option<Written>, CommandError> {
+    let Some(recipe) = tree.recipe()? else { return Ok(None) };
     // Made here: the child is another user in the eyes of the directory it would lie in.
     let spare = store.scratch()?;
-    let mut scratch = || -> io::Result<File> { spare.try_clone() };
-    let mut buffered = io::BufWriter::with_capacity(256 << 10, out);
-    let written: Result<u64, RecipeError> = idmap::run_in(mapping, || {
-        let size = rebuild(recipe, tree.dir(), &mut buffered, &mut scratch)?;
-        buffered.flush().map_err(|error| RecipeError::Write(error.into()))?;
-        Ok(size)
+    let written = idmap::run_in(mapping, || -> Result<(Digest, Written), RecipeError> {
+        let failed = |error: io::Error| RecipeError::Write(error.into());
+        let out = LayerWriter::new(out, packing).map_err(failed)?;
+        let mut out = Hashed { hasher: Hasher::new(layer.digest().algorithm()), out };
+        rebuild(recipe, tree.dir(), &mut out, &mut || spare.try_clone())?;
+        Ok((out.hasher.finish(), out.out.finish().map_err(failed)?))
     })?;
-    Ok(written?)
+    let (digest, written) = written?;
+    if digest != layer.digest() {
+        let changed = format!("its tree was changed: the archive it gives back is {digest}");
+        return Err(CommandError::from(io::Error::other(changed)));
+    }
+    Ok(Some(written))
+}
+
+/// Hashes what passes with the algorithm of the layer's own digest.
+struct Hashed {
+    hasher: Hasher,
+    out: LayerWriter,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -79,9 +79,10 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     for (image, wanted) in wanted {
         let record = images.resolve(&image, wanted.signature())?;
         let mut open = || -> Result<(), CommandError> {
-            let (dirs, locks): (Vec<_>, Vec<_>) = images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
+            let trees = images.trees(&record)?;
+            keys.push(trees.iter().map(Tree::layer).collect());
+            let (dirs, locks): (Vec<_>, Vec<_>) = trees.into_iter().map(Tree::into_parts).unzip();
             layers.push(dirs);
-            keys.push(record.layers.clone());
             guards.extend(locks);
             Ok(())
         };

@@ -1,6 +1,7 @@
 //! OCI images: their documents, wherever they are, and layout directories.
 
 mod app;
+mod config;
 pub(crate) mod document;
 pub(crate) mod image;
 mod layout;
@@ -8,6 +9,7 @@ pub(crate) mod media;
 pub(crate) mod select;
 
 pub use app::{CMD, ENTRYPOINT, MappingError, STOP_SIGNAL, USER, to_app};
+pub use config::{FromApp, from_app};
 pub use image::{LayerBytes, OciConfig, OciImage, OciLayer};
 pub use media::LayerMediaType;
 

@@ -4,6 +4,7 @@
 //! with the 32 KiB before it as dictionary, so that nothing of the compression is lost at the seams.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 /// A block of the input, shared with whoever else reads it.
-pub(super) type Block = Arc<Vec<u8>>;
+pub type Block = Arc<Vec<u8>>;
 
 /// How far back deflate can refer (RFC 1951, 2).
 const WINDOW: usize = 32 << 10;
@@ -41,7 +42,7 @@ struct Piece {
 }
 
 /// A gzip stream being written.
-pub(super) struct Gzip<W> {
+pub struct Gzip<W> {
     out: W,
     written: u64,
     /// The newest block: whether it is the last one shows only when another comes or none.
@@ -50,6 +51,12 @@ pub(super) struct Gzip<W> {
     pending: VecDeque<Receiver<io::Result<Piece>>>,
     crc: Crc,
     threads: Threads,
+}
+
+impl<W> fmt::Debug for Gzip<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gzip").field("written", &self.written).finish_non_exhaustive()
+    }
 }
 
 /// The threads that deflate, and the queue they take work from.
@@ -124,7 +131,7 @@ impl<W: Write> Gzip<W> {
     ///
     /// # Errors
     /// Those of writing.
-    pub(super) fn new(mut out: W) -> io::Result<Self> {
+    pub fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&HEADER)?;
         Ok(Self {
             out,
@@ -141,7 +148,7 @@ impl<W: Write> Gzip<W> {
     ///
     /// # Errors
     /// Those of writing.
-    pub(super) fn push(&mut self, block: Block) -> io::Result<()> {
+    pub fn push(&mut self, block: Block) -> io::Result<()> {
         match self.held.replace(block) {
             Some(held) => self.submit(held, false),
             None => Ok(()),
@@ -152,7 +159,7 @@ impl<W: Write> Gzip<W> {
     ///
     /// # Errors
     /// Those of writing.
-    pub(super) fn finish(mut self) -> io::Result<(W, u64)> {
+    pub fn finish(mut self) -> io::Result<(W, u64)> {
         let last = self.held.take().unwrap_or_default();
         self.submit(last, true)?;
         while self.collect()? {}

@@ -6,15 +6,18 @@ use crate::context::Context;
 use crate::error::CommandError;
 
 pub(crate) mod cat_manifest;
+pub(crate) mod export;
+pub(crate) mod extract;
 pub(crate) mod gc;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod render;
 pub(crate) mod rm;
 pub(crate) mod tag;
 pub(crate) mod untag;
 pub(crate) mod verify;
 
-/// Show, name, remove and check the images in the store
+/// Show, name, check, export and remove the images in the store
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa image list\n  proa image rm example.com/redis:7\n  proa image gc")]
 pub(crate) struct ImageArgs {
@@ -30,6 +33,9 @@ enum ImageCommand {
     Inspect(inspect::InspectArgs),
     Tag(tag::TagArgs),
     Untag(untag::UntagArgs),
+    Export(export::ExportArgs),
+    Extract(extract::ExtractArgs),
+    Render(render::RenderArgs),
     Verify(verify::VerifyArgs),
     Gc(gc::GcArgs),
 }
@@ -42,6 +48,9 @@ pub(crate) fn run(context: &Context, args: ImageArgs) -> Result<u8, CommandError
         ImageCommand::Inspect(args) => inspect::run(context, args),
         ImageCommand::Tag(args) => tag::run(context, args),
         ImageCommand::Untag(args) => untag::run(context, args),
+        ImageCommand::Export(args) => export::run(context, args),
+        ImageCommand::Extract(args) => extract::run(context, args),
+        ImageCommand::Render(args) => render::run(context, args),
         ImageCommand::Verify(args) => verify::run(context, args),
         ImageCommand::Gc(args) => gc::run(context, args),
     }

@@ -25,6 +25,20 @@ pub enum StoreError {
         /// The path.
         path: PathBuf,
     },
+    /// A directory that was said to be a store.
+    #[error("{} is no store", path.display())]
+    NoStore {
+        /// The path.
+        path: PathBuf,
+    },
+    /// An image of a store that is only read.
+    #[error("image {id} is in {}, which is only read", path.display())]
+    OnlyRead {
+        /// The image.
+        id: appc::ImageId,
+        /// The store.
+        path: PathBuf,
+    },
     /// A directory of another user.
     #[error("{} belongs to uid {found}, not to uid {expected}", path.display())]
     Owner {
@@ -89,17 +103,11 @@ pub enum StoreError {
         /// The ID asked for.
         id: appc::ImageId,
     },
-    /// Which images pods were made of is not known, so nothing that one of them might need is removed.
-    #[error("find out which images pods were made of")]
+    /// Which trees pods need is not known, so nothing that one of them might need is removed.
+    #[error("find out which trees the pods need")]
     References {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The record of a removed image that a pod was made of cannot be read.
-    #[error("the record of the removed image {id}, of which there is a pod, is damaged")]
-    RemovedUnreadable {
-        /// The image.
-        id: appc::ImageId,
     },
     /// A manifest that cannot be printed.
     #[error("print the manifest of the image")]

@@ -10,6 +10,7 @@ mod limits;
 mod members;
 mod owners;
 pub(crate) mod path;
+mod paths;
 pub(crate) mod reader;
 mod replaced;
 mod strict;
@@ -18,14 +19,16 @@ mod warnings;
 mod xattrs;
 
 use std::io::BufRead;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::below::Lower;
 pub use self::error::{ExtractError, Fault};
 pub use self::limits::ExtractLimits;
 pub use self::owners::{Owner, Owners};
+pub use self::paths::Paths;
 pub use self::warnings::Warnings;
 
 use self::members::Extraction;
@@ -33,7 +36,7 @@ use self::reader::{MemberReader as _, TarReader};
 use crate::recipe::Recorder;
 
 /// What the archive is, which decides where its entries go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Form {
     /// An App Container Image: `manifest` and `rootfs/…` (appc aci.md).
     Aci,
@@ -51,7 +54,7 @@ pub struct ExtractOptions {
     /// Everything belongs to the caller: set no owners, remember them in [`Extracted::owners`] instead.
     pub single_id: bool,
     /// The trees of the layers below, lowest first: what they say about directories that this layer only implies.
-    pub below: Vec<Arc<OwnedFd>>,
+    pub below: Vec<Arc<Lower>>,
     /// Give files their size and no content: the tree then shows everything else.
     pub hollow: bool,
 }
@@ -70,6 +73,9 @@ pub struct Extracted {
     /// Whether the tree depends on the layers below: they were asked about a directory.
     #[serde(default)]
     pub leans_on_below: bool,
+    /// Directories of an ACI that no entry describes: what a dependency says of them counts.
+    #[serde(default)]
+    pub implied: Paths,
     /// What was left out.
     pub warnings: Warnings,
 }

@@ -1,17 +1,18 @@
 //! The index: one file for each image, found by ID, prefix of the ID, or name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 
 use appc::{ImageId, ImageString};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::error::{StoreError, failed};
 use crate::import::blob_path;
 use crate::layout::Store;
+use crate::lock::IndexLock;
 use crate::names::latest_name;
 use crate::record::{ImageKind, ImageRecord, file_of, id_of};
 use crate::removal::for_each_entry;
@@ -78,7 +79,8 @@ impl Store {
             return Err(FindError::TooShort(shown()));
         }
         let prefix = format!("{algorithm}-{digits}");
-        let ids = self.ids("images")?;
+        let ids: BTreeSet<ImageId> =
+            self.with_those_behind().map(Self::ids).collect::<Result<Vec<_>, _>>()?.concat().into_iter().collect();
         let mut matching = ids.iter().filter(|id| id.file_name().starts_with(&prefix));
         match (matching.next(), matching.count()) {
             (None, _) => Err(FindError::NoId(shown())),
@@ -93,11 +95,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::System`].
     pub fn record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        self.read_record(id, file_of(id))
+        for store in self.with_those_behind() {
+            if let Some(record) = store.own_record(id)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
-    /// Reads a record from `file`, below the store.
-    pub(crate) fn read_record(&self, id: &ImageId, file: String) -> Result<Option<ImageRecord>, StoreError> {
+    fn own_record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        let file = file_of(id);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = match openat(self.dir(), file.as_str(), flags, Mode::empty()) {
             Ok(open) => File::from(open),
@@ -123,10 +130,13 @@ impl Store {
     /// [`StoreError::System`].
     pub fn find_archive(&self, archive: &Digest) -> Result<Option<ImageRecord>, StoreError> {
         let path = blob_path(archive);
-        match statat(self.dir(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => {}
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(failed("stat", path)(errno)),
+        let is_there = |store: &Self| match statat(store.dir(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(failed("stat", path.as_str())(errno)),
+        };
+        if !self.with_those_behind().map(is_there).collect::<Result<Vec<_>, _>>()?.contains(&true) {
+            return Ok(None);
         }
         let is_it = |image: &ImageRecord| {
             image.kind == ImageKind::Aci && image.blobs.iter().any(|blob| blob.digest == *archive)
@@ -134,27 +144,36 @@ impl Store {
         Ok(self.list()?.images.into_iter().find(is_it))
     }
 
-    /// All images. A record that cannot be read is reported apart and hides no other.
+    /// All images, those of stores behind this one too. A record that cannot be read is reported apart and hides no other.
     ///
     /// # Errors
     /// [`StoreError::System`] if the directory cannot be read.
     pub fn list(&self) -> Result<Listing, StoreError> {
-        let mut listing = self.records()?;
+        let mut listing = Listing::default();
+        for store in self.with_those_behind() {
+            let Listing { images, bad } = store.own_records()?;
+            let known: BTreeSet<ImageId> = listing.images.iter().map(|image| image.id).collect();
+            listing.images.extend(images.into_iter().filter(|image| !known.contains(&image.id)));
+            listing.bad.extend(bad);
+        }
+        listing.images.sort_by_key(|image| (image.imported_ns, image.id));
         settle_names(&mut listing.images);
         Ok(listing)
     }
 
-    /// All images with all names that they ever claimed.
-    pub(crate) fn records(&self) -> Result<Listing, StoreError> {
+    /// This store's own images, in no order, with all names that they ever claimed.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn own_records(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for id in self.ids("images")? {
-            match self.record(&id) {
+        for id in self.ids()? {
+            match self.own_record(&id) {
                 Ok(Some(record)) => listing.images.push(record),
                 Ok(None) => {} // removed meanwhile
                 Err(error) => listing.bad.push(error),
             }
         }
-        listing.images.sort_by_key(|image| (image.imported_ns, image.id));
         Ok(listing)
     }
 
@@ -167,6 +186,21 @@ impl Store {
         Ok(choose(self.list()?.images, wanted))
     }
 
+    /// Removes an image from the index. Its trees and blobs stay until [`Store::gc`]; pods that use them go on.
+    ///
+    /// # Errors
+    /// [`StoreError::NoImage`], [`StoreError::NewerFormat`], [`StoreError::System`].
+    pub fn remove(&self, id: &ImageId) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let _lock = IndexLock::take(self.dir())?;
+        let file = file_of(id);
+        match unlinkat(self.dir(), file.as_str(), AtFlags::empty()) {
+            Ok(()) => self.sync_directory("images"),
+            Err(Errno::NOENT) => Err(self.not_here(id)?),
+            Err(errno) => Err(failed("unlink", file)(errno)),
+        }
+    }
+
     /// The image that has this name, else the ACI that is called like this.
     fn find_name(&self, needle: &str) -> Result<ImageRecord, FindError> {
         let mut images = self.list()?.images;
@@ -177,15 +211,25 @@ impl Store {
         found.ok_or_else(|| FindError::NoName(Shown::new(needle.as_bytes())))
     }
 
-    /// The IDs of all records in a directory of the store, from the names of their files.
-    pub(crate) fn ids(&self, directory: &'static str) -> Result<Vec<ImageId>, StoreError> {
+    /// Why an image cannot be changed that this store does not have.
+    fn not_here(&self, id: &ImageId) -> Result<StoreError, StoreError> {
+        for store in &mut self.with_those_behind().skip(1) {
+            if store.own_record(id)?.is_some() {
+                return Ok(StoreError::OnlyRead { id: *id, path: store.path().to_owned() });
+            }
+        }
+        Ok(StoreError::NoImage { id: *id })
+    }
+
+    /// The IDs of this store's own images, from the names of their files.
+    fn ids(&self) -> Result<Vec<ImageId>, StoreError> {
         let mut ids = Vec::new();
-        let dir = self.subdirectory(directory)?;
-        let read = for_each_entry(&dir, |name, _| {
+        let images = self.subdirectory("images")?;
+        let read = for_each_entry(&images, |name, _| {
             ids.extend(std::str::from_utf8(name).ok().and_then(id_of));
             Ok(())
         });
-        read.map_err(|error| failed("read", directory)(error))?;
+        read.map_err(|error| failed("read", "images")(error))?;
         Ok(ids)
     }
 }

@@ -3,23 +3,25 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use appc::{ImageId, ImageManifest};
 use rustix::fs::{
-    Gid, Mode, OFlags, RenameFlags, Uid, fchown, fsync, mkdirat, openat, renameat, renameat_with, syncfs,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchown, fsync, mkdirat, openat, renameat, renameat_with, syncfs,
+    unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::digest::{Algorithm, Digest};
 use crate::error::{StoreError, failed};
-use crate::extract::ExtractLimits;
+use crate::extract::{ExtractLimits, Lower, Paths};
 use crate::ingest::{IngestJob, IngestReport, InputFormat};
 use crate::layer::{IdMap, LayerKey};
 use crate::layout::Store;
 use crate::lock::{Guard, IndexLock};
+use crate::merge::Merged;
 use crate::names::claim;
 use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord};
 use crate::removal::TreeRemover;
@@ -34,8 +36,8 @@ pub struct Import<'s> {
     store: &'s Store,
     work: WorkDir,
     layers: Vec<LayerKey>,
-    /// The roots of their trees.
-    roots: Vec<Arc<OwnedFd>>,
+    /// Their trees.
+    trees: Vec<Arc<Lower>>,
     blobs: Vec<BlobRef>,
     size: u64,
     new_blobs: Vec<(String, Digest)>,
@@ -53,7 +55,7 @@ pub struct PendingLayer {
     blob: Option<File>,
     recipe: Option<File>,
     map: IdMap,
-    below: Vec<Arc<OwnedFd>>,
+    below: Vec<Arc<Lower>>,
 }
 
 /// What is kept of a layer's archive beside what gives the uncompressed one back (docs/decisions/0005).
@@ -89,7 +91,7 @@ impl Store {
             store: self,
             work: WorkDir::create(self)?,
             layers: Vec::new(),
-            roots: Vec::new(),
+            trees: Vec::new(),
             blobs: Vec::new(),
             size: 0,
             new_blobs: Vec::new(),
@@ -105,12 +107,21 @@ impl Store {
     /// [`StoreError::System`].
     pub fn blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = blob_path(digest);
-        let guard = Guard::take(self.dir(), &path).map_err(failed("open", path))?;
-        Ok(guard.map(|guard| File::from(guard.into_fd())))
+        for store in self.with_those_behind() {
+            if let Some(guard) = Guard::take(store.dir(), &path).map_err(failed("open", path.as_str()))? {
+                return Ok(Some(File::from(guard.into_fd())));
+            }
+        }
+        Ok(None)
     }
 }
 
 impl PendingLayer {
+    /// The empty directory that becomes the root of the tree.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
     /// The job that looks whether the tree of `layer` below `root` is what `recipe` says. This layer's directory takes
     /// the hollow copy; the import is to be abandoned afterwards.
     ///
@@ -122,7 +133,7 @@ impl PendingLayer {
         root: OwnedFd,
         recipe: File,
         single_id: bool,
-        below: Vec<Arc<OwnedFd>>,
+        below: Vec<Arc<Lower>>,
     ) -> io::Result<verify::Job> {
         let scratch = self.recipe.as_ref().expect("every layer has a recipe").try_clone()?;
         let hollow = self.root.try_clone()?;
@@ -180,7 +191,9 @@ impl Import<'_> {
         let (digest, size) = packed.unwrap_or((record.blob, record.blob_size));
         let path = blob_path(&digest);
         let mut stored = 0;
-        match Guard::take(self.store.dir(), &path).map_err(failed("lock", path.as_str()))? {
+        let guards = self.store.with_those_behind().map(|store| Guard::take(store.dir(), &path));
+        match guards.collect::<Result<Vec<_>, _>>().map_err(failed("lock", path.as_str()))?.into_iter().flatten().next()
+        {
             Some(guard) => {
                 stored = rustix::fs::fstat(guard.as_fd()).map_err(failed("fstat", path))?.st_size.cast_unsigned();
                 self.guards.push(guard);
@@ -189,7 +202,7 @@ impl Import<'_> {
             None => {}
         }
         let (root, tree) = tree.into_root_and_guard();
-        self.roots.push(Arc::new(root));
+        self.trees.push(Arc::new(Lower { root, owners: record.owners }));
         self.guards.push(tree);
         self.layers.push(*layer);
         self.blobs.push(BlobRef { digest, size, role: BlobRole::Layer });
@@ -223,7 +236,7 @@ impl Import<'_> {
         let file = |name: &str| self.create_file(&format!("{directory}/{name}"), BLOB);
         let blob = (keep == Keep::Archive).then(|| file("blob")).transpose()?;
         let recipe = Some(file(RECIPE)?);
-        Ok(PendingLayer { directory, root, blob, recipe, map: map.clone(), below: self.roots.clone() })
+        Ok(PendingLayer { directory, root, blob, recipe, map: map.clone(), below: self.trees.clone() })
     }
 
     /// Adds a layer that was taken in, as the next one of the image.
@@ -251,16 +264,43 @@ impl Import<'_> {
             entries: report.extracted.entries,
             content: report.extracted.content,
             owners: report.extracted.owners.clone(),
+            implied: report.extracted.implied.clone(),
         };
         let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
         self.write_file(&format!("{}/tree.json", layer.directory), RECORD, &json)?;
         self.layers.push(key);
-        self.roots.push(Arc::new(layer.root));
+        self.trees.push(Arc::new(Lower { root: layer.root, owners: report.extracted.owners.clone() }));
         self.blobs.push(BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer });
         let sizes = [kept, report.recipe_size, report.extracted.content];
         self.size = sizes.into_iter().fold(self.size, u64::saturating_add);
         self.new_trees.push((layer.directory, key.tree_name(&layer.map)));
         Ok(key)
+    }
+
+    /// Makes the tree visible that images were merged into, and nothing else: it belongs to images that are there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commit_merged(mut self, layer: PendingLayer, key: LayerKey, merged: &Merged) -> Result<(), StoreError> {
+        let record = TreeRecord {
+            version: trees::VERSION,
+            layer: key,
+            map: layer.map.clone(),
+            blob: key.digest(),
+            blob_size: 0,
+            recipe_size: 0,
+            entries: merged.entries,
+            content: merged.content,
+            owners: merged.owners.clone(),
+            implied: Paths::default(),
+        };
+        let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
+        self.write_file(&format!("{}/tree.json", layer.directory), RECORD, &json)?;
+        let recipe = format!("{}/{RECIPE}", layer.directory);
+        unlinkat(self.work.dir(), recipe.as_str(), AtFlags::empty()).map_err(failed("unlink", recipe))?;
+        self.new_trees.push((layer.directory, key.tree_name(&layer.map)));
+        syncfs(self.work.dir()).map_err(failed("syncfs", "tmp"))?;
+        self.publish_trees()
     }
 
     /// Adds a document of an OCI image. Returns its SHA-256.

@@ -24,7 +24,7 @@ use self::pass::pass;
 use self::pump::Pump;
 use self::source::Source;
 use crate::digest::{Algorithm, Digest};
-use crate::extract::{ExtractLimits, ExtractOptions, Extracted, Form, extract_recorded};
+use crate::extract::{ExtractLimits, ExtractOptions, Extracted, Form, Lower, extract_recorded};
 use crate::recipe::{Recorded, Recorder};
 
 /// What the input is.
@@ -58,7 +58,7 @@ pub struct IngestJob {
     /// Whether only one id is mapped; see [`ExtractOptions::single_id`].
     pub single_id: bool,
     /// The trees of the layers below; see [`ExtractOptions::below`].
-    pub below: Vec<Arc<OwnedFd>>,
+    pub below: Vec<Arc<Lower>>,
 }
 
 /// What was taken in.

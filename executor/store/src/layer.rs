@@ -12,8 +12,8 @@ use crate::extract::Form;
 ///
 /// The form is part of it because the same bytes read as an ACI and as an OCI layer are different trees. The tree of a
 /// layer that implies directories also depends on the layers below: then a hash of those is part of it as well,
-/// `oci-sha256-HEX-on-HEX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `oci-sha256-HEX-on-HEX`. So is the tree that an ACI and its dependencies are merged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LayerKey {
     form: Form,
     digest: Digest,
@@ -44,6 +44,12 @@ impl LayerKey {
         let names: Vec<String> = below.iter().map(ToString::to_string).collect();
         let hash = Digest::of(Algorithm::Sha256, names.join(" ").as_bytes());
         self.base = hash.bytes().first_chunk().copied();
+        self
+    }
+
+    /// The layer where its tree is what `parts` come to together, highest first: an ACI with its dependencies.
+    pub(crate) fn merged(mut self, parts: &str) -> Self {
+        self.base = Digest::of(Algorithm::Sha256, parts.as_bytes()).bytes().first_chunk().copied();
         self
     }
 

@@ -10,7 +10,6 @@ use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, fsync, mkdirat, openat
 use rustix::io::Errno;
 
 use crate::error::{StoreError, failed};
-use crate::removed;
 use crate::shown::Shown;
 use crate::work::WorkDir;
 
@@ -18,8 +17,7 @@ use crate::work::WorkDir;
 pub(crate) const KNOWN: u32 = 1;
 
 /// What lies below the store; parents first.
-const DIRECTORIES: [&str; 8] =
-    ["blobs", "blobs/sha256", "blobs/sha512", "images", removed::DIRECTORY, "trees", "tmp", "locks"];
+const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "blobs/sha512", "images", "trees", "tmp", "locks"];
 
 /// The store of one data directory. It holds one descriptor and no state; every process opens its own.
 #[derive(Debug)]
@@ -27,6 +25,8 @@ pub struct Store {
     dir: OwnedFd,
     path: PathBuf,
     format: u32,
+    /// Stores that are only read: what this one does not have may be there.
+    behind: Vec<Store>,
 }
 
 impl Store {
@@ -77,7 +77,43 @@ impl Store {
                 KNOWN
             }
         };
-        Ok(Self { dir, path, format })
+        Ok(Self { dir, path, format, behind: Vec::new() })
+    }
+
+    /// Puts a store that is only ever read behind this one: that of the data directory `data_dir`, or `data_dir` itself if
+    /// that is a store. Its images are found as if they were here, and run without being copied.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`] if there is none, [`StoreError::Owner`], [`StoreError::Mode`] if it cannot be trusted: it must
+    /// be this user's or root's, and writable for nobody else. [`StoreError::FormatUnreadable`], [`StoreError::NewerFormat`],
+    /// [`StoreError::System`].
+    pub fn put_behind(&mut self, data_dir: &Path) -> Result<(), StoreError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let given = openat(CWD, data_dir, flags, Mode::empty()).map_err(|errno| not_opened(data_dir, errno))?;
+        let (dir, path) = match openat(&given, "store", flags | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(store) => (store, data_dir.join("store")),
+            Err(Errno::NOENT) => (given, data_dir.to_owned()),
+            Err(errno) => return Err(not_opened(&data_dir.join("store"), errno)),
+        };
+        let found = stat(dir.as_fd(), &path)?;
+        if found.st_uid != 0 {
+            check_owner(&found, &path)?;
+        }
+        check_mode(&found, &path, 0o022, "it must not be writable by group or others")?;
+        let Some(format) = read_format(&dir)? else { return Err(StoreError::NoStore { path }) };
+        if format > KNOWN {
+            return Err(StoreError::NewerFormat { found: format, known: KNOWN });
+        }
+        let own = stat(self.dir(), &self.path)?;
+        if (own.st_dev, own.st_ino) != (found.st_dev, found.st_ino) {
+            self.behind.push(Self { dir, path, format, behind: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// This store, then those behind it.
+    pub(crate) fn with_those_behind(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.behind)
     }
 
     /// Whether the store was written by a later version, so that it is only read.
@@ -190,9 +226,15 @@ fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     file.write_all(format!("{KNOWN}\n").as_bytes()).map_err(|error| failed("write", shown())(error))?;
     // An empty format file after a power cut would lock the user out of every image.
     file.sync_all().map_err(|error| failed("fsync", shown())(error))?;
+    // What the file says must be true after a power cut, too: the directories' names come before its own.
+    let sync = |name: &str| {
+        let dir = openat(store, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        fsync(dir.map_err(failed("open", shown()))?).map_err(failed("fsync", shown()))
+    };
+    sync("blobs")?;
+    sync(".")?;
     renameat(store, temporary.as_str(), store, "format").map_err(failed("rename", shown()))?;
-    let store = openat(store, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    fsync(store.map_err(failed("open", shown()))?).map_err(failed("fsync", shown()))
+    sync(".")
 }
 
 /// Without waiting for whoever might write to a fifo of that name.

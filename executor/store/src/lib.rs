@@ -4,7 +4,6 @@
 //! DATA/store/                                  0700, ours; checked on every opening
 //! ├── format                                   "1\n": a larger number makes the store read-only
 //! ├── images/sha512-HEX.json                   one record for each image, all that `run` needs
-//! ├── removed/sha512-HEX.json                  the same of a removed image, as long as a pod was made of it
 //! ├── blobs/{sha256,sha512}/HEX                0400: archives as they came, OCI manifests and configurations
 //! ├── trees/FORM-ALGORITHM-HEX.IDMAP/
 //! │   ├── rootfs/                              the extracted layer, read-only lower directory of overlays
@@ -46,31 +45,35 @@
 
 pub mod archive;
 mod collect;
+mod dependencies;
 mod digest;
 mod discard;
 mod error;
 pub mod extract;
+pub mod flatten;
 mod images;
 mod import;
 pub mod ingest;
 mod layer;
 mod layout;
 mod lock;
+pub mod merge;
 mod names;
 mod os_error;
 pub mod recipe;
 mod record;
 mod remote;
 pub mod removal;
-mod removed;
 mod shown;
+pub mod stack;
 mod trees;
 mod usage;
 pub mod verify;
 mod work;
 
-pub use self::collect::GcReport;
-pub use self::digest::{Algorithm, Digest, DigestError};
+pub use self::collect::{GcReport, References};
+pub use self::dependencies::{DependencyError, Part, merged_key};
+pub use self::digest::{Algorithm, Digest, DigestError, Hasher};
 pub use self::error::StoreError;
 pub use self::images::{FindError, Listing};
 pub use self::import::{Import, Keep, NewImage, PendingLayer};
@@ -81,6 +84,5 @@ pub use self::os_error::OsError;
 pub use self::record::{BlobRef, BlobRole, ImageKind, ImageRecord, NameClaim};
 pub use self::remote::{Download, Remote, Validators};
 pub use self::removal::{AsUser, TreeRemover};
-pub use self::removed::References;
 pub use self::shown::Shown;
 pub use self::trees::{Tree, TreeRecord};

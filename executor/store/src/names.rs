@@ -39,7 +39,7 @@ impl Store {
         let _lock = IndexLock::take(self.dir())?;
         let claimed =
             |record: &ImageRecord| record.names.iter().find(|claim| claim.name == name).map(|claim| claim.claimed_ns);
-        let mut claims = self.records()?.images;
+        let mut claims = self.own_records()?.images;
         claims.retain(|record| claimed(record).is_some());
         // The claim that counts goes last: killed in between, the name is still where it was.
         claims.sort_by_key(claimed);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{StoreError, failed};
-use crate::extract::Owners;
+use crate::extract::{Owners, Paths};
 use crate::layer::{IdMap, LayerKey};
 use crate::layout::Store;
 use crate::lock::Guard;
@@ -46,6 +46,9 @@ pub struct TreeRecord {
     /// Owners that the files do not show, because there was a single id.
     #[serde(default, skip_serializing_if = "Owners::is_empty")]
     pub owners: Owners,
+    /// Directories of an ACI that no entry of its archive describes.
+    #[serde(default, skip_serializing_if = "Paths::is_empty")]
+    pub implied: Paths,
 }
 
 pub(crate) const VERSION: u32 = 2;
@@ -57,13 +60,22 @@ pub(crate) const RECIPE: &str = "recipe";
 const RECORD_LIMIT: u64 = 512 << 20;
 
 impl Store {
-    /// The tree of a layer under an id map; `None` if it has to be extracted (again).
+    /// The tree of a layer under an id map, from this store or one behind it; `None` if it has to be extracted (again).
     ///
     /// Four system calls, nothing is parsed: this is on the way of every `run`.
     ///
     /// # Errors
     /// [`StoreError::System`].
     pub fn tree(&self, layer: &LayerKey, map: &IdMap) -> Result<Option<Tree>, StoreError> {
+        for store in self.with_those_behind() {
+            if let Some(tree) = store.own_tree(layer, map)? {
+                return Ok(Some(tree));
+            }
+        }
+        Ok(None)
+    }
+
+    fn own_tree(&self, layer: &LayerKey, map: &IdMap) -> Result<Option<Tree>, StoreError> {
         let name = layer.tree_name(map);
         let record = format!("trees/{name}/tree.json");
         let Some(guard) = Guard::take(self.dir(), &record).map_err(failed("lock", record))? else {
@@ -108,14 +120,19 @@ impl Tree {
     ///
     /// # Errors
     /// [`StoreError::System`].
-    pub fn recipe(&self, store: &Store) -> Result<Option<File>, StoreError> {
-        let path = format!("trees/{}/{RECIPE}", self.name);
+    pub fn recipe(&self) -> Result<Option<File>, StoreError> {
+        let path = format!("../{RECIPE}");
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match openat(store.dir(), path.as_str(), flags, Mode::empty()) {
+        match openat(&self.dir, path.as_str(), flags, Mode::empty()) {
             Ok(recipe) => Ok(Some(File::from(recipe))),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(failed("open", path)(errno)),
+            Err(errno) => Err(failed("open", format!("trees/{}/{RECIPE}", self.name))(errno)),
         }
+    }
+
+    /// The layer it is the tree of.
+    pub fn layer(&self) -> LayerKey {
+        LayerKey::of_tree(&self.name).expect("it was opened by its layer's name")
     }
 
     /// The root of the tree, an `O_PATH` descriptor.

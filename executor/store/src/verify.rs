@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
-use crate::extract::{ExtractError, ExtractLimits, ExtractOptions, Extracted, extract};
+use crate::extract::{ExtractError, ExtractLimits, ExtractOptions, Extracted, Lower, extract};
 use crate::layer::LayerKey;
 use crate::recipe::{RecipeError, Skeleton, rebuild};
 use crate::shown::Shown;
@@ -36,7 +36,7 @@ pub struct Job {
     /// Whether only one id is mapped; see [`ExtractOptions::single_id`].
     pub single_id: bool,
     /// The trees of the layers below; see [`ExtractOptions::below`].
-    pub below: Vec<Arc<OwnedFd>>,
+    pub below: Vec<Arc<Lower>>,
 }
 
 /// What is wrong with a tree.
@@ -94,8 +94,17 @@ pub fn run(job: Job) -> Result<Extracted, Damage> {
         Ok(extracted) => extracted,
         Err(error) => return Err(skeleton.take_fault().map_or(Damage::Extract(error), Damage::Recipe)),
     };
-    compare::compare(&job.root, &job.hollow)?;
+    compare::compare(&job.root, &job.hollow, false)?;
     Ok(extracted)
+}
+
+/// Looks at a tree that images were merged into: `again` is the same made once more. Files must be the very same, or have
+/// the same contents where they had to be copied.
+///
+/// # Errors
+/// The first difference that is found.
+pub fn run_merged(root: &OwnedFd, again: &OwnedFd) -> Result<(), Damage> {
+    compare::compare(root, again, true)
 }
 
 struct Hash(Hasher);

@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
     const COMMAND: &str = "image gc";
     let store = images::store(context)?;
     let pods = Pods::ensure(context.create_data_dir()?)?;
-    let listing = store.list()?;
+    let listing = store.own_records()?;
     let pods = images::of_pods(&pods)?.into_iter().filter(|(pod, _)| pod.state == State::Running);
     let running: BTreeSet<_> = pods.flat_map(|(_, images)| images).collect();
     let now = moment::now();

@@ -10,19 +10,30 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, fgetxattr, fstat, openat2};
 use rustix::io::Errno;
 
 use super::directories::Attributes;
+use super::owners::{Owner, Owners};
 
 /// The mark of a directory that hides what is below it (the kernel's filesystems/overlayfs.rst, "whiteouts and opaque
 /// directories"; with `userxattr` in the user namespace of attributes).
 const OPAQUE: &str = "user.overlay.opaque";
 
-/// The directory `path` as the trees `below`, lowest first, show it together; `None` where they have none.
-pub(super) fn look_up(below: &[Arc<OwnedFd>], path: &[u8]) -> Result<Option<Attributes>, Errno> {
-    for root in below.iter().rev() {
-        match open(root, path) {
-            Ok(dir) => return attributes(&dir).map(Some),
+/// A tree of a layer below.
+#[derive(Debug)]
+pub struct Lower {
+    /// Its root.
+    pub root: OwnedFd,
+    /// The owners that it does not show (single-id mode).
+    pub owners: Owners,
+}
+
+/// The directory `path` as the trees `below`, lowest first, show it together; `None` where they have none. With it comes
+/// the owner that the tree does not show.
+pub(super) fn look_up(below: &[Arc<Lower>], path: &[u8]) -> Result<Option<(Attributes, Option<Owner>)>, Errno> {
+    for lower in below.iter().rev() {
+        match open(&lower.root, path) {
+            Ok(dir) => return Ok(Some((attributes(&dir)?, lower.owners.get(path)))),
             // A whiteout, or something else than a directory: what lies deeper is hidden.
             Err(Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-            Err(Errno::NOENT) if hides_deeper_ones(root, path)? => return Ok(None),
+            Err(Errno::NOENT) if hides_deeper_ones(&lower.root, path)? => return Ok(None),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
@@ -90,11 +101,11 @@ mod tests {
         dir(low, "gone/x", 0o704);
         fs::write(high.join("gone"), "").unwrap();
         dir(low, "deep/er", 0o705);
-        let open = |path: &Path| Arc::new(OwnedFd::from(File::open(path).unwrap()));
+        let open = |path: &Path| Arc::new(Lower { root: File::open(path).unwrap().into(), owners: Owners::default() });
         let opaque = File::open(middle.join("hidden")).unwrap();
         rustix::fs::fsetxattr(&opaque, OPAQUE, b"y", rustix::fs::XattrFlags::empty()).unwrap();
         let below = [open(low), open(middle), open(high)];
-        let mode = |path: &str| look_up(&below, path.as_bytes()).unwrap().map(|found| found.mode);
+        let mode = |path: &str| look_up(&below, path.as_bytes()).unwrap().map(|(found, _)| found.mode);
         assert_eq!(mode("a/b"), Some(0o702));
         assert_eq!(mode("deep/er"), Some(0o705));
         for absent in ["hidden/by/opaque", "gone/x", "gone", "nowhere", "nowhere/x"] {

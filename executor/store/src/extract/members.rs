@@ -332,6 +332,9 @@ impl<'a> Extraction<'a> {
         for (path, mut attributes) in self.directories.deepest_first() {
             // It may have been replaced by something else since.
             let Some(dir) = self.tree.directory(&path)? else { continue };
+            if attributes.implied && !path.is_empty() && self.options.form == Form::Aci {
+                self.done.implied.insert(&path, self.options.limits.remembered)?;
+            }
             if attributes.implied && !path.is_empty() && !self.options.below.is_empty() {
                 self.done.leans_on_below = true;
                 let found = below::look_up(&self.options.below, &path);
@@ -340,7 +343,11 @@ impl<'a> Extraction<'a> {
                     call: "openat2".to_owned(),
                     errno: errno.into(),
                 };
-                attributes = found.map_err(failed)?.unwrap_or(attributes);
+                if let Some((found, owner)) = found.map_err(failed)? {
+                    attributes = found;
+                    let owner = owner.filter(|_| self.options.single_id);
+                    self.done.owners.set(&path, owner, self.options.limits.remembered)?;
+                }
             }
             self.tree.set(&dir, &path, &attributes)?;
         }

@@ -53,7 +53,7 @@ impl Owners {
         self.rows.iter().map(|(path, owner)| (path.as_slice(), *owner))
     }
 
-    pub(super) fn set(&mut self, path: &[u8], owner: Option<Owner>, limit: usize) -> Result<(), ExtractError> {
+    pub(crate) fn set(&mut self, path: &[u8], owner: Option<Owner>, limit: usize) -> Result<(), ExtractError> {
         match owner {
             None => self.forget(path),
             Some(owner) => {

@@ -1,6 +1,7 @@
 //! Compares all of two trees but the contents of files.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{
@@ -10,6 +11,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::Damage;
+use crate::digest::{Algorithm, Digest};
 use crate::os_error::OsError;
 use crate::removal::for_each_entry;
 use crate::shown::Shown;
@@ -19,13 +21,14 @@ fn counts(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name == b"security.capability"
 }
 
-/// Whether `found` is as `expected`.
+/// Whether `found` is as `expected`, with `contents` that of files too.
 ///
 /// # Errors
 /// The first difference, in the order of the paths of directories.
-pub(super) fn compare(found: &OwnedFd, expected: &OwnedFd) -> Result<(), Damage> {
-    // Inode numbers of files of several names, in the one tree and in the other.
-    let mut links = HashMap::new();
+pub(super) fn compare(found: &OwnedFd, expected: &OwnedFd, contents: bool) -> Result<(), Damage> {
+    // Inode numbers of files of several names, of the one tree by those of the other, and the other way round. How many
+    // names there are says nothing: a merged tree's files are further names of these.
+    let (mut links, mut back) = (HashMap::new(), HashMap::new());
     let mut queue = vec![Vec::new()];
     while let Some(path) = queue.pop() {
         let dirs = [directory(found, &path)?, directory(expected, &path)?];
@@ -43,9 +46,12 @@ pub(super) fn compare(found: &OwnedFd, expected: &OwnedFd) -> Result<(), Damage>
                 continue;
             }
             same_attributes(&below, &a, &b)?;
-            if b.st_nlink > 1 || a.st_nlink > 1 {
-                let known = *links.entry(b.st_ino).or_insert(a.st_ino);
-                if a.st_nlink != b.st_nlink || known != a.st_ino {
+            if contents && (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
+                continue;
+            }
+            if !contents && (b.st_nlink > 1 || a.st_nlink > 1) {
+                let known = (*links.entry(b.st_ino).or_insert(a.st_ino), *back.entry(a.st_ino).or_insert(b.st_ino));
+                if known != (a.st_ino, b.st_ino) {
                     return Err(differs(&below, "its hard links are others"));
                 }
             }
@@ -61,6 +67,9 @@ pub(super) fn compare(found: &OwnedFd, expected: &OwnedFd) -> Result<(), Damage>
                 }
                 FileType::RegularFile => {
                     same_xattrs(&below, [file_xattrs(&dirs[0], &name), file_xattrs(&dirs[1], &name)])?;
+                    if contents && hash(&below, &dirs[0], &name)? != hash(&below, &dirs[1], &name)? {
+                        return Err(differs(&below, "its contents are others"));
+                    }
                 }
                 _ => {}
             }
@@ -138,6 +147,14 @@ fn same_attributes(path: &[u8], found: &Stat, expected: &Stat) -> Result<(), Dam
         return Err(differs(path, "it is another device"));
     }
     Ok(())
+}
+
+/// The digest of a file's contents.
+fn hash(path: &[u8], dir: &OwnedFd, name: &[u8]) -> Result<Digest, Damage> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(dir, name, flags, Mode::empty()).map_err(|e| failed(path, e))?;
+    let read = Digest::of_reader(Algorithm::Sha256, File::from(file));
+    read.map_err(|error| differs(path, &OsError::from(error).to_string()))
 }
 
 type Xattrs = rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>>;

@@ -43,7 +43,7 @@ fn strace(work: Work, data: &Path, options: &[&str]) -> Ended {
     finish(command_under(strace, work, data).spawn().unwrap())
 }
 
-fn has_strace() -> bool {
+pub(crate) fn has_strace() -> bool {
     let run = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     let found = run.is_ok_and(|status| status.success());
     if !found {

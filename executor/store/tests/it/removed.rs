@@ -7,7 +7,7 @@ use appc::ImageId;
 use store::{AsUser, Store, StoreError};
 
 use crate::archive::aci;
-use crate::imports::{image_id, import_aci, map, names, nobody};
+use crate::imports::{image_id, import_aci, map, nobody};
 
 fn archive(marker: &str) -> Vec<u8> {
     aci(|archive| archive.file("rootfs/marker", marker))
@@ -20,24 +20,19 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 #[test]
-fn a_removed_image_keeps_its_trees_as_long_as_a_pod_was_made_of_it() {
-    let (data, store) = store();
+fn the_trees_of_a_removed_image_stay_as_long_as_a_pod_needs_them() {
+    let (_data, store) = store();
     let image = import_aci(&store, &archive("a"), &["a"]).unwrap();
     store.remove(&image.id).unwrap();
     assert!(store.find("a").is_err() && store.find(&image.id.to_string()).is_err());
-    assert_eq!(store.record_for_pod(&image.id).unwrap().unwrap().layers, image.layers);
 
-    let id = image.id;
-    let prepared = move || Ok(BTreeSet::from([id]));
+    let layer = image.layers[0];
+    let prepared = move || Ok(BTreeSet::from([layer]));
     let report = store.gc(&AsUser, &prepared).unwrap();
-    assert!(report.trees.is_empty() && report.failures.is_empty(), "{report:?}");
+    assert!(report.trees.is_empty() && report.failures.is_empty() && report.in_use == 1, "{report:?}");
     assert_eq!(report.blobs.len(), 1, "a pod needs no archive");
-    assert!(store.tree(&image.layers[0], &map()).unwrap().is_some());
-
-    let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!(report.trees.len(), 1);
-    assert_eq!(names(data.path(), "removed"), Vec::<String>::new());
-    assert!(store.record_for_pod(&id).unwrap().is_none());
+    assert!(store.tree(&layer, &map()).unwrap().is_some());
+    assert_eq!(store.gc(&AsUser, &nobody).unwrap().trees.len(), 1);
 }
 
 /// A pod is prepared between the moment gc looks at the pods and the moment it takes the tree: so it must look while
@@ -51,42 +46,17 @@ fn pods_are_asked_for_while_nobody_can_begin_to_use_the_tree() {
         assert!(store.tree(&image.layers[0], &map()).unwrap().is_none(), "it is locked while pods are looked at");
         Ok(BTreeSet::new())
     };
-    store.gc(&AsUser, &ask).unwrap();
+    assert_eq!(store.gc(&AsUser, &ask).unwrap().trees.len(), 1);
 }
 
 #[test]
-fn a_process_that_makes_a_pod_keeps_the_record() {
-    let (_data, store) = store();
-    let image = import_aci(&store, &archive("a"), &["a"]).unwrap();
-    let tree = store.tree(&image.layers[0], &map()).unwrap().unwrap();
-    store.remove(&image.id).unwrap();
-    assert_eq!(store.gc(&AsUser, &nobody).unwrap().in_use, 1);
-    assert!(store.record_for_pod(&image.id).unwrap().is_some());
-    drop(tree);
-    assert_eq!(store.gc(&AsUser, &nobody).unwrap().trees.len(), 1);
-    assert!(store.record_for_pod(&image.id).unwrap().is_none());
-}
-
-#[test]
-fn without_knowing_the_pods_nothing_is_removed() {
+fn without_knowing_the_pods_no_tree_is_removed() {
     let (_data, store) = store();
     let image = import_aci(&store, &archive("a"), &["a"]).unwrap();
     store.remove(&image.id).unwrap();
     let report = store.gc(&AsUser, &|| Err("the pods cannot be read".into())).unwrap();
     assert!(matches!(report.failures.as_slice(), [StoreError::References { .. }]), "{report:?}");
     assert!(store.tree(&image.layers[0], &map()).unwrap().is_some());
-}
-
-#[test]
-fn an_image_that_comes_back_is_as_before() {
-    let (data, store) = store();
-    let image = import_aci(&store, &archive("a"), &["a"]).unwrap();
-    store.remove(&image.id).unwrap();
-    import_aci(&store, &archive("a"), &["a"]).unwrap();
-    let report = store.gc(&AsUser, &nobody).unwrap();
-    assert!(report.trees.is_empty() && report.blobs.is_empty(), "{report:?}");
-    assert_eq!(store.find("a").unwrap().id, image.id);
-    assert_eq!(names(data.path(), "removed"), Vec::<String>::new());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::XattrFlags;
-use store::extract::Extracted;
+use store::extract::{Extracted, Lower};
 use store::verify::{self, Damage};
 use store::{AsUser, ImageRecord, Keep, Store};
 
@@ -21,14 +21,15 @@ fn look(store: &Store, image: &ImageRecord) -> Vec<Result<Extracted, Damage>> {
     let mut found = Vec::new();
     for layer in &image.layers {
         let tree = store.tree(layer, &map()).unwrap().unwrap();
-        let recipe = tree.recipe(store).unwrap().expect("it has a recipe");
+        let recipe = tree.recipe().unwrap().expect("it has a recipe");
         let mut import = store.begin().unwrap();
         let pending = import.new_layer(&map(), None, Keep::Recipe).unwrap();
         let root = tree.dir().try_clone_to_owned().unwrap();
         let job = pending.verification(*layer, root, recipe, true, Vec::clone(&below)).unwrap();
         found.push(verify::run(job));
         import.abandon(&AsUser).unwrap();
-        below.push(Arc::new(tree.dir().try_clone_to_owned().unwrap()));
+        let owners = tree.record().unwrap().owners;
+        below.push(Arc::new(Lower { root: tree.dir().try_clone_to_owned().unwrap(), owners }));
     }
     found
 }

@@ -1,0 +1,116 @@
+//! `proa image export`: writes a stored image to a file that other programs read.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use executor::aci::{Target, TargetError};
+use store::{ImageKind, ImageRecord};
+
+use super::list;
+use crate::context::Context;
+use crate::diagnostics::warn;
+use crate::error::{CommandError, Explain};
+use crate::import::Images;
+use crate::layer_writer::Packing;
+use crate::oci_form::OciForm;
+use crate::pull_policy::PullPolicy;
+use crate::{exporting, images, umask};
+
+/// Write an image to a file or a layout directory
+///
+/// An ACI is exported uncompressed and just as it was stored, an OCI image with the archives of its layers just as they
+/// were. In another format an image is converted: an ACI becomes an OCI image of one layer, its dependencies in it, an OCI
+/// image an ACI of all its layers; what the other format has no place for is told. The file appears when it is complete.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  proa image export example.com/redis:7 redis.aci
+  proa image export --format=oci-archive example.com/redis:7 redis.tar
+  proa image export --overwrite sha256:0c4f app.aci")]
+pub(crate) struct ExportArgs {
+    /// The image: its ID, the beginning of its ID, or a name
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// The file to be, or with --format=oci the directory
+    #[arg(value_name = "OUTPUT")]
+    output: PathBuf,
+
+    /// Replace OUTPUT if it exists
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Write this format [default: aci if OUTPUT ends in .aci, else what the image came as: aci or oci-archive]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Call the image so in the OCI and docker formats [default: the name it has]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Formats of exported images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// An App Container Image, uncompressed
+    Aci,
+    /// An OCI layout: a directory
+    Oci,
+    /// An OCI layout in a tar archive
+    OciArchive,
+    /// What `docker load` reads
+    DockerArchive,
+}
+
+pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
+    let images = Images::open(context, PullPolicy::Never)?;
+    let image = images::find(&images.store, &args.image)?;
+    let format = args.format.unwrap_or(match (image.kind, args.output.extension()) {
+        (_, Some(extension)) if extension == "aci" => Format::Aci,
+        (ImageKind::Aci, _) => Format::Aci,
+        (ImageKind::Oci, _) => Format::OciArchive,
+    });
+    let name = args.name.clone().unwrap_or_else(|| list::name(&image));
+    let name = Some(name.as_str()).filter(|name| *name != "<none>");
+    if format == Format::Oci {
+        check_directory(&args.output, args.overwrite)?;
+        let form = oci_form(&images, &image, Packing::Gzip)?;
+        exporting::layout(&form, name, &args.output, args.overwrite)?;
+        return Ok(0);
+    }
+    let target = Target::create(&args.output, args.overwrite, umask::file_mode()).map_err(explain)?;
+    let file = target.file()?;
+    match format {
+        Format::Aci => exporting::aci(&images, &image, &file)?,
+        Format::OciArchive => exporting::oci_archive(&oci_form(&images, &image, Packing::Gzip)?, name, file)?,
+        Format::DockerArchive => exporting::docker_archive(&oci_form(&images, &image, Packing::Plain)?, name, file)?,
+        Format::Oci => unreachable!("a layout is no file"),
+    }
+    target.publish().map_err(explain)?;
+    Ok(0)
+}
+
+/// The image in OCI's form; tells what it has no place for.
+fn oci_form(images: &Images, image: &ImageRecord, packing: Packing) -> Result<OciForm, CommandError> {
+    let form = OciForm::of(images, image, packing).during(|| image.id.to_string())?;
+    if !form.lost.is_empty() {
+        warn(&format!("an OCI image cannot say this of the app: {}", form.lost.join(", ")));
+    }
+    Ok(form)
+}
+
+fn check_directory(output: &Path, overwrite: bool) -> Result<(), CommandError> {
+    match output.symlink_metadata() {
+        Ok(_) if !overwrite => Err(CommandError::failed("output directory exists (try --overwrite)")),
+        Ok(found) if !found.is_dir() => Err(CommandError::failed(format!("{} is no directory", output.display()))),
+        _ => Ok(()),
+    }
+}
+
+/// In rkt's words.
+fn explain(error: TargetError) -> CommandError {
+    match error {
+        TargetError::Exists(_) => CommandError::failed("output ACI file exists (try --overwrite)"),
+        error => error.into(),
+    }
+}
