@@ -77,6 +77,7 @@ each_user! {
     owners_and_modes_are_the_archives,
     changes_of_a_run_are_gone_in_the_next,
     same_layer_in_two_images_is_stored_once,
+    an_image_of_127_layers_runs,
 }
 
 fn debian_layout_runs(env: &Env) {
@@ -281,4 +282,16 @@ fn image_of_buildah_runs() {
     let dir = env.path("images/built");
     run(&["commit", "--format=oci", &container, &format!("oci:{}:latest", dir.display())]);
     run_oci(&env, &dir, &[]).succeeds().prints("1000\n/etc\n");
+}
+
+/// More layers than fsconfig(2) takes in one value; before Linux 6.8 there is another way.
+fn an_image_of_127_layers_runs(env: &Env) {
+    let bottom = busybox().file("who", "layer 0\n", 0o644).dir("each", 0o755);
+    let layout = (1..127).fold(Layout::new("many").layer(bottom), |layout, n| {
+        let tree = Tree::new().file("who", format!("layer {n}\n"), 0o644).file(format!("each/{n}"), "", 0o644);
+        layout.layer(if n == 100 { tree.whiteout("each/50") } else { tree })
+    });
+    let script = "cat /who; ls /each | wc -l; echo new >/who && cat /who";
+    let layout = layout.sh(script).build(env);
+    run_oci(env, &layout, &[]).succeeds().quietly().prints("layer 126\n125\nnew\n");
 }

@@ -123,7 +123,7 @@ fn rm_by_id_and_name(env: &Env) {
 /// Trees, blobs and unfinished work in the store.
 fn stored(env: &Env) -> Vec<String> {
     let mut found = Vec::new();
-    for directory in ["trees", "blobs/sha256", "blobs/sha512", "tmp", "removed", "images"] {
+    for directory in ["trees", "blobs/sha256", "blobs/sha512", "tmp", "images"] {
         for entry in std::fs::read_dir(env.data().join("store").join(directory)).expect("the store is there") {
             found.push(format!("{directory}/{}", entry.expect("readable").file_name().to_string_lossy()));
         }

@@ -91,7 +91,8 @@ impl Store {
             report.failures.push(error);
         }
         Algorithm::ALL.into_iter().try_for_each(|algorithm| self.remove_blobs(algorithm, &blobs, report))?;
-        self.forget_remotes(&|id| choice.images.contains(id))
+        let known: BTreeSet<_> = all.iter().map(|image| image.id).collect();
+        self.forget_remotes(&|id| known.contains(id))
     }
 
     /// Takes the trees away that nothing needs, a batch at a time.
