@@ -65,8 +65,7 @@ impl Insecure {
         Self((self.0 & CHECKS[1].1) | if http { CHECKS[3].1 } else { 0 })
     }
 
-    /// The named protections of running apps. This version never drops one, so `run` says that the option is without
-    /// effect instead of leaving the user in the belief that it is off.
+    /// The named protections of running apps that are to be off.
     pub(crate) fn protections_of_apps(self) -> Vec<&'static str> {
         CHECKS[5..].iter().filter(|(_, bit)| self.0 & bit != 0).map(|(name, _)| *name).collect()
     }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use appc::isolator::report::Outcome;
 use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
 use metadata_api::Token;
 use pod::{Pod, PodName, Pods, Running};
@@ -24,7 +23,7 @@ use crate::keeper::DirectoryKeeper;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, failure_hint, keeper, monitor, output, relay};
+use crate::{attach, failure_hint, keeper, monitor, output, protection, relay};
 
 /// Runs the pod and returns the command's exit status: the pod's, or 0 once a detached pod has been started.
 ///
@@ -222,13 +221,7 @@ fn random_bytes() -> Result<[u8; 16], CommandError> {
 
 /// Says what an app gets other than its image asks for, or than a person would expect.
 fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), CommandError> {
-    for app in &manifest.apps {
-        let Some(inner) = &app.app else { continue };
-        let (_, report) = stage1::isolators::rights(inner).during(|| format!("app {:?}", app.name.as_str()))?;
-        for entry in report.iter().filter(|entry| entry.outcome != Outcome::Enforced) {
-            warn(&format!("app {:?}: isolator {entry}", app.name.as_str()));
-        }
-    }
+    protection::tell(manifest)?;
     let supplementary = |app: &&RuntimeApp| app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
     if let (Tier::Single, Some(app)) = (mapping.tier(), manifest.apps.iter().find(supplementary)) {
         let name = app.name.as_str();

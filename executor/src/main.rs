@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 mod actool;
 mod annotations;
+mod app_isolators;
 mod attach;
 mod cli;
 mod client;
@@ -54,6 +55,7 @@ mod pod_argument;
 mod pod_line;
 mod policy;
 mod prepare;
+mod protection;
 mod pull_policy;
 mod relay;
 mod rendering;

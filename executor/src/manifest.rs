@@ -10,8 +10,10 @@ use appc::{
     AcIdentifier, AcName, Annotations, App, Hash, ImageId, ImageManifest, Mount, PodManifest, RuntimeApp, RuntimeImage,
 };
 use fetch::oci;
+use stage1::isolators::choices::OPERATOR_ISOLATORS;
 use stage1::plan::IMAGE_CONTENT;
 
+use crate::app_isolators;
 use crate::environment::PodEnvironment;
 use crate::request::AppRequest;
 
@@ -214,7 +216,7 @@ fn default_name(image: &ImageManifest) -> Result<AcName, ReifyError> {
 fn asked(request: AppRequest, image: &ImageManifest, environment: &PodEnvironment) -> Result<Parts, ReifyError> {
     let name = request.name.clone().map_or_else(|| default_name(image), Ok)?;
     let exec = command::exec(&name, &request, image)?;
-    let annotations = image_annotations(image, Some(&request)).overridden_by(&request.remarks.annotations);
+    let mut annotations = image_annotations(image, Some(&request)).overridden_by(&request.remarks.annotations);
     // rkt's minimal app for an image without one: root, and the default directory.
     let minimal = || App { user: "0".into(), group: "0".into(), ..App::default() };
     let mut app = image.app.clone().unwrap_or_else(minimal);
@@ -224,6 +226,7 @@ fn asked(request: AppRequest, image: &ImageManifest, environment: &PodEnvironmen
     app.supplementary_gids = request.supplementary_gids.unwrap_or(app.supplementary_gids);
     app.working_directory = request.working_directory.or(app.working_directory);
     app.environment = environment.around(&app.environment, &request.environment);
+    app_isolators::put(&mut app.isolators, request.isolators, &mut annotations);
     app.user_annotations.extend(request.remarks.user_annotations);
     app.user_labels.extend(request.remarks.user_labels);
     Ok(Parts { name, app, mounts: request.mounts, read_only_root_fs: request.read_only_root, annotations })
@@ -253,7 +256,17 @@ fn from_template(runtime: RuntimeApp, image: &ImageManifest) -> Result<Parts, Re
             annotations.set(annotation.name.clone(), annotation.value.clone());
         }
     }
-    let app = runtime.app.or_else(|| image.app.clone()).ok_or_else(|| ReifyError::NoApp(name.clone()))?;
+    let app = match runtime.app {
+        Some(app) => {
+            app_isolators::approve_all(&app.isolators, &mut annotations);
+            app
+        }
+        None => {
+            let app = image.app.clone().ok_or_else(|| ReifyError::NoApp(name.clone()))?;
+            annotations.remove(OPERATOR_ISOLATORS);
+            app
+        }
+    };
     Ok(Parts { name, app, mounts: runtime.mounts, read_only_root_fs: runtime.read_only_root_fs, annotations })
 }
 

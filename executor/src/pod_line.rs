@@ -8,15 +8,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, FromArgMatches};
 
 use crate::annotations::Remarks;
-use crate::context::Context;
-use crate::diagnostics::warn;
+use crate::app_isolators::IsolatorArgs;
 use crate::environment::{self, PodEnvironment};
 use crate::error::CommandError;
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::split::{self, ImageWords};
 use crate::userns::Userns;
-use crate::{cli, devices, habits, template};
+use crate::{cli, devices, habits, protection, template};
 
 // What belongs to a pod as a whole, whether it has apps or not. (A doc comment would become the help text of the whole
 // command; so with those below.)
@@ -45,6 +44,14 @@ pub(crate) struct PodOptions {
     /// single (there is one id, yours)
     #[arg(long, value_name = "MAP", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
     userns: Userns,
+
+    /// Set a kernel parameter of the pod's own namespaces: net.*, fs.mqueue.*, kernel.shm*, kernel.msg*, kernel.sem
+    #[arg(long, value_name = "NAME=VALUE")]
+    sysctl: Vec<String>,
+
+    /// Protect the apps as ever (default), or give them fewer capabilities and no way to gain any (strict)
+    #[arg(long, value_name = "PROFILE", default_value = "default", hide_default_value = true)]
+    profile: protection::Profile,
 
     /// Annotate the pod
     #[arg(long, value_name = "NAME=VALUE")]
@@ -195,6 +202,9 @@ struct AppArgs {
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
 
+    #[command(flatten)]
+    isolators: IsolatorArgs,
+
     /// Annotate the app, over the image's annotations
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
@@ -266,6 +276,8 @@ impl PodOptions {
             volumes: request::volumes(&self.volume)?,
             follow_symlinks: self.follow_symlinks,
             userns: self.userns,
+            isolators: protection::sysctls(&self.sysctl)?,
+            profile: self.profile,
             remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,
             ..PodRequest::default()
         })
@@ -289,7 +301,7 @@ pub(crate) fn request(command: &str, args: PodArgs, lifecycle: Lifecycle) -> Res
     if let Some(file) = args.pod_manifest {
         let conflicts = !args.images.is_empty() || !pod.volumes.is_empty() || !everywhere.is_empty();
         let env = args.inherit_env == Some(true) || !pod.environment.is_empty();
-        if conflicts || env || args.pull.is_given() || !pod.remarks.is_empty() {
+        if conflicts || env || args.pull.is_given() || !pod.remarks.is_empty() || !pod.isolators.is_empty() {
             return Err(CommandError::usage(CONFLICT).hint("write into the manifest what is different"));
         }
         pod.template = Some(template::read(file)?);
@@ -314,14 +326,6 @@ pub(crate) fn apps(
     let images = split::split(images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
         .map_err(|error| CommandError::usage(error.to_string()).hint(format!("see `proa {command} --help`")))?;
     images.into_iter().map(|words| app(command, words, everywhere, volumes)).collect()
-}
-
-/// Says which of the options for less safety are not heeded.
-pub(crate) fn tell_what_has_no_effect(context: &Context) {
-    let without_effect = context.insecure.protections_of_apps();
-    if !without_effect.is_empty() {
-        warn(&format!("--insecure-options={} has no effect: these protections stay on", without_effect.join(",")));
-    }
 }
 
 /// One image's words as a request.
@@ -350,6 +354,7 @@ fn app(
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
         read_only_root: args.readonly_rootfs.unwrap_or_default(),
         mounts,
+        isolators: args.isolators.isolators()?,
         remarks: Remarks::parse(&args.annotation, &args.user_annotation, &args.user_label)?,
     })
 }

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use appc::isolator::report::Outcome;
 use appc::{ImageManifest, PodManifest};
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
@@ -12,15 +11,16 @@ use store::{ImageRecord, LayerKey, Tree};
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::environment::PodEnvironment;
-use crate::error::{CommandError, Explain as _};
+use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
+use crate::protection::Profile;
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{skeleton, sources, template};
+use crate::{protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
                 annotations: request.remarks.annotations,
                 user_annotations: request.remarks.user_annotations,
                 user_labels: request.remarks.user_labels,
+                isolators: request.isolators,
                 ..PodManifest::blank()
             };
             (pod, request.apps.into_iter().map(|app| (app.image.clone(), WantedApp::Asked(Box::new(app)))).collect())
@@ -103,8 +104,9 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
             guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
         }
     }
+    protection::decide(context, request.profile, &mut manifest)?;
     if strict {
-        refuse_less_than_asked(&manifest)?;
+        protection::refuse_less_than_asked(&manifest)?;
     }
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
@@ -128,7 +130,8 @@ pub(crate) fn again(
     lifecycle: Lifecycle,
 ) -> Result<(PreparedPod, Setup), CommandError> {
     let pod = pods.open(entry)?;
-    let manifest = pod.manifest()?;
+    let mut manifest = pod.manifest()?;
+    protection::decide(context, Profile::Default, &mut manifest)?;
     let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
     let setup = Setup::from_json(&json)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
@@ -155,7 +158,10 @@ pub(crate) fn again(
 /// Whether all that is asked for is the built-in image as it stands: that is a pod of two apps. With options of its own
 /// it is an image like any other.
 fn is_whole_hello(request: &PodRequest) -> bool {
-    let bare = request.volumes.is_empty() && request.environment.is_empty() && request.remarks.is_empty();
+    let bare = request.volumes.is_empty()
+        && request.isolators.is_empty()
+        && request.environment.is_empty()
+        && request.remarks.is_empty();
     bare && matches!(request.apps.as_slice(), [app] if *app == AppRequest::of(ImageRef::Hello))
 }
 
@@ -182,26 +188,6 @@ fn reify(
         warn(&format!("no volume for these mount points, each gets an empty one: {points}"));
     }
     Ok(manifest)
-}
-
-/// Refuses a pod of which an isolator would not be in force as written.
-fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), CommandError> {
-    for app in &manifest.apps {
-        let Some(inner) = &app.app else { continue };
-        let (_, report) = stage1::isolators::rights(inner).during(|| format!("app {:?}", app.name.as_str()))?;
-        if let Some(entry) = report.iter().find(|entry| entry.outcome != Outcome::Enforced) {
-            return Err(CommandError::failed(format!("--strict: app {:?}: isolator {entry}", app.name.as_str()))
-                .hint("without --strict the pod runs all the same"));
-        }
-    }
-    match manifest.isolators.first() {
-        Some(isolator) => Err(CommandError::failed(format!(
-            "--strict: isolator {} of the pod: ignored: not supported yet",
-            isolator.name()
-        ))
-        .hint("without --strict the pod runs all the same")),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

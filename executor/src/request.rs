@@ -3,15 +3,17 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use appc::{AcName, Mount, PodManifest, Volume};
+use appc::{AcName, Isolator, Mount, PodManifest, Volume};
 use fetch::ImageRef;
 use pod::PodName;
 use stage1::TerminalSize;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::annotations::Remarks;
+use crate::app_isolators::Given;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
+use crate::protection::Profile;
 use crate::pull_policy::PullPolicy;
 use crate::userns::Userns;
 
@@ -30,6 +32,10 @@ pub(crate) struct PodRequest {
     pub(crate) follow_symlinks: bool,
     /// How its ids are mapped.
     pub(crate) userns: Userns,
+    /// Isolators of the pod as a whole.
+    pub(crate) isolators: Vec<Isolator>,
+    /// How its apps are protected.
+    pub(crate) profile: Profile,
     /// Whether what would be narrowed, ignored or made up is refused.
     pub(crate) strict: bool,
     /// Variables for all apps.
@@ -99,6 +105,8 @@ pub(crate) struct AppRequest {
     pub(crate) read_only_root: bool,
     /// Volumes to be mounted besides those that the image has mount points for.
     pub(crate) mounts: Vec<Mount>,
+    /// Isolators instead of the image's.
+    pub(crate) isolators: Vec<Given>,
     /// What is said of it.
     pub(crate) remarks: Remarks,
 }
@@ -119,6 +127,7 @@ impl AppRequest {
             working_directory: None,
             read_only_root: false,
             mounts: Vec::new(),
+            isolators: Vec::new(),
             remarks: Remarks::default(),
         }
     }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -222,6 +222,7 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::ReadOnly { at } => mask::read_only(fds, at),
         Op::Open { at, slot } => open_slot(fds, at, *slot),
         Op::Sysctl { key, value } => sysctl(fds, key, value),
+        Op::OperatorSysctl { path, value } => operator_sysctl(fds, path, value),
         Op::MoveIntoRoot { from, path } => attach::move_into_root(fds, from, path),
         Op::AttachDev => attach::dev(fds),
         Op::AttachVolume { mount, name, path } => volume::attach(fds, *mount, name, path),
@@ -333,6 +334,32 @@ fn sysctl(fds: &Fds, key: &str, value: &str) -> Result<(), Refusal> {
         opened => opened.named(|| format!("openat(<proc/sys/{key}>, O_WRONLY)"))?,
     };
     rustix::io::write(&file, value.as_bytes()).map(drop).named(|| format!("write(<proc/sys/{key}>, {value:?})"))
+}
+
+/// Procfs takes some values in part, and says nothing then.
+fn operator_sysctl(fds: &Fds, path: &str, value: &str) -> Result<(), Refusal> {
+    let sysctls = fds.get(Slot::Sysctls)?;
+    let open = |flags, how| {
+        rustix::fs::openat2(
+            sysctls,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+        )
+        .named(|| format!("openat2(<proc/sys/{path}>, {how})"))
+    };
+    let file = open(OFlags::WRONLY, "O_WRONLY")?;
+    rustix::io::write(&file, value.as_bytes()).named(|| format!("write(<proc/sys/{path}>, {value:?})"))?;
+    let mut buffer = [0; 8192];
+    let read = || format!("read(<proc/sys/{path}>)");
+    let len = rustix::io::read(open(OFlags::RDONLY, "O_RDONLY")?, &mut buffer).named(read)?;
+    let now = String::from_utf8_lossy(&buffer[..len]);
+    if now.split_whitespace().eq(value.split_whitespace()) {
+        return Ok(());
+    }
+    let call = format!("read(<proc/sys/{path}>): {:?}", now.trim_end());
+    Err(Refusal::because(call, Errno::INVAL, "the kernel did not take the value"))
 }
 
 /// pivot_root(2), "pivot_root(\".\", \".\")": the old root ends on top of the new one and is let go of there, so that

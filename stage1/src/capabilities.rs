@@ -27,6 +27,14 @@ pub const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_CHROOT);
 
+/// What is left of them under the strict profile (security.md 3.3): without those that only help to spoof, or that do
+/// nothing in a user namespace.
+pub const STRICT: CapabilitySet = DEFAULT
+    .difference(CapabilitySet::AUDIT_WRITE)
+    .difference(CapabilitySet::MKNOD)
+    .difference(CapabilitySet::NET_RAW)
+    .difference(CapabilitySet::SETFCAP);
+
 /// More than any kernel has; the first number that the kernel does not know ends the loop.
 const LAST_POSSIBLE: u32 = 63;
 
@@ -41,7 +49,7 @@ pub struct Ids {
     pub groups: Option<Vec<u32>>,
 }
 
-/// Takes the app's ids and reduces the bounding set to `keep`.
+/// Takes the app's ids and reduces the bounding set to what the kernel knows of `keep`.
 ///
 /// CAP_SYS_ADMIN (of the app's own namespace) stays permitted and effective, outside the bounding set: loading the
 /// filter needs it unless no_new_privs is set, and the exec that follows takes it away: from root because the bounding
@@ -51,6 +59,8 @@ pub struct Ids {
 /// # Errors
 /// [`Refusal`] names the call; also when the kernel reports other sets than asked for.
 pub fn drop_to(ids: &Ids, keep: CapabilitySet) -> Result<(), Refusal> {
+    // In a user namespace of its own a process begins with all that there are.
+    let keep = keep.intersection(capabilities(None).named(|| "capget()".into())?.permitted);
     reduce_bounding_set(keep)?;
     clear_ambient_capability_set().named(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".into())?;
     set_keep_capabilities(true).named(|| "prctl(PR_SET_KEEPCAPS, 1)".into())?;
@@ -94,5 +104,6 @@ mod tests {
         assert_eq!(DEFAULT.bits().count_ones(), 14);
         // Docker shows the same set as CapBnd 00000000a80425fb.
         assert_eq!(DEFAULT.bits(), 0xa804_25fb);
+        assert_eq!(STRICT.bits().count_ones(), 10);
     }
 }

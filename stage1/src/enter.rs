@@ -45,7 +45,7 @@ fn prepare(
     rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
     // As for an app's first process; siblings gain nothing, they are in other user namespaces.
     stub::set_dumpable(DumpableBehavior::Dumpable)?;
-    stub::raise_oom_score(fds).map_err(setup)?;
+    stub::mark(&plan.rights, fds).map_err(setup)?;
     // Before the app can see it: from here on a process of the app's namespace could look into this one.
     stub::set_dumpable(DumpableBehavior::NotDumpable)?;
     // The user namespace first: it gives the right to enter the mount namespace, which it owns.
@@ -70,7 +70,7 @@ fn prepare(
         working_directory: spec.working_directory.as_ref().unwrap_or(&plan.working_directory),
         user,
         supplementary_gids: &plan.supplementary_gids,
-        rights: plan.rights,
+        rights: &plan.rights,
     };
     stub::ready_and_wait(wanted, terminal, tier, channel)
 }

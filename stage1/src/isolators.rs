@@ -1,136 +1,192 @@
 //! What becomes of an app's isolators: those that this runner enforces, and a word about each of the others.
 //!
-//! An image's isolators may only narrow (security defaults, docs/stage1-contract.md): a capability outside the default
-//! set is not granted, and that is said.
+//! An image's isolators may only narrow what an app gets without any (security defaults, docs/stage1-contract.md); the
+//! operator's may widen it. Which of an app's isolators are the operator's stands in its annotations, see [`choices`].
 
-use appc::isolator::IsolatorValue;
-use appc::isolator::capabilities::CapabilitySet as Names;
+mod capabilities;
+pub mod choices;
+mod filter;
+pub mod sysctl;
+
 use appc::isolator::report::{Outcome, ReportEntry};
-use appc::{App, Isolator};
+use appc::isolator::{IsolatorError, IsolatorValue, set};
+use appc::{Annotations, App, Isolator, RuntimeApp};
 use rustix::thread::CapabilitySet;
 
-use crate::capabilities;
+use crate::seccomp::isolator::IsolatorError as SeccompError;
+
+use choices::{BadChoice, Choices};
+
+pub use filter::Filter;
 
 /// The rights of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// The bounding set, which is also what root of the app has.
+    /// The bounding set, which is also what root of the app has. Those that the kernel does not know are not there.
     pub capabilities: CapabilitySet,
     /// Whether no program can gain rights by being executed.
     pub no_new_privs: bool,
+    /// Which system calls it can make.
+    pub filter: Filter,
+    /// How gladly the kernel kills it when memory is short, if that is given (proc_pid_oom_score_adj(5)).
+    pub oom_score_adj: Option<i32>,
+    /// The label its program is to have, if one is given.
+    pub label: Option<Label>,
 }
 
-/// A capability that does not exist.
+/// What a security module is to do with an app's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// An AppArmor profile.
+    ApparmorProfile(String),
+    /// An SELinux context, `USER:ROLE:TYPE:LEVEL`.
+    SelinuxContext(String),
+}
+
+/// The security modules of a host (/sys/module, /sys/fs/selinux).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Modules {
+    /// Whether AppArmor is on.
+    pub apparmor: bool,
+    /// Whether SELinux is on.
+    pub selinux: bool,
+}
+
+impl Modules {
+    /// Looks at this host.
+    #[must_use]
+    pub fn detect() -> Self {
+        let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+        Self {
+            apparmor: enabled.is_ok_and(|text| text.first() == Some(&b'Y')),
+            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
+}
+
+/// An isolator that cannot be obeyed: not to start the app is the only safe answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("isolator {isolator}: no capability {name:?}")]
-pub struct UnknownCapability {
-    /// Name of the isolator.
-    pub isolator: String,
-    /// The name that is none.
-    pub name: String,
+#[non_exhaustive]
+pub enum BadIsolator {
+    /// A capability that does not exist.
+    #[error("isolator {isolator}: no capability {name:?}")]
+    UnknownCapability {
+        /// Name of the isolator.
+        isolator: String,
+        /// The name that is none.
+        name: String,
+    },
+    /// A set of system calls that cannot be.
+    #[error("isolator {isolator}: {error}")]
+    Seccomp {
+        /// Name of the isolator.
+        isolator: String,
+        /// What is wrong.
+        error: SeccompError,
+    },
+    /// Two that exclude each other.
+    #[error("isolators: {0}")]
+    Set(#[from] IsolatorError),
+    /// The host cannot confine the app as is asked for (appc ace.md, "os/linux/apparmor-profile": must refuse).
+    #[error("isolator os/linux/apparmor-profile: profile {profile:?} is not loaded: this host runs without AppArmor")]
+    NoApparmor {
+        /// The profile.
+        profile: String,
+    },
+    /// An annotation of ours that says nothing known.
+    #[error(transparent)]
+    Choice(#[from] BadChoice),
 }
 
-/// The rights of `app`, and a report with one row for each of its isolators, in their order.
+/// The rights of an app, and a report with one row for each of its isolators, in their order. `pod` is the pod's
+/// annotations.
 ///
 /// # Errors
-/// [`UnknownCapability`]: a name that is misspelt would silently mean nothing.
-pub fn rights(app: &App) -> Result<(Rights, Vec<ReportEntry>), UnknownCapability> {
-    let mut rights = Rights { capabilities: capabilities::DEFAULT, no_new_privs: false };
+/// [`BadIsolator`]: a name that is misspelt would silently mean nothing.
+pub fn rights(
+    pod: &Annotations,
+    runtime: &RuntimeApp,
+    app: &App,
+    modules: impl Fn() -> Modules,
+) -> Result<(Rights, Vec<ReportEntry>), BadIsolator> {
+    let choices = Choices::of(pod)?;
+    let approved = choices::approved(&runtime.annotations)?;
+    set::check_runnable(&app.isolators)?;
+    let mut rights = Rights {
+        capabilities: capabilities::base(&choices),
+        no_new_privs: choices.strict,
+        filter: if choices.insecure.seccomp { Filter::None } else { Filter::Default },
+        oom_score_adj: None,
+        label: None,
+    };
     let mut report = Vec::new();
     for isolator in &app.isolators {
-        let outcome = apply(&mut rights, isolator)?;
+        let by_operator = approved.iter().any(|name| *isolator.name() == **name);
+        let is_last =
+            set::last(&app.isolators, isolator.name().as_str()).is_some_and(|last| std::ptr::eq(last, isolator));
+        let outcome = if is_last {
+            let asked = Asked { isolator, by_operator, choices: &choices };
+            apply(&mut rights, asked, &modules)?
+        } else {
+            Outcome::Ignored("it is given again".to_owned())
+        };
         report.push(ReportEntry { isolator: isolator.name().clone(), outcome });
     }
+    filter::fit(&mut rights)?;
     Ok((rights, report))
 }
 
-fn apply(rights: &mut Rights, isolator: &Isolator) -> Result<Outcome, UnknownCapability> {
-    Ok(match isolator.value() {
+/// An isolator, and whose it is.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    isolator: &'a Isolator,
+    by_operator: bool,
+    choices: &'a Choices,
+}
+
+fn apply(rights: &mut Rights, asked: Asked<'_>, modules: &dyn Fn() -> Modules) -> Result<Outcome, BadIsolator> {
+    Ok(match asked.isolator.value() {
         IsolatorValue::NoNewPrivileges(wanted) => {
+            if rights.no_new_privs && !wanted {
+                return Ok(Outcome::Modified("the profile is strict".to_owned()));
+            }
             rights.no_new_privs |= wanted;
             Outcome::Enforced
         }
-        IsolatorValue::CapabilitiesRemove(names) => {
-            rights.capabilities = rights.capabilities.difference(set(isolator, names)?);
+        IsolatorValue::CapabilitiesRemove(names) => capabilities::remove(rights, asked, names)?,
+        IsolatorValue::CapabilitiesRetain(names) => capabilities::retain(rights, asked, names)?,
+        IsolatorValue::SeccompRetain(set) => filter::retain(rights, asked, set)?,
+        IsolatorValue::SeccompRemove(set) => filter::remove(rights, asked, set)?,
+        IsolatorValue::OomScoreAdj(value) => oom_score_adj(rights, value.get()),
+        IsolatorValue::ApparmorProfile(profile) if modules().apparmor => {
+            rights.label = Some(Label::ApparmorProfile(profile.as_str().to_owned()));
             Outcome::Enforced
         }
-        IsolatorValue::CapabilitiesRetain(names) => {
-            let wanted = set(isolator, names)?;
-            let refused = wanted.difference(capabilities::DEFAULT);
-            rights.capabilities = rights.capabilities.intersection(wanted);
-            if refused.is_empty() {
-                Outcome::Enforced
-            } else {
-                let names: Vec<String> = refused.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
-                Outcome::Modified(format!("an image is not granted {}", names.join(", ")))
-            }
+        IsolatorValue::ApparmorProfile(profile) => {
+            return Err(BadIsolator::NoApparmor { profile: profile.as_str().to_owned() });
         }
+        IsolatorValue::SelinuxContext(context) if modules().selinux => {
+            let parts = [context.user(), context.role(), context.type_(), context.level()];
+            rights.label = Some(Label::SelinuxContext(parts.join(":")));
+            Outcome::Enforced
+        }
+        IsolatorValue::SelinuxContext(_) => Outcome::Ignored("this host runs without SELinux".to_owned()),
+        IsolatorValue::Sysctl(_) => Outcome::Ignored("it is one of pods, not of apps".to_owned()),
         IsolatorValue::Unknown => Outcome::Ignored("not known".to_owned()),
         _ => Outcome::Ignored("not supported yet".to_owned()),
     })
 }
 
-fn set(isolator: &Isolator, names: &Names) -> Result<CapabilitySet, UnknownCapability> {
-    names.names().iter().try_fold(CapabilitySet::empty(), |set, name| {
-        let known = name.strip_prefix("CAP_").and_then(CapabilitySet::from_name);
-        let unknown = || UnknownCapability { isolator: isolator.name().to_string(), name: name.clone() };
-        Ok(set.union(known.ok_or_else(unknown)?))
-    })
+/// Only the host's root makes a process less likely to be killed than it was (proc_pid_oom_score_adj(5)).
+fn oom_score_adj(rights: &mut Rights, value: i64) -> Outcome {
+    match i32::try_from(value) {
+        Ok(value @ 0..=1000) => {
+            rights.oom_score_adj = Some(value);
+            Outcome::Enforced
+        }
+        _ => Outcome::Ignored("only the host's root can lower it".to_owned()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use appc::PodManifest;
-
-    fn rights_of(isolators: &str) -> Result<(Rights, Vec<String>), UnknownCapability> {
-        let json = format!(
-            r#"{{"acKind": "PodManifest", "acVersion": "0.8.11", "apps": [{{"name": "a", "image": {{"id": "sha512-aa"}},
-                "app": {{"exec": ["x"], "user": "0", "group": "0", "isolators": [{isolators}]}}}}]}}"#
-        );
-        let manifest = PodManifest::from_json(json.as_bytes()).expect("a valid manifest");
-        let app = manifest.apps[0].app.as_ref().expect("an app");
-        rights(app).map(|(rights, report)| (rights, report.iter().map(ToString::to_string).collect()))
-    }
-
-    #[test]
-    fn without_isolators_the_defaults() {
-        let (rights, report) = rights_of("").unwrap();
-        assert_eq!(rights, Rights { capabilities: capabilities::DEFAULT, no_new_privs: false });
-        assert!(report.is_empty());
-    }
-
-    #[test]
-    fn sets_narrow_and_never_widen() {
-        let remove = r#"{"name": "os/linux/capabilities-remove-set", "value": {"set": ["CAP_KILL", "CAP_SYS_ADMIN"]}}"#;
-        let (rights, report) = rights_of(remove).unwrap();
-        assert_eq!(rights.capabilities, capabilities::DEFAULT.difference(CapabilitySet::KILL));
-        assert_eq!(report, ["os/linux/capabilities-remove-set: enforced"]);
-
-        let retain = r#"{"name": "os/linux/capabilities-retain-set", "value": {"set": ["CAP_KILL", "CAP_SYS_ADMIN"]}}"#;
-        let (rights, report) = rights_of(retain).unwrap();
-        assert_eq!(rights.capabilities, CapabilitySet::KILL);
-        assert_eq!(report, ["os/linux/capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN"]);
-    }
-
-    #[test]
-    fn a_misspelt_capability_is_an_error() {
-        for name in ["CAP_PONIES", "KILL", "cap_kill", "CAP_"] {
-            let retain = format!(r#"{{"name": "os/linux/capabilities-retain-set", "value": {{"set": ["{name}"]}}}}"#);
-            assert_eq!(rights_of(&retain).unwrap_err().name, name);
-        }
-    }
-
-    #[test]
-    fn the_rest_is_reported() {
-        let (rights, report) = rights_of(
-            r#"{"name": "os/linux/no-new-privileges", "value": true},
-               {"name": "resource/memory", "value": {"limit": "1G"}}, {"name": "example.com/x", "value": 1}"#,
-        )
-        .unwrap();
-        assert!(rights.no_new_privs);
-        assert_eq!(report[0], "os/linux/no-new-privileges: enforced");
-        assert_eq!(report[1], "resource/memory: ignored: not supported yet");
-        assert_eq!(report[2], "example.com/x: ignored: not known");
-    }
-}
+mod tests;

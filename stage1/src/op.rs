@@ -198,6 +198,13 @@ pub enum Op {
         /// Its value.
         value: String,
     },
+    /// Writes a sysctl that the operator asked for, and makes sure that it has the value then.
+    OperatorSysctl {
+        /// Path below /proc/sys.
+        path: String,
+        /// Its value.
+        value: String,
+    },
     /// Moves a mount prepared in the sandbox, with all below it, into the app's root.
     MoveIntoRoot {
         /// Path in the sandbox.
@@ -319,6 +326,7 @@ impl fmt::Display for Op {
             Self::ReadOnly { at } => write!(f, "make {at} read-only"),
             Self::Open { at, .. } => write!(f, "open {at}"),
             Self::Sysctl { key, value } => write!(f, "set sysctl {key} to {value:?}"),
+            Self::OperatorSysctl { path, value } => write!(f, "set sysctl {path} to {value:?}"),
             Self::MoveIntoRoot { from, path } => write!(f, "move <sandbox/{from}> to <rootfs/{path}>"),
             Self::AttachDev => write!(f, "attach <{}> at <rootfs>/dev", Slot::Dev),
             Self::AttachVolume { mount, name, path } => {

@@ -16,7 +16,9 @@ use sys::mount::MountAttr;
 use crate::environment;
 use crate::host::Host;
 use crate::idmap::{Extent, IdMapping, Tier};
-use crate::isolators::{self, Rights, UnknownCapability};
+use crate::isolators::choices::{BadChoice, Choices};
+use crate::isolators::sysctl::{BadSysctl, Sysctl};
+use crate::isolators::{self, BadIsolator, Modules, Rights};
 use crate::op::{At, Op, Slot};
 
 use keep_id::{KeepId, NotKeepId};
@@ -145,13 +147,13 @@ pub enum PlanError {
         /// Path of the mount.
         path: String,
     },
-    /// An isolator names a capability that does not exist.
+    /// An isolator cannot be obeyed.
     #[error("app {app:?}: {error}")]
     Isolator {
         /// The app.
         app: String,
         /// What is wrong.
-        error: UnknownCapability,
+        error: BadIsolator,
     },
     /// Who is to be the caller is not said as it should, or cannot be with this id map.
     #[error("app {app:?}: its user cannot be the caller: {why}")]
@@ -161,6 +163,12 @@ pub enum PlanError {
         /// Why not.
         why: String,
     },
+    /// An isolator of the pod cannot be obeyed.
+    #[error(transparent)]
+    Sysctl(#[from] BadSysctl),
+    /// An annotation of the pod says nothing known.
+    #[error(transparent)]
+    Choice(#[from] BadChoice),
     /// Nobody has opened the source of a host volume.
     #[error("volume {0:?}: its source is not open")]
     NoSource(String),
@@ -192,10 +200,12 @@ pub enum PlanError {
 /// [`PlanError`] where the manifest asks for something that cannot be.
 pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
     let own_volumes = mounts::own_volumes(manifest, options.sources)?;
+    let choices = Choices::of(&manifest.annotations)?;
+    let (sysctls, _) = isolators::sysctl::of(manifest)?;
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
     Ok(Plan {
         early: early(options),
-        sandbox: sandbox(options, host),
+        sandbox: sandbox(options, host, &choices, sysctls),
         apps: apps.collect::<Result<_, _>>()?,
         own_volumes,
     })
@@ -245,7 +255,7 @@ fn early(options: &PodOptions<'_>) -> Vec<Op> {
 }
 
 /// Pid 1's list: its root, and one copy of everything that the apps of a pod share.
-fn sandbox(options: &PodOptions<'_>, host: &Host) -> Vec<Op> {
+fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, operator: Vec<Sysctl>) -> Vec<Op> {
     let tmpfs = |size: &str, inodes: &str, mode: &str| {
         vec![("size", size.to_owned()), ("nr_inodes", inodes.to_owned()), ("mode", mode.to_owned())]
     };
@@ -274,7 +284,10 @@ fn sandbox(options: &PodOptions<'_>, host: &Host) -> Vec<Op> {
         ops.push(Op::MaskDir { at: at(Slot::Sys, "fs/cgroup") });
     }
     ops.extend(sysctls(options.mapping));
-    ops.extend(masks(host));
+    ops.extend(operator.into_iter().map(|Sysctl { path, value }| Op::OperatorSysctl { path, value }));
+    if !choices.insecure.paths {
+        ops.extend(masks(host));
+    }
     ops
 }
 
@@ -314,7 +327,8 @@ fn plan_app(
     if app.exec.first().is_none_or(String::is_empty) {
         return Err(PlanError::NoExec(name.to_owned()));
     }
-    let rights = isolators::rights(app).map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
+    let (rights, _) = isolators::rights(&manifest.annotations, runtime, app, Modules::detect)
+        .map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
     let keep_id = keep_id_of(runtime, options.mapping)?;
     let mounts = mounts::of(manifest, runtime, app, &mounts::Surroundings::new(options, keep_id.as_ref()))?;
     let root = keep_id.as_ref().map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));
@@ -344,7 +358,7 @@ fn plan_app(
             .unwrap_or_else(|| "/".to_owned()),
         exec: app.exec.clone(),
         environment: environment::of(name, app, options.metadata_url),
-        rights: rights.0,
+        rights,
         keep_id,
         ids: id_ranges(options.mapping),
         has_identity: options.metadata_url.is_some(),

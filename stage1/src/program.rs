@@ -15,7 +15,7 @@ use crate::apply::{Named as _, Refusal};
 use crate::capabilities::{self, Ids};
 use crate::channel::{Failure, FailureKind};
 use crate::idmap::Tier;
-use crate::isolators::Rights;
+use crate::isolators::{Filter, Rights};
 use crate::plan::AppPlan;
 use crate::user::User;
 use crate::{landlock, limits, seccomp};
@@ -29,7 +29,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) working_directory: &'a str,
     pub(crate) user: User,
     pub(crate) supplementary_gids: &'a [u32],
-    pub(crate) rights: Rights,
+    pub(crate) rights: &'a Rights,
 }
 
 /// Confines this process and readies the program. The process is in the app's own namespaces, its root is the app's,
@@ -51,7 +51,8 @@ pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Pr
     close_all_but(channel).map_err(setup)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     enter_working_directory(wanted.working_directory)?;
-    Program::find(wanted.exec, wanted.environment, &wanted.user)
+    let filter = wanted.rights.filter.clone();
+    Program::find(wanted.exec, wanted.environment, &wanted.user, filter)
 }
 
 pub(crate) fn setup(refusal: Refusal) -> Failure {
@@ -109,11 +110,12 @@ fn enter_working_directory(path: &str) -> Result<(), Failure> {
 pub(crate) struct Program {
     path: CString,
     args: ExecArgs,
+    filter: Filter,
 }
 
 impl Program {
     /// Finds the program as execvp(3) does (appc aci.md, "exec"): a name without a slash is looked up in PATH.
-    fn find(exec: &[String], mut env: Vec<(String, String)>, user: &User) -> Result<Self, Failure> {
+    fn find(exec: &[String], mut env: Vec<(String, String)>, user: &User, filter: Filter) -> Result<Self, Failure> {
         for (name, value) in user.environment() {
             if !env.iter().any(|(known, _)| known == name) {
                 env.push((name.to_owned(), value.to_owned()));
@@ -124,7 +126,7 @@ impl Program {
         let path = find_program(name, search)?;
         let args = exec.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let env = env.iter().map(|(name, value)| c_string(&format!("{name}={value}"))).collect::<Result<_, _>>()?;
-        Ok(Self { path: c_string(&path)?, args: ExecArgs::new(args, env) })
+        Ok(Self { path: c_string(&path)?, args: ExecArgs::new(args, env), filter })
     }
 
     /// Loads the filter and executes the program. Returns only on failure.
@@ -132,9 +134,16 @@ impl Program {
         if let Err(error) = sys::signal::reset() {
             return failure(FailureKind::Setup, &format!("reset signals: {error}"));
         }
-        let filter = seccomp::default_filter().iter().map(|insn| (insn.code, insn.jt, insn.jf, insn.k));
-        if let Err(error) = sys::seccomp::load(filter) {
-            return failure(FailureKind::Setup, &format!("seccomp(SECCOMP_SET_MODE_FILTER): {error}"));
+        let filter = match &self.filter {
+            Filter::Default => Some(seccomp::default_filter()),
+            Filter::Own(program) => Some(&**program),
+            Filter::None => None,
+        };
+        if let Some(filter) = filter {
+            let instructions = filter.iter().map(|insn| (insn.code, insn.jt, insn.jf, insn.k));
+            if let Err(error) = sys::seccomp::load(instructions) {
+                return failure(FailureKind::Setup, &format!("seccomp(SECCOMP_SET_MODE_FILTER): {error}"));
+            }
         }
         let error = self.args.execve(&self.path);
         let path = self.path.to_string_lossy();

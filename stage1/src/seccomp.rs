@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod assembler;
+pub mod capable;
 pub mod compiler;
 pub mod groups;
 pub mod instruction;

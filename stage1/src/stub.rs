@@ -13,6 +13,7 @@ use sys::fork::Namespaces;
 use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::channel::{Channel, Failure, FailureKind, FromStub, TerminalSize, ToStub, shortened};
 use crate::idmap::Tier;
+use crate::isolators::{Label, Rights};
 use crate::op::Slot;
 use crate::plan::AppPlan;
 use crate::program::{self, Program, Wanted, failure, open_root, setup};
@@ -92,7 +93,7 @@ fn prepare(
     }
     let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
     let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
-    if !own_namespace(&user, &fds, channel)? {
+    if !own_namespace(&user, &plan.rights, &fds, channel)? {
         return Ok(None);
     }
     // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
@@ -105,7 +106,7 @@ fn prepare(
         working_directory: &plan.working_directory,
         user,
         supplementary_gids: &plan.supplementary_gids,
-        rights: plan.rights,
+        rights: &plan.rights,
     };
     ready_and_wait(wanted, terminal, tier, channel)
 }
@@ -139,11 +140,13 @@ fn hear(channel: &StubEnd) -> Result<Option<ToStub>, Failure> {
 }
 
 /// Moves into N2. Returns false when pid 1 is gone.
-fn own_namespace(user: &User, fds: &Fds, channel: &StubEnd) -> Result<bool, Failure> {
+fn own_namespace(user: &User, rights: &Rights, fds: &Fds, channel: &StubEnd) -> Result<bool, Failure> {
     // The files of a process that is not dumpable belong to the host's root, whom N1 does not map: pid 1 could not
     // write our maps, nor we our own oom_score_adj. Siblings gain nothing: they are in other user namespaces.
     set_dumpable(DumpableBehavior::Dumpable)?;
-    raise_oom_score(fds).map_err(setup)?;
+    if let Some(remark) = mark(rights, fds).map_err(setup)? {
+        say(channel, &FromStub::Remark(shortened(remark)))?;
+    }
     sys::namespace::unshare(Namespaces::USER.with(Namespaces::MOUNT))
         .named(|| "unshare(CLONE_NEWUSER|CLONE_NEWNS)".into())
         .map_err(|refusal| failure(FailureKind::Namespace, &refusal))?;
@@ -159,16 +162,45 @@ pub(crate) fn set_dumpable(behavior: DumpableBehavior) -> Result<(), Failure> {
     set_dumpable_behavior(behavior).named(|| format!("prctl(PR_SET_DUMPABLE, {behavior:?})")).map_err(setup)
 }
 
-/// Makes this process likelier to be killed for want of memory; it must be dumpable.
-pub(crate) fn raise_oom_score(fds: &Fds) -> Result<(), Refusal> {
-    let path = "self/oom_score_adj";
+/// Writes what the kernel is to think of this process, which must be dumpable: how gladly to kill it for want of
+/// memory, and the label of what it will execute. Returns what differs from what was wanted.
+pub(crate) fn mark(rights: &Rights, fds: &Fds) -> Result<Option<String>, Refusal> {
+    let usual = (oom_score(fds)? + OOM_SCORE_ADD).min(OOM_SCORE_MAX);
+    let set = |score: i32| write_below(fds, Slot::Proc, OOM_SCORE, &score.to_string());
+    let remark = match rights.oom_score_adj {
+        None => {
+            set(usual)?;
+            None
+        }
+        Some(score) => match set(score) {
+            Ok(()) => None,
+            // The caller's own may be higher, and only the host's root could go below it.
+            Err(refusal) => {
+                set(usual)?;
+                Some(format!("isolator os/linux/oom-score-adj: it is {usual}: {refusal}"))
+            }
+        },
+    };
+    match &rights.label {
+        // proc_pid_attr(5).
+        Some(Label::ApparmorProfile(profile)) => {
+            write_below(fds, Slot::Proc, "self/attr/apparmor/exec", &format!("exec {profile}"))?;
+        }
+        Some(Label::SelinuxContext(context)) => write_below(fds, Slot::Proc, "self/attr/exec", context)?,
+        None => {}
+    }
+    Ok(remark)
+}
+
+const OOM_SCORE: &str = "self/oom_score_adj";
+
+fn oom_score(fds: &Fds) -> Result<i32, Refusal> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::openat(fds.get(Slot::Proc)?, path, flags, Mode::empty()).named(|| format!("openat({path})"))?;
+    let file = rustix::fs::openat(fds.get(Slot::Proc)?, OOM_SCORE, flags, Mode::empty())
+        .named(|| format!("openat({OOM_SCORE})"))?;
     let mut buffer = [0; 16];
-    let len = rustix::io::read(&file, &mut buffer).named(|| format!("read({path})"))?;
-    let now: i32 = std::str::from_utf8(&buffer[..len]).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    write_below(fds, Slot::Proc, path, &(now + OOM_SCORE_ADD).min(OOM_SCORE_MAX).to_string())
+    let len = rustix::io::read(&file, &mut buffer).named(|| format!("read({OOM_SCORE})"))?;
+    Ok(std::str::from_utf8(&buffer[..len]).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
 }
 
 fn write_below(fds: &Fds, slot: Slot, path: &str, text: &str) -> Result<(), Refusal> {

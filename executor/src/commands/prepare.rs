@@ -4,7 +4,7 @@ use clap::{Args, Command};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::pod_line::{self, PodArgs, tell_what_has_no_effect};
+use crate::pod_line::{self, PodArgs};
 use crate::request::Lifecycle;
 use crate::{launch, output, prepare};
 
@@ -34,7 +34,6 @@ pub(crate) fn explain(command: Command) -> Command {
 }
 
 pub(crate) fn run(context: &Context, args: PrepareArgs) -> Result<u8, CommandError> {
-    tell_what_has_no_effect(context);
     let lifecycle = Lifecycle { keep: true, ..Lifecycle::default() };
     let uuid = launch::prepare(context, prepare::pod(context, pod_line::request("prepare", args.pod, lifecycle)?)?)?;
     output::write(&format!("{uuid}\n"))?;

@@ -4,7 +4,7 @@ use clap::{Args, Command};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::pod_line::{self, LifeArgs, PodArgs, tell_what_has_no_effect};
+use crate::pod_line::{self, LifeArgs, PodArgs};
 use crate::request::{Lifecycle, PodRequest};
 use crate::sealed;
 use crate::{dry_run, launch, prepare};
@@ -51,7 +51,6 @@ pub(crate) fn explain(command: Command) -> Command {
 
 pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
     let (dry_run, request) = (args.dry_run, request(args)?);
-    tell_what_has_no_effect(context);
     if dry_run {
         return dry_run::print(context, request);
     }

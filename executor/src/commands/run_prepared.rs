@@ -7,7 +7,7 @@ use pod::{Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::pod_line::{LifeArgs, tell_what_has_no_effect};
+use crate::pod_line::LifeArgs;
 use crate::{launch, pod_argument, prepare, sealed};
 
 /// Run a prepared pod and wait for it to end
@@ -29,7 +29,6 @@ pub(crate) struct RunPreparedArgs {
 }
 
 pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, CommandError> {
-    tell_what_has_no_effect(context);
     let mut lifecycle = args.life.lifecycle()?;
     lifecycle.keep = true;
     sealed::ensure()?;

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use appc::isolator::report::ReportEntry;
 use clap::Args;
 use pod::{PodEntry, Pods, State};
 use serde::Serialize;
+use stage1::isolators::choices::Choices;
 use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
 
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
-use crate::{duration, moment, output, pod_argument};
+use crate::{duration, moment, output, pod_argument, protection};
 
 /// Show the state of a pod
 ///
@@ -65,6 +67,12 @@ struct PodShown {
     /// Process id of the pod's pid 1, while it runs.
     pid: Option<i32>,
     ready: bool,
+    /// Protections that the operator switched off.
+    insecure_options: Vec<&'static str>,
+    /// `strict` or `default`.
+    profile: &'static str,
+    /// What became of the pod's own isolators.
+    isolators: Vec<ReportEntry>,
     apps: Vec<AppShown>,
 }
 
@@ -80,6 +88,8 @@ struct AppShown {
     exit_status: Option<i32>,
     signal: Option<i32>,
     reason: Option<String>,
+    /// What became of each of its isolators.
+    isolators: Vec<ReportEntry>,
 }
 
 /// How often a pod is looked at that is waited for.
@@ -146,6 +156,7 @@ fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
 fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
     let live = if entry.state == State::Running { report(pods, entry) } else { None };
     let (mut apps, mut exit) = (Vec::new(), None);
+    let (mut choices, mut isolators) = (Choices::default(), Vec::new());
     if entry.place != pod::Place::Prepare {
         let pod = pods.open(entry)?;
         exit = pod.pod_status()?;
@@ -153,6 +164,14 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
             Some(report) => report.apps.iter().map(of_report).collect(),
             None => recorded(&pod).during(|| format!("pod {}", entry.uuid))?,
         };
+        let manifest = pod.manifest()?;
+        choices = Choices::of(&manifest.annotations)?;
+        for (app, entry) in protection::report(&manifest)? {
+            match app.and_then(|name| apps.iter_mut().find(|app| app.name == name.as_str())) {
+                Some(app) => app.isolators.push(entry),
+                None => isolators.push(entry),
+            }
+        }
     }
     Ok(PodShown {
         uuid: entry.uuid.to_string(),
@@ -165,6 +184,9 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         exited: is_over(entry.state) && entry.started_ns.is_some(),
         pid: live.as_ref().map(|report| report.pid),
         ready: live.is_some_and(|report| report.ready),
+        insecure_options: choices.insecure.names(),
+        profile: if choices.strict { "strict" } else { "default" },
+        isolators,
         apps,
     })
 }
@@ -190,6 +212,7 @@ fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
                 _ => None,
             },
             reason: status.and_then(|status| status.reason),
+            isolators: Vec::new(),
         });
     }
     Ok(apps)
@@ -209,6 +232,7 @@ fn of_report(app: &AppReport) -> AppShown {
             _ => None,
         },
         reason: app.reason.clone(),
+        isolators: Vec::new(),
     }
 }
 
@@ -227,5 +251,22 @@ fn lines(pod: &PodShown) -> String {
     if pod.exited {
         lines.extend(pod.apps.iter().filter_map(|app| Some(format!("app-{}={}", app.name, app.exit_status?))));
     }
+    lines.extend(protection(pod));
     lines.join("\n") + "\n"
+}
+
+/// What is other than usual about the protection of the apps.
+fn protection(pod: &PodShown) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !pod.insecure_options.is_empty() {
+        lines.push(format!("insecure-options={}", pod.insecure_options.join(",")));
+    }
+    if pod.profile != "default" {
+        lines.push(format!("profile={}", pod.profile));
+    }
+    lines.extend(pod.isolators.iter().map(|entry| format!("isolator={entry}")));
+    for app in &pod.apps {
+        lines.extend(app.isolators.iter().map(|entry| format!("isolator-{}={entry}", app.name)));
+    }
+    lines
 }

@@ -1,5 +1,6 @@
 //! What the monitor knows of an app beyond its phase.
 
+use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 use appc::{Event as Handler, RuntimeApp};
@@ -106,6 +107,9 @@ impl AppRecord {
     pub(super) fn main_ended(&mut self, end: End) {
         self.report.exit = Some(end);
         self.report.finished_ns = Some(now_ns());
+        if end == End::Signal(Signal::SYS.as_raw()) {
+            self.report.reason = Some("killed for a system call that its filter does not permit".to_owned());
+        }
     }
 
     /// It could not be executed.

@@ -299,8 +299,10 @@ impl Monitor<'_> {
         let request = |message: String| (RefusedKind::Request, message);
         let state = |message: &str| (RefusedKind::State, message.to_owned());
         let failed = |message: String| (RefusedKind::Failed(FailureKind::Setup), message);
-        let manifest =
+        let mut manifest =
             PodManifest::from_json(wanted.manifest.as_bytes()).map_err(|error| request(error.to_string()))?;
+        // What was decided about protection was decided for the pod.
+        manifest.annotations = self.manifest.annotations.clone();
         let image = wanted.image.as_deref().map(|image| ImageManifest::from_json(image.as_bytes())).transpose();
         let image = image.map_err(|error| request(error.to_string()))?;
         let [app] = manifest.apps.as_slice() else { return Err(request("wanted: one app".to_owned())) };

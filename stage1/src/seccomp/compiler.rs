@@ -10,7 +10,7 @@ use super::instruction::{
 use super::policy::{Action, Compare, Condition, Decision, MAX_ERRNO, Op, Policy, Rule};
 
 /// Why a policy cannot be made into a filter.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompileError {
     /// A condition names an argument that system calls do not have.

@@ -7,6 +7,7 @@
 //! - What the default answers with ENOSYS stays absent: newer forms of calls, which C libraries try before the older
 //!   one. Killing a program for that, as a set without an errno asks, would kill all programs.
 
+use super::compiler::CompileError;
 use super::groups::ENOSYS;
 use super::policy::{Action, Arch, Decision, Policy};
 use super::profile::{self, ProfileError};
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The kernel's errors by name, sorted.
 static ERRNOS: &[(&str, u16)] = &include!(concat!(env!("OUT_DIR"), "/errnos.rs"));
 /// The system calls of this architecture by name, sorted.
-static NUMBERS: &[(&str, u32)] = &include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
+pub(super) static NUMBERS: &[(&str, u32)] = &include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
 
 /// Other names of errors: C99's and POSIX's second names for a number, and the misspelling in the appc specification's
 /// own example.
@@ -68,7 +69,7 @@ pub struct Outcome {
 }
 
 /// An isolator that cannot be obeyed: not starting the app is the only safe answer.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IsolatorError {
     /// Neither a call of this architecture nor of another.
@@ -89,6 +90,9 @@ pub enum IsolatorError {
     /// The tables of this program contradict each other.
     #[error("default profile")]
     Profile(#[from] ProfileError),
+    /// The policy is too large for the kernel.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
 }
 
 /// The policy for an isolator on this program's architecture.
@@ -96,9 +100,17 @@ pub enum IsolatorError {
 /// # Errors
 /// [`IsolatorError`], which names the entry or errno that is not known.
 pub fn policy(isolator: &Isolator<'_>) -> Result<Outcome, IsolatorError> {
+    policy_with(arch()?, &NUMBERS.iter().copied().collect(), isolator)
+}
+
+/// The default profile of this program's architecture.
+pub(super) fn default_policy() -> Result<Policy, IsolatorError> {
+    Ok(profile::default_policy(arch()?, &NUMBERS.iter().copied().collect())?)
+}
+
+fn arch() -> Result<Arch, IsolatorError> {
     let name = std::env::consts::ARCH;
-    let arch = Arch::from_rust_name(name).ok_or(IsolatorError::Architecture(name))?;
-    policy_with(arch, &NUMBERS.iter().copied().collect(), isolator)
+    Arch::from_rust_name(name).ok_or(IsolatorError::Architecture(name))
 }
 
 /// As [`policy`], for any architecture.

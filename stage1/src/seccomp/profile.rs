@@ -6,7 +6,7 @@ use super::policy::{Action, Arch, Decision, Policy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A profile and a table of system calls that do not fit.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProfileError {
     /// A misspelt call would otherwise be allowed nowhere or, worse, refused nowhere.

@@ -19,7 +19,7 @@ use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
-use crate::{output, pod_argument, pod_line, request, skeleton, sources};
+use crate::{output, pod_argument, pod_line, protection, request, skeleton, sources};
 
 /// Create an app of an image in a running pod
 ///
@@ -76,13 +76,14 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let image_manifest = String::from_utf8(record.manifest.to_json()?).ok();
     let wanted = WantedApp::Asked(Box::new(app));
     let image = AppImage { wanted, id: record.id, manifest: record.manifest.clone() };
-    let pod = PodManifest { volumes, ..PodManifest::blank() };
+    let pod = PodManifest { volumes, annotations: pod.annotations, ..PodManifest::blank() };
     let reified = manifest::reify(pod, &PodEnvironment::default(), vec![image])?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
     if let (Userns::KeepId, Some(app)) = (userns, manifest.apps.first_mut()) {
         guards.extend(userns::keep_id(&mut images, Rooted { app, image: &record, layers: &mut dirs })?);
     }
+    protection::tell(&manifest)?;
     if !reified.implicit_volumes.is_empty() {
         let volumes = reified.implicit_volumes.join(", ");
         warn(&format!("no volume for these mount points, each gets an empty one: {volumes}"));

@@ -5,7 +5,7 @@ use stage1::supervise::ExitPolicy;
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::pod_line::{PodOptions, StartArgs, tell_what_has_no_effect};
+use crate::pod_line::{PodOptions, StartArgs};
 use crate::request::Lifecycle;
 use crate::{launch, prepare, sealed};
 
@@ -25,7 +25,6 @@ pub(crate) struct SandboxArgs {
 }
 
 pub(crate) fn run(context: &Context, args: SandboxArgs) -> Result<u8, CommandError> {
-    tell_what_has_no_effect(context);
     let lifecycle = Lifecycle { keep: true, exit_policy: ExitPolicy::Never, ..args.start.lifecycle()? };
     let request = args.options.request(lifecycle)?;
     sealed::ensure()?;

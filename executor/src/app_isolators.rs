@@ -1,0 +1,167 @@
+//! Isolators that the command line gives to an app, in place of its image's.
+
+use appc::isolator::capabilities::CapabilitySet;
+use appc::isolator::scheduling::OomScoreAdj;
+use appc::isolator::seccomp::SeccompSet;
+use appc::isolator::{IsolatorError, names, set};
+use appc::{AcIdentifier, Annotations, Isolator, IsolatorValue};
+use clap::Args;
+use stage1::isolators::choices::OPERATOR_ISOLATORS;
+
+use crate::error::CommandError;
+
+// What may stand after an image. (A doc comment would become help text.)
+#[derive(Debug, Default, Args)]
+pub(crate) struct IsolatorArgs {
+    /// Let the app have these capabilities alone, over its own user namespace, instead of the image's
+    #[arg(long, value_name = "CAP_NAME,...", alias = "cap-retain")]
+    caps_retain: Option<String>,
+
+    /// Take these of the default capabilities from the app, instead of the image's
+    #[arg(long, value_name = "CAP_NAME,...", alias = "cap-remove")]
+    caps_remove: Option<String>,
+
+    /// Let the app make these system calls alone (mode=retain), or not these (mode=remove): without an errno, a refused
+    /// call kills
+    #[arg(long, value_name = "mode=retain|remove[,errno=NAME],CALL|@SET,...")]
+    seccomp: Option<String>,
+
+    /// Let the kernel kill the app sooner than others when memory is short, from 0 to 1000
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    oom_score_adj: Option<i64>,
+}
+
+/// An isolator of the command line, and which of the image's it replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    isolator: Isolator,
+    replaces: &'static [&'static str],
+}
+
+const CAPABILITIES: &[&str] = &[names::CAPABILITIES_RETAIN, names::CAPABILITIES_REMOVE];
+const SECCOMP: &[&str] = &[names::SECCOMP_RETAIN, names::SECCOMP_REMOVE];
+
+impl IsolatorArgs {
+    /// What they mean.
+    ///
+    /// # Errors
+    ///
+    /// One makes no sense.
+    pub(crate) fn isolators(self) -> Result<Vec<Given>, CommandError> {
+        let mut given = Vec::new();
+        let mut give = |value, replaces| {
+            given.extend(Isolator::new(value).map(|isolator| Given { isolator, replaces }));
+        };
+        if self.caps_retain.is_some() && self.caps_remove.is_some() {
+            return Err(CommandError::usage("--caps-retain and --caps-remove exclude each other"));
+        }
+        if let Some(text) = &self.caps_retain {
+            give(IsolatorValue::CapabilitiesRetain(capabilities("--caps-retain", text)?), CAPABILITIES);
+        }
+        if let Some(text) = &self.caps_remove {
+            give(IsolatorValue::CapabilitiesRemove(capabilities("--caps-remove", text)?), CAPABILITIES);
+        }
+        if let Some(text) = &self.seccomp {
+            give(seccomp(text)?, SECCOMP);
+        }
+        if let Some(value) = self.oom_score_adj {
+            let value =
+                OomScoreAdj::new(value).map_err(|error| wrong("--oom-score-adj", &value.to_string(), &error))?;
+            give(IsolatorValue::OomScoreAdj(value), &[names::OOM_SCORE_ADJ]);
+        }
+        Ok(given)
+    }
+}
+
+fn capabilities(option: &str, text: &str) -> Result<CapabilitySet, CommandError> {
+    let names = text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    CapabilitySet::new(names).map_err(|error| wrong(option, text, &error))
+}
+
+/// rkt's form: `mode=retain|remove`, perhaps `errno=NAME`, and the calls and sets, in any order.
+fn seccomp(text: &str) -> Result<IsolatorValue, CommandError> {
+    let refused = |why: &str| {
+        CommandError::usage(format!("--seccomp={text:?}: {why}"))
+            .hint("write it as mode=remove,errno=EPERM,reboot,@systemd/clock or mode=retain,@rkt/default-whitelist")
+    };
+    let (mut mode, mut errno, mut entries) = (None, None, Vec::new());
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            Some(("mode", value)) if mode.is_none() => mode = Some(value),
+            Some(("errno", value)) if errno.is_none() => errno = Some(value.to_owned()),
+            Some(("mode" | "errno", _)) => return Err(refused("mode and errno are given once")),
+            Some((name, _)) => return Err(refused(&format!("{name:?} is neither mode nor errno"))),
+            None => entries.push(part.to_owned()),
+        }
+    }
+    let set = || SeccompSet::new(entries, errno).map_err(|error| refused(&error.to_string()));
+    match mode {
+        Some("retain") => Ok(IsolatorValue::SeccompRetain(set()?)),
+        Some("remove") => Ok(IsolatorValue::SeccompRemove(set()?)),
+        Some(other) => Err(refused(&format!("mode {other:?} is neither retain nor remove"))),
+        None => Err(refused("mode is missing")),
+    }
+}
+
+fn wrong(option: &str, text: &str, error: &IsolatorError) -> CommandError {
+    CommandError::usage(format!("{option}={text:?}: {error}"))
+}
+
+/// Puts what was given in place of the image's, and notes in the app's annotations which are the operator's.
+pub(crate) fn put(isolators: &mut Vec<Isolator>, given: Vec<Given>, annotations: &mut Annotations) {
+    let names: Vec<String> = given.iter().map(|given| given.isolator.name().to_string()).collect();
+    for Given { isolator, replaces } in given {
+        set::replace(isolators, isolator, replaces);
+    }
+    note(isolators, &names, annotations);
+}
+
+/// Notes that all of them are the operator's, who wrote them into a pod manifest; one that proa wrote says so itself.
+pub(crate) fn approve_all(isolators: &[Isolator], annotations: &mut Annotations) {
+    if annotations.get(OPERATOR_ISOLATORS).is_none() {
+        let names: Vec<String> = isolators.iter().map(|isolator| isolator.name().to_string()).collect();
+        note(isolators, &names, annotations);
+    }
+}
+
+/// An app without isolators needs no note. With any, an empty one tells that all are the image's.
+fn note(isolators: &[Isolator], names: &[String], annotations: &mut Annotations) {
+    if !isolators.is_empty() {
+        let name: AcIdentifier = OPERATOR_ISOLATORS.parse().expect("names of annotations of ours are identifiers");
+        annotations.set(name, serde_json::Value::from(names.to_vec()).to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seccomp_is_written_as_with_rkt() {
+        let value = seccomp("mode=remove,errno=EPERM,reboot,@systemd/clock").unwrap();
+        let IsolatorValue::SeccompRemove(set) = value else { panic!("a remove set") };
+        assert_eq!((set.errno(), set.entries()), (Some("EPERM"), &["reboot".to_owned(), "@systemd/clock".into()][..]));
+        assert!(matches!(seccomp("reboot,mode=retain").unwrap(), IsolatorValue::SeccompRetain(_)));
+    }
+
+    #[test]
+    fn seccomp_that_makes_no_sense() {
+        for text in
+            ["", "reboot", "mode=keep,reboot", "mode=retain", "mode=retain,mode=remove,x", "mode=retain,errno=5,x"]
+        {
+            seccomp(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn what_is_given_replaces_the_images_and_is_noted() {
+        let of_image = capabilities("", "CAP_KILL").map(IsolatorValue::CapabilitiesRemove).unwrap();
+        let mut isolators: Vec<Isolator> = Isolator::new(of_image).into_iter().collect();
+        let args = IsolatorArgs { caps_retain: Some("CAP_CHOWN".to_owned()), ..IsolatorArgs::default() };
+        let mut annotations = Annotations::default();
+        put(&mut isolators, args.isolators().unwrap(), &mut annotations);
+        let names: Vec<&str> = isolators.iter().map(|isolator| isolator.name().as_str()).collect();
+        assert_eq!(names, [names::CAPABILITIES_RETAIN]);
+        assert_eq!(annotations.get(OPERATOR_ISOLATORS), Some(r#"["os/linux/capabilities-retain-set"]"#));
+    }
+}

@@ -1,0 +1,97 @@
+//! What the operator decided about protection, as annotations of the pod and of its apps.
+//!
+//! They stand in the pod manifest, so that a pod that was prepared, or an app added later, is treated as the pod was
+//! meant. An image cannot set them: its annotations are not the pod's.
+
+use appc::Annotations;
+
+/// Annotation of a pod's app: the names of its isolators that the operator gave or approved, as a JSON array.
+pub const OPERATOR_ISOLATORS: &str = "proa.local/operator-isolators";
+
+/// Annotation of a pod: the protections that are off, by rkt's names, with commas between them.
+pub const INSECURE_OPTIONS: &str = "proa.local/insecure-options";
+
+/// Annotation of a pod: `strict` for fewer capabilities and no way to gain any.
+pub const PROFILE: &str = "proa.local/profile";
+
+/// Protections of apps that are switched off (rkt's `--insecure-options`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Insecure {
+    /// Apps have all capabilities, over their own user namespaces.
+    pub capabilities: bool,
+    /// Nothing of /proc and /sys is masked or read-only.
+    pub paths: bool,
+    /// Apps have no system call filter.
+    pub seccomp: bool,
+}
+
+impl Insecure {
+    /// The names of what is off.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        [("capabilities", self.capabilities), ("paths", self.paths), ("seccomp", self.seccomp)]
+            .into_iter()
+            .filter_map(|(name, off)| off.then_some(name))
+            .collect()
+    }
+}
+
+/// What was decided for a pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// What is off.
+    pub insecure: Insecure,
+    /// Whether apps get less than usual.
+    pub strict: bool,
+}
+
+/// An annotation of ours that says nothing known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("annotation {name}: {value:?} is not {wanted}")]
+pub struct BadChoice {
+    /// Name of the annotation.
+    pub name: &'static str,
+    /// What it says.
+    pub value: String,
+    /// What it could say.
+    pub wanted: &'static str,
+}
+
+impl Choices {
+    /// Those of a pod with these annotations.
+    ///
+    /// # Errors
+    /// [`BadChoice`].
+    pub fn of(pod: &Annotations) -> Result<Self, BadChoice> {
+        let mut choices = Self::default();
+        if let Some(list) = pod.get(INSECURE_OPTIONS) {
+            for name in list.split(',') {
+                match name {
+                    "capabilities" => choices.insecure.capabilities = true,
+                    "paths" => choices.insecure.paths = true,
+                    "seccomp" => choices.insecure.seccomp = true,
+                    _ => return Err(bad(INSECURE_OPTIONS, list, "a list of capabilities, paths, seccomp")),
+                }
+            }
+        }
+        match pod.get(PROFILE) {
+            None | Some("default") => {}
+            Some("strict") => choices.strict = true,
+            Some(other) => return Err(bad(PROFILE, other, "default or strict")),
+        }
+        Ok(choices)
+    }
+}
+
+/// The names of an app's isolators that are the operator's.
+///
+/// # Errors
+/// [`BadChoice`].
+pub fn approved(app: &Annotations) -> Result<Vec<String>, BadChoice> {
+    let Some(text) = app.get(OPERATOR_ISOLATORS) else { return Ok(Vec::new()) };
+    serde_json::from_str(text).map_err(|_| bad(OPERATOR_ISOLATORS, text, "a JSON array of names of isolators"))
+}
+
+fn bad(name: &'static str, value: &str, wanted: &'static str) -> BadChoice {
+    BadChoice { name, value: value.to_owned(), wanted }
+}
