@@ -29,7 +29,7 @@ pub(super) fn check(blocks: &[u8]) -> Result<Facts, String> {
             return Err("a single zero block between entries".to_owned());
         }
         let size = number(&header[124..136], "size")?;
-        let recognised = matches!(&header[257..263], b"ustar\0" | b"ustar ");
+        let recognised = check_magic(header)?;
         match header[156] {
             kind @ (b'L' | b'K' | b'x') if recognised => {
                 let length = usize::try_from(size).map_err(|_| "an extension header is too large")?;
@@ -57,6 +57,26 @@ pub(super) fn check(blocks: &[u8]) -> Result<Facts, String> {
                 return Ok(facts);
             }
         }
+    }
+}
+
+/// Whether a header is of a format that has extensions. What stands where one of them has the prefix of the name must
+/// mean nothing in the others: Python takes it for a prefix in all of them, GNU tar only in one.
+fn check_magic(header: &[u8; BLOCK]) -> Result<bool, String> {
+    let (magic, prefix) = (&header[257..265], &header[345..500]);
+    match magic {
+        b"ustar\x0000" => Ok(true),
+        b"ustar  \0" => {
+            // GNU's own fields: times, then what only sparse and multi-volume archives use.
+            let times = [&prefix[..12], &prefix[12..24]];
+            if times.iter().any(|field| field[0] != 0 && number(field, "atime").is_err()) {
+                return Err("a prefix of the name in a GNU header".to_owned());
+            }
+            Ok(true)
+        }
+        _ if magic.starts_with(b"ustar") => Err("unknown version of the header format".to_owned()),
+        _ if prefix.iter().any(|&b| b != 0) => Err("a prefix of the name in a header without magic".to_owned()),
+        _ => Ok(false),
     }
 }
 
@@ -100,6 +120,7 @@ fn check_pax(mut data: &[u8], facts: &mut Facts) -> Result<Option<(i64, u32)>, S
     let mut seen = 0_u32;
     let mut mtime = None;
     let mut sparse_version = (None, None);
+    let mut sparse_blocks = None;
     while let Some((key, value, rest)) = record(data)? {
         data = rest;
         if let Some(index) = SINGLE.iter().position(|single| *single == key) {
@@ -117,12 +138,25 @@ fn check_pax(mut data: &[u8], facts: &mut Facts) -> Result<Option<(i64, u32)>, S
             b"path" | b"linkpath" | b"GNU.sparse.name" if value.is_empty() => {
                 return Err("a PAX path is empty".to_owned());
             }
-            b"GNU.sparse.map" if !value.is_ascii() => return Err("a sparse map is not a list of numbers".to_owned()),
-            b"GNU.sparse.map" | b"GNU.sparse.name" => facts.sparse_records = true,
+            b"GNU.sparse.map" if value.is_empty() || !value.is_ascii() => {
+                return Err("a sparse map is not a list of numbers".to_owned());
+            }
+            b"GNU.sparse.map" => {
+                // GNU tar reads the records in their order and wants to know how long the map will be.
+                let numbers = value.split(|&b| b == b',').count() as u64;
+                if sparse_blocks.is_none_or(|blocks: u64| blocks.checked_mul(2) != Some(numbers)) {
+                    return Err("a sparse map without the number of its entries before it".to_owned());
+                }
+                facts.sparse_records = true;
+            }
+            b"GNU.sparse.name" => facts.sparse_records = true,
             b"GNU.sparse.major" => sparse_version.0 = Some(decimal(key, value)?),
             b"GNU.sparse.minor" => sparse_version.1 = Some(decimal(key, value)?),
             _ if key.starts_with(b"GNU.sparse.") => {
-                decimal(key, value)?;
+                let number = decimal(key, value)?;
+                if key == b"GNU.sparse.numblocks" {
+                    sparse_blocks = Some(number);
+                }
                 facts.sparse_records = true;
             }
             _ => {}

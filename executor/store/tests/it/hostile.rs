@@ -465,10 +465,20 @@ fn tar_24_owners_have_bounds() {
     assert_eq!(done.owners.get(b"f").unwrap().uid, 4_294_967_294);
 }
 
+/// How many regions a map of the sparse format 0.1 has.
+fn blocks(map: &[u8]) -> Vec<u8> {
+    (map.split(|&b| b == b',').count() / 2).to_string().into_bytes()
+}
+
+/// The records of a sparse file in the order in which GNU tar wants them.
+fn records<'a>(blocks: &'a [u8], map: &'a [u8], size: &'a [u8]) -> [(&'static str, &'a [u8]); 3] {
+    [("GNU.sparse.numblocks", blocks), ("GNU.sparse.map", map), ("GNU.sparse.size", size)]
+}
+
 #[test]
 fn tar_15_sparse_maps_are_checked() {
     let sparse = |map: &[u8], size: &[u8], data: usize| {
-        let archive = Archive::new().pax(&[("GNU.sparse.map", map), ("GNU.sparse.size", size)]);
+        let archive = Archive::new().pax(&records(&blocks(map), map, size));
         archive.file("s", vec![b'x'; data]).end()
     };
     assert!(Bed::new().layer(&sparse(b"0,2,10,3", b"100", 5)).is_ok());
@@ -494,8 +504,17 @@ fn tar_15_sparse_maps_are_checked() {
     let mut map = b"1\n0\n5\n".to_vec();
     map.resize(517, 0);
     refused(&Archive::new().pax(&both).file("s", map).end(), "PAX size of a sparse file");
-    let link = Archive::new().pax(&[("GNU.sparse.map", b""), ("GNU.sparse.size", b"0")]).symlink("s", "x").end();
+    let link = Archive::new().pax(&records(b"1", b"0,0", b"0")).symlink("s", "x").end();
     refused(&link, "records of a sparse file without its map");
+    // GNU tar counts the regions before it reads them.
+    let uncounted = |records: &[(&str, &[u8])]| Archive::new().pax(records).file("s", "xx").end();
+    for records in [
+        &[("GNU.sparse.size", &b"9"[..]), ("GNU.sparse.map", b"0,2")][..],
+        &[("GNU.sparse.map", b"0,2"), ("GNU.sparse.numblocks", b"1"), ("GNU.sparse.size", b"9")],
+        &[("GNU.sparse.numblocks", b"2"), ("GNU.sparse.map", b"0,2"), ("GNU.sparse.size", b"9")],
+    ] {
+        refused(&uncounted(records), "a sparse map without the number of its entries before it");
+    }
 }
 
 mod limits {
@@ -538,16 +557,14 @@ mod limits {
         refused(&Archive::new().entry(pax).raw([b'x'; 4096]).end(), "limit exceeded: bytes of PAX records");
         let lines = |n: usize| (0..n).map(|i| format!("{},1", i * 2)).collect::<Vec<_>>().join(",");
         let map = lines(10_001);
-        let archive = Archive::new().pax(&[("GNU.sparse.map", map.as_bytes())]).file("s", vec![b'x'; 10_001]).end();
+        let archive =
+            Archive::new().pax(&records(b"10001", map.as_bytes(), b"30000")).file("s", vec![b'x'; 10_001]).end();
         refused(&archive, "limit exceeded: regions of a sparse file");
         let small = lines(30);
-        let two = Archive::new().pax(&[("GNU.sparse.map", small.as_bytes()), ("GNU.sparse.size", b"100")]);
-        let two = two.file("a", [b'x'; 30]).pax(&[("GNU.sparse.map", small.as_bytes()), ("GNU.sparse.size", b"100")]);
+        let small = records(b"30", small.as_bytes(), b"100");
+        let two = Archive::new().pax(&small).file("a", [b'x'; 30]).pax(&small);
         over(|limits| limits.sparse_regions = 300, &two.clone().file("b", [b'x'; 31]).end(), "map of the sparse file");
-        let many = (0..11).fold(Archive::new(), |archive, n| {
-            let archive = archive.pax(&[("GNU.sparse.map", small.as_bytes()), ("GNU.sparse.size", b"100")]);
-            archive.file(format!("s{n}"), [b'x'; 30])
-        });
+        let many = (0..11).fold(Archive::new(), |archive, n| archive.pax(&small).file(format!("s{n}"), [b'x'; 30]));
         over(|limits| limits.sparse_regions = 300, &many.end(), "limit exceeded: regions of sparse files (300)");
     }
 

@@ -16,6 +16,7 @@ mod merging;
 mod mutations;
 mod other_ids;
 mod power;
+mod readers;
 mod recipes;
 mod removed;
 mod removing;

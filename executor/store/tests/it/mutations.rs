@@ -27,7 +27,7 @@ fn seed(canary: &str) -> Vec<u8> {
         .file("x", "z")
         .file("rootfs/d/.wh.f", "")
         .file("rootfs/.wh..wh..opq", "")
-        .pax(&[("GNU.sparse.map", b"0,2,10,3"), ("GNU.sparse.size", b"100")])
+        .pax(&[("GNU.sparse.numblocks", b"2"), ("GNU.sparse.map", b"0,2,10,3"), ("GNU.sparse.size", b"100")])
         .file("rootfs/sparse", "xxxxx")
         .end()
 }
