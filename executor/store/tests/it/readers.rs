@@ -72,7 +72,7 @@ fn conflict() -> impl Strategy<Value = Conflict> {
             .prop_map(|bytes| Conflict::Record { bytes }),
         1 => Just(Conflict::ZeroBlock),
         2 => (prop::sample::select(vec![100..108, 108..116, 124..136, 136..148]),
-                prop::sample::select(vec![&b"        "[..], b"\0\0\0\0\0\0\0\0", b"    5 \0 ", b"-0000005", b"+0000005", b"0000008\0", b"5\0\0\0\05\0\0", b"0x000005", b"00000005"]))
+                prop::sample::select(vec![&b"        "[..], b"\0\0\0\0\0\0\0\0", b"    5 \0 ", b"-0000005", b"+0000005", b"0000008\0", b"5\0\0\0\x005\0\0", b"0x000005", b"00000005"]))
             .prop_map(|(field, text)| Conflict::Number { field, text }),
     ]
 }
