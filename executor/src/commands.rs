@@ -13,9 +13,10 @@ mod app;
 mod attach;
 mod cat_manifest;
 mod config;
+mod docker;
 mod doctor;
 pub(crate) mod eci;
-mod enter;
+pub(crate) mod enter;
 mod events;
 mod fetch;
 mod gc;
@@ -23,16 +24,17 @@ mod identity;
 mod image;
 mod kill;
 mod list;
-mod logs;
+pub(crate) mod logs;
 mod metadata_service;
 mod prepare;
 mod rm;
 mod run;
 mod run_prepared;
 mod status;
-mod stop;
+pub(crate) mod stop;
 mod trust;
 mod version;
+pub(crate) mod volume;
 mod wait;
 
 /// A row of the table of subcommands.
@@ -95,10 +97,12 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(rm, "rm", RmArgs),
     row!(cat_manifest, "cat-manifest", CatManifestArgs),
     row!(gc, "gc", GcArgs),
+    row!(volume, "volume", VolumeArgs),
     row!(trust, "trust", TrustArgs),
     row!(config, "config", ConfigArgs),
     row!(metadata_service, "metadata-service", MetadataServiceArgs),
     row!(identity, "identity", IdentityArgs),
+    row!(docker, "docker", DockerArgs),
     row!(doctor, "doctor", DoctorArgs),
     row!(version, "version", VersionArgs),
 ];

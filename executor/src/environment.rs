@@ -38,14 +38,29 @@ impl PodEnvironment {
     ///
     /// A file cannot be read, or a variable makes no sense.
     pub(crate) fn gather(inherit: bool, files: &[PathBuf], given: &[String]) -> Result<Self, CommandError> {
+        Self::gather_as("--set-env", "--set-env-file", inherit, files, given)
+    }
+
+    /// The same of options of these names.
+    ///
+    /// # Errors
+    ///
+    /// As [`PodEnvironment::gather`].
+    pub(crate) fn gather_as(
+        option: &str,
+        file_option: &str,
+        inherit: bool,
+        files: &[PathBuf],
+        given: &[String],
+    ) -> Result<Self, CommandError> {
         let mut environment = Self::default();
         if inherit {
             environment.inherited = std::env::vars_os().filter_map(inheritable).collect();
         }
         for file in files {
-            environment.given.extend(read_file(file)?);
+            environment.given.extend(read_file(file_option, file)?);
         }
-        environment.given.extend(parse("--set-env", given)?);
+        environment.given.extend(parse(option, given)?);
         Ok(environment)
     }
 
@@ -85,16 +100,16 @@ pub(crate) fn parse(option: &str, variables: &[String]) -> Result<Vec<(String, S
 }
 
 /// The variables of a file.
-fn read_file(path: &Path) -> Result<Vec<(String, String)>, CommandError> {
+fn read_file(option: &str, path: &Path) -> Result<Vec<(String, String)>, CommandError> {
     let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .and_then(|read| if read as u64 > MAX_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) })
-        .map_err(|error| CommandError::from(error).during(format!("--set-env-file={shown}")))?;
+        .map_err(|error| CommandError::from(error).during(format!("{option}={shown}")))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     parse_lines(text, |name| std::env::var_os(name)).map_err(|(line, why)| {
-        CommandError::failed(format!("--set-env-file={shown}: line {line}: {why}"))
+        CommandError::failed(format!("{option}={shown}: line {line}: {why}"))
             .hint("a line is NAME=VALUE, or NAME for the caller's value, or begins with #")
     })
 }

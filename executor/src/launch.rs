@@ -1,10 +1,11 @@
 //! From stored images to a pod that runs, and to the exit status when it is over.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
 use metadata_api::Token;
-use pod::{Pod, PodName, Pods, Running};
+use pod::{Pod, PodName, Pods, Running, State};
 use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::LogLimits;
 use stage1::idmap::{IdMapping, Tier};
@@ -25,12 +26,35 @@ use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
 use crate::{attach, failure_hint, keeper, monitor, output, protection, relay};
 
-/// Runs the pod and returns the command's exit status: the pod's, or 0 once a detached pod has been started.
+/// What became of a pod that was run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Launched {
+    /// It has ended with this exit status.
+    Ended(u8),
+    /// It was started, and lives on without this process.
+    Detached(PodUuid),
+}
+
+impl Launched {
+    /// The exit status of the command, after the UUID of a detached pod was printed.
+    ///
+    /// # Errors
+    ///
+    /// stdout cannot be written to.
+    pub(crate) fn tell(self) -> Result<u8, CommandError> {
+        match self {
+            Self::Ended(status) => Ok(status),
+            Self::Detached(uuid) => output::write(&format!("{uuid}\n")).map(|()| 0),
+        }
+    }
+}
+
+/// Runs the pod to its end, or until it is detached.
 ///
 /// # Errors
 ///
 /// The pod could not be made or run. Nothing of it is left then, unless the error says so.
-pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<u8, CommandError> {
+pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
     start(context, uuid, prepared, None)
@@ -42,12 +66,14 @@ fn start(
     uuid: PodUuid,
     mut prepared: PreparedPod,
     resumed: Option<(Pod<Running>, Setup)>,
-) -> Result<u8, CommandError> {
+) -> Result<Launched, CommandError> {
     let data_dir = context.data_dir()?;
     let socket_dir = context.socket_dir()?;
-    let Lifecycle { detach, interactive, .. } = prepared.lifecycle;
-    if !detach && !interactive {
-        return supervise(&Places { data_dir: data_dir.into(), socket_dir }, uuid, prepared, resumed, None);
+    prepared.lifecycle.attached &= prepared.manifest.apps.len() == 1;
+    let Lifecycle { detach, interactive, attached, .. } = prepared.lifecycle;
+    if !detach && !interactive && !attached {
+        let places = Places { data_dir: data_dir.into(), socket_dir };
+        return supervise(&places, uuid, prepared, resumed, None).map(Launched::Ended);
     }
     let app = match prepared.manifest.apps.as_slice() {
         [app] => app.name.as_str().to_owned(),
@@ -55,17 +81,32 @@ fn start(
         _ => String::new(),
     };
     // The monitor has no terminal to look at.
-    prepared.lifecycle.terminal = (interactive && relay::is_interactive()).then(relay::size);
+    if interactive && !detach && !attached {
+        prepared.lifecycle.terminal = relay::is_interactive().then(relay::size);
+    }
     // Relative, it would mean another place in the monitor.
     let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
     let places = Places { data_dir: absolute(data_dir)?, socket_dir: absolute(&socket_dir)? };
     monitor::detach(|started| supervise(&places, uuid, prepared, resumed, Some(started)))?;
-    if interactive {
-        let pods = Pods::ensure(&places.data_dir)?;
-        return attach::hold(&pods, &pods.find(&uuid.to_string())?, &app);
+    if detach {
+        return Ok(Launched::Detached(uuid));
     }
-    output::write(&format!("{uuid}\n"))?;
-    Ok(0)
+    let pods = Pods::ensure(&places.data_dir)?;
+    let status = attach::hold(&pods, &pods.find(&uuid.to_string())?, &app)?;
+    wait_for_monitor(&pods, uuid);
+    Ok(Launched::Ended(status))
+}
+
+/// How long a monitor may take to put its pod away after the pod's end.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// Waits until a pod that has ended does not look as if it ran: whoever comes after this command counts on that.
+fn wait_for_monitor(pods: &Pods, uuid: PodUuid) {
+    let deadline = Instant::now() + LAST_MOMENTS;
+    let runs = || pods.find(&uuid.to_string()).is_ok_and(|entry| entry.state == State::Running);
+    while runs() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Runs a pod that was prepared before, as [`run`] does.
@@ -79,7 +120,7 @@ pub(crate) fn run_prepared(
     uuid: PodUuid,
     prepared: PreparedPod,
     setup: Setup,
-) -> Result<u8, CommandError> {
+) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let resumed = Some((pods.run_prepared(uuid)?, setup));
     start(context, uuid, prepared, resumed)
@@ -129,7 +170,8 @@ fn supervise(
     let hostname = hostname(chosen, name.as_ref(), uuid);
     let new_setup = (lifecycle.keep && resumed.is_none()).then(|| setup(&manifest, &hostname, keys, &images));
     // A pod of its own has nobody's streams, and neither has one whose apps come and go.
-    let own = lifecycle.detach || lifecycle.interactive || lifecycle.exit_policy == ExitPolicy::Never;
+    let held = (lifecycle.interactive || lifecycle.attached) && !lifecycle.detach;
+    let own = lifecycle.detach || held || lifecycle.exit_policy == ExitPolicy::Never;
     let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
     let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
     let options = AppOptions { stdio, restart: lifecycle.restart };
@@ -142,7 +184,7 @@ fn supervise(
         apps: vec![options; manifest.apps.len()],
         exit_policy: lifecycle.exit_policy,
         logs: LogLimits::default(),
-        held: lifecycle.interactive,
+        held,
         signals: if own { Signals::Stop } else { Signals::Forward },
         metadata: Some(registration(places, uuid, &manifest, images)?),
     };

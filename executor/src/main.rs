@@ -16,10 +16,12 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod consent;
 mod context;
 mod devices;
 mod diagnostics;
 mod discover;
+mod docker;
 mod doctor;
 mod dry_run;
 mod duration;
@@ -47,6 +49,7 @@ mod log_line;
 mod manifest;
 mod moment;
 mod monitor;
+mod named_volumes;
 mod network;
 mod oci_form;
 mod output;
@@ -95,6 +98,9 @@ fn main() -> ExitCode {
     }
     if program_name(&argv) == Some(OsStr::new("eci")) {
         return ExitCode::from(vm_images::main(&argv));
+    }
+    if program_name(&argv) == Some(OsStr::new("docker")) {
+        return ExitCode::from(docker::main(&argv));
     }
     let mut command = None;
     let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command.as_deref()));

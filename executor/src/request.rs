@@ -62,9 +62,12 @@ pub(crate) struct Template {
 pub(crate) struct Lifecycle {
     /// Whether it has a monitor of its own, and the command returns when its apps are being started.
     pub(crate) detach: bool,
-    /// Whether its app has the caller's input.
+    /// Whether its app has the caller's input, and a terminal if the caller sits at one.
     pub(crate) interactive: bool,
-    /// A terminal of this size for it instead.
+    /// Whether its only app has the caller's streams through a supervisor that keeps logs of them; whether it has a
+    /// terminal is then said below.
+    pub(crate) attached: bool,
+    /// A terminal of this size for it.
     pub(crate) terminal: Option<TerminalSize>,
     /// Whether its directory stays when it has ended.
     pub(crate) keep: bool,

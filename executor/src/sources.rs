@@ -11,6 +11,7 @@ use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, access, fsta
 use rustix::io::Errno;
 
 use crate::diagnostics::warn;
+use crate::named_volumes;
 
 /// Why the source of a volume cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +133,9 @@ impl Candidate<'_> {
         let Ok(data_dir) = fs::canonicalize(data_dir) else { return Ok(()) };
         let (there, here) = (stat(&data_dir).ok(), fstat(fd).ok());
         let identity = |stat: Option<rustix::fs::Stat>| stat.map(|stat| (stat.st_dev, stat.st_ino));
-        if identity(there) == identity(here) || real.starts_with(&data_dir) {
+        // Named volumes are there for apps.
+        let is_named = real.strip_prefix(data_dir.join(named_volumes::DIR)).is_ok_and(|below| below != Path::new(""));
+        if identity(there) == identity(here) || (real.starts_with(&data_dir) && !is_named) {
             return Err(SourceError::DataDir {
                 volume: self.volume.name.clone(),
                 source_path: self.source.to_owned(),

@@ -85,6 +85,7 @@ fn examples_work() {
                 "run-prepared",
                 "app",
                 "attach",
+                "volume",
             ];
             let pods = of_pods.iter().any(|it| example.split(' ').next() == Some(it));
             // These take an image, or files, that the reader has.

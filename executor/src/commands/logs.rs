@@ -59,14 +59,39 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// More files than a log ever has.
 const MAX_FILES: u32 = 10_000;
 
+/// What of the logs is wanted, and how.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Whether to go on until the pod has ended.
+    pub(crate) follow: bool,
+    /// Only the last so many lines of each app.
+    pub(crate) tail: Option<usize>,
+    /// Only what was written since: a time or an age.
+    pub(crate) since: Option<String>,
+    /// Only of this app.
+    pub(crate) app: Option<String>,
+    /// Whether lines begin with their time.
+    pub(crate) timestamps: bool,
+}
+
 pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
+    let LogsArgs { follow, tail, since, app, timestamps, .. } = args;
+    print(&pods, &entry, &Wanted { follow, tail, since, app, timestamps })
+}
+
+/// Prints what the apps of a pod have written.
+///
+/// # Errors
+///
+/// The pod has no such app or no logs, or they cannot be read or printed.
+pub(crate) fn print(pods: &Pods, entry: &PodEntry, args: &Wanted) -> Result<u8, CommandError> {
     let since = args.since.as_deref().map(since).transpose()?;
-    let pod = pods.open(&entry)?;
+    let pod = pods.open(entry)?;
     let mut logs = logs(&pod, args.app.as_deref())?;
     let named = logs.len() > 1;
-    let mut printer = Printer { args: &args, named, since, open: [false; 2] };
+    let mut printer = Printer { args, named, since, open: [false; 2] };
     let mut lines = Vec::new();
     for (index, log) in logs.iter_mut().enumerate() {
         let mut of_app = Vec::new();
@@ -81,7 +106,7 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError>
             return Ok(0);
         }
     }
-    if args.follow { follow(&pods, &entry, &pod, &mut logs, &mut printer) } else { Ok(0) }
+    if args.follow { follow(pods, entry, &pod, &mut logs, &mut printer) } else { Ok(0) }
 }
 
 /// Prints what is written from now on, until the pod has ended or nobody reads any more.
@@ -217,7 +242,7 @@ impl AppLog {
 
 /// Prints lines as the user wants them.
 struct Printer<'a> {
-    args: &'a LogsArgs,
+    args: &'a Wanted,
     named: bool,
     since: Option<String>,
     /// Whether output and errors stand in the middle of a line.

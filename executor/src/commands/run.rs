@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
     }
     // Before any work that a second execution would repeat.
     sealed::ensure()?;
-    launch::run(context, prepare::pod(context, request)?)
+    launch::run(context, prepare::pod(context, request)?)?.tell()
 }
 
 /// What was typed as what it means.

@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: StopArgs) -> Result<u8, CommandError>
     let told: Vec<_> = needles.iter().map(|needle| tell(&pods, needle, signal, args.timeout)).collect();
     let mut status = 0;
     for (needle, told) in needles.iter().zip(told) {
-        match told.and_then(|(entry, client)| wait(&pods, &entry, client, &args)) {
+        match told.and_then(|(entry, client)| wait(&pods, &entry, client, args.force)) {
             Ok(uuid) => output::write(&format!("\"{uuid}\"\n"))?,
             Err(error) => {
                 output::complain(&error.during(needle.as_str()).report(Some("stop")));
@@ -94,10 +94,21 @@ fn tell(
     Ok((entry, Some(client)))
 }
 
+/// Stops a running pod and waits for its end: its apps get `signal`, or each its own, and after so many seconds KILL.
+///
+/// # Errors
+///
+/// Its supervisor cannot be reached, or its processes do not end.
+pub(crate) fn stop(pods: &Pods, entry: &PodEntry, signal: Option<i32>, seconds: u32) -> Result<(), CommandError> {
+    let client = Client::connect(pods, entry)?;
+    client.say(Call::Stop { app: None, signal, grace_ms: Some(u64::from(seconds) * 1000) }, &[])?;
+    wait(pods, entry, Some(client), signal == Some(Signal::KILL.as_raw())).map(drop)
+}
+
 /// Waits until nothing of the pod is left.
-fn wait(pods: &Pods, entry: &PodEntry, client: Option<Client>, args: &StopArgs) -> Result<appc::PodUuid, CommandError> {
+fn wait(pods: &Pods, entry: &PodEntry, client: Option<Client>, force: bool) -> Result<appc::PodUuid, CommandError> {
     let Some(mut client) = client else { return Ok(entry.uuid) };
-    if args.force && !answers(&client) {
+    if force && !answers(&client) {
         // A supervisor that does not even answer: its end is the pod's.
         if let Some(supervisor) = client.supervisor() {
             let _ = kill_process(supervisor, Signal::KILL);

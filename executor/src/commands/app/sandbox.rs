@@ -28,5 +28,5 @@ pub(crate) fn run(context: &Context, args: SandboxArgs) -> Result<u8, CommandErr
     let lifecycle = Lifecycle { keep: true, exit_policy: ExitPolicy::Never, ..args.start.lifecycle()? };
     let request = args.options.request(lifecycle)?;
     sealed::ensure()?;
-    launch::run(context, prepare::pod(context, request)?)
+    launch::run(context, prepare::pod(context, request)?)?.tell()
 }

@@ -1,0 +1,46 @@
+//! `proa volume inspect`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::not_found;
+use crate::context::Context;
+use crate::docker::Template;
+use crate::error::CommandError;
+use crate::named_volumes::NamedVolumes;
+use crate::{moment, output};
+
+/// Print what is known of named volumes, as JSON
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa volume inspect data\n  proa volume inspect --format={{.Mountpoint}} data")]
+pub(crate) struct InspectArgs {
+    /// Print a template of fields instead, such as '{{.Mountpoint}}'
+    #[arg(long, short, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// The volumes
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
+    let volumes = NamedVolumes::open(context)?;
+    let mut shown = Vec::with_capacity(args.names.len());
+    for name in &args.names {
+        let volume = volumes.find(name)?.ok_or_else(|| not_found(name))?;
+        shown.push(json!({
+            "CreatedAt": moment::rfc3339(volume.changed_ns),
+            "Driver": "local",
+            "Labels": {},
+            "Mountpoint": volume.path.to_string_lossy(),
+            "Name": volume.name,
+            "Options": {},
+            "Scope": "local",
+        }));
+    }
+    output::write(&match &args.format {
+        Some(format) => Template::parse(format)?.table(&shown, &[])?,
+        None => serde_json::to_string_pretty(&shown)? + "\n",
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,58 @@
+//! `proa volume prune`.
+
+use clap::Args;
+use pod::Pods;
+
+use crate::context::Context;
+use crate::docker::size;
+use crate::error::CommandError;
+use crate::named_volumes::NamedVolumes;
+use crate::{consent, output};
+
+/// Remove the named volumes that no pod has
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa volume prune --force")]
+pub(crate) struct PruneArgs {
+    /// Do not ask first
+    #[arg(long, short)]
+    force: bool,
+
+    /// Remove volumes that were named by a person as well, which is always done
+    #[arg(long, short)]
+    all: bool,
+}
+
+pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError> {
+    let warning = "WARNING! This will remove all volumes not used by at least one container.";
+    if !args.force && !consent::given(warning)? {
+        return Ok(0);
+    }
+    let (removed, bytes) = unused(context)?;
+    output::write(&told(&removed, bytes))?;
+    Ok(0)
+}
+
+/// Removes every volume that no pod has; returns their names and how many bytes they had.
+///
+/// # Errors
+///
+/// One cannot be removed.
+pub(crate) fn unused(context: &Context) -> Result<(Vec<String>, u64), CommandError> {
+    let volumes = NamedVolumes::open(context)?;
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let (mut removed, mut bytes) = (Vec::new(), 0);
+    for volume in volumes.all()? {
+        if volumes.users(&volume, &pods)?.is_empty() {
+            bytes += volumes.size(&volume);
+            volumes.remove(&volume)?;
+            removed.push(volume.name);
+        }
+    }
+    Ok((removed, bytes))
+}
+
+fn told(removed: &[String], bytes: u64) -> String {
+    let names: String = removed.iter().map(|name| format!("{name}\n")).collect();
+    let head = if removed.is_empty() { String::new() } else { format!("Deleted Volumes:\n{names}\n") };
+    format!("{head}Total reclaimed space: {}\n", size(bytes))
+}

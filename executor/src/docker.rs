@@ -1,0 +1,227 @@
+//! proa under the name `docker`, and as `proa docker`: docker's grammar, words, columns and exit statuses.
+//!
+//! A container is a pod of one app; its id is the pod's UUID without dashes. There is no daemon: what docker's says, proa
+//! says in its words, because scripts look for them.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Command, Parser};
+
+use crate::cli::GlobalArgs;
+use crate::commands;
+use crate::context::Context;
+use crate::error::{CommandError, Kind};
+use crate::escape::printable;
+use crate::{diagnostics, output};
+
+mod age;
+mod attach;
+pub(crate) mod columns;
+mod container;
+mod exec;
+mod image;
+mod images;
+mod inspect;
+mod logs;
+mod ps;
+mod pull;
+mod rmi;
+mod run;
+mod tag;
+mod targets;
+mod template;
+mod volume_option;
+
+pub(crate) use age::size;
+pub(crate) use container::id;
+pub(crate) use template::Template;
+
+/// Exit status of a command line that makes no sense, and of `run` when the container could not be made.
+const UNUSABLE: u8 = 125;
+
+/// Exit status of every other failure.
+const FAILED: u8 = 1;
+
+/// A row of the table of commands.
+struct DockerCommand {
+    name: &'static str,
+    /// What stands after the name in the usage line.
+    usage: &'static str,
+    augment: fn(Command) -> Command,
+    run: fn(&Context, &ArgMatches) -> Result<u8, CommandError>,
+    /// Whether failures have the statuses of a started container: 125, 126, 127.
+    starts: bool,
+}
+
+macro_rules! row {
+    ($name:literal, $usage:literal, $($module:ident)::+, $args:ident $(, $field:ident: $value:expr)*) => {
+        DockerCommand {
+            $($field: $value,)*
+            ..DockerCommand {
+                name: $name,
+                usage: $usage,
+                augment: <$($module)::+::$args as clap::Args>::augment_args,
+                run: |context, matches| {
+                    $($module)::+::run(context, crate::cli::typed::<$($module)::+::$args>(matches)?)
+                },
+                starts: false,
+            }
+        }
+    };
+}
+
+/// Every command, in the order of the help text.
+static ALL: &[DockerCommand] = &[
+    row!("run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", run, RunArgs, starts: true),
+    row!("exec", "[OPTIONS] CONTAINER COMMAND [ARG...]", exec, ExecArgs, starts: true),
+    row!("ps", "[OPTIONS]", ps, PsArgs),
+    row!("images", "[OPTIONS] [REPOSITORY[:TAG]]", images, ImagesArgs),
+    row!("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", pull, PullArgs),
+    row!("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, TagArgs),
+    row!("rmi", "[OPTIONS] IMAGE [IMAGE...]", rmi, RmiArgs),
+    row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs),
+    row!("attach", "[OPTIONS] CONTAINER", attach, AttachArgs),
+    row!("stop", "[OPTIONS] CONTAINER [CONTAINER...]", targets::stop, StopArgs),
+    row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs),
+    row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs),
+    row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs),
+    row!("volume", "COMMAND", commands::volume, VolumeArgs),
+    row!("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", inspect, InspectArgs),
+];
+
+/// Runs the command line of a program named `docker`; returns the exit status.
+pub(crate) fn main(argv: &[OsString]) -> u8 {
+    /// The environment and the configuration count, options of proa there are none.
+    #[derive(Debug, Parser)]
+    struct Globals {
+        #[command(flatten)]
+        global: GlobalArgs,
+    }
+    let context = Globals::try_parse_from(["docker"])
+        .map_err(CommandError::from)
+        .and_then(|globals| diagnostics::start(&globals.global).and_then(|()| Context::new(&globals.global)));
+    match context {
+        Ok(context) => execute(&context, argv.get(1..).unwrap_or_default()),
+        Err(error) => complain(None, &error),
+    }
+}
+
+/// Runs the words after `docker`; returns the exit status.
+pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
+    let tree = tree();
+    if words.first().is_none_or(|word| word == "help") {
+        let of = words.get(1).and_then(|name| tree.find_subcommand(name.to_str()?).cloned());
+        let _ = output::write(&of.unwrap_or(tree).render_help().to_string());
+        return 0;
+    }
+    if words.first().is_some_and(|word| word == "--version" || word == "-v") {
+        let _ = output::write(concat!("Docker version ", env!("CARGO_PKG_VERSION"), ", build proa\n"));
+        return 0;
+    }
+    let argv = std::iter::once(OsString::from("docker")).chain(words.iter().cloned());
+    let matches = match tree.clone().try_get_matches_from(argv) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            let _ = output::write(&error.render().to_string());
+            return 0;
+        }
+        Err(error) => return misuse(&error, &tree, words),
+    };
+    let (name, of_command) = matches.subcommand().expect("clap requires a command");
+    let command = ALL.iter().find(|command| command.name == name).expect("clap knows the table's commands alone");
+    (command.run)(context, of_command).unwrap_or_else(|error| complain(Some(command), &error))
+}
+
+/// Prints a failure; returns its exit status.
+fn complain(command: Option<&DockerCommand>, error: &CommandError) -> u8 {
+    let starts = command.filter(|command| command.starts);
+    let message = printable(&error.chain()).into_owned();
+    let said = if error.kind == Kind::Usage { message } else { with_origin(&message) };
+    let mut text = match starts {
+        Some(DockerCommand { name: "run", .. }) => format!("docker: {said}\nSee 'docker run --help'.\n"),
+        _ => format!("{said}\n"),
+    };
+    for hint in error.all_hints(None) {
+        text.push_str(&format!("hint: {}\n", printable(&hint)));
+    }
+    output::complain(&text);
+    match (error.kind, starts) {
+        (Kind::NotFound | Kind::NotExecutable, Some(_)) => error.kind.exit_status(),
+        (Kind::Usage, _) => UNUSABLE,
+        (_, Some(DockerCommand { name: "run", .. })) => UNUSABLE,
+        _ => FAILED,
+    }
+}
+
+/// Prints the failure of one of several targets.
+pub(crate) fn complain_of(error: &CommandError) -> u8 {
+    output::complain(&format!("{}\n", with_origin(&printable(&error.chain()))));
+    FAILED
+}
+
+/// A message of what would be the daemon, unless it has docker's own beginning.
+fn with_origin(message: &str) -> String {
+    if message.starts_with("Error: ") { message.to_owned() } else { format!("Error response from daemon: {message}") }
+}
+
+/// The whole command line.
+pub(crate) fn tree() -> Command {
+    let root = Command::new("docker")
+        .about("docker's command line over proa's pods: no daemon, no root")
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .arg(clap::Arg::new("debug").long("debug").short('D').action(clap::ArgAction::SetTrue).hide(true))
+        .arg(clap::Arg::new("log-level").long("log-level").short('l').num_args(1).hide(true))
+        .after_help("Run 'docker COMMAND --help' for more information on a command.");
+    ALL.iter().fold(root, |root, command| {
+        let usage = format!("docker {} {}", command.name, command.usage);
+        let of = Command::new(command.name).override_usage(usage).disable_version_flag(true);
+        root.subcommand((command.augment)(of))
+    })
+}
+
+/// Says of a command line that makes no sense what docker says; returns the exit status.
+fn misuse(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        _ => String::new(),
+    };
+    let command = words.iter().find_map(|word| tree.find_subcommand(word.to_str()?));
+    let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
+    let see = format!("See 'docker{name} --help'.");
+    let word = context(ContextKind::InvalidArg);
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = context(ContextKind::InvalidSubcommand);
+            output::complain(&format!("docker: '{word}' is not a docker command.\nSee 'docker --help'\n"));
+            FAILED
+        }
+        ErrorKind::UnknownArgument if word.starts_with("--") => {
+            output::complain(&format!("unknown flag: {word}\n{see}\n"));
+            UNUSABLE
+        }
+        ErrorKind::UnknownArgument if word.starts_with('-') => {
+            let letter = word.chars().nth(1).unwrap_or('-');
+            output::complain(&format!("unknown shorthand flag: {letter:?} in {word}\n{see}\n"));
+            UNUSABLE
+        }
+        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument => {
+            let wants = match (error.kind(), word.contains("...")) {
+                (ErrorKind::UnknownArgument, _) => "accepts fewer arguments",
+                (_, true) => "requires at least 1 argument",
+                _ => "requires more arguments",
+            };
+            let usage = command.map(|command| command.clone().render_usage().to_string()).unwrap_or_default();
+            output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
+            FAILED
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            output::complain(&format!("{first}\n{see}\n"));
+            UNUSABLE
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `docker attach`: connects with the streams of a running container.
+
+use clap::Args;
+use pod::{Pods, State};
+
+use super::container::{self, Container};
+use crate::attach::{self, Attached, Wanted};
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Attach local standard input, output, and error streams to a running container
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// Do not attach STDIN
+    #[arg(long)]
+    no_stdin: bool,
+
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let container = Container::read(&pods, container::find(&pods, &args.container)?)?;
+    let Some((app, _)) = container.first().filter(|_| container.entry.state == State::Running) else {
+        let why = "You cannot attach to a stopped container, start it first";
+        return Err(CommandError::failed(format!("Error: {why}")));
+    };
+    let client = Client::connect(&pods, &container.entry)?;
+    let wanted = Wanted { stdin: !args.no_stdin, stdout: true, stderr: true };
+    let attached = attach::attach(client, app.name.as_str(), wanted, false)?;
+    // The status is written down a moment after the streams' end, if that was the container's.
+    if attached == Attached::Detached && super::targets::is_running(&pods, &container.entry) {
+        return Ok(0);
+    }
+    let ended = Container::read(&pods, pods.find(&container.entry.uuid.to_string())?)?;
+    Ok(u8::try_from(ended.exit_code()).unwrap_or(u8::MAX))
+}

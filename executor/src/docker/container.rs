@@ -1,0 +1,176 @@
+//! A pod as docker sees it: a container.
+
+use std::collections::BTreeMap;
+
+use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp};
+use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodStatus, Pods, State};
+use store::Store;
+
+use super::{age, image};
+use crate::error::CommandError;
+use crate::moment;
+
+/// What is known of a container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// The pod's entry.
+    pub(crate) entry: PodEntry,
+    /// Its manifest; none of a pod that is being prepared.
+    pub(crate) manifest: Option<PodManifest>,
+    /// How its first app fares, as far as it was written down.
+    pub(crate) app: Option<AppStatus>,
+    /// How the pod ended.
+    pub(crate) end: Option<PodStatus>,
+}
+
+impl Container {
+    /// Reads what there is to know of a pod.
+    ///
+    /// # Errors
+    ///
+    /// Its files cannot be read.
+    pub(crate) fn read(pods: &Pods, entry: PodEntry) -> Result<Self, CommandError> {
+        if entry.place == Place::Prepare {
+            return Ok(Self { entry, manifest: None, app: None, end: None });
+        }
+        let pod = pods.open(&entry)?;
+        let manifest = pod.manifest()?;
+        let first = manifest.apps.first().map(|app| &app.name);
+        let app = pod.statuses()?.into_iter().find(|(name, _)| Some(name) == first).and_then(|(_, status)| status);
+        let end = pod.pod_status()?;
+        Ok(Self { entry, manifest: Some(manifest), app, end })
+    }
+
+    /// Every container, newest first. What cannot be read is left out, and said in a line each.
+    ///
+    /// # Errors
+    ///
+    /// The pods cannot be listed.
+    pub(crate) fn all(pods: &Pods) -> Result<(Vec<Self>, Vec<CommandError>), CommandError> {
+        let (mut containers, mut sick) = (Vec::new(), Vec::new());
+        for entry in pods.list()?.into_iter().rev().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
+            let uuid = entry.uuid;
+            match Self::read(pods, entry) {
+                Ok(container) => containers.push(container),
+                // It was removed between the listing and now.
+                Err(error) if matches!(error.cause(), Some(pod::PodError::NotFound { .. })) => {}
+                Err(error) => sick.push(error.during(format!("container {}", id(uuid)))),
+            }
+        }
+        Ok((containers, sick))
+    }
+
+    /// Its id: 32 digits.
+    pub(crate) fn id(&self) -> String {
+        id(self.entry.uuid)
+    }
+
+    /// The first 12 digits of its id.
+    pub(crate) fn short_id(&self) -> String {
+        short(self.entry.uuid)
+    }
+
+    /// Its name, or its short id: every container of docker's has a name.
+    pub(crate) fn name(&self) -> String {
+        self.entry.name.as_ref().map_or_else(|| self.short_id(), ToString::to_string)
+    }
+
+    pub(crate) fn first(&self) -> Option<(&RuntimeApp, &App)> {
+        let runtime = self.manifest.as_ref()?.apps.first()?;
+        Some((runtime, runtime.app.as_ref()?))
+    }
+
+    /// The ID of its image.
+    pub(crate) fn image_id(&self) -> Option<ImageId> {
+        self.first()?.0.image.id.as_ref()?.to_string().parse().ok()
+    }
+
+    /// What its image is called.
+    pub(crate) fn image(&self, store: &Store) -> String {
+        let record = self.image_id().and_then(|id| store.record(&id).ok().flatten());
+        let stored = record.and_then(|record| image::names(&record).first().map(image::Name::shown));
+        let said = || Some(image::Name::parse(self.first()?.0.image.name.as_ref()?.as_ref()).shown());
+        stored.or_else(said).unwrap_or_else(|| "<none>".to_owned())
+    }
+
+    /// Its labels.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.manifest.as_ref().map(|manifest| manifest.user_labels.clone()).unwrap_or_default()
+    }
+
+    /// `created`, `running`, `exited`, `dead`, `removing`: docker's states.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.entry.state {
+            State::Running => "running",
+            State::Embryo | State::Preparing | State::Prepared => "created",
+            State::AbortedPrepare => "dead",
+            State::ExitedDeleting | State::Deleting | State::Garbage => "removing",
+            _ => "exited",
+        }
+    }
+
+    /// How it ended: the exit status; 255 if its supervisor was killed and nobody wrote it down.
+    pub(crate) fn exit_code(&self) -> i32 {
+        const UNKNOWN: i32 = 255;
+        let of_app = self.app.as_ref().and_then(|app| app.exit).map(AppExit::status);
+        match self.state() {
+            "exited" => self.end.map(|end| end.status).or(of_app).unwrap_or(UNKNOWN),
+            _ => 0,
+        }
+    }
+
+    /// `Up 2 hours`, `Exited (0) 3 minutes ago`.
+    pub(crate) fn status(&self, now: u64) -> String {
+        let ago = |ns: Option<u64>| age::of(now.saturating_sub(ns.unwrap_or(now)));
+        match self.state() {
+            "running" => format!("Up {}", ago(self.entry.started_ns)),
+            "exited" => {
+                let at = self.end.map(|end| end.finished_ns).or(self.app.as_ref().and_then(|app| app.finished_ns));
+                format!("Exited ({}) {} ago", self.exit_code(), ago(at.or(self.entry.started_ns)))
+            }
+            "created" => "Created".to_owned(),
+            "dead" => "Dead".to_owned(),
+            _ => "Removal In Progress".to_owned(),
+        }
+    }
+
+    /// How long ago it was made.
+    pub(crate) fn created(&self, now: u64) -> String {
+        format!("{} ago", age::of(now.saturating_sub(self.entry.created_ns.unwrap_or(now))))
+    }
+
+    /// When it was made, in RFC 3339.
+    pub(crate) fn created_at(&self) -> String {
+        moment::rfc3339(self.entry.created_ns.unwrap_or_default())
+    }
+}
+
+/// The id of a pod's container.
+pub(crate) fn id(uuid: PodUuid) -> String {
+    uuid.to_string().replace('-', "")
+}
+
+/// The beginning of it.
+pub(crate) fn short(uuid: PodUuid) -> String {
+    id(uuid).chars().take(12).collect()
+}
+
+/// The container of this name or beginning of an id.
+///
+/// # Errors
+///
+/// There is none, or there are several; the texts are docker's.
+pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> {
+    pods.find(needle).map_err(|error| match error {
+        FindError::NoMatch { .. } | FindError::Empty => not_found(needle),
+        FindError::Ambiguous { .. } => {
+            CommandError::failed(format!("multiple IDs found with provided prefix: {needle}"))
+        }
+        error => error.into(),
+    })
+}
+
+/// There is no such container.
+pub(crate) fn not_found(needle: &str) -> CommandError {
+    CommandError::failed(format!("No such container: {needle}"))
+}

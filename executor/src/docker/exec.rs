@@ -1,0 +1,80 @@
+//! `docker exec`: executes a command in a running container.
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use pod::{Pods, State};
+use rustix::fs::{Mode, OFlags, open};
+use stage1::EnterSpec;
+
+use super::container;
+use super::run::{last_of_each, split_user, variable_of_caller};
+use crate::commands::enter;
+use crate::context::Context;
+use crate::environment::PodEnvironment;
+use crate::error::{CommandError, Explain as _, Kind};
+use crate::request;
+
+/// Execute a command in a running container
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Keep STDIN open even if not attached
+    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    interactive: Option<bool>,
+
+    /// Allocate a pseudo-TTY; with --interactive only if standard input is a terminal
+    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tty: Option<bool>,
+
+    /// Set environment variables
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+
+    /// Username or UID (format: <name|uid>[:<group|gid>])
+    #[arg(long, short, value_name = "USER")]
+    user: Option<String>,
+
+    /// Working directory inside the container
+    #[arg(long, short, value_name = "DIR")]
+    workdir: Option<String>,
+
+    /// The container, and the command with its arguments
+    #[arg(value_name = "CONTAINER COMMAND [ARG...]", required = true, num_args = 2.., trailing_var_arg = true)]
+    words: Vec<OsString>,
+}
+
+pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let mut words = request::args(args.words)?.into_iter();
+    let entry = container::find(&pods, &words.next().unwrap_or_default())?;
+    if entry.state != State::Running {
+        return Err(CommandError::failed(format!("container {} is not running", container::id(entry.uuid))));
+    }
+    let interactive = args.interactive == Some(true);
+    let tty = args.tty == Some(true) && (!interactive || std::io::stdin().is_terminal());
+    let given: Vec<String> = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect();
+    let environment = PodEnvironment::gather_as("-e", "--env-file", false, &args.env_file, &last_of_each(given))?;
+    let (user, group) = split_user(args.user);
+    let spec = EnterSpec {
+        exec: words.collect(),
+        environment: environment.given,
+        working_directory: args.workdir.map(request::working_directory).transpose()?,
+        user,
+        group,
+        terminal: None,
+    };
+    if !interactive {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(|| "/dev/null".into())?;
+        rustix::stdio::dup2_stdin(null)?;
+    }
+    enter::enter(&pods, &entry, None, spec, Some(tty)).map_err(|error| match error.kind {
+        Kind::NotFound | Kind::NotExecutable => error.during("OCI runtime exec failed"),
+        _ => error,
+    })
+}

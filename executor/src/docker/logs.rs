@@ -1,0 +1,42 @@
+//! `docker logs`: what a container has written.
+
+use clap::Args;
+use pod::Pods;
+
+use super::container;
+use crate::commands::logs;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Fetch the logs of a container
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Follow log output
+    #[arg(long, short)]
+    follow: bool,
+
+    /// Number of lines to show from the end of the logs
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "all")]
+    tail: String,
+
+    /// Show logs since timestamp (e.g. 2026-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Show timestamps
+    #[arg(long, short)]
+    timestamps: bool,
+
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let entry = container::find(&pods, &args.container)?;
+    // As docker: what is no number, or a negative one, means all.
+    let tail = args.tail.parse().ok();
+    let wanted = logs::Wanted { follow: args.follow, tail, since: args.since, app: None, timestamps: args.timestamps };
+    logs::print(&pods, &entry, &wanted)
+}

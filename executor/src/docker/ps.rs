@@ -1,0 +1,176 @@
+//! `docker ps`: the containers there are.
+
+use clap::Args;
+use pod::Pods;
+use serde_json::{Value, json};
+
+use super::container::Container;
+use super::template::Template;
+use super::{columns, complain_of};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::escape::printable;
+use crate::{images, moment, output};
+
+/// List containers
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Show all containers (default shows just running)
+    #[arg(long, short)]
+    all: bool,
+
+    /// Only display container IDs
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// Show n last created containers (includes all states)
+    #[arg(long, short = 'n', value_name = "NUMBER")]
+    last: Option<usize>,
+
+    /// Show the latest created container (includes all states)
+    #[arg(long, short)]
+    latest: bool,
+
+    /// Filter output: id=, name=, status=, label=, ancestor=
+    #[arg(long, short, value_name = "FILTER")]
+    filter: Vec<String>,
+
+    /// Format output: table, json, or a template of fields such as '{{.ID}} {{.Names}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+}
+
+/// The longest command that is shown whole.
+const COMMAND_WIDTH: usize = 20;
+
+pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let store = images::store(context)?;
+    let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let any_state =
+        args.all || args.latest || args.last.is_some() || filters.iter().any(|filter| filter.key == "status");
+    let (containers, sick) = Container::all(&pods)?;
+    let last = if args.latest { Some(1) } else { args.last };
+    let now = moment::now();
+    let mut fields = Vec::new();
+    for container in containers.iter().filter(|container| any_state || container.state() == "running") {
+        let image = container.image(&store);
+        if filters.iter().all(|filter| filter.admits(container, &image)) {
+            fields.push(of(container, &image, args.no_trunc, now));
+        }
+    }
+    fields.truncate(last.unwrap_or(usize::MAX));
+    output::write(&shown(&args, &fields)?)?;
+    Ok(sick.iter().map(complain_of).max().unwrap_or(0))
+}
+
+fn shown(args: &PsArgs, containers: &[Value]) -> Result<String, CommandError> {
+    let cell = |container: &Value, field: &str| container[field].as_str().unwrap_or_default().to_owned();
+    if args.quiet {
+        return Ok(containers.iter().map(|container| cell(container, "ID") + "\n").collect());
+    }
+    match args.format.as_deref() {
+        None | Some("table") => {
+            let titles = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+            let mut rows = vec![titles.map(str::to_owned).to_vec()];
+            let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+            rows.extend(containers.iter().map(|container| fields.map(|field| cell(container, field)).to_vec()));
+            Ok(columns::aligned(&rows))
+        }
+        Some("json") => containers.iter().map(|container| Ok(serde_json::to_string(container)? + "\n")).collect(),
+        Some(template) => Template::parse(template)?.table(containers, &TITLES),
+    }
+}
+
+/// The titles of fields in a table of the user's own.
+const TITLES: [(&str, &str); 9] = [
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("RunningFor", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Status", "STATUS"),
+    ("State", "STATE"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+];
+
+/// A container's fields, with docker's names.
+fn of(container: &Container, image: &str, whole: bool, now: u64) -> Value {
+    let command = container.first().map(|(_, app)| app.exec.join(" ")).unwrap_or_default();
+    let command = if whole { command } else { ellipsis(&command, COMMAND_WIDTH) };
+    let labels = container.labels().into_iter().map(|(name, value)| format!("{name}={value}"));
+    json!({
+        "ID": if whole { container.id() } else { container.short_id() },
+        "Image": printable(image),
+        "Command": format!("{command:?}"),
+        "CreatedAt": container.created_at(),
+        "RunningFor": container.created(now),
+        "Status": container.status(now),
+        "State": container.state(),
+        "Ports": "",
+        "Names": container.name(),
+        "Labels": labels.collect::<Vec<_>>().join(","),
+        "Networks": "",
+        "Mounts": "",
+    })
+}
+
+/// The beginning of a text that is too long, with the mark for it.
+fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+/// `KEY=VALUE`: which containers are wanted.
+struct Filter {
+    key: String,
+    value: String,
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Self, CommandError> {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| CommandError::usage(format!("invalid filter '{text}': not KEY=VALUE")))?;
+        if !["id", "name", "status", "label", "ancestor", "exited"].contains(&key) {
+            return Err(CommandError::usage(format!("invalid filter '{key}'")));
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+
+    fn admits(&self, container: &Container, image: &str) -> bool {
+        let value = self.value.as_str();
+        match self.key.as_str() {
+            "id" => container.id().starts_with(&value.replace('-', "")),
+            "name" => container.name().contains(value.trim_start_matches(['^', '/']).trim_end_matches('$')),
+            "status" => container.state() == value,
+            "exited" => container.state() == "exited" && container.exit_code().to_string() == value,
+            "ancestor" => image == value || image.split(':').next() == Some(value),
+            _ => {
+                let labels = container.labels();
+                match value.split_once('=') {
+                    Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
+                    None => labels.contains_key(value),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_commands_are_cut() {
+        assert_eq!(ellipsis("sh -c 'echo hello'", 20), "sh -c 'echo hello'");
+        assert_eq!(ellipsis("/docker-entrypoint.sh nginx", 20), "/docker-entrypoint.…");
+    }
+}

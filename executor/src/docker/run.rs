@@ -1,0 +1,300 @@
+//! `docker run`: a pod of one app.
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use fetch::ImageRef;
+use rustix::fs::{Mode, OFlags, open};
+
+use super::container;
+use super::image;
+use super::volume_option;
+use crate::annotations::Remarks;
+use crate::context::Context;
+use crate::environment::PodEnvironment;
+use crate::error::{CommandError, Explain as _};
+use crate::launch::{self, Launched};
+use crate::pull_policy::PullPolicy;
+use crate::request::{self, AppRequest, Lifecycle, PodRequest};
+use crate::userns::Userns;
+use crate::{devices, dry_run, images, output, prepare, relay, sealed};
+
+/// Create and run a new container from an image
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct RunArgs {
+    /// Run container in background and print container ID
+    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    detach: Option<bool>,
+
+    /// Keep STDIN open even if not attached
+    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    interactive: Option<bool>,
+
+    /// Allocate a pseudo-TTY; with --interactive only if standard input is a terminal
+    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tty: Option<bool>,
+
+    /// Automatically remove the container when it exits
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    rm: Option<bool>,
+
+    /// Set environment variables
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+
+    /// Bind mount a volume: [HOST_PATH|NAME:]PATH[:ro]
+    #[arg(long, short, value_name = "VOLUME")]
+    volume: Vec<String>,
+
+    /// Attach a filesystem mount: type=bind|volume|tmpfs,source=…,target=…[,readonly]
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+
+    /// Mount an empty directory that lives as long as the container
+    #[arg(long, value_name = "PATH")]
+    tmpfs: Vec<String>,
+
+    /// Assign a name to the container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Username or UID (format: <name|uid>[:<group|gid>])
+    #[arg(long, short, value_name = "USER")]
+    user: Option<String>,
+
+    /// Add additional groups to join
+    #[arg(long, value_name = "GID")]
+    group_add: Vec<String>,
+
+    /// Working directory inside the container
+    #[arg(long, short, value_name = "DIR")]
+    workdir: Option<String>,
+
+    /// Overwrite the default ENTRYPOINT of the image
+    #[arg(long, value_name = "PATH")]
+    entrypoint: Option<String>,
+
+    /// Container host name
+    #[arg(long, short = 'h', value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// Connect the container to a network: none
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    network: Option<String>,
+
+    /// Set meta data on the container
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    label: Vec<String>,
+
+    /// Mount the container's root filesystem as read only
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    read_only: Option<bool>,
+
+    /// Add a host device to the container: /dev/NAME[:/dev/NAME]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+
+    /// Restart policy to apply when the container exits: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    restart: String,
+
+    /// Write the container ID to the file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+
+    /// Pull image before running
+    #[arg(long, value_name = "POLICY", default_value = "missing")]
+    pull: Pull,
+
+    /// User namespace to use: keep-id makes the container's user you
+    #[arg(long, value_name = "MODE")]
+    userns: Option<Userns>,
+
+    /// Run an init inside the container, which is always done
+    #[arg(long)]
+    init: bool,
+
+    /// Print the reified pod manifest, and the whole command, instead of running the container
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print usage
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+
+    /// The image, and what it is to execute instead of its CMD
+    #[arg(value_name = "IMAGE [COMMAND] [ARG...]", required = true, num_args = 1.., trailing_var_arg = true)]
+    words: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
+    let (dry_run, detach) = (args.dry_run, args.detach == Some(true));
+    let passes_input = args.interactive == Some(true);
+    let request = request(context, args)?;
+    if dry_run {
+        return dry_run::print(context, request);
+    }
+    sealed::ensure()?;
+    if !passes_input && !detach {
+        // Without -i a container reads nothing: the input is for whatever runs after docker.
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(|| "/dev/null".into())?;
+        rustix::stdio::dup2_stdin(null)?;
+    }
+    match launch::run(context, prepare::pod(context, request)?)? {
+        Launched::Ended(status) => Ok(status),
+        Launched::Detached(uuid) => output::write(&format!("{}\n", container::id(uuid))).map(|()| 0),
+    }
+}
+
+/// What was typed as the pod that is meant.
+fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
+    refuse_networks(args.network.as_deref())?;
+    let mut words = args.words.into_iter();
+    let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
+    let (image, policy) = image(context, &word, args.pull)?;
+    let mut pod = PodRequest {
+        name: args
+            .name
+            .map(|name| name.parse().map_err(|error| CommandError::usage(format!("--name: {error}"))))
+            .transpose()?,
+        policy,
+        follow_symlinks: true,
+        userns: args.userns.unwrap_or_default(),
+        remarks: Remarks { user_labels: labels(&args.label), ..Remarks::default() },
+        ..PodRequest::default()
+    };
+    let given = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect::<Vec<_>>();
+    pod.environment = PodEnvironment::gather_as("-e", "--env-file", false, &args.env_file, &last_of_each(given))?;
+    let mut mounts = volume_option::parse(context, &args.volume, &args.mount, &args.tmpfs, &mut pod.volumes)?;
+    for device in devices::parse(&args.device)? {
+        mounts.push(devices::mount(&device, &mut pod.volumes)?);
+    }
+    let input_is_terminal = std::io::stdin().is_terminal();
+    let (detach, interactive) = (args.detach == Some(true), args.interactive == Some(true));
+    // With -i and input from elsewhere there is no key to say where it ends: no terminal then.
+    let tty = args.tty == Some(true) && (!interactive || detach || input_is_terminal);
+    let keep = args.rm != Some(true);
+    pod.lifecycle = Lifecycle {
+        detach,
+        interactive,
+        attached: !detach && (tty || keep),
+        terminal: tty.then(relay::size),
+        keep,
+        restart: request::restart(if args.restart == "unless-stopped" { "always" } else { &args.restart })?,
+        hostname: args.hostname.map(request::hostname).transpose()?,
+        uuid_file: args.cidfile,
+        ..Lifecycle::default()
+    };
+    // Streams that are passed through need nobody to hold them.
+    pod.lifecycle.interactive &= pod.lifecycle.attached || detach;
+    let words = request::args(words.collect())?;
+    let (user, group) = split_user(args.user);
+    let gids = (!args.group_add.is_empty()).then(|| request::gids(&args.group_add.join(","))).transpose()?;
+    pod.apps = vec![AppRequest {
+        exec: args.entrypoint.filter(|path| !path.is_empty()),
+        args: (!words.is_empty()).then_some(words),
+        user,
+        group,
+        supplementary_gids: gids,
+        working_directory: args.workdir.map(request::working_directory).transpose()?,
+        read_only_root: args.read_only == Some(true),
+        mounts,
+        ..AppRequest::of(image)
+    }];
+    Ok(pod)
+}
+
+/// The image, and whether its registry is asked. Says so if it is not there, as docker does.
+fn image(context: &Context, word: &OsString, pull: Pull) -> Result<(ImageRef, PullPolicy), CommandError> {
+    let (image, stored) = image::reference(context, &images::store(context)?, word)?;
+    match (pull, &image) {
+        (Pull::Always, ImageRef::Id(_)) => {
+            let name = word.to_str().unwrap_or_default().to_owned();
+            Ok((ImageRef::Registry(name), PullPolicy::Update))
+        }
+        (Pull::Never, ImageRef::Registry(name)) if !stored => Err(image::not_found(name)),
+        (Pull::Missing, ImageRef::Registry(name)) if !stored => {
+            let missing = image::not_found(name).chain();
+            let name = missing.trim_start_matches("No such image: ");
+            output::complain(&format!("Unable to find image '{name}' locally\n"));
+            Ok((image, PullPolicy::New))
+        }
+        _ => Ok((image, PullPolicy::New)),
+    }
+}
+
+/// Networks that there are not yet.
+fn refuse_networks(network: Option<&str>) -> Result<(), CommandError> {
+    match network {
+        None | Some("none") => Ok(()),
+        Some(network) => Err(CommandError::usage(format!("--network={network} is not supported yet"))
+            .hint("leave it out or give --network=none: the container has its own loopback interface and no other")),
+    }
+}
+
+/// `NAME=VALUE`; a bare `NAME` takes the caller's value, or is nothing if there is none.
+pub(super) fn variable_of_caller(variable: &str) -> Option<String> {
+    if variable.contains('=') {
+        return Some(variable.to_owned());
+    }
+    std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
+}
+
+/// As docker has it, a variable that is given twice has its last value.
+pub(super) fn last_of_each(variables: Vec<String>) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut kept: Vec<String> = Vec::with_capacity(variables.len());
+    for variable in variables {
+        kept.retain(|known| name(known) != name(&variable));
+        kept.push(variable);
+    }
+    kept
+}
+
+/// `USER[:GROUP]`.
+pub(super) fn split_user(user: Option<String>) -> (Option<String>, Option<String>) {
+    let Some(text) = user else { return (None, None) };
+    match text.split_once(':') {
+        Some((user, group)) => (Some(user).filter(|user| !user.is_empty()).map(str::to_owned), Some(group.to_owned())),
+        None => (Some(text), None),
+    }
+}
+
+fn labels(labels: &[String]) -> std::collections::BTreeMap<String, String> {
+    let split = |label: &String| {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    labels.iter().map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_variables() {
+        let split = |text: &str| split_user(Some(text.to_owned()));
+        let owned = |text: &str| Some(text.to_owned());
+        assert_eq!(split("1000"), (owned("1000"), None));
+        assert_eq!(split("web:www"), (owned("web"), owned("www")));
+        assert_eq!(split(":5"), (None, owned("5")));
+        assert_eq!(variable_of_caller("A="), owned("A="));
+        assert_eq!(variable_of_caller("NO_SUCH_VARIABLE_HERE"), None);
+        assert_eq!(last_of_each(vec!["A=1".into(), "B=2".into(), "A=3".into()]), ["B=2", "A=3"]);
+    }
+}

@@ -1,0 +1,40 @@
+//! `docker tag`: gives an image one more name.
+
+use clap::Args;
+
+use super::image;
+use crate::config::Registries;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::images;
+
+/// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// The image: a name or the beginning of an ID
+    #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
+    source: String,
+
+    /// The name
+    #[arg(value_name = "TARGET_IMAGE[:TAG]")]
+    target: String,
+}
+
+pub(crate) fn run(context: &Context, args: TagArgs) -> Result<u8, CommandError> {
+    let store = images::store(context)?;
+    let record = image::stored(context, &store, &args.source)?.ok_or_else(|| image::not_found(&args.source))?;
+    store.tag(&record.id, &names(context, &args.target)?)?;
+    Ok(0)
+}
+
+/// What the store calls an image of this name: with registry and tag, so that the same words find and push it.
+pub(crate) fn names(context: &Context, target: &str) -> Result<Vec<String>, CommandError> {
+    let reference = Registries::read(context.config_dirs())?.reference(target).ok();
+    let reference = reference.filter(|reference| reference.digest().is_none()).ok_or_else(|| {
+        CommandError::failed(format!("{target:?} is not a valid repository/tag: invalid reference format"))
+    })?;
+    Ok(match reference.tag() {
+        Some("latest") | None => vec![reference.name(), format!("{}:latest", reference.name())],
+        Some(tag) => vec![format!("{}:{tag}", reference.name())],
+    })
+}

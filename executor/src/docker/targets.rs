@@ -1,0 +1,197 @@
+//! What docker does to several containers, one after the other: `stop`, `kill`, `wait`, `rm`.
+
+use std::time::Duration;
+
+use clap::Args;
+use pod::{PodEntry, Pods, State};
+use stage1::protocol::Call;
+
+use super::{complain_of, container};
+use crate::client::Client;
+use crate::commands;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::idmap::{self, Remover};
+use crate::{output, signal_argument};
+
+/// Stop one or more running containers
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Seconds to wait before killing the container
+    #[arg(
+        long,
+        short = 't',
+        alias = "timeout",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        allow_hyphen_values = true
+    )]
+    time: i64,
+
+    /// Signal to send to the container
+    #[arg(long, short, value_name = "SIGNAL")]
+    signal: Option<String>,
+
+    /// The containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+/// Kill one or more running containers
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Signal to send to the container
+    #[arg(long, short, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+
+    /// The containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+/// Block until one or more containers stop, then print their exit codes
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// The containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+/// Remove one or more containers
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Force the removal of a running container
+    #[arg(long, short)]
+    force: bool,
+
+    /// Remove anonymous volumes associated with the container, which is always done
+    #[arg(long, short)]
+    volumes: bool,
+
+    /// The containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+/// How often a container is looked at that is waited for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Does something to each container, and prints what came of it. One that fails does not spare the others.
+fn each(
+    context: &Context,
+    containers: &[String],
+    mut act: impl FnMut(&Pods, &str) -> Result<Option<String>, CommandError>,
+) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let mut status = 0;
+    for needle in containers {
+        match act(&pods, needle) {
+            Ok(told) => output::write(&told.map(|told| told + "\n").unwrap_or_default())?,
+            Err(error) => status = complain_of(&error),
+        }
+    }
+    Ok(status)
+}
+
+/// `docker stop`.
+pub(crate) mod stop {
+    pub(crate) use super::StopArgs;
+    use super::*;
+
+    pub(crate) fn run(context: &Context, args: StopArgs) -> Result<u8, CommandError> {
+        let signal = args.signal.as_deref().map(signal_argument::parse).transpose()?;
+        // A negative number is docker's for ever.
+        let grace = u32::try_from(args.time).unwrap_or(u32::MAX);
+        each(context, &args.containers, |pods, needle| {
+            let entry = container::find(pods, needle)?;
+            if entry.state == State::Running {
+                commands::stop::stop(pods, &entry, signal, grace)?;
+            }
+            Ok(Some(needle.to_owned()))
+        })
+    }
+}
+
+/// `docker kill`.
+pub(crate) mod kill {
+    pub(crate) use super::KillArgs;
+    use super::*;
+
+    pub(crate) fn run(context: &Context, args: KillArgs) -> Result<u8, CommandError> {
+        const SIGKILL: i32 = 9;
+        let signal = signal_argument::parse(&args.signal)
+            .map_err(|_| CommandError::failed(format!("invalid signal: {}", args.signal)))?;
+        each(context, &args.containers, |pods, needle| {
+            let entry = container::find(pods, needle)?;
+            if entry.state != State::Running {
+                let id = container::id(entry.uuid);
+                return Err(CommandError::failed(format!(
+                    "cannot kill container: {needle}: container {id} is not running"
+                )));
+            }
+            if signal == SIGKILL {
+                // As with docker a killed container is not started again, whatever its restart policy.
+                commands::stop::stop(pods, &entry, Some(signal), 0)?;
+            } else {
+                Client::connect(pods, &entry)?.ask(Call::Signal { app: None, signal }, &[])?;
+            }
+            Ok(Some(needle.to_owned()))
+        })
+    }
+}
+
+/// `docker wait`.
+pub(crate) mod wait {
+    pub(crate) use super::WaitArgs;
+    use super::*;
+
+    pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError> {
+        each(context, &args.containers, |pods, needle| {
+            let entry = container::find(pods, needle)?;
+            while is_running(pods, &entry) {
+                std::thread::sleep(PAUSE);
+            }
+            let ended = container::Container::read(pods, container::find(pods, &entry.uuid.to_string())?)?;
+            Ok(Some(ended.exit_code().to_string()))
+        })
+    }
+}
+
+/// `docker rm`.
+pub(crate) mod rm {
+    pub(crate) use super::RmArgs;
+    use super::*;
+
+    pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
+        let mapping = idmap::detect(context.create_data_dir()?)?;
+        each(context, &args.containers, |pods, needle| {
+            let entry = match container::find(pods, needle) {
+                // Nothing to be forced: said, and no failure.
+                Err(error) if args.force && pods.find(needle).is_err() => {
+                    complain_of(&error);
+                    return Ok(None);
+                }
+                found => found?,
+            };
+            if entry.state == State::Running {
+                if !args.force {
+                    let name = entry.name.as_ref().map_or_else(|| container::short(entry.uuid), ToString::to_string);
+                    let why = "container is running: stop the container before removing or force remove";
+                    return Err(CommandError::failed(format!("cannot remove container \"/{name}\": {why}")));
+                }
+                commands::stop::stop(pods, &entry, Some(9), 0)?;
+            }
+            pods.remove(entry.uuid, &Remover::new(&mapping)).or_else(|error| match error {
+                // --rm was faster.
+                pod::PodError::NotFound { .. } if args.force => Ok(()),
+                error => Err(error),
+            })?;
+            Ok(Some(needle.to_owned()))
+        })
+    }
+}
+
+/// Whether a container still runs.
+pub(super) fn is_running(pods: &Pods, entry: &PodEntry) -> bool {
+    pods.find(&entry.uuid.to_string()).is_ok_and(|entry| matches!(entry.state, State::Running | State::Preparing))
+}

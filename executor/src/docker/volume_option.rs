@@ -1,0 +1,174 @@
+//! `-v`, `--mount` and `--tmpfs`: what docker mounts, as volumes of a pod and mounts of its app.
+
+use appc::{AcName, Mount, Volume, VolumeKind};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::named_volumes::NamedVolumes;
+
+/// Where a mount's content comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Host(String),
+    Named(String),
+    Empty,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    source: Source,
+    target: String,
+    read_only: bool,
+}
+
+/// Declares the volumes in `volumes`, making named ones that are not there yet; returns what is mounted where.
+///
+/// # Errors
+///
+/// An option makes no sense; a named volume cannot be made.
+pub(super) fn parse(
+    context: &Context,
+    binds: &[String],
+    mounts: &[String],
+    tmpfs: &[String],
+    volumes: &mut Vec<Volume>,
+) -> Result<Vec<Mount>, CommandError> {
+    let mut wanted = binds.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
+    wanted.extend(mounts.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
+    wanted.extend(tmpfs.iter().map(|text| {
+        let target = text.split(':').next().unwrap_or_default().to_owned();
+        Wanted { source: Source::Empty, target, read_only: false }
+    }));
+    let mut all = Vec::with_capacity(wanted.len());
+    for Wanted { source, target, read_only } in wanted {
+        if !target.starts_with('/') {
+            return Err(CommandError::usage(format!("invalid mount path: {target:?}: mount path must be absolute")));
+        }
+        let name: AcName = format!("mount-{}", volumes.len()).parse().expect("it is letters, a dash and digits");
+        let kind = match source {
+            Source::Empty => Volume::empty(name.clone()).kind,
+            Source::Host(source) => VolumeKind::Host { source, recursive: None },
+            Source::Named(volume) => {
+                let path = NamedVolumes::open(context)?.ensure(&volume)?;
+                let source = path.into_os_string().into_string();
+                let source = source.map_err(|path| CommandError::failed(format!("{path:?} is not UTF-8")))?;
+                VolumeKind::Host { source, recursive: None }
+            }
+        };
+        volumes.push(Volume { kind, read_only: read_only.then_some(true), ..Volume::empty(name.clone()) });
+        all.push(Mount { volume: name, path: target, app_volume: None });
+    }
+    Ok(all)
+}
+
+/// `[SOURCE:]TARGET[:OPTIONS]`.
+fn bind(text: &str) -> Result<Wanted, CommandError> {
+    let invalid = || CommandError::usage(format!("invalid volume specification: {text:?}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [target] => ("", *target, ""),
+        [source, target] => (*source, *target, ""),
+        [source, target, options] => (*source, *target, *options),
+        _ => return Err(invalid()),
+    };
+    if target.is_empty() || (parts.len() > 1 && source.is_empty()) {
+        return Err(invalid());
+    }
+    let mut read_only = false;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" | "readonly" => read_only = true,
+            // Labels and caches of others; copies that are not made anyway.
+            "rw" | "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" | "rprivate" | "private" => {}
+            _ => return Err(CommandError::usage(format!("invalid mode: {option} in {text:?}"))),
+        }
+    }
+    Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only })
+}
+
+/// `type=bind,source=PATH,target=PATH[,readonly]`.
+fn mount(text: &str) -> Result<Wanted, CommandError> {
+    let invalid = |why: String| CommandError::usage(format!("invalid argument {text:?} for \"--mount\" flag: {why}"));
+    let (mut kind, mut source, mut target, mut read_only) = ("volume", "", "", false);
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        match key {
+            "type" => kind = value,
+            "source" | "src" => source = value,
+            "target" | "destination" | "dst" => target = value,
+            "readonly" | "ro" => read_only = !matches!(value, "false" | "0"),
+            _ => return Err(invalid(format!("unexpected key '{key}'"))),
+        }
+    }
+    if target.is_empty() {
+        return Err(invalid("target is required".to_owned()));
+    }
+    let source = match kind {
+        "bind" if source.starts_with('/') => Source::Host(source.to_owned()),
+        "bind" => return Err(invalid("the source of a bind mount is an absolute path".to_owned())),
+        "volume" if source.is_empty() => Source::Empty,
+        "volume" => source_of(source)?,
+        "tmpfs" if source.is_empty() => Source::Empty,
+        _ => return Err(invalid(format!("mount type {kind:?} is not supported here"))),
+    };
+    Ok(Wanted { source, target: target.to_owned(), read_only })
+}
+
+/// A path, absolute or relative with a dot, or the name of a volume.
+fn source_of(text: &str) -> Result<Source, CommandError> {
+    if text.is_empty() {
+        return Ok(Source::Empty);
+    }
+    if text.starts_with('/') {
+        return Ok(Source::Host(text.to_owned()));
+    }
+    if text.starts_with('.') {
+        let path = std::path::absolute(text).map_err(CommandError::from)?;
+        return Ok(Source::Host(path.to_string_lossy().into_owned()));
+    }
+    Ok(Source::Named(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(wanted: Result<Wanted, CommandError>) -> String {
+        match wanted {
+            Ok(Wanted { source, target, read_only }) => format!("{source:?} {target} {read_only}"),
+            Err(error) => error.chain(),
+        }
+    }
+
+    #[test]
+    fn binds() {
+        for (text, expected) in [
+            ("/a:/b", "Host(\"/a\") /b false"),
+            ("/a:/b:ro", "Host(\"/a\") /b true"),
+            ("/a:/b:rw,z", "Host(\"/a\") /b false"),
+            ("data:/b", "Named(\"data\") /b false"),
+            ("/b", "Empty /b false"),
+            (":/b", "invalid volume specification: \":/b\""),
+            ("/a:", "invalid volume specification: \"/a:\""),
+            ("a:b:c:d", "invalid volume specification: \"a:b:c:d\""),
+            ("/a:/b:rx", "invalid mode: rx in \"/a:/b:rx\""),
+        ] {
+            assert_eq!(shown(bind(text)), expected);
+        }
+    }
+
+    #[test]
+    fn mounts() {
+        for (text, expected) in [
+            ("type=bind,source=/a,target=/b,readonly", "Host(\"/a\") /b true"),
+            ("type=bind,src=/a,dst=/b", "Host(\"/a\") /b false"),
+            ("source=data,target=/b", "Named(\"data\") /b false"),
+            ("type=tmpfs,destination=/b", "Empty /b false"),
+        ] {
+            assert_eq!(shown(mount(text)), expected);
+        }
+        for bad in ["type=bind,target=/b", "type=x,target=/b", "source=a", "target=/b,nonsense=1"] {
+            assert!(mount(bad).is_err(), "{bad}");
+        }
+    }
+}

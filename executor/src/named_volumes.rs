@@ -1,0 +1,196 @@
+//! Volumes with names: directories of the data directory that outlive pods, `volumes/NAME`.
+//!
+//! A volume has its name alone; what is in it belongs to whoever wrote it, ids of pods included. Making one is one
+//! mkdir(2), removing one is a rename(2) to a name that no volume can have, then the removal of what is in it.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+
+use appc::VolumeKind;
+use pod::{PodEntry, PodName, Pods, TreeRemover as _};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, fchown, open, openat, statat};
+use stage1::idmap::{IdMapping, Tier};
+
+use crate::context::Context;
+use crate::error::{CommandError, Explain as _};
+use crate::idmap::{self, Remover};
+
+/// The directory of volumes in the data directory.
+pub(crate) const DIR: &str = "volumes";
+
+/// Begins the names of volumes that are being removed. No name of a volume begins so.
+const REMOVED: &str = ".removed-";
+
+/// The named volumes of a data directory.
+#[derive(Debug)]
+pub(crate) struct NamedVolumes {
+    dir: PathBuf,
+    mapping: IdMapping,
+}
+
+/// A volume.
+#[derive(Debug)]
+pub(crate) struct NamedVolume {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// When it was last changed, in nanoseconds since the epoch: its making, or the last entry that came or went.
+    pub(crate) changed_ns: u64,
+}
+
+impl NamedVolumes {
+    /// The volumes, making their directory where there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is no data directory.
+    pub(crate) fn open(context: &Context) -> Result<Self, CommandError> {
+        let data_dir = std::path::absolute(context.create_data_dir()?)?;
+        let data_dir = fs::canonicalize(&data_dir).during(|| format!("find {}", data_dir.display()))?;
+        let dir = data_dir.join(DIR);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).during(|| format!("create {}", dir.display()))?;
+        Ok(Self { mapping: idmap::detect(&data_dir)?, dir })
+    }
+
+    /// Where the volume of this name is; it is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The name is none, or the directory cannot be made.
+    pub(crate) fn ensure(&self, name: &str) -> Result<PathBuf, CommandError> {
+        // The rules of pods' names are docker's of volumes.
+        let name: PodName = name.parse().map_err(|_| {
+            CommandError::usage(format!(
+                "create {name}: {name:?} includes invalid characters for a local volume name, \
+                 only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed"
+            ))
+        })?;
+        let path = self.dir.join(name.as_str());
+        match DirBuilder::new().mode(0o755).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(path),
+            made => made.during(|| format!("create {}", path.display()))?,
+        }
+        // The caller's umask is tight, and pods may have other users; who gets here is decided above.
+        let dir = open(&path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755))?;
+        if self.mapping.tier() == Tier::Root {
+            let (uid, gid) = self.mapping.container_root();
+            fchown(dir.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        Ok(path)
+    }
+
+    /// The volume of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<NamedVolume>, CommandError> {
+        Ok(self.all()?.into_iter().find(|volume| volume.name == name))
+    }
+
+    /// All volumes, by name.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub(crate) fn all(&self) -> Result<Vec<NamedVolume>, CommandError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir).during(|| format!("read {}", self.dir.display()))? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if name.parse::<PodName>().is_err() || !entry.file_type()?.is_dir() {
+                continue;
+            }
+            let changed = entry.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let changed_ns = u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX);
+            found.push(NamedVolume { name, path: entry.path(), changed_ns });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// The pods that have this volume, whether they run or have ended.
+    ///
+    /// # Errors
+    ///
+    /// A pod cannot be read.
+    pub(crate) fn users(&self, volume: &NamedVolume, pods: &Pods) -> Result<Vec<PodEntry>, CommandError> {
+        let mut users = Vec::new();
+        for entry in pods.list()?.into_iter().filter(|entry| pod::Place::VISIBLE.contains(&entry.place)) {
+            if entry.place == pod::Place::Prepare {
+                continue;
+            }
+            let manifest = match pods.open(&entry).and_then(|pod| pod.manifest()) {
+                Ok(manifest) => manifest,
+                Err(pod::PodError::NotFound { .. }) => continue,
+                Err(error) => return Err(CommandError::from(error).during(format!("pod {}", entry.uuid))),
+            };
+            let is_it = |kind: &VolumeKind| match kind {
+                VolumeKind::Host { source, .. } => OsStr::new(source) == volume.path.as_os_str(),
+                VolumeKind::Empty { .. } => false,
+            };
+            if manifest.volumes.iter().any(|volume| is_it(&volume.kind)) {
+                users.push(entry);
+            }
+        }
+        Ok(users)
+    }
+
+    /// Removes a volume with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be removed; what is left of it is no volume any more.
+    pub(crate) fn remove(&self, volume: &NamedVolume) -> Result<(), CommandError> {
+        self.sweep()?;
+        let aside = format!("{REMOVED}{}", volume.name);
+        fs::rename(&volume.path, self.dir.join(&aside)).during(|| format!("remove {}", volume.path.display()))?;
+        self.sweep()
+    }
+
+    /// Removes what removals that were cut off have left.
+    fn sweep(&self) -> Result<(), CommandError> {
+        let dir = open(&self.dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name().into_string().unwrap_or_default();
+            if name.starts_with(REMOVED) {
+                let removed = pod::removal::remove_tree(dir.as_fd(), &name);
+                if removed.is_err() {
+                    Remover::new(&self.mapping).remove_tree(dir.as_fd(), &name).map_err(CommandError::of)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the files in a volume, as far as they can be read.
+    pub(crate) fn size(&self, volume: &NamedVolume) -> u64 {
+        let open = || open(&volume.path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        idmap::run_in(&self.mapping, || open().map_or(0, |dir| size_of(dir, 0))).unwrap_or(0)
+    }
+}
+
+/// Deeper directories are not counted: each level keeps a descriptor.
+const DEEPEST: usize = 500;
+
+/// Bytes of the files below a directory. What is in it is an app's: nothing is followed.
+fn size_of(dir: OwnedFd, depth: usize) -> u64 {
+    let Ok(entries) = Dir::read_from(&dir) else { return 0 };
+    let mut sum = 0;
+    for entry in entries.filter_map(Result::ok).filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")) {
+        let Ok(stat) = statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            sum += u64::try_from(stat.st_size).unwrap_or(0);
+        } else if depth < DEEPEST {
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            sum += openat(&dir, entry.file_name(), flags, Mode::empty()).map_or(0, |dir| size_of(dir, depth + 1));
+        }
+    }
+    sum
+}
