@@ -129,6 +129,18 @@ impl Context {
         Ok(store)
     }
 
+    /// The same with data in `dir`, and what was stored so far behind it, to be read only.
+    pub(crate) fn with_data_in(&self, dir: &Path) -> Self {
+        let own = self.data_dir.iter().filter(|path| path.join("store").is_dir());
+        Self {
+            data_dir: Some(dir.to_owned()),
+            stores: own.chain(&self.stores).cloned().collect(),
+            config_dirs: self.config_dirs.clone(),
+            runtime_dir: None,
+            ..*self
+        }
+    }
+
     /// Creates the data directory, and what leads to it, for this user alone.
     ///
     /// # Errors

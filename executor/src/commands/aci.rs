@@ -10,6 +10,7 @@ pub(crate) mod cat_manifest;
 pub(crate) mod discover;
 pub(crate) mod extract;
 pub(crate) mod patch_manifest;
+pub(crate) mod render;
 pub(crate) mod validate;
 
 /// Build, check, change and unpack App Container Image files
@@ -33,6 +34,7 @@ enum AciCommand {
     CatManifest(cat_manifest::CatManifestArgs),
     PatchManifest(Box<patch_manifest::PatchManifestArgs>),
     Extract(extract::ExtractArgs),
+    Render(render::RenderArgs),
     Discover(discover::DiscoverArgs),
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn run(context: &Context, args: AciArgs) -> Result<u8, CommandError> 
         AciCommand::CatManifest(args) => cat_manifest::run(context, args),
         AciCommand::PatchManifest(args) => patch_manifest::run(context, *args),
         AciCommand::Extract(args) => extract::run(context, args),
+        AciCommand::Render(args) => render::run(context, args),
         AciCommand::Discover(args) => discover::run(context, args),
     }
 }

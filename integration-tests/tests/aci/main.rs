@@ -4,6 +4,7 @@ mod building;
 mod extracting;
 mod other_tools;
 mod patching;
+mod rendering;
 mod validating;
 
 use std::ffi::{OsStr, OsString};
