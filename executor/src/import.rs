@@ -619,13 +619,14 @@ fn in_file(layer: &OciLayer) -> Result<File, CommandError> {
 
 /// Says where in the manifest the error is, on one line: appc shows Go's picture of several lines.
 fn explain_manifest(error: ManifestError) -> CommandError {
-    let place = match &error {
+    let explained = match &error {
         ManifestError::Syntax(syntax) => {
-            format!("image manifest, line {}, column {}: {}", syntax.line, syntax.column, syntax.problem)
+            let place = format!("image manifest, line {}, column {}: {}", syntax.line, syntax.column, syntax.problem);
+            CommandError::failed(place).picture(syntax.highlight())
         }
-        error => format!("image manifest: {}", error.located()),
+        error => CommandError::failed(format!("image manifest: {}", error.located())),
     };
-    CommandError::failed(place).hint("correct the manifest and build the image again")
+    explained.hint("correct the manifest and build the image again")
 }
 
 /// Says how an image that is not in the store gets there.

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use appc::{MAX_MANIFEST_BYTES, ManifestError, PodManifest, RuntimeApp, SemVer};
-use executor::aci::yaml_to_json;
+use executor::aci::{YamlError, yaml_to_json};
 use fetch::ImageRef;
 
 use crate::error::{CommandError, Explain as _};
@@ -25,7 +25,14 @@ pub(crate) fn read(file: PathBuf) -> Result<Template, CommandError> {
         .and_then(|file| file.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut bytes))
         .during(|| shown.clone())?;
     if file.extension().is_some_and(|it| it == "yaml" || it == "yml") {
-        let wrong = |error| CommandError::from(error).hint("correct the pod manifest");
+        let wrong = |error: YamlError| {
+            let picture = error.picture().map(str::to_owned);
+            let error = CommandError::from(error).hint("correct the pod manifest");
+            match picture {
+                Some(picture) => error.picture(picture),
+                None => error,
+            }
+        };
         bytes = yaml_to_json(&bytes).map_err(wrong).during(|| shown.clone())?.into_bytes();
     }
     let manifest = PodManifest::from_json(&bytes).map_err(|error| explain(&error).during(shown))?;
@@ -67,11 +74,14 @@ fn image(app: &RuntimeApp) -> Result<ImageRef, CommandError> {
     }))
 }
 
-/// The place of the error on one line: appc shows Go's picture of several lines.
+/// The error with its place: the line with a mark below it where it is one of syntax, else the JSON path.
 fn explain(error: &ManifestError) -> CommandError {
-    let place = match error {
-        ManifestError::Syntax(syntax) => format!("line {}, column {}: {}", syntax.line, syntax.column, syntax.problem),
-        error => error.located().to_string(),
+    let explained = match error {
+        ManifestError::Syntax(syntax) => {
+            let place = format!("line {}, column {}: {}", syntax.line, syntax.column, syntax.problem);
+            CommandError::failed(place).picture(syntax.highlight())
+        }
+        error => CommandError::failed(error.located().to_string()),
     };
-    CommandError::failed(place).hint("correct the pod manifest")
+    explained.hint("correct the pod manifest")
 }

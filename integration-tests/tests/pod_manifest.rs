@@ -304,6 +304,13 @@ fn manifest_that_is_none_is_refused(env: &Env) {
         let option = format!("--pod-manifest={}", file.display());
         env.proa(["run", &option]).outcome().refuses(why);
     }
+    // A mistake of syntax is shown in its line.
+    let file = env.write("pod.json", "{\n  \"acKind\": \"PodManifest\",,\n}");
+    let option = format!("--pod-manifest={}", file.display());
+    let outcome = env.proa(["run", &option]).outcome().refuses("line 2, column 28: invalid character ','");
+    let marked: Vec<_> = outcome.stderr.lines().skip(1).take(3).collect();
+    assert!(marked[1].contains("PodManifest") && marked[2].trim() == "^", "{marked:?}");
+    assert_eq!(marked[2].find('^'), marked[1].rfind(','), "the mark is below the mistake: {marked:?}");
     env.proa(["run", "--pod-manifest=/dev/zero"]).outcome().rejects("/dev/zero");
     env.proa(["run", "--pod-manifest=none.json"]).outcome().rejects("none.json: No such file or directory");
 }

@@ -1,6 +1,7 @@
 //! `proa aci`: images as files, with the acceptance lines of the App Container contract in the tests' names.
 
 mod building;
+mod documented;
 mod extracting;
 mod other_tools;
 mod patching;
