@@ -10,7 +10,7 @@ use fetch::http::HttpError;
 use fetch::keystore::KeystoreError;
 use fetch::openpgp::KeyError;
 use fetch::registry::{CredentialsError, RegistryError};
-use fetch::{AciError, FetchError, OciError, RefError};
+use fetch::{AciError, FetchError, OciError, RefError, TarIndexError};
 use metadata_api::place::PlaceError;
 use metadata_server::secrets::SecretError;
 use pod::PodError;
@@ -29,7 +29,7 @@ const REFUSED: &str = "an image like this is never unpacked: build it without th
 const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
 const NEWER: &str = "use the newer proa that wrote it, or another data directory with --dir";
 const PATH: &str =
-    "is the path right? Images are docker://NAME, FILE.aci, oci:DIR[:REF], hello, or the ID or name of a stored one";
+    "is the path right? Images are docker://NAME, FILE.aci, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE, hello, or the ID or name of a stored one";
 
 /// A hint for an error, given as its chain of causes from the outside in and as the text of that chain.
 pub(crate) fn of<'a>(
@@ -180,7 +180,7 @@ fn of_fetch(error: &FetchError) -> Option<&'static str> {
         FetchError::Aci(AciError::Open { .. }) => Some("the file must be readable for you"),
         FetchError::Aci(AciError::Directory(_)) => Some("an OCI layout directory is written oci:DIR"),
         FetchError::Aci(_) => Some("save the image to a file first"),
-        FetchError::Oci { source, .. } => Some(of_oci(source)),
+        FetchError::Oci { source, .. } | FetchError::Archive { source, .. } => Some(of_oci(source)),
         _ => None,
     }
 }
@@ -236,6 +236,9 @@ fn of_oci(error: &OciError) -> &'static str {
     match error {
         OciError::OpenDir(_) => "is the path right, and the directory readable for you?",
         OciError::NotALayout { .. } => "give the directory that holds oci-layout and index.json",
+        OciError::OpenArchive(_) => "is the path right, and the file readable for you?",
+        OciError::Archive(TarIndexError::Compressed(_)) => "unpack it first: gunzip, unzstd, bunzip2, unxz",
+        OciError::Archive(_) | OciError::DockerArchive(_) => "the archive is damaged: save the image again",
         OciError::Open { .. } | OciError::Read { .. } => "the files of the layout must be readable for you",
         OciError::MediaType { .. } => {
             "layers may be tar, tar+gzip and tar+zstd: convert the image, for instance with `skopeo copy`"

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stage1::idmap::{IdMapping, Tier};
 use stage1::run::RunError;
-use stage1::userns::{self, UsernsError};
+use stage1::userns::{self, Running, UsernsError};
 
 use crate::diagnostics::silenced;
 use crate::error::{self, CommandError, Explain};
@@ -68,6 +68,18 @@ pub(crate) fn run_beside<T: Serialize + DeserializeOwned, U>(
     beside: impl FnOnce() -> U,
 ) -> Result<(T, U), CommandError> {
     userns::run_beside(mapping, || silenced(work), beside).map_err(|error| explain(error.into()))
+}
+
+/// Starts `work` like [`run_in`] and does not wait for it.
+///
+/// # Errors
+///
+/// The child could not be made.
+pub(crate) fn start_in<T: Serialize + DeserializeOwned>(
+    mapping: &IdMapping,
+    work: impl FnOnce() -> T,
+) -> Result<Running<T>, CommandError> {
+    userns::start_in(mapping, || silenced(work)).map_err(|error| explain(error.into()))
 }
 
 /// Says why a user namespace cannot be had, where the kernel's answer misleads.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use appc::{ImageId, ImageManifest, ImageString, ManifestError};
-use fetch::{AciFile, ImageRef, LayerBytes, LayerMediaType, OciImage, OciLayer, Source};
+use fetch::{AciFile, ImageRef, LayerMediaType, OciImage, Source};
 use rustix::fs::{Gid, MemfdFlags, Uid, fchown};
 use stage1::idmap::{IdMapping, Tier};
 use store::extract::{Form, Lower, Owners};
@@ -28,13 +28,19 @@ use crate::idmap::{self, Remover};
 use crate::insecure::Insecure;
 use crate::network::Network;
 use crate::packed;
-use crate::pull_policy::PullPolicy;
+use crate::progress::ProgressForm;
+use crate::pull_policy::{PullPolicy, Pulling};
 use crate::signature::{self, Voucher};
 use crate::userns::Userns;
 
 mod aci;
+mod layers;
 mod pull;
+mod push;
 mod rendered;
+mod spool;
+
+use layers::Remote;
 
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
@@ -45,6 +51,7 @@ pub(crate) struct Images {
     insecure: Insecure,
     keep_of_layers: Keep,
     policy: PullPolicy,
+    progress: ProgressForm,
     config_dirs: ConfigDirs,
     network: OnceCell<Network>,
     require_signature: bool,
@@ -90,18 +97,20 @@ enum Taken {
 }
 
 impl Images {
-    /// Opens the store, making it where there is none. `policy` says when an image's origin is asked.
+    /// Opens the store, making it where there is none. `pulling` says when an image's origin is asked, and what is told of
+    /// that.
     ///
     /// # Errors
     ///
     /// There is no data directory, no id map, or the store cannot be trusted.
-    pub(crate) fn open(context: &Context, policy: PullPolicy) -> Result<Self, CommandError> {
+    pub(crate) fn open(context: &Context, pulling: impl Into<Pulling>) -> Result<Self, CommandError> {
         let data_dir = context.data_dir()?;
         let store = context.store()?;
         let mapping = idmap::detect(data_dir)?;
         let map = IdMap::new(&mapping.key());
         let config_dirs = context.config_dirs().clone();
         let (insecure, keep_of_layers, network) = (context.insecure, Keep::Recipe, OnceCell::new());
+        let Pulling { policy, progress } = pulling.into();
         Ok(Self {
             store,
             mapping,
@@ -109,6 +118,7 @@ impl Images {
             insecure,
             keep_of_layers,
             policy,
+            progress,
             config_dirs,
             network,
             require_signature: context.require_signature,
@@ -207,7 +217,7 @@ impl Images {
                 let origin = Origin { voucher: &voucher, source: absolute(reference), wanted: None };
                 self.import_aci(aci.file, origin)
             }
-            Source::Oci(image) => self.import_oci(*image, absolute(reference), &mut |layer| in_file(layer)),
+            Source::Oci(image) => self.import_oci(&image, absolute(reference), None),
             _ => Err(CommandError::failed("this kind of image is not supported")),
         });
         imported.during(|| reference.to_string())
@@ -383,33 +393,22 @@ impl Images {
         Ok(names)
     }
 
-    /// Stores an OCI image; `open` gives the bytes of layers that are not stored yet.
+    /// Stores an OCI image. Layers that are neither stored nor on this machine come from `remote`.
     fn import_oci(
         &self,
-        image: OciImage,
+        image: &OciImage,
         source: Option<String>,
-        open: &mut dyn FnMut(&OciLayer) -> Result<File, CommandError>,
+        remote: Option<Remote<'_>>,
     ) -> Result<ImageRecord, CommandError> {
-        let manifest = fetch::oci::to_app(&image).during(|| "image config".into())?;
+        let manifest = fetch::oci::to_app(image).during(|| "image config".into())?;
         let config = digest(&image.config_digest)?;
         let id = ImageId::from(config);
-        let names = pull::names(&image);
+        let names = pull::names(image);
         if let Some(record) = self.known(&id, &names)? {
             return Ok(record);
         }
         self.import(|import| {
-            for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids) {
-                let (compressed, uncompressed) = (digest(&layer.digest)?, digest(diff_id)?);
-                let packed = Some((compressed, layer.size));
-                if import.reuse_layer(&LayerKey::oci(uncompressed), &self.map, packed, self.keep_of_layers)? {
-                    debug!(layer = %uncompressed, "layer is already stored");
-                    continue;
-                }
-                let format = InputFormat::OciLayer(compression(layer.media_type));
-                let (compressed, uncompressed) = (Some(compressed), Some(uncompressed));
-                let file = open(layer)?;
-                self.take_in(import, Archive { file, format, compressed, uncompressed, packed: None })?;
-            }
+            self.take_in_layers(import, image, remote)?;
             import.add_document(&image.manifest, BlobRole::Manifest)?;
             import.add_document(&image.config, BlobRole::Config)?;
             Ok(Taken::New(NewImage { id, names, manifest, source }))
@@ -545,6 +544,12 @@ fn absolute(reference: &ImageRef) -> Option<String> {
         ImageRef::OciLayout { dir, reference } => {
             ImageRef::OciLayout { dir: std::path::absolute(dir).ok()?, reference: reference.clone() }
         }
+        ImageRef::OciArchive { file, reference } => {
+            ImageRef::OciArchive { file: std::path::absolute(file).ok()?, reference: reference.clone() }
+        }
+        ImageRef::DockerArchive { file, reference } => {
+            ImageRef::DockerArchive { file: std::path::absolute(file).ok()?, reference: reference.clone() }
+        }
         other => other.clone(),
     };
     let text = absolute.to_string();
@@ -607,14 +612,6 @@ fn compression(media_type: LayerMediaType) -> Compression {
 /// One crate's digest as the other's: neither depends on the other, both write it the same way.
 fn digest(digest: &fetch::Digest) -> Result<Digest, CommandError> {
     Ok(digest.to_string().parse::<Digest>()?)
-}
-
-/// The file of a layer that is on this machine.
-fn in_file(layer: &OciLayer) -> Result<File, CommandError> {
-    match &layer.bytes {
-        LayerBytes::File { file, start: 0 } => Ok(file.try_clone()?),
-        _ => Err(CommandError::failed(format!("layer {} is in no file of its own", layer.digest))),
-    }
 }
 
 /// Says where in the manifest the error is, on one line: appc shows Go's picture of several lines.

@@ -58,6 +58,7 @@ mod pod_argument;
 mod pod_line;
 mod policy;
 mod prepare;
+mod progress;
 mod protection;
 mod pull_policy;
 mod relay;

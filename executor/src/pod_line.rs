@@ -291,7 +291,7 @@ impl PodOptions {
 /// It makes no sense, or a file it names cannot be read.
 pub(crate) fn request(command: &str, args: PodArgs, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
     let mut pod = args.options.request(lifecycle)?;
-    pod.policy = args.pull.policy(PullPolicy::New)?;
+    pod.pulling = args.pull.pulling(PullPolicy::New)?;
     pod.strict = args.strict;
     pod.environment = PodEnvironment::gather(args.inherit_env.unwrap_or_default(), &args.set_env_file, &args.set_env)?;
     let mut everywhere = request::mounts(&args.mount)?;

@@ -73,7 +73,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let mut sources = sources::open(&pod.volumes, context.data_dir()?)?;
     let userns = if request.userns == Userns::Auto { Userns::of(&pod)? } else { request.userns };
     userns.note_in(&mut pod);
-    let mut images = Images::open(context, request.policy)?;
+    let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
     let mut apps = Vec::with_capacity(wanted.len());
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::CommandError;
+use crate::progress::ProgressForm;
 
 /// `--pull-policy`, with rkt's names. Files and layouts on this machine are read each time, whatever it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -16,6 +17,19 @@ pub(crate) enum PullPolicy {
     Update,
 }
 
+/// How images are pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pulling {
+    pub(crate) policy: PullPolicy,
+    pub(crate) progress: ProgressForm,
+}
+
+impl From<PullPolicy> for Pulling {
+    fn from(policy: PullPolicy) -> Self {
+        Self { policy, progress: ProgressForm::default() }
+    }
+}
+
 // The options of commands that need images. (A doc comment would become help text.)
 #[derive(Debug, Default, Args)]
 pub(crate) struct PullArgs {
@@ -23,6 +37,11 @@ pub(crate) struct PullArgs {
     /// there is something newer [default: update for fetch, else new]
     #[arg(long, value_name = "POLICY", hide_possible_values = true)]
     pull_policy: Option<PullPolicy>,
+
+    /// How to tell on stderr how far downloads are: `bar`, `plain` (a line for each layer), `json` (an object for each
+    /// event) or `none` [default: bar on a terminal, else plain]
+    #[arg(long, value_name = "FORM", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    progress: ProgressForm,
 
     // rkt's older options, which scripts still have.
     #[arg(long, hide = true)]
@@ -37,12 +56,17 @@ impl PullArgs {
         self.pull_policy.is_some() || self.store_only || self.no_store
     }
 
-    /// The policy that was asked for, or else `default`.
+    /// What was asked for, or else `default`.
     ///
     /// # Errors
     ///
     /// Two options contradict each other; the text is rkt's.
-    pub(crate) fn policy(&self, default: PullPolicy) -> Result<PullPolicy, CommandError> {
+    pub(crate) fn pulling(&self, default: PullPolicy) -> Result<Pulling, CommandError> {
+        let policy = self.policy(default)?;
+        Ok(Pulling { policy, progress: self.progress })
+    }
+
+    fn policy(&self, default: PullPolicy) -> Result<PullPolicy, CommandError> {
         match (self.pull_policy, self.store_only, self.no_store) {
             (_, true, true) => Err(CommandError::usage("both --store-only and --no-store specified")),
             (None, true, false) => Ok(PullPolicy::Never),
@@ -62,7 +86,7 @@ mod tests {
     #[test]
     fn options_and_their_older_forms() {
         let policy = |pull_policy, store_only, no_store| {
-            PullArgs { pull_policy, store_only, no_store }.policy(PullPolicy::New).ok()
+            PullArgs { pull_policy, store_only, no_store, ..PullArgs::default() }.policy(PullPolicy::New).ok()
         };
         assert_eq!(policy(None, false, false), Some(PullPolicy::New));
         assert_eq!(policy(Some(PullPolicy::Update), false, false), Some(PullPolicy::Update));

@@ -14,7 +14,7 @@ use crate::app_isolators::Given;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
 use crate::protection::Profile;
-use crate::pull_policy::PullPolicy;
+use crate::pull_policy::Pulling;
 use crate::userns::Userns;
 
 /// A pod to be run.
@@ -22,8 +22,8 @@ use crate::userns::Userns;
 pub(crate) struct PodRequest {
     /// Its unique name, if it is to have one.
     pub(crate) name: Option<PodName>,
-    /// When the origin of an image is asked.
-    pub(crate) policy: PullPolicy,
+    /// When the origin of an image is asked, and what is told of that.
+    pub(crate) pulling: Pulling,
     /// How it lives and ends.
     pub(crate) lifecycle: Lifecycle,
     /// Volumes that were declared.

@@ -42,7 +42,8 @@ fn images_of_a_registry_run(env: &Env) {
     let layout = layered(env, "app", "hello");
     needs!(registry.push(&layout, "team/app:v1", &[]));
     let name = registry.name("team/app:v1");
-    let fetched = fetch(env, &docker(&name)).succeeds().quietly();
+    let fetched = fetch(env, &docker(&name)).succeeds();
+    assert_eq!(fetched.stderr.lines().filter(|line| line.starts_with("proa: layer sha256:")).count(), 3, "{fetched}");
     let id = fetched.line().to_owned();
     assert!(id.starts_with("sha256:"), "{fetched}");
     // Stored: by ID, by the name it was asked for, and by the bare name, without another request.

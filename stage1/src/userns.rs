@@ -6,10 +6,14 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Signal, WaitIdOptions, set_parent_process_death_signal};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, set_parent_process_death_signal, waitid,
+};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,7 +50,7 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> T,
 {
-    run_beside(mapping, work, || ()).map(|(result, ())| result)
+    start_in(mapping, work)?.wait()
 }
 
 /// [`run_in`], with something for this process to do while the child works: to read what it writes into a pipe, for
@@ -55,6 +59,20 @@ where
 /// # Errors
 /// As [`run_in`].
 pub fn run_beside<T, F, U>(mapping: &IdMapping, work: F, beside: impl FnOnce() -> U) -> Result<(T, U), UsernsError>
+where
+    T: Serialize + DeserializeOwned,
+    F: FnOnce() -> T,
+{
+    let running = start_in(mapping, work)?;
+    let beside = beside();
+    Ok((running.wait()?, beside))
+}
+
+/// Starts `work` like [`run_in`] and does not wait for it. Whatever it holds is let go of here.
+///
+/// # Errors
+/// [`UsernsError`].
+pub fn start_in<T, F>(mapping: &IdMapping, work: F) -> Result<Running<T>, UsernsError>
 where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> T,
@@ -68,30 +86,74 @@ where
         }
         Fork::Parent { pid, pidfd } => {
             drop((theirs, work));
-            let result = mapping.write(pid).map_err(UsernsError::from).and_then(|()| converse(ours, beside));
-            let status = rustix::process::waitid(
-                rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd)),
-                WaitIdOptions::EXITED,
-            );
-            match result? {
-                (Some(answer), beside) => Ok((answer, beside)),
-                (None, _) => Err(UsernsError::Died(format!("{:?}", status.ok().flatten()))),
-            }
+            let mut running =
+                Running { socket: File::from(ours), pidfd, answer: Vec::new(), reaped: false, result: PhantomData };
+            mapping.write(pid)?;
+            running.socket.write_all(b"m").map_err(UsernsError::Channel)?;
+            Ok(running)
         }
     }
 }
 
-/// The parent's half: say that the map is written, do its own work, then read the answer to its end.
-fn converse<T: DeserializeOwned, U>(
-    socket: OwnedFd,
-    beside: impl FnOnce() -> U,
-) -> Result<(Option<T>, U), UsernsError> {
-    let mut socket = File::from(socket);
-    socket.write_all(b"m").map_err(UsernsError::Channel)?;
-    let beside = beside();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).map_err(UsernsError::Channel)?;
-    Ok((serde_json::from_slice(&answer).ok(), beside))
+/// Work in a child process. Dropped, it ends the child.
+#[derive(Debug)]
+pub struct Running<T> {
+    socket: File,
+    pidfd: OwnedFd,
+    answer: Vec<u8>,
+    reaped: bool,
+    result: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Running<T> {
+    /// Can be read when there is more of the answer, or its end.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads what there is of the answer, without waiting for more. Returns whether that was the end.
+    ///
+    /// # Errors
+    /// [`UsernsError::Channel`].
+    pub fn read(&mut self) -> Result<bool, UsernsError> {
+        let mut piece = [0; 64 << 10];
+        loop {
+            match recv(&self.socket, &mut piece, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok(true),
+                Ok((_, length)) => self.answer.extend_from_slice(&piece[..length]),
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(UsernsError::Channel(errno.into())),
+            }
+        }
+    }
+
+    /// Waits for the end of the child and returns its answer.
+    ///
+    /// # Errors
+    /// [`UsernsError::Channel`], [`UsernsError::Died`].
+    pub fn wait(mut self) -> Result<T, UsernsError> {
+        self.socket.read_to_end(&mut self.answer).map_err(UsernsError::Channel)?;
+        let status = self.reap();
+        serde_json::from_slice(&self.answer).map_err(|_| UsernsError::Died(format!("{status:?}")))
+    }
+}
+
+impl<T> Running<T> {
+    fn reap(&mut self) -> Option<WaitIdStatus> {
+        self.reaped = true;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // It may have ended already.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+            self.reap();
+        }
+    }
 }
 
 fn child<T: Serialize>(mapping: &IdMapping, socket: OwnedFd, work: impl FnOnce() -> T) -> std::io::Result<()> {

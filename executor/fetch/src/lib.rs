@@ -26,6 +26,7 @@ mod quote;
 mod reference;
 pub mod registry;
 pub mod sigstore;
+mod tar_index;
 
 pub use aci::{AciError, AciFile};
 pub use authorize::{AwsKey, HostCredential, HostCredentials};
@@ -35,6 +36,7 @@ pub use oci::{LayerBytes, LayerMediaType, OciConfig, OciError, OciImage, OciLaye
 pub use platform::Platform;
 pub use quote::Quoted;
 pub use reference::{ImageRef, RefError};
+pub use tar_index::TarIndexError;
 
 use std::path::PathBuf;
 
@@ -44,7 +46,7 @@ use std::path::PathBuf;
 pub enum Source {
     /// An App Container Image file.
     Aci(AciFile),
-    /// An image of an OCI layout directory.
+    /// An image of an OCI layout directory or of an archive.
     Oci(Box<OciImage>),
 }
 
@@ -58,6 +60,14 @@ pub enum FetchError {
     /// The file could not be opened.
     #[error(transparent)]
     Aci(#[from] AciError),
+    /// The archive holds no image that can be used.
+    #[error("archive {}", file.display())]
+    Archive {
+        /// The file as it was given.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: OciError,
+    },
     /// The layout directory holds no image that can be used.
     #[error("OCI layout {}", dir.display())]
     Oci {
@@ -79,6 +89,12 @@ pub fn open(reference: &ImageRef) -> Result<Source, FetchError> {
         ImageRef::OciLayout { dir, reference } => OciImage::open(dir, reference.as_deref())
             .map(|image| Source::Oci(Box::new(image)))
             .map_err(|source| FetchError::Oci { dir: dir.clone(), source }),
+        ImageRef::OciArchive { file, reference } => OciImage::open_archive(file, reference.as_deref())
+            .map(|image| Source::Oci(Box::new(image)))
+            .map_err(|source| FetchError::Archive { file: file.clone(), source }),
+        ImageRef::DockerArchive { file, reference } => OciImage::open_docker_archive(file, reference.as_deref())
+            .map(|image| Source::Oci(Box::new(image)))
+            .map_err(|source| FetchError::Archive { file: file.clone(), source }),
         other => Err(FetchError::NotLocal(other.clone())),
     }
 }

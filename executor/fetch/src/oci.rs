@@ -2,6 +2,7 @@
 
 mod app;
 mod config;
+mod docker;
 pub(crate) mod document;
 pub(crate) mod image;
 mod layout;
@@ -20,6 +21,7 @@ use oci_spec::image::Descriptor;
 use crate::digest::{Digest, DigestError};
 use crate::json::JsonError;
 use crate::quote::Quoted;
+use crate::tar_index::TarIndexError;
 
 /// Why a layout yields no image. Every value that came from the layout is shown quoted and cut.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,15 @@ pub enum OciError {
     /// The directory itself could not be opened.
     #[error("open the directory")]
     OpenDir(#[source] io::Error),
+    /// The archive could not be opened.
+    #[error("open the archive")]
+    OpenArchive(#[source] io::Error),
+    /// The archive has no index.
+    #[error(transparent)]
+    Archive(#[from] TarIndexError),
+    /// What `manifest.json` of a Docker archive says cannot be.
+    #[error("manifest.json: {0}")]
+    DockerArchive(String),
     /// A file that every layout has is not there.
     #[error("not an OCI layout: {missing} is missing")]
     NotALayout {
@@ -153,7 +164,7 @@ pub enum OciError {
     #[error("the layout holds no image")]
     EmptyIndex,
     /// Several images and no word on which.
-    #[error("the layout holds several images, choose one with oci:DIR:REF (available: {available})")]
+    #[error("there are several images, choose one with :REF at the end (available: {available})")]
     Ambiguous {
         /// The references that would be understood.
         available: String,

@@ -1,7 +1,7 @@
 //! What a person types to name an image, and which kind of name it is.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use appc::ImageString;
@@ -35,6 +35,20 @@ pub enum ImageRef {
         /// A value of the annotation `org.opencontainers.image.ref.name`, or a digest.
         reference: Option<String>,
     },
+    /// `oci-archive:FILE[:REF]`, a tar archive of an OCI layout.
+    OciArchive {
+        /// The archive.
+        file: PathBuf,
+        /// As with a layout directory.
+        reference: Option<String>,
+    },
+    /// `docker-archive:FILE[:REF]`, what `docker save` writes.
+    DockerArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The name of one of its images, or `@N`: its place, from 0 on.
+        reference: Option<String>,
+    },
     /// `http://…` or `https://…`, an ACI of a server. Its signature is at that URL with `.asc` behind the path.
     Url(Url),
     /// `appc://NAME[:VERSION][,LABEL=VALUE…]`, an image to be found by App Container discovery.
@@ -63,7 +77,7 @@ pub enum RefError {
     Blank(Quoted),
     /// A transport this program does not have.
     #[error(
-        "transport {0} is not supported; docker://NAME, appc://NAME, https://URL.aci, a file (PATH.aci), oci:DIR[:REF], a stored image or hello is"
+        "transport {0} is not supported; docker://NAME, appc://NAME, https://URL.aci, a file (PATH.aci), oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a stored image or hello is"
     )]
     Transport(Quoted),
     /// A part that may not be empty is.
@@ -135,7 +149,13 @@ impl FromStr for ImageRef {
             return Ok(Self::Hello);
         }
         if let Some(rest) = text.strip_prefix("oci:") {
-            return oci_layout(text, rest);
+            return place(text, rest).map(|(dir, reference)| Self::OciLayout { dir, reference });
+        }
+        if let Some(rest) = text.strip_prefix("oci-archive:") {
+            return place(text, rest).map(|(file, reference)| Self::OciArchive { file, reference });
+        }
+        if let Some(rest) = text.strip_prefix("docker-archive:") {
+            return place(text, rest).map(|(file, reference)| Self::DockerArchive { file, reference });
         }
         if let Some(rest) = text.strip_prefix("file://") {
             return file_url(rest).map(Self::Aci).ok_or_else(|| RefError::FileUrl(Quoted::new(text)));
@@ -172,8 +192,9 @@ impl fmt::Display for ImageRef {
         match self {
             Self::Hello => f.write_str("hello"),
             Self::Aci(path) => write!(f, "{}", path.display()),
-            Self::OciLayout { dir, reference: None } => write!(f, "oci:{}", dir.display()),
-            Self::OciLayout { dir, reference: Some(reference) } => write!(f, "oci:{}:{reference}", dir.display()),
+            Self::OciLayout { dir, reference } => write_place(f, "oci", dir, reference.as_deref()),
+            Self::OciArchive { file, reference } => write_place(f, "oci-archive", file, reference.as_deref()),
+            Self::DockerArchive { file, reference } => write_place(f, "docker-archive", file, reference.as_deref()),
             Self::Url(url) => write!(f, "{url}"),
             Self::Appc(image) => write!(f, "appc://{image}"),
             Self::Registry(name) => write!(f, "docker://{name}"),
@@ -182,14 +203,20 @@ impl fmt::Display for ImageRef {
     }
 }
 
-fn oci_layout(text: &str, rest: &str) -> Result<ImageRef, RefError> {
+fn write_place(f: &mut fmt::Formatter<'_>, kind: &str, path: &Path, reference: Option<&str>) -> fmt::Result {
+    write!(f, "{kind}:{}", path.display())?;
+    reference.map_or(Ok(()), |reference| write!(f, ":{reference}"))
+}
+
+/// `PATH[:REF]`. The path ends at the first colon, as with other tools.
+fn place(text: &str, rest: &str) -> Result<(PathBuf, Option<String>), RefError> {
     let empty = |part| RefError::EmptyPart { text: Quoted::new(text), part };
     let (dir, reference) = match rest.split_once(':') {
         Some((dir, reference)) => (dir, Some(reference)),
         None => (rest, None),
     };
     if dir.is_empty() {
-        return Err(empty("directory"));
+        return Err(empty("path"));
     }
     if reference == Some("") {
         return Err(empty("reference"));
@@ -197,7 +224,7 @@ fn oci_layout(text: &str, rest: &str) -> Result<ImageRef, RefError> {
     if reference.is_some_and(has_blank) {
         return Err(RefError::Blank(Quoted::new(text)));
     }
-    Ok(ImageRef::OciLayout { dir: PathBuf::from(dir), reference: reference.map(str::to_owned) })
+    Ok((PathBuf::from(dir), reference.map(str::to_owned)))
 }
 
 /// The path of `file:///PATH` after `file://`, percent-decoded; `None` for a host, a broken escape or a NUL.
@@ -240,9 +267,7 @@ fn foreign_transport(text: &str) -> Option<&str> {
     if let Some(colon) = text.find("://") {
         return Some(&text[..colon + 3]);
     }
-    ["oci-archive:", "docker-archive:", "docker-daemon:", "containers-storage:", "dir:"]
-        .into_iter()
-        .find(|transport| text.starts_with(transport))
+    ["docker-daemon:", "containers-storage:", "dir:"].into_iter().find(|transport| text.starts_with(transport))
 }
 
 /// Recognises an image ID or a prefix of one and normalises its separator: an ACI's is a dash, an OCI image's a colon.
@@ -365,8 +390,8 @@ mod tests {
             ("a\0b.aci", "control character"),
             ("a b", "blank"),
             ("a\nb", r#""a\nb""#),
-            ("oci:", "empty directory"),
-            ("oci::latest", "empty directory"),
+            ("oci:", "empty path"),
+            ("oci::latest", "empty path"),
             ("oci:dir:", "empty reference"),
             ("oci:dir:a b", "blank"),
             ("oci:dir:\u{1b}[0m", "blank or control"),
@@ -379,8 +404,8 @@ mod tests {
             ("docker://", "image reference \"docker://\""),
             ("docker://A", "image reference \"docker://A\""),
             ("docker://a:b:c", "image reference \"docker://a:b:c\""),
-            ("https://user:secret@h/x.aci", "transport \"https://\""),
-            ("oci-archive:x.tar", "transport \"oci-archive:\""),
+            ("https://user:secret@h/x.aci", "credentials"),
+            ("oci-archive:", "empty path"),
             ("sha512-", "image ID"),
             ("sha512-a", "image ID"),
             ("sha256:../../x", "image ID"),

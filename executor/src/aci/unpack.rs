@@ -9,7 +9,7 @@ use appc::ImageId;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat, renameat_with, statat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
-use store::extract::{ExtractLimits, Owners, Warnings};
+use store::extract::{Below, ExtractLimits, Owners, Warnings};
 use store::ingest::{self, IngestError, IngestJob, InputFormat};
 use store::removal;
 
@@ -124,6 +124,7 @@ fn fill(
     mkdirat(&dir, ROOTFS, Mode::RWXU).map_err(|e| failed("mkdir", ROOTFS, e.into()))?;
     let report = ingest::run(IngestJob {
         input: image,
+        length: None,
         format: InputFormat::Aci,
         root: open(&dir, ROOTFS.as_ref(), ROOTFS)?,
         blob: None,
@@ -132,7 +133,7 @@ fn fill(
         expect_compressed: None,
         expect_uncompressed: None,
         single_id: !keep_owners,
-        below: Vec::new(),
+        below: Below::default(),
     })?;
     let manifest = report.extracted.manifest.unwrap_or_default();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

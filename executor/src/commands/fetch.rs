@@ -35,7 +35,7 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
 
-    /// The images: docker://NAME[:TAG][@DIGEST], appc://NAME[:VERSION][,LABEL=VALUE...], https://URL, FILE.aci, oci:DIR[:REF], `hello`, or a name of a registry or the store
+    /// The images: docker://NAME[:TAG][@DIGEST], appc://NAME[:VERSION][,LABEL=VALUE...], https://URL, FILE.aci, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], `hello`, or a name of a registry or the store
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<OsString>,
 }
@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context, args: FetchArgs) -> Result<u8, CommandError
     if args.signature.is_some() && references.len() > 1 {
         return Err(CommandError::usage("--signature is of one image: fetch it alone"));
     }
-    let images = Images::open(context, args.pull.policy(PullPolicy::Update)?)?;
+    let images = Images::open(context, args.pull.pulling(PullPolicy::Update)?)?;
     let images = if args.keep_layers { images.keeping_layers() } else { images };
     for reference in references {
         let image = images.resolve(&reference, args.signature.as_deref())?;

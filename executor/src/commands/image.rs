@@ -11,13 +11,14 @@ pub(crate) mod extract;
 pub(crate) mod gc;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod push;
 pub(crate) mod render;
 pub(crate) mod rm;
 pub(crate) mod tag;
 pub(crate) mod untag;
 pub(crate) mod verify;
 
-/// Show, name, check, export and remove the images in the store
+/// Show, name, check, export, push and remove the images in the store
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa image list\n  proa image rm example.com/redis:7\n  proa image gc")]
 pub(crate) struct ImageArgs {
@@ -36,6 +37,7 @@ enum ImageCommand {
     Export(export::ExportArgs),
     Extract(extract::ExtractArgs),
     Render(render::RenderArgs),
+    Push(push::PushArgs),
     Verify(verify::VerifyArgs),
     Gc(gc::GcArgs),
 }
@@ -51,6 +53,7 @@ pub(crate) fn run(context: &Context, args: ImageArgs) -> Result<u8, CommandError
         ImageCommand::Export(args) => export::run(context, args),
         ImageCommand::Extract(args) => extract::run(context, args),
         ImageCommand::Render(args) => render::run(context, args),
+        ImageCommand::Push(args) => push::run(context, args),
         ImageCommand::Verify(args) => verify::run(context, args),
         ImageCommand::Gc(args) => gc::run(context, args),
     }

@@ -171,7 +171,7 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
             .name
             .map(|name| name.parse().map_err(|error| CommandError::usage(format!("--name: {error}"))))
             .transpose()?,
-        policy,
+        pulling: policy.into(),
         follow_symlinks: true,
         userns: args.userns.unwrap_or_default(),
         remarks: Remarks { user_labels: labels(&args.label), ..Remarks::default() },

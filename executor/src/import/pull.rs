@@ -1,14 +1,12 @@
 //! Images of registries: found, compared with what is stored, downloaded.
 
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
-
+use fetch::OciImage;
 use fetch::http::{HttpError, Request, Url};
-use fetch::registry::{Found, Puller, RegistryError, RegistryRef, Version};
-use fetch::{OciImage, OciLayer};
+use fetch::registry::{Found, Puller, RegistryRef, Version};
 use store::{BlobRole, ImageRecord};
 use tracing::{debug, info_span};
 
+use super::layers::Remote;
 use super::{Images, digest};
 use crate::error::{CommandError, Explain};
 use crate::policy;
@@ -77,7 +75,7 @@ impl Images {
         }
         let image = puller.image(&found)?;
         let source = source(puller.reference(), &found);
-        self.import_oci(image, Some(source), &mut |layer| self.download(&puller, &found, layer))
+        self.import_oci(&image, Some(source), Some(Remote { puller: &puller, found: &found }))
     }
 
     /// What is stored of the name that was typed.
@@ -106,20 +104,6 @@ impl Images {
             image.blobs.iter().any(|blob| blob.role == BlobRole::Manifest && blob.digest == manifest)
         };
         Ok(self.store.list()?.images.into_iter().find(is_it))
-    }
-
-    /// Downloads a layer into a file without a name.
-    fn download(&self, puller: &Puller<'_>, found: &Found, layer: &OciLayer) -> Result<File, CommandError> {
-        let mut file = self.store.scratch()?;
-        let mut download = puller.download(found, layer, 0);
-        puller.client().block_on(async {
-            while let Some(bytes) = download.chunk().await? {
-                file.write_all(&bytes).map_err(RegistryError::Write)?;
-            }
-            Ok::<_, RegistryError>(())
-        })?;
-        file.rewind().during(|| "read what was downloaded".into())?;
-        Ok(file)
     }
 }
 

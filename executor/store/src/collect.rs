@@ -26,7 +26,7 @@ pub struct GcReport {
     pub blobs: Vec<Digest>,
     /// Bytes of those blobs.
     pub blob_bytes: u64,
-    /// Unfinished work that was removed: number of directories.
+    /// Unfinished work and downloads that were removed: their number.
     pub unfinished: usize,
     /// Garbage that is still in use and was left.
     pub in_use: usize,
@@ -70,6 +70,7 @@ impl Store {
         let _ = work.remove(remover);
         drop(work);
         self.remove_unfinished(remover, &mut report)?;
+        report.unfinished += self.collect_downloads()?;
         Ok(report)
     }
 

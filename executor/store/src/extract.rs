@@ -20,11 +20,11 @@ mod xattrs;
 
 use std::io::BufRead;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::below::Lower;
+pub(crate) use self::below::OwnersFile;
+pub use self::below::{Below, Lower};
 pub use self::error::{ExtractError, Fault};
 pub use self::limits::ExtractLimits;
 pub use self::owners::{Owner, Owners};
@@ -54,7 +54,7 @@ pub struct ExtractOptions {
     /// Everything belongs to the caller: set no owners, remember them in [`Extracted::owners`] instead.
     pub single_id: bool,
     /// The trees of the layers below, lowest first: what they say about directories that this layer only implies.
-    pub below: Vec<Arc<Lower>>,
+    pub below: Below,
     /// Give files their size and no content: the tree then shows everything else.
     pub hollow: bool,
 }

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use appc::{ImageId, ImageManifest};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchown, fsync, mkdirat, openat, renameat, renameat_with, syncfs,
-    unlinkat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchown, mkdirat, openat, renameat, renameat_with, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::digest::{Algorithm, Digest};
 use crate::error::{StoreError, failed};
-use crate::extract::{ExtractLimits, Lower, Paths};
+use crate::extract::{Below, ExtractLimits, Lower, Owners, OwnersFile, Paths};
 use crate::ingest::{IngestJob, IngestReport, InputFormat};
 use crate::layer::{IdMap, LayerKey};
 use crate::layout::Store;
@@ -35,10 +34,9 @@ use crate::work::WorkDir;
 pub struct Import<'s> {
     store: &'s Store,
     work: WorkDir,
-    layers: Vec<LayerKey>,
-    /// Their trees.
-    trees: Vec<Arc<Lower>>,
-    blobs: Vec<BlobRef>,
+    /// The layers, lowest first; those that are being taken in have a place already.
+    layers: Vec<Slot>,
+    documents: Vec<BlobRef>,
     size: u64,
     new_blobs: Vec<(String, Digest)>,
     new_trees: Vec<(String, String)>,
@@ -47,15 +45,28 @@ pub struct Import<'s> {
     next: u32,
 }
 
+/// A layer's place.
+#[derive(Debug)]
+struct Slot {
+    tree: Arc<Lower>,
+    /// Where its owners will be, of one that is being taken in.
+    owners: Option<Arc<OwnersFile>>,
+    /// What it is, as soon as that is known.
+    layer: Option<(LayerKey, BlobRef)>,
+}
+
 /// A layer that is being taken in.
 #[derive(Debug)]
 pub struct PendingLayer {
+    /// Its place among the layers.
+    slot: usize,
     directory: String,
-    root: OwnedFd,
+    tree: Arc<Lower>,
+    owners: Arc<OwnersFile>,
     blob: Option<File>,
     recipe: Option<File>,
     map: IdMap,
-    below: Vec<Arc<Lower>>,
+    below: Below,
 }
 
 /// What is kept of a layer's archive beside what gives the uncompressed one back (docs/decisions/0005).
@@ -91,8 +102,7 @@ impl Store {
             store: self,
             work: WorkDir::create(self)?,
             layers: Vec::new(),
-            trees: Vec::new(),
-            blobs: Vec::new(),
+            documents: Vec::new(),
             size: 0,
             new_blobs: Vec::new(),
             new_trees: Vec::new(),
@@ -119,7 +129,7 @@ impl Store {
 impl PendingLayer {
     /// The empty directory that becomes the root of the tree.
     pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+        self.tree.root.as_fd()
     }
 
     /// The job that looks whether the tree of `layer` below `root` is what `recipe` says. This layer's directory takes
@@ -136,21 +146,23 @@ impl PendingLayer {
         below: Vec<Arc<Lower>>,
     ) -> io::Result<verify::Job> {
         let scratch = self.recipe.as_ref().expect("every layer has a recipe").try_clone()?;
-        let hollow = self.root.try_clone()?;
+        let hollow = self.tree.root.try_clone()?;
         Ok(verify::Job { layer, root, recipe, hollow, scratch, single_id, below })
     }
 
     /// The job that takes `input` in as this layer, with the default limits and nothing expected.
     ///
-    /// It holds copies of the descriptors, so it can be moved into a child process.
+    /// It holds copies of the descriptors, so it can be moved into a child process. Where layers below are still being
+    /// taken in, [`IngestJob::below`] has to be told when they are complete.
     ///
     /// # Errors
     /// Those of dup(2).
     pub fn job(&self, input: File, format: InputFormat, single_id: bool) -> io::Result<IngestJob> {
         Ok(IngestJob {
             input,
+            length: None,
             format,
-            root: self.root.try_clone()?,
+            root: self.tree.root.try_clone()?,
             blob: self.blob.as_ref().map(File::try_clone).transpose()?,
             recipe: self.recipe.as_ref().map(File::try_clone).transpose()?,
             limits: ExtractLimits::default(),
@@ -159,6 +171,15 @@ impl PendingLayer {
             single_id,
             below: self.below.clone(),
         })
+    }
+
+    /// Tells the layers above that are being taken in at the same time what this one's tree does not show. To be done
+    /// before they are told that it is complete.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    pub fn tell(&self, report: &IngestReport) -> io::Result<()> {
+        self.owners.write(&report.extracted.owners)
     }
 }
 
@@ -177,9 +198,9 @@ impl Import<'_> {
         packed: Option<(Digest, u64)>,
         keep: Keep,
     ) -> Result<bool, StoreError> {
-        let layer = &match self.store.tree(layer, map)? {
-            Some(_) => *layer,
-            None => layer.on(&self.layers),
+        let layer = &match (self.store.tree(layer, map)?, self.keys_below(self.layers.len())) {
+            (None, Some(below)) => layer.on(&below),
+            _ => *layer,
         };
         let Some(tree) = self.store.tree(layer, map)? else { return Ok(false) };
         let Ok(record) = tree.record() else {
@@ -201,16 +222,17 @@ impl Import<'_> {
             None if keep == Keep::Archive => return Ok(false),
             None => {}
         }
-        let (root, tree) = tree.into_root_and_guard();
-        self.trees.push(Arc::new(Lower { root, owners: record.owners }));
-        self.guards.push(tree);
-        self.layers.push(*layer);
-        self.blobs.push(BlobRef { digest, size, role: BlobRole::Layer });
+        let (root, guard) = tree.into_root_and_guard();
+        self.guards.push(guard);
+        let tree = Arc::new(Lower { root, owners: record.owners });
+        let blob = BlobRef { digest, size, role: BlobRole::Layer };
+        self.layers.push(Slot { tree, owners: None, layer: Some((*layer, blob)) });
         self.size = [stored, record.recipe_size, record.content].into_iter().fold(self.size, u64::saturating_add);
         Ok(true)
     }
 
-    /// Makes the places for a layer that has to be taken in under `map`. Where container root is another user
+    /// Makes the places for a layer that has to be taken in under `map`, as the next one of the image. Several may be taken
+    /// in at the same time: see [`PendingLayer::job`]. Where container root is another user
     /// (a root without a map of its own id), `owner` is that user and group, and the tree's root is given to it.
     ///
     /// # Errors
@@ -236,16 +258,24 @@ impl Import<'_> {
         let file = |name: &str| self.create_file(&format!("{directory}/{name}"), BLOB);
         let blob = (keep == Keep::Archive).then(|| file("blob")).transpose()?;
         let recipe = Some(file(RECIPE)?);
-        Ok(PendingLayer { directory, root, blob, recipe, map: map.clone(), below: self.trees.clone() })
+        let later = |(index, slot): (usize, &Slot)| Some((index, Arc::clone(slot.owners.as_ref()?)));
+        let owners = self.layers.iter().enumerate().filter_map(later).collect();
+        let below = Below::unfinished(self.layers.iter().map(|slot| Arc::clone(&slot.tree)).collect(), owners);
+        let tree = Arc::new(Lower { root, owners: Owners::default() });
+        let owners = Arc::new(OwnersFile::new().map_err(failed("memfd_create", "owners"))?);
+        let slot = self.layers.len();
+        self.layers.push(Slot { tree: Arc::clone(&tree), owners: Some(Arc::clone(&owners)), layer: None });
+        Ok(PendingLayer { slot, directory, tree, owners, blob, recipe, map: map.clone(), below })
     }
 
-    /// Adds a layer that was taken in, as the next one of the image.
+    /// Puts a layer that was taken in into its place. Those below it come first.
     ///
     /// # Errors
     /// [`StoreError::System`].
     pub fn add_layer(&mut self, layer: PendingLayer, report: &IngestReport) -> Result<LayerKey, StoreError> {
         let key = LayerKey::new(report.form, report.uncompressed);
-        let key = if report.extracted.leans_on_below { key.on(&self.layers) } else { key };
+        let below = self.keys_below(layer.slot).expect("the layers below have been added");
+        let key = if report.extracted.leans_on_below { key.on(&below) } else { key };
         let mut kept = 0;
         if layer.blob.is_some() {
             let blob = self.fresh("blob");
@@ -268,9 +298,10 @@ impl Import<'_> {
         };
         let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
         self.write_file(&format!("{}/tree.json", layer.directory), RECORD, &json)?;
-        self.layers.push(key);
-        self.trees.push(Arc::new(Lower { root: layer.root, owners: report.extracted.owners.clone() }));
-        self.blobs.push(BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer });
+        let blob = BlobRef { digest: report.compressed, size: report.compressed_size, role: BlobRole::Layer };
+        let root = layer.tree.root.try_clone().map_err(|error| failed("dup", "rootfs")(error))?;
+        let tree = Arc::new(Lower { root, owners: report.extracted.owners.clone() });
+        self.layers[layer.slot] = Slot { tree, owners: None, layer: Some((key, blob)) };
         let sizes = [kept, report.recipe_size, report.extracted.content];
         self.size = sizes.into_iter().fold(self.size, u64::saturating_add);
         self.new_trees.push((layer.directory, key.tree_name(&layer.map)));
@@ -311,7 +342,7 @@ impl Import<'_> {
         let digest = Digest::of(Algorithm::Sha256, bytes);
         let name = self.fresh("blob");
         self.write_file(&name, BLOB, bytes)?;
-        self.blobs.push(BlobRef { digest, size: bytes.len() as u64, role });
+        self.documents.push(BlobRef { digest, size: bytes.len() as u64, role });
         self.size = self.size.saturating_add(bytes.len() as u64);
         self.new_blobs.push((name, digest));
         Ok(digest)
@@ -343,8 +374,9 @@ impl Import<'_> {
 
     fn check(&self, image: &NewImage) -> Result<(), StoreError> {
         let refuse = |reason: &str| Err(StoreError::Import { id: image.id, reason: reason.to_owned() });
+        let Some(layers) = self.keys_below(self.layers.len()) else { return refuse("a layer is missing") };
         if image.id.algorithm() == appc::Algorithm::Sha512 {
-            let Some([layer]) = self.layers.first_chunk::<1>().filter(|_| self.layers.len() == 1) else {
+            let [layer] = layers[..] else {
                 return refuse("an ACI has exactly one layer");
             };
             if layer.digest().bytes() != image.id.bytes() || layer.form() != crate::extract::Form::Aci {
@@ -435,13 +467,15 @@ impl Import<'_> {
         };
         let others = self.store.list()?.images;
         let earlier = others.iter().find(|other| other.id == image.id);
+        let (layers, mut blobs): (Vec<_>, Vec<_>) = self.layers.iter().filter_map(|slot| slot.layer.clone()).unzip();
+        blobs.append(&mut self.documents);
         let mut record = ImageRecord {
             id: image.id,
             kind,
             names: earlier.map(|earlier| earlier.names.clone()).unwrap_or_default(),
             manifest: image.manifest,
-            layers: std::mem::take(&mut self.layers),
-            blobs: std::mem::take(&mut self.blobs),
+            layers,
+            blobs,
             size: self.size,
             imported_ns: earlier.map_or_else(now_ns, |earlier| earlier.imported_ns),
             source: image.source.or_else(|| earlier.and_then(|earlier| earlier.source.clone())),
@@ -449,6 +483,11 @@ impl Import<'_> {
         claim(&mut record, &others, &image.names);
         self.store.write_record(&self.work, &record, None)?;
         Ok(record)
+    }
+
+    /// The layers below the place `slot`, if all of them are known.
+    fn keys_below(&self, slot: usize) -> Option<Vec<LayerKey>> {
+        self.layers[..slot].iter().map(|slot| slot.layer.as_ref().map(|(key, _)| *key)).collect()
     }
 
     fn fresh(&mut self, what: &str) -> String {
@@ -464,9 +503,8 @@ impl Import<'_> {
 
     fn write_file(&self, name: &str, mode: Mode, bytes: &[u8]) -> Result<(), StoreError> {
         let shown = || format!("tmp/{name}");
-        let mut file = self.create_file(name, mode)?;
-        file.write_all(bytes).map_err(|error| failed("write", shown())(error))?;
-        fsync(file.as_fd()).map_err(failed("fsync", shown()))
+        // Durable with everything else of the import, before it gets its name.
+        self.create_file(name, mode)?.write_all(bytes).map_err(|error| failed("write", shown())(error))
     }
 }
 

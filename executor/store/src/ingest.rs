@@ -13,7 +13,6 @@ mod source;
 use std::fs::File;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +23,7 @@ use self::pass::pass;
 use self::pump::Pump;
 use self::source::Source;
 use crate::digest::{Algorithm, Digest};
-use crate::extract::{ExtractLimits, ExtractOptions, Extracted, Form, Lower, extract_recorded};
+use crate::extract::{Below, ExtractLimits, ExtractOptions, Extracted, Form, extract_recorded};
 use crate::recipe::{Recorded, Recorder};
 
 /// What the input is.
@@ -39,8 +38,10 @@ pub enum InputFormat {
 /// One archive to take in.
 #[derive(Debug)]
 pub struct IngestJob {
-    /// The archive, read from its current position to its end.
+    /// The archive, read from its current position: to its end, or as far as `length` says.
     pub input: File,
+    /// How many bytes of the input are the archive. It may come from a pipe that others keep open.
+    pub length: Option<u64>,
     /// What it is.
     pub format: InputFormat,
     /// The empty directory that becomes the root of the tree, owned by container root.
@@ -58,7 +59,7 @@ pub struct IngestJob {
     /// Whether only one id is mapped; see [`ExtractOptions::single_id`].
     pub single_id: bool,
     /// The trees of the layers below; see [`ExtractOptions::below`].
-    pub below: Vec<Arc<Lower>>,
+    pub below: Below,
 }
 
 /// What was taken in.
@@ -91,13 +92,13 @@ pub struct IngestReport {
 /// The first thing that is wrong. Where a digest was expected and the bytes are not those, that is the error, whatever
 /// else they led to. The tree and the blob are then partial; the caller removes them.
 pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
-    let IngestJob { input, format, root, blob, recipe, limits, .. } = job;
+    let IngestJob { input, length, format, root, blob, recipe, limits, .. } = job;
     let IngestJob { expect_compressed, expect_uncompressed, single_id, below, .. } = job;
     let (form, compressed_with) = (form(format), expect_compressed.map_or(Algorithm::Sha256, |d| d.algorithm()));
     let own = if form == Form::Aci { Algorithm::Sha512 } else { Algorithm::Sha256 };
     let uncompressed_with = expect_uncompressed.map_or(own, |d| d.algorithm());
-    let small = pass::is_small(&input);
-    let mut source = Source::new(input, blob, Some(compressed_with), limits.expanded);
+    let small = pass::is_small(&input, length);
+    let mut source = Source::new(input, length, blob, Some(compressed_with), limits.expanded);
 
     let verdict = |source: Source, error: IngestError| Err(blame(source, error, expect_compressed));
     let compression = match recognise(&mut source, format) {
@@ -168,8 +169,8 @@ pub(crate) fn scan<T, E: From<IngestError>>(
     limits: &ExtractLimits,
     visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
 ) -> Result<(T, Scanned), E> {
-    let small = pass::is_small(&input);
-    let mut source = Source::new(input, None, None, limits.expanded);
+    let small = pass::is_small(&input, None);
+    let mut source = Source::new(input, None, None, None, limits.expanded);
     let compression = recognise(&mut source, InputFormat::Aci)?;
     let pump = Pump::new(source, compression, limits.clone())?;
     let (source, outcome) = pass(pump, small, Algorithm::Sha512, visit);

@@ -9,6 +9,7 @@
 //! │   ├── rootfs/                              the extracted layer, read-only lower directory of overlays
 //! │   ├── recipe                               what gives an OCI layer's archive back ([`recipe`])
 //! │   └── tree.json                            what it is; its flock says whether it is in use
+//! ├── downloads/ALGORITHM-HEX                 the beginning of a slow download; its flock says whether somebody is at it
 //! ├── tmp/RANDOM/lock                          unfinished work; its flock says whether somebody still works
 //! └── locks/index                              held while records change and garbage is chosen
 //! ```
@@ -48,6 +49,7 @@ mod collect;
 mod dependencies;
 mod digest;
 mod discard;
+mod downloads;
 mod error;
 pub mod extract;
 pub mod flatten;
@@ -74,6 +76,7 @@ mod work;
 pub use self::collect::{GcReport, References};
 pub use self::dependencies::{DependencyError, Part, merged_key};
 pub use self::digest::{Algorithm, Digest, DigestError, Hasher};
+pub use self::downloads::Partial;
 pub use self::error::StoreError;
 pub use self::images::{FindError, Listing};
 pub use self::import::{Import, Keep, NewImage, PendingLayer};

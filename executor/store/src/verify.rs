@@ -86,7 +86,7 @@ pub fn run(job: Job) -> Result<Extracted, Damage> {
         form: job.layer.form(),
         limits: ExtractLimits::default(),
         single_id: job.single_id,
-        below: job.below,
+        below: job.below.into(),
         hollow: true,
     };
     let mut skeleton = Skeleton::open(&mut recipe)?;

@@ -108,11 +108,30 @@ impl OciImage {
 
     /// As [`OciImage::open`], for a machine other than this.
     pub(crate) fn open_for(dir: &Path, reference: Option<&str>, host: &Platform) -> Result<Self, OciError> {
-        let layout = Layout::open(dir)?;
-        let selected = select(&layout, reference, host)?;
-        let bytes = document::manifest(&layout, &Blob::of(&selected.descriptor)?)?;
-        let (name, tag) = name_and_tag(dir, &selected);
-        Self::assemble(&layout, &selected.descriptor, bytes, Name { name, tag }, host)
+        Self::of_layout(&Layout::open(dir)?, dir, reference, host)
+    }
+
+    fn of_layout(layout: &Layout, path: &Path, reference: Option<&str>, host: &Platform) -> Result<Self, OciError> {
+        let selected = select(layout, reference, host)?;
+        let bytes = document::manifest(layout, &Blob::of(&selected.descriptor)?)?;
+        let (name, tag) = name_and_tag(path, &selected);
+        Self::assemble(layout, &selected.descriptor, bytes, Name { name, tag }, host)
+    }
+
+    /// Opens the image that `reference` means in the archive of a layout (`oci-archive:`), for this machine.
+    ///
+    /// # Errors
+    /// As [`OciImage::open`].
+    pub fn open_archive(path: &Path, reference: Option<&str>) -> Result<Self, OciError> {
+        Self::of_layout(&Layout::open_archive(path)?, path, reference, &Platform::host())
+    }
+
+    /// Opens an image of an archive that `docker save` wrote (`docker-archive:`), for this machine.
+    ///
+    /// # Errors
+    /// [`OciError`].
+    pub fn open_docker_archive(path: &Path, reference: Option<&str>) -> Result<Self, OciError> {
+        super::docker::open(path, reference, &Platform::host())
     }
 
     /// The image of a manifest whose digest has been checked.
@@ -249,6 +268,7 @@ fn name_and_tag(dir: &Path, selected: &Selected) -> (String, Option<String>) {
         };
     }
     let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
-    let name = dir.file_name().map_or_else(|| "image".to_owned(), |name| name.to_string_lossy().into_owned());
+    let stem = if dir.is_dir() { dir.file_name() } else { dir.file_stem() };
+    let name = stem.map_or_else(|| "image".to_owned(), |name| name.to_string_lossy().into_owned());
     (name, selected.ref_name.clone())
 }

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::download::Download;
 use super::error::RegistryError;
 use super::name::{RegistryRef, Version};
-use super::repository::Repository;
+use super::repository::{Access, Repository};
 use super::secret::Credentials;
 use crate::digest::{Algorithm, Digest};
 use crate::http::{Client, Request, ShownUrl};
@@ -79,7 +79,7 @@ impl<'a> Puller<'a> {
         let mirrors = registries.mirrors.get(host).into_iter().flatten();
         let repositories = mirrors.map(String::as_str).chain(std::iter::once(host)).map(|host| {
             let trusted = registries.token_services.get(host).map_or(&[][..], Vec::as_slice);
-            Repository::new(client, credentials, host, reference.repository(), trusted)
+            Repository::new(client, credentials, host, reference.repository(), trusted, Access::Pull)
         });
         let repositories = repositories.collect::<Result<_, _>>()?;
         Ok(Self { client, reference, repositories })

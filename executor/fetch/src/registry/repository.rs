@@ -10,13 +10,15 @@ use super::error::RegistryError;
 use super::name::DOCKER;
 use super::secret::{Credential, Credentials};
 use super::token::{self, TokenRequest};
-use crate::http::{Authorization, Client, HttpError, Request, Response};
+use crate::http::{Authorization, Client, HttpError, Reach, Request, Response};
 
 /// What is wanted of a repository, in the token specification's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// To read.
     Pull,
+    /// To read and to write.
+    Push,
 }
 
 /// A repository, and what is known of how to talk to its registry.
@@ -37,13 +39,17 @@ struct State {
     base: Url,
     /// Whether the registry has been talked to, so that its scheme is known.
     settled: bool,
+    /// How far inside it is, as soon as that is known.
+    reach: Reach,
     authorization: Option<Authorization>,
     /// Whether credentials of the user's are behind the authorization.
     shown: bool,
+    /// Other repositories of the registry that are read from.
+    more: Vec<String>,
 }
 
 impl<'a> Repository<'a> {
-    /// The repository `repository` at `host`, to be read from. `trusted` are hosts of token services that may see the
+    /// The repository `repository` at `host`. `trusted` are hosts of token services that may see the
     /// registry's credentials beside its own.
     ///
     /// # Errors
@@ -54,6 +60,7 @@ impl<'a> Repository<'a> {
         host: &str,
         repository: &str,
         trusted: &[String],
+        access: Access,
     ) -> Result<Self, HttpError> {
         // Docker's registry answers at another name than images bear.
         let server = if host == DOCKER { "registry-1.docker.io" } else { host };
@@ -63,9 +70,16 @@ impl<'a> Repository<'a> {
             credentials,
             host: host.to_owned(),
             repository: repository.to_owned(),
-            access: Access::Pull,
+            access,
             trusted: trusted.to_vec(),
-            state: Mutex::new(State { base, settled: false, authorization: None, shown: false }),
+            state: Mutex::new(State {
+                base,
+                settled: false,
+                reach: Reach::Public,
+                authorization: None,
+                shown: false,
+                more: Vec::new(),
+            }),
         })
     }
 
@@ -102,8 +116,42 @@ impl<'a> Repository<'a> {
                 self.authenticate(&answer).await?;
             }
         }
+        Err(self.unauthorized())
+    }
+
+    /// Sends what `request` makes of a URL that the registry gave. Credentials go along only if that is the registry itself.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub(super) async fn send_to(&self, url: &Url, request: impl Fn(Url) -> Request) -> Result<Response, RegistryError> {
+        let ours = self.state().base.origin() == url.origin();
+        for attempt in 0..2 {
+            let authorization = self.state().authorization.clone().filter(|_| ours);
+            let reach = self.state().reach;
+            let answer = self.client.send(&request(url.clone()).authorization(authorization).discovered(reach)).await?;
+            if answer.status().as_u16() != 401 || !ours {
+                return Ok(answer);
+            }
+            if attempt == 0 {
+                self.authenticate(&answer).await?;
+            }
+        }
+        Err(self.unauthorized())
+    }
+
+    /// Asks for access to another repository of the same registry as well.
+    pub(super) fn also_pull(&self, repository: &str) {
+        let mut state = self.state();
+        if repository != self.repository && !state.more.iter().any(|known| known == repository) {
+            state.more.push(repository.to_owned());
+            // A token for this repository alone is no longer enough; the next answer asks for another.
+            state.authorization = None;
+        }
+    }
+
+    fn unauthorized(&self) -> RegistryError {
         let shown = self.state().shown;
-        Err(RegistryError::Unauthorized { registry: self.host.clone(), repository: self.repository.clone(), shown })
+        RegistryError::Unauthorized { registry: self.host.clone(), repository: self.repository.clone(), shown }
     }
 
     /// Over https; over http only where that is permitted and the server speaks no TLS.
@@ -128,7 +176,10 @@ impl<'a> Repository<'a> {
             }
             other => other?,
         };
-        self.state().settled = true;
+        let mut state = self.state();
+        state.settled = true;
+        state.reach = answer.reach();
+        drop(state);
         Ok(answer)
     }
 
@@ -168,8 +219,10 @@ impl<'a> Repository<'a> {
         // Our own words, not the server's: it could ask for access to other repositories on our behalf.
         let actions = match self.access {
             Access::Pull => "pull",
+            Access::Push => "pull,push",
         };
-        let scopes = [format!("repository:{}:{actions}", self.repository)];
+        let mut scopes = vec![format!("repository:{}:{actions}", self.repository)];
+        scopes.extend(self.state().more.iter().map(|other| format!("repository:{other}:pull")));
         let registry = self.state().base.clone();
         let (reach, trusted) = (answer.reach(), self.trusted.as_slice());
         let request = TokenRequest { registry: &registry, reach, realm, service, scopes: &scopes, trusted, credential };

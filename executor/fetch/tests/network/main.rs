@@ -2,6 +2,7 @@
 
 mod bounds;
 mod pulls;
+mod pushes;
 mod redirects;
 mod retries;
 mod server;

@@ -1,6 +1,6 @@
 //! A server on a loopback address that answers byte for byte what a test wants.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -37,6 +37,11 @@ pub(crate) struct Server {
 impl Server {
     /// Answers every request with what `answer` writes; then the connection is closed.
     pub(crate) fn start(answer: impl Fn(&Head, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::with_bodies(move |head, _, stream| answer(head, stream))
+    }
+
+    /// The same, with the body of the request.
+    pub(crate) fn with_bodies(answer: impl Fn(&Head, &[u8], &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -70,17 +75,25 @@ impl Server {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Head>>, answer: &(dyn Fn(&Head, &mut TcpStream) + Send + Sync)) {
+type Answer = dyn Fn(&Head, &[u8], &mut TcpStream) + Send + Sync;
+
+fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Head>>, answer: &Answer) {
     let Ok(copy) = stream.try_clone() else { return };
-    let mut lines = BufReader::new(copy).lines().map_while(Result::ok);
+    let mut reader = BufReader::new(copy);
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
     let Some(line) = lines.next() else { return };
     let headers = lines.take_while(|line| !line.is_empty()).filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))
     });
     let head = Head { headers: headers.collect(), line };
+    let length = head.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_err() {
+        return;
+    }
     seen.lock().expect("no test panics with it").push(head.clone());
-    answer(&head, &mut stream);
+    answer(&head, &body, &mut stream);
 }
 
 /// An answer with this status line, these header lines and this body.

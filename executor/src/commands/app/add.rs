@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     }
     let apps = pod_line::apps("app add", words, &mounts, &mut volumes)?;
     let [app] = <[AppRequest; 1]>::try_from(apps).map_err(|_| CommandError::usage("must give only one app"))?;
-    let mut images = Images::open(context, args.pull.policy(PullPolicy::New)?)?;
+    let mut images = Images::open(context, args.pull.pulling(PullPolicy::New)?)?;
     images.map_ids(userns)?;
     let record = images.resolve(&app.image, app.signature.as_deref())?;
     let (dirs, mut guards): (Vec<OwnedFd>, Vec<OwnedFd>) =

@@ -3,18 +3,18 @@
 //! A layer may hold `srv/data/file` and say nothing of `srv/data`. In the image that directory is what the layers below
 //! made it; but an overlay shows the attributes of the uppermost tree that has it, so ours must have the same.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fgetxattr, fstat, openat2};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, fgetxattr, fstat, memfd_create, openat2};
 use rustix::io::Errno;
 
 use super::directories::Attributes;
 use super::owners::{Owner, Owners};
-
-/// The mark of a directory that hides what is below it (the kernel's filesystems/overlayfs.rst, "whiteouts and opaque
-/// directories"; with `userxattr` in the user namespace of attributes).
-const OPAQUE: &str = "user.overlay.opaque";
 
 /// A tree of a layer below.
 #[derive(Debug)]
@@ -24,6 +24,100 @@ pub struct Lower {
     /// The owners that it does not show (single-id mode).
     pub owners: Owners,
 }
+
+/// The trees of the layers below, lowest first.
+#[derive(Clone, Debug, Default)]
+pub struct Below {
+    trees: Vec<Arc<Lower>>,
+    /// Of trees that others are still extracting the file that their owners will be in.
+    owners: Vec<(usize, Arc<OwnersFile>)>,
+    /// What can be read when these are complete; `None` where all are.
+    complete: Option<Arc<OwnedFd>>,
+    /// All of them, complete.
+    whole: OnceLock<Vec<Arc<Lower>>>,
+}
+
+impl From<Vec<Arc<Lower>>> for Below {
+    fn from(trees: Vec<Arc<Lower>>) -> Self {
+        Self { trees, ..Self::default() }
+    }
+}
+
+impl Below {
+    /// Trees of which some are still being extracted, with the files that will have their owners.
+    pub(crate) fn unfinished(trees: Vec<Arc<Lower>>, owners: Vec<(usize, Arc<OwnersFile>)>) -> Self {
+        Self { trees, owners, ..Self::default() }
+    }
+
+    /// The same trees; those that others are extracting are complete once `complete` can be read.
+    #[must_use]
+    pub fn until(self, complete: Arc<OwnedFd>) -> Self {
+        Self { complete: Some(complete), ..self }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.trees.is_empty()
+    }
+
+    /// The trees, when they are complete.
+    pub(super) fn wait(&self) -> Result<&[Arc<Lower>], Errno> {
+        let Some(complete) = &self.complete else { return Ok(&self.trees) };
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        // Not by reading: others wait for the same.
+        let mut ready = [PollFd::new(complete, PollFlags::IN)];
+        while let Err(errno) = poll(&mut ready, None) {
+            if errno != Errno::INTR {
+                return Err(errno);
+            }
+        }
+        let mut whole = self.trees.clone();
+        for (index, file) in &self.owners {
+            let root = whole[*index].root.try_clone().map_err(errno)?;
+            whole[*index] = Arc::new(Lower { root, owners: file.read().map_err(errno)? });
+        }
+        Ok(self.whole.get_or_init(|| whole))
+    }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+/// A file in memory with the owners that a tree does not show: what one child process found out for another.
+#[derive(Debug)]
+pub(crate) struct OwnersFile(File);
+
+impl OwnersFile {
+    /// With nothing in it.
+    pub(crate) fn new() -> rustix::io::Result<Self> {
+        Ok(Self(memfd_create("owners", MemfdFlags::CLOEXEC)?.into()))
+    }
+
+    /// Writes them, once.
+    pub(crate) fn write(&self, owners: &Owners) -> io::Result<()> {
+        if owners.is_empty() {
+            return Ok(());
+        }
+        self.0.write_all_at(&serde_json::to_vec(owners)?, 0)
+    }
+
+    /// Its position is shared with other processes, so that it is not used.
+    fn read(&self) -> io::Result<Owners> {
+        let mut json = vec![0; usize::try_from(self.0.metadata()?.len()).unwrap_or(usize::MAX)];
+        if json.is_empty() {
+            return Ok(Owners::default());
+        }
+        self.0.read_exact_at(&mut json, 0)?;
+        Ok(serde_json::from_slice(&json)?)
+    }
+}
+
+/// The mark of a directory that hides what is below it (the kernel's filesystems/overlayfs.rst, "whiteouts and opaque
+/// directories"; with `userxattr` in the user namespace of attributes).
+const OPAQUE: &str = "user.overlay.opaque";
 
 /// The directory `path` as the trees `below`, lowest first, show it together; `None` where they have none. With it comes
 /// the owner that the tree does not show.

@@ -337,7 +337,7 @@ impl<'a> Extraction<'a> {
             }
             if attributes.implied && !path.is_empty() && !self.options.below.is_empty() {
                 self.done.leans_on_below = true;
-                let found = below::look_up(&self.options.below, &path);
+                let found = self.options.below.wait().and_then(|below| below::look_up(below, &path));
                 let failed = |errno: Errno| ExtractError::System {
                     entry: Shown::new(&path),
                     call: "openat2".to_owned(),

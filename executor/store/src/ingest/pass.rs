@@ -1,6 +1,6 @@
 //! One pass over an archive: inflate, hash, and hand the bytes to whoever wants them.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -21,8 +21,9 @@ const CHUNKS: usize = 16;
 pub(super) type Outcome<T, E> = Result<(T, Digest, u64), E>;
 
 /// Whether one thread is enough for this input.
-pub(super) fn is_small(input: &File) -> bool {
-    input.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= SMALL)
+pub(super) fn is_small(input: &File, length: Option<u64>) -> bool {
+    let of_file = || input.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
+    length.or_else(of_file).is_some_and(|length| length <= SMALL)
 }
 
 /// Lets `visit` read the uncompressed bytes, then reads what it left, for the digest.

@@ -11,6 +11,8 @@ use crate::os_error::OsError;
 #[derive(Debug)]
 pub(super) struct Source {
     file: File,
+    /// Bytes that may still be read from the file.
+    left: u64,
     blob: Option<File>,
     hasher: Option<Hasher>,
     buffer: Vec<u8>,
@@ -28,10 +30,17 @@ pub(super) const BUFFER: usize = 256 << 10;
 
 impl Source {
     /// `algorithm` is that of the digest of what is read, if anybody wants one.
-    pub(super) fn new(file: File, blob: Option<File>, algorithm: Option<Algorithm>, limit: u64) -> Self {
+    pub(super) fn new(
+        file: File,
+        length: Option<u64>,
+        blob: Option<File>,
+        algorithm: Option<Algorithm>,
+        limit: u64,
+    ) -> Self {
         let hasher = algorithm.map(Hasher::new);
         Self {
             file,
+            left: length.unwrap_or(u64::MAX),
             blob,
             hasher,
             buffer: vec![0; BUFFER],
@@ -87,9 +96,14 @@ impl Source {
         (self.start, self.end) = (0, 0);
         // To the brim, so that the first bytes are enough to recognise the format.
         while self.end < self.buffer.len() && !self.at_end {
-            match self.file.read(&mut self.buffer[self.end..]) {
+            let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.buffer.len() - self.end);
+            match self.file.read(&mut self.buffer[self.end..self.end + room]) {
+                // Also when nothing is left to be read.
                 Ok(0) => self.at_end = true,
-                Ok(length) => self.end += length,
+                Ok(length) => {
+                    self.end += length;
+                    self.left -= length as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(IngestError::Read(OsError::from(error))),
             }

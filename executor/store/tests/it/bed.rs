@@ -123,7 +123,13 @@ impl Bed {
     /// Extracts, then asserts that nothing outside of the tree changed.
     pub(crate) fn extract_with(&self, form: Form, single_id: bool, archive: &[u8]) -> Result<Extracted, ExtractError> {
         let root = File::open(self.tree()).unwrap();
-        let options = ExtractOptions { form, limits: self.limits.clone(), single_id, below: Vec::new(), hollow: false };
+        let options = ExtractOptions {
+            form,
+            limits: self.limits.clone(),
+            single_id,
+            below: store::extract::Below::default(),
+            hollow: false,
+        };
         // Small pieces, so that headers and data straddle them.
         let result = extract(BufReader::with_capacity(700, archive), root.as_fd(), &options);
         self.assert_untouched();

@@ -31,6 +31,7 @@ impl Bench {
         file.rewind().unwrap();
         let job = IngestJob {
             input: file,
+            length: None,
             format,
             root: OwnedFd::from(File::open(dir.path().join("tree")).unwrap()),
             blob: Some(File::create_new(dir.path().join("blob")).unwrap()),
@@ -39,7 +40,7 @@ impl Bench {
             expect_compressed: None,
             expect_uncompressed: None,
             single_id: true,
-            below: Vec::new(),
+            below: store::extract::Below::default(),
         };
         Self { dir, job }
     }

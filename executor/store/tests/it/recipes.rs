@@ -32,6 +32,7 @@ impl Layer {
         let recipe = tempfile::tempfile().unwrap();
         let report = run(IngestJob {
             input: file(bytes),
+            length: None,
             format: InputFormat::OciLayer(compression),
             root: OwnedFd::from(File::open(dir.path().join("rootfs")).unwrap()),
             blob: None,
@@ -40,7 +41,7 @@ impl Layer {
             expect_compressed: None,
             expect_uncompressed: None,
             single_id: true,
-            below: Vec::new(),
+            below: store::extract::Below::default(),
         });
         Self { dir, recipe, report: report.unwrap() }
     }
@@ -192,7 +193,7 @@ proptest! {
             form: store::extract::Form::OciLayer,
             limits: ExtractLimits::default(),
             single_id: true,
-            below: Vec::new(),
+            below: store::extract::Below::default(),
             hollow: false,
         };
         let root = File::open(dir.path()).unwrap();
