@@ -1,9 +1,9 @@
 //! `actool build`: an image of a layout.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use appc::Dialect;
-use executor::aci::{self, BuildOptions, Layout, Target, TargetError};
+use executor::aci::{self, BuildError, BuildOptions, Layout, Target, TargetError, WalkError};
 use store::archive::Compression;
 
 use super::flags::{Flag, FlagSet};
@@ -54,11 +54,55 @@ fn run(invocation: &Invocation) -> u8 {
     };
     match aci::build(&layout, &options, file) {
         Ok(built) => built.warnings.lines().for_each(|line| stderr(&format!("build: Warning: {line}"))),
-        Err(error) => return fail(&format!("build: Error walking rootfs: {}", go(&error))),
+        Err(error) => {
+            return fail(&format!("build: Error walking rootfs: {}", go(&below(Path::new(directory), error))));
+        }
     }
     match target.publish() {
         Ok(()) => 0,
         Err(TargetError::Exists(_)) => fail("build: Target file exists (try --overwrite)"),
         Err(error) => fail(&format!("build: Unable to close image {}: {}", output.display(), go(&error))),
+    }
+}
+
+/// The error with the path that the file has for the caller: actool names it with the layout in front.
+fn below(layout: &Path, error: BuildError) -> BuildError {
+    match error {
+        BuildError::Walk(WalkError::System { call, path, source }) => {
+            WalkError::System { call, path: cleaned(&layout.join(path)), source }.into()
+        }
+        error => error,
+    }
+}
+
+/// The path as Go's filepath.Clean writes it.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match (component, clean.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(clean.pop()),
+            _ => clean.push(component),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_written_as_in_go() {
+        for (path, clean) in [
+            ("x/rootfs/f", "x/rootfs/f"),
+            ("./x//rootfs/./f", "x/rootfs/f"),
+            ("../x/./y/../rootfs", "../x/rootfs"),
+            ("../../rootfs", "../../rootfs"),
+            ("/../x/rootfs", "/x/rootfs"),
+            ("./rootfs", "rootfs"),
+        ] {
+            assert_eq!(cleaned(Path::new(path)), Path::new(clean), "{path}");
+        }
     }
 }

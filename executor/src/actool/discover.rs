@@ -6,7 +6,7 @@ use fetch::discovery::Discovery;
 use fetch::http::{Client, Settings};
 
 use super::flags::{Flag, FlagSet};
-use super::{Command, FAILED, Invocation, MISUSED, fail, stderr};
+use super::{Command, FAILED, Invocation, fail, stderr};
 use crate::discover::{self, Failure};
 use crate::output;
 
@@ -21,7 +21,7 @@ pub(super) const COMMAND: Command = Command {
         flags: &[
             Flag::switch("insecure", "Accept any certificate, and plain HTTP where HTTPS does not work"),
             Flag::switch("json", "Print JSON"),
-            Flag::text("port", "Ask hosts at this port"),
+            Flag::number("port", "Ask hosts at this port"),
         ],
     },
     run,
@@ -39,10 +39,7 @@ fn run(invocation: &Invocation) -> u8 {
         _ if port.is_empty() => None,
         // Zero is actool's word for the scheme's own port.
         Ok(port) => Some(port).filter(|port| *port != 0),
-        Err(_) => {
-            stderr(&format!("invalid value {} for flag -port: parse error", super::quoted(&port)));
-            return MISUSED;
-        }
+        Err(_) => return fail(&format!("discover: there is no port {port}")),
     };
     let insecure = given.switch("insecure");
     let client = Client::new(Settings { plain_http: insecure, any_certificate: insecure, ..Settings::default() });

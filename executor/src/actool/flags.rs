@@ -3,15 +3,26 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::num::IntErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 
 /// A flag that is known.
 #[derive(Debug)]
 pub(super) struct Flag {
     pub(super) name: &'static str,
-    /// Whether it takes no word of its own: `-x`, `-x=true`, but not `-x true`.
-    pub(super) is_switch: bool,
+    pub(super) kind: FlagKind,
     pub(super) help: &'static str,
+}
+
+/// What may follow a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlagKind {
+    /// No word of its own: `-x`, `-x=true`, but not `-x true`.
+    Switch,
+    /// Any word.
+    Text,
+    /// A number from 0 up.
+    Number,
 }
 
 /// The flags that may stand in one place.
@@ -42,11 +53,15 @@ pub(super) enum FlagError {
 
 impl Flag {
     pub(super) const fn switch(name: &'static str, help: &'static str) -> Self {
-        Self { name, is_switch: true, help }
+        Self { name, kind: FlagKind::Switch, help }
     }
 
     pub(super) const fn text(name: &'static str, help: &'static str) -> Self {
-        Self { name, is_switch: false, help }
+        Self { name, kind: FlagKind::Text, help }
+    }
+
+    pub(super) const fn number(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: FlagKind::Number, help }
     }
 }
 
@@ -117,14 +132,17 @@ impl FlagSet {
                     _ => FlagError::Message(format!("flag provided but not defined: -{shown}")),
                 });
             };
-            let value = match (flag.is_switch, value) {
-                (true, None) => OsString::from("true"),
-                (true, Some(value)) => boolean(&shown, value)?,
-                (false, Some(value)) => value.to_owned(),
-                (false, None) => {
+            let value = match (flag.kind, value) {
+                (FlagKind::Switch, None) => OsString::from("true"),
+                (FlagKind::Switch, Some(value)) => boolean(&shown, value)?,
+                (_, Some(value)) => value.to_owned(),
+                (_, None) => {
                     words.next().ok_or_else(|| FlagError::Message(format!("flag needs an argument: -{shown}")))?.clone()
                 }
             };
+            if flag.kind == FlagKind::Number {
+                check_number(&shown, &value)?;
+            }
             given.values.insert(flag.name, value);
         }
         given.rest = words.cloned().collect();
@@ -138,7 +156,11 @@ impl FlagSet {
             name => format!("Usage of {name}:\n"),
         };
         for flag in self.flags {
-            let kind = if flag.is_switch { "" } else { " string" };
+            let kind = match flag.kind {
+                FlagKind::Switch => "",
+                FlagKind::Text => " string",
+                FlagKind::Number => " uint",
+            };
             text.push_str(&format!("  -{}{kind}\n    \t{}\n", flag.name, flag.help));
         }
         text
@@ -154,6 +176,17 @@ fn boolean(name: &str, value: &OsStr) -> Result<OsString, FlagError> {
             Err(FlagError::Message(format!("invalid boolean value {value} for -{name}: parse error")))
         }
     }
+}
+
+fn check_number(name: &str, value: &OsStr) -> Result<(), FlagError> {
+    let value = value.to_string_lossy();
+    let why = match value.parse::<u64>() {
+        // Go takes no sign.
+        Ok(_) if !value.starts_with('+') => return Ok(()),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => "value out of range",
+        _ => "parse error",
+    };
+    Err(FlagError::Message(format!("invalid value {} for flag -{name}: {why}", super::quoted(&value))))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `actool help`: the list of commands, or one of them.
 
-use super::flags::{Flag, FlagSet};
+use super::flags::{Flag, FlagKind, FlagSet};
 use super::{COMMANDS, Command, GLOBAL, Invocation, fail};
 use crate::output;
 
@@ -60,7 +60,9 @@ fn of_command(command: &Command) -> String {
 }
 
 fn options(flags: &[Flag]) -> Vec<(String, &'static str)> {
-    let option = |flag: &Flag| (format!("--{}={}", flag.name, if flag.is_switch { "false" } else { "" }), flag.help);
+    let option = |flag: &Flag| {
+        (format!("--{}={}", flag.name, if flag.kind == FlagKind::Switch { "false" } else { "" }), flag.help)
+    };
     flags.iter().map(option).collect()
 }
 

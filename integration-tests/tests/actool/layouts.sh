@@ -16,6 +16,7 @@ ln -s ../base/rootfs link/rootfs
 echo >file/rootfs
 printf '{\n  "acKind": "ImageManifest",\n  "name": }\n' >broken/manifest
 mkdir no-version no-version/rootfs && echo '{"acKind":"ImageManifest","name":"example.com/x"}' >no-version/manifest
+mkdir -p closed/rootfs && cp base/manifest closed/ && echo secret >closed/rootfs/secret && chmod 000 closed/rootfs/secret
 mkdir yaml yaml/rootfs && cat >yaml/manifest.yaml <<'EOF'
 acKind: ImageManifest
 acVersion: 0.8.11
