@@ -7,7 +7,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use crate::commands::{self, Subcommand};
 use crate::error::{CommandError, Kind};
@@ -116,6 +117,26 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
     })
 }
 
+/// The word that was taken for a subcommand and is none, with the global options before it and the words after it.
+pub(crate) fn unknown_subcommand<'a>(
+    argv: &'a [OsString],
+    error: &CommandError,
+) -> Option<(GlobalArgs, String, &'a [OsString])> {
+    /// What stands before a subcommand.
+    #[derive(Debug, Parser)]
+    struct Globals {
+        #[command(flatten)]
+        global: GlobalArgs,
+    }
+    let error = error.cause::<clap::Error>().filter(|error| error.kind() == ErrorKind::InvalidSubcommand)?;
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    // Before it stand options with their values, which clap has understood.
+    let candidates = argv.iter().enumerate().filter(|(_, word)| *word == name.as_str()).map(|(index, _)| index);
+    let parsed = candidates.filter_map(|index| Some((Globals::try_parse_from(&argv[..index]).ok()?, index)));
+    let (globals, index) = parsed.into_iter().next()?;
+    Some((globals.global, name.clone(), &argv[index + 1..]))
+}
+
 /// What may be abbreviated.
 fn abbreviations() -> Command {
     tree(commands::ALL.iter().filter(|command| command.short_for.is_none()).map(Subcommand::command))
@@ -125,6 +146,11 @@ fn abbreviations() -> Command {
 /// Every subcommand, with its help text and abbreviations.
 pub(crate) fn whole_tree() -> Command {
     tree(commands::ALL.iter().map(Subcommand::explained)).infer_subcommands(true)
+}
+
+/// Every subcommand as programs want it that are told of command lines: without help texts that hold other ones.
+pub(crate) fn plain_tree() -> Command {
+    tree(commands::ALL.iter().map(Subcommand::command))
 }
 
 /// The error that is a subcommand's help text.

@@ -12,6 +12,7 @@ mod aci;
 mod app;
 mod attach;
 mod cat_manifest;
+mod completion;
 mod config;
 mod docker;
 mod doctor;
@@ -24,7 +25,10 @@ mod identity;
 mod image;
 mod kill;
 mod list;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod logs;
+mod man;
 mod metadata_service;
 mod prepare;
 mod rm;
@@ -32,6 +36,8 @@ mod run;
 mod run_prepared;
 mod status;
 pub(crate) mod stop;
+pub(crate) mod system;
+pub(crate) mod top;
 mod trust;
 mod version;
 pub(crate) mod volume;
@@ -91,6 +97,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(wait, "wait", WaitArgs),
     row!(stop, "stop", StopArgs),
     row!(kill, "kill", KillArgs),
+    row!(top, "top", TopArgs),
     row!(app, "app", AppArgs),
     row!(eci, "eci", EciArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),
@@ -98,12 +105,17 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(cat_manifest, "cat-manifest", CatManifestArgs),
     row!(gc, "gc", GcArgs),
     row!(volume, "volume", VolumeArgs),
+    row!(system, "system", SystemArgs),
+    row!(login, "login", LoginArgs),
+    row!(logout, "logout", LogoutArgs),
     row!(trust, "trust", TrustArgs),
     row!(config, "config", ConfigArgs),
     row!(metadata_service, "metadata-service", MetadataServiceArgs),
     row!(identity, "identity", IdentityArgs),
     row!(docker, "docker", DockerArgs),
     row!(doctor, "doctor", DoctorArgs),
+    row!(completion, "completion", CompletionArgs),
+    row!(man, "man", ManArgs),
     row!(version, "version", VersionArgs),
 ];
 

@@ -87,6 +87,11 @@ static ALL: &[DockerCommand] = &[
     row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs),
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
+    row!("top", "CONTAINER", commands::top, TopArgs),
+    row!("system", "COMMAND", commands::system, SystemArgs),
+    row!("info", "[OPTIONS]", commands::system::info, InfoArgs),
+    row!("login", "[OPTIONS] [SERVER]", commands::login, LoginArgs),
+    row!("logout", "[SERVER]", commands::logout, LogoutArgs),
     row!("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", inspect, InspectArgs),
 ];
 
@@ -131,6 +136,17 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     let (name, of_command) = matches.subcommand().expect("clap requires a command");
     let command = ALL.iter().find(|command| command.name == name).expect("clap knows the table's commands alone");
     (command.run)(context, of_command).unwrap_or_else(|error| complain(Some(command), &error))
+}
+
+/// What `docker run` does with these words.
+///
+/// # Errors
+///
+/// Those of [`run`], a command line that makes no sense among them.
+pub(crate) fn run_image(context: &Context, words: Vec<OsString>) -> Result<u8, CommandError> {
+    let command = <run::RunArgs as clap::Args>::augment_args(Command::new("docker run").no_binary_name(true));
+    let matches = command.try_get_matches_from(words).map_err(crate::cli::usage)?;
+    run::run(context, crate::cli::typed(&matches)?)
 }
 
 /// Prints a failure; returns its exit status.

@@ -21,6 +21,7 @@ mod context;
 mod devices;
 mod diagnostics;
 mod discover;
+mod disk_usage;
 mod docker;
 mod doctor;
 mod dry_run;
@@ -58,6 +59,8 @@ mod pod_argument;
 mod pod_line;
 mod policy;
 mod prepare;
+mod processes;
+mod profiles;
 mod progress;
 mod protection;
 mod pull_policy;
@@ -115,11 +118,27 @@ fn program_name(argv: &[OsString]) -> Option<&OsStr> {
 
 /// Parses, sets the context up and dispatches. Leaves the name of the subcommand in `command` for the error.
 fn proa(argv: &[OsString], command: &mut Option<String>) -> Result<u8, CommandError> {
-    let line = cli::parse(argv)?;
+    let line = match cli::parse(argv) {
+        Ok(line) => line,
+        Err(error) => return profile(argv, &error, command).unwrap_or(Err(error)),
+    };
     *command = Some(line.name());
     diagnostics::start(&line.global)?;
     let context = context::Context::new(&line.global)?;
     (line.subcommand.run)(&context, &line.matches)
+}
+
+/// Runs the image whose profile has the name that no subcommand has.
+fn profile(argv: &[OsString], error: &CommandError, command: &mut Option<String>) -> Option<Result<u8, CommandError>> {
+    let (global, name, words) = cli::unknown_subcommand(argv, error)?;
+    let context = diagnostics::start(&global).and_then(|()| context::Context::new(&global));
+    let context = match context {
+        Ok(context) => context,
+        Err(error) => return Some(Err(error)),
+    };
+    let done = profiles::run(&context, &name, words)?;
+    *command = Some(name);
+    Some(done)
 }
 
 /// Prints an error and returns the exit status. A request for help is one of clap's errors and no failure.

@@ -6,16 +6,17 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use appc::VolumeKind;
 use pod::{PodEntry, PodName, Pods, TreeRemover as _};
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, fchown, open, openat, statat};
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use stage1::idmap::{IdMapping, Tier};
 
 use crate::context::Context;
+use crate::disk_usage;
 use crate::error::{CommandError, Explain as _};
 use crate::idmap::{self, Remover};
 
@@ -171,26 +172,7 @@ impl NamedVolumes {
 
     /// Bytes of the files in a volume, as far as they can be read.
     pub(crate) fn size(&self, volume: &NamedVolume) -> u64 {
-        let open = || open(&volume.path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
-        idmap::run_in(&self.mapping, || open().map_or(0, |dir| size_of(dir, 0))).unwrap_or(0)
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        open(&volume.path, flags, Mode::empty()).map_or(0, |dir| disk_usage::below(dir.as_fd(), &self.mapping))
     }
-}
-
-/// Deeper directories are not counted: each level keeps a descriptor.
-const DEEPEST: usize = 500;
-
-/// Bytes of the files below a directory. What is in it is an app's: nothing is followed.
-fn size_of(dir: OwnedFd, depth: usize) -> u64 {
-    let Ok(entries) = Dir::read_from(&dir) else { return 0 };
-    let mut sum = 0;
-    for entry in entries.filter_map(Result::ok).filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")) {
-        let Ok(stat) = statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            sum += u64::try_from(stat.st_size).unwrap_or(0);
-        } else if depth < DEEPEST {
-            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            sum += openat(&dir, entry.file_name(), flags, Mode::empty()).map_or(0, |dir| size_of(dir, depth + 1));
-        }
-    }
-    sum
 }

@@ -86,6 +86,9 @@ fn examples_work() {
                 "app",
                 "attach",
                 "volume",
+                "top",
+                "login",
+                "man",
             ];
             let pods = of_pods.iter().any(|it| example.split(' ').next() == Some(it));
             // These take an image, or files, that the reader has.

@@ -8,12 +8,14 @@
 
 mod file;
 mod helper;
+mod login;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use self::file::FileError;
 pub use self::helper::HelperError;
+pub use self::login::LoginError;
 
 use self::file::AuthFile;
 use crate::registry::{Credential, Credentials, CredentialsError};

@@ -17,6 +17,7 @@ mod challenge;
 mod claims;
 mod download;
 mod error;
+mod login;
 mod name;
 mod pull;
 mod push;
@@ -26,6 +27,7 @@ mod token;
 
 pub use self::download::Download;
 pub use self::error::RegistryError;
+pub use self::login::log_in;
 pub use self::name::{RegistryRef, RegistryRefError, Version};
 pub use self::pull::{Found, Puller, Registries};
 pub use self::push::{Content, Pusher};

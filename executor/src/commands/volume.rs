@@ -11,6 +11,8 @@ mod ls;
 mod prune;
 mod rm;
 
+pub(crate) use prune::unused as prune_unused;
+
 /// Make, show and remove named volumes
 ///
 /// A named volume is a directory that outlives the pods it is mounted in. `proa docker run -v NAME:PATH` mounts it and

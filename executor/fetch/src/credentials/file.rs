@@ -180,7 +180,7 @@ pub(super) fn server_of(host: &str) -> String {
 }
 
 /// Whether a key names `host`, as a host or as a URL of an older tool.
-fn is_host(key: &str, host: &str) -> bool {
+pub(super) fn is_host(key: &str, host: &str) -> bool {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     // Without a scheme what follows a slash is a repository, whose credentials are not the host's.
     let key_host = match bare {

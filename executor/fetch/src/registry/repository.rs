@@ -93,11 +93,27 @@ impl<'a> Repository<'a> {
         &self.repository
     }
 
+    /// Asks the registry whether it knows the user, for no repository in particular: the token of a token service is for
+    /// nothing, and a registry that asks nobody lets everybody in.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unauthorized`] if it does not; what HTTP says.
+    pub(super) async fn knock(&self) -> Result<(), RegistryError> {
+        let answer = self.send("", Request::get).await?;
+        match answer.status().is_success() {
+            true => Ok(()),
+            false => Err(self.refusal(answer, "").await),
+        }
+    }
+
     /// Where `path`, which is `manifests/…` or `blobs/…`, is.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.state().base.clone();
         // Set as a whole: joining would take `sha256:…` for a scheme. Neither part holds `?`, `#` or `..`.
-        url.set_path(&format!("/v2/{}/{path}", self.repository));
+        match self.repository.is_empty() {
+            true => url.set_path("/v2/"),
+            false => url.set_path(&format!("/v2/{}/{path}", self.repository)),
+        }
         url
     }
 
@@ -221,7 +237,8 @@ impl<'a> Repository<'a> {
             Access::Pull => "pull",
             Access::Push => "pull,push",
         };
-        let mut scopes = vec![format!("repository:{}:{actions}", self.repository)];
+        let of_one = (!self.repository.is_empty()).then(|| format!("repository:{}:{actions}", self.repository));
+        let mut scopes: Vec<String> = of_one.into_iter().collect();
         scopes.extend(self.state().more.iter().map(|other| format!("repository:{other}:pull")));
         let registry = self.state().base.clone();
         let (reach, trusted) = (answer.reach(), self.trusted.as_slice());

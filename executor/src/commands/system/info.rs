@@ -1,0 +1,88 @@
+//! `proa system info`.
+
+use clap::Args;
+use pod::{Place, Pods, State};
+use rustix::system::{sysinfo, uname};
+use serde_json::json;
+use stage1::idmap::Tier;
+
+use crate::context::Context;
+use crate::docker::Template;
+use crate::error::CommandError;
+use crate::{idmap, images, output};
+
+/// Show where proa keeps what, how its pods' ids are mapped, and what machine this is
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa system info\n  proa system info --format json")]
+pub(crate) struct InfoArgs {
+    /// Print JSON, or a template of fields such as '{{.DockerRootDir}}'
+    #[arg(long, short, value_name = "FORMAT")]
+    format: Option<String>,
+}
+
+pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError> {
+    let data_dir = context.create_data_dir()?;
+    let pods: Vec<_> =
+        Pods::ensure(data_dir)?.list()?.into_iter().filter(|pod| Place::VISIBLE.contains(&pod.place)).collect();
+    let running = pods.iter().filter(|pod| pod.state == State::Running).count();
+    let (kernel, memory) = (uname(), sysinfo());
+    let ids = match idmap::detect(data_dir)?.tier() {
+        Tier::Root => "a range of root's own",
+        Tier::Range => "a subordinate range",
+        Tier::Single => "a single id",
+    };
+    let info = json!({
+        "Containers": pods.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": pods.len() - running,
+        "Images": images::store(context)?.list()?.images.len(),
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "Driver": "overlay",
+        "LoggingDriver": "cri",
+        "SecurityOptions": ["name=seccomp", "name=landlock", "name=rootless", "name=userns"],
+        "UserNamespace": ids,
+        "KernelVersion": kernel.release().to_string_lossy(),
+        "OSType": "linux",
+        "Architecture": kernel.machine().to_string_lossy(),
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory.totalram * u64::from(memory.mem_unit),
+        "Name": kernel.nodename().to_string_lossy(),
+        "DockerRootDir": data_dir.display().to_string(),
+    });
+    let text = match args.format.as_deref() {
+        Some("json") => serde_json::to_string(&info)? + "\n",
+        Some(format) => Template::parse(format)?.render(&info)? + "\n",
+        None => lines(&info),
+    };
+    output::write(&text)?;
+    Ok(0)
+}
+
+/// The lines of docker's that mean something here, in its order.
+fn lines(info: &serde_json::Value) -> String {
+    let names = [
+        ("Containers", "Containers"),
+        (" Running", "ContainersRunning"),
+        (" Paused", "ContainersPaused"),
+        (" Stopped", "ContainersStopped"),
+        ("Images", "Images"),
+        ("Server Version", "ServerVersion"),
+        ("Storage Driver", "Driver"),
+        ("Logging Driver", "LoggingDriver"),
+        ("User Namespace", "UserNamespace"),
+        ("Kernel Version", "KernelVersion"),
+        ("OSType", "OSType"),
+        ("Architecture", "Architecture"),
+        ("CPUs", "NCPU"),
+        ("Total Memory", "MemTotal"),
+        ("Name", "Name"),
+        ("Docker Root Dir", "DockerRootDir"),
+    ];
+    let shown = |name: &str| match &info[name] {
+        serde_json::Value::String(text) => text.clone(),
+        value if name == "MemTotal" => crate::size::binary(value.as_u64().unwrap_or(0)),
+        value => value.to_string(),
+    };
+    names.iter().map(|(title, name)| format!("{title}: {}\n", shown(name))).collect()
+}

@@ -1,0 +1,112 @@
+//! `proa system prune`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use pod::{Place, Pods, State};
+
+use crate::commands::volume;
+use crate::context::Context;
+use crate::disk_usage;
+use crate::docker::{self, size};
+use crate::error::{CommandError, FAILURE};
+use crate::idmap::{self, Remover};
+use crate::{consent, images, output};
+
+/// Remove pods that have ended, images without a name, and what else is not used
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa system prune --force\n  proa system prune --all --volumes --force")]
+pub(crate) struct PruneArgs {
+    /// Remove all images that no pod was made of, not only those without a name
+    #[arg(long, short)]
+    all: bool,
+
+    /// Remove named volumes that no pod has
+    #[arg(long)]
+    volumes: bool,
+
+    /// Do not ask first
+    #[arg(long, short)]
+    force: bool,
+}
+
+pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError> {
+    if !args.force && !consent::given(&warning(&args))? {
+        return Ok(0);
+    }
+    let (mut text, mut bytes, mut status) = (String::new(), 0, 0);
+    let mut tell = |title: &str, lines: &[String]| {
+        if !lines.is_empty() {
+            text.push_str(&format!("Deleted {title}:\n{}\n\n", lines.join("\n")));
+        }
+    };
+    let (pods, freed, failed) = remove_pods(context)?;
+    (bytes, status) = (bytes + freed, status.max(failed));
+    tell("Containers", &pods);
+    if args.volumes {
+        let (volumes, freed) = volume::prune_unused(context)?;
+        bytes += freed;
+        tell("Volumes", &volumes);
+    }
+    let (removed, freed, failed) = remove_images(context, args.all)?;
+    (bytes, status) = (bytes + freed, status.max(failed));
+    tell("Images", &removed);
+    output::write(&format!("{text}Total reclaimed space: {}\n", size(bytes)))?;
+    Ok(status)
+}
+
+fn warning(args: &PruneArgs) -> String {
+    let mut lines = vec!["WARNING! This will remove:", "  - all stopped containers"];
+    lines.extend(args.volumes.then_some("  - all volumes not used by at least one container"));
+    lines.push(if args.all {
+        "  - all images without at least one container associated to them"
+    } else {
+        "  - all dangling images"
+    });
+    lines.push("");
+    lines.join("\n")
+}
+
+/// Removes the pods that have ended; returns their ids, the bytes they had, and a status.
+fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let mapping = idmap::detect(context.data_dir()?)?;
+    let (mut removed, mut bytes, mut status) = (Vec::new(), 0, 0);
+    for entry in pods.list()?.into_iter().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
+        if !matches!(entry.state, State::Exited | State::ExitedGarbage | State::AbortedPrepare) {
+            continue;
+        }
+        let size = pods.open(&entry).map_or(0, |pod| disk_usage::below(pod.dir(), &mapping));
+        match pods.remove(entry.uuid, &Remover::new(&mapping)) {
+            Ok(()) => {
+                bytes += size;
+                removed.push(docker::id(entry.uuid));
+            }
+            Err(error) => {
+                output::complain(&CommandError::from(error).report(Some("system prune")));
+                status = FAILURE;
+            }
+        }
+    }
+    Ok((removed, bytes, status))
+}
+
+/// Removes images that no pod was made of and that have no name, or all of the former; returns their ids, their bytes,
+/// and a status.
+fn remove_images(context: &Context, all: bool) -> Result<(Vec<String>, u64, u8), CommandError> {
+    let store = images::store(context)?;
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let used: BTreeSet<_> = images::of_pods(&pods)?.into_iter().flat_map(|(_, images)| images).collect();
+    let (mut removed, mut bytes) = (Vec::new(), 0);
+    for image in store.list()?.images {
+        let nameless = image.names.is_empty() && image.kind == store::ImageKind::Oci;
+        if used.contains(&image.id) || !(all || nameless) {
+            continue;
+        }
+        store.remove(&image.id)?;
+        bytes += image.size;
+        removed.push(format!("deleted: {}", image.id));
+    }
+    let (_, status) = images::collect(context, &store, "system prune")?;
+    Ok((removed, bytes, status))
+}
