@@ -34,6 +34,7 @@ use crate::signature::{self, Voucher};
 use crate::userns::Userns;
 
 mod aci;
+mod dependencies;
 mod layers;
 mod pull;
 mod push;
@@ -186,13 +187,24 @@ impl Images {
         match reference {
             ImageRef::Id(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
             ImageRef::Name(needle) => match self.store.find(needle) {
-                Err(error @ FindError::NoName(_)) => self.fetch_by_name(needle, error, signature),
+                Err(error @ FindError::NoName(_)) => {
+                    self.fetch_by_name(needle, error, signature).and_then(|it| self.with_dependencies(it))
+                }
                 found => found.map_err(|e| not_found(e, needle)),
             },
             ImageRef::Registry(name) => self.pull(name),
-            ImageRef::Url(url) => self.fetch_url(url, signature, false).during(|| url.to_string()),
-            ImageRef::Appc(wanted) => self.fetch_name(wanted, signature, false).during(|| wanted.to_string()),
-            _ => self.fetch(reference, signature),
+            ImageRef::Url(url) => {
+                let fetched = self.fetch_url(url, signature, false).and_then(|it| self.with_dependencies(it));
+                fetched.during(|| url.to_string())
+            }
+            ImageRef::Appc(wanted) => {
+                let fetched = self.fetch_name(wanted, signature, false).and_then(|it| self.with_dependencies(it));
+                fetched.during(|| wanted.to_string())
+            }
+            _ => {
+                let fetched = self.fetch(reference, signature)?;
+                self.with_dependencies(fetched).during(|| reference.to_string())
+            }
         }
     }
 

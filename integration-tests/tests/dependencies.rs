@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 fn fetch(env: &Env, aci: &Aci) -> Outcome {
     let path = aci.build(env);
-    env.proa(["--insecure-options=image", "fetch", path.to_str().expect("UTF-8")]).outcome()
+    // What is missing is not looked for elsewhere.
+    env.proa(["--insecure-options=image", "fetch", "--pull-policy=never", path.to_str().expect("UTF-8")]).outcome()
 }
 
 fn stored(env: &Env, aci: &Aci) -> String {

@@ -31,6 +31,10 @@ pub(crate) struct FetchArgs {
     #[arg(long)]
     keep_layers: bool,
 
+    // rkt's scripts ask for what is printed in any case.
+    #[arg(long, hide = true)]
+    full: bool,
+
     /// Check the ACI with this signature [default: the one beside it, FILE.aci.asc or URL.asc]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,

@@ -32,6 +32,8 @@ pub enum DependencyError {
         image: String,
         /// What it asks for.
         wanted: String,
+        /// The same as it stands in the manifest.
+        dependency: Box<Dependency>,
     },
     /// An image that depends on itself.
     #[error("dependency cycle: {0}")]
@@ -242,7 +244,12 @@ fn find<'a>(
             images.iter().filter(|other| fits(other)).max_by_key(|other| (claimed(other), other.imported_ns, other.id))
         }
     };
-    let found = found.ok_or_else(|| DependencyError::Missing { image: called(image), wanted: wanted() })?;
+    let missing = || DependencyError::Missing {
+        image: called(image),
+        wanted: wanted(),
+        dependency: Box::new(dependency.clone()),
+    };
+    let found = found.ok_or_else(missing)?;
     if !fits(found) {
         return Err(DependencyError::Other { image: called(image), wanted: wanted(), found: called(found) });
     }

@@ -129,6 +129,14 @@ fn g26_binary_quantities_are_capped() {
     assert_eq!(quantity("-9Ei").value(), -i64::MAX);
 }
 
+/// Found by fuzzing: the text without a suffix does not say that it was binary.
+#[test]
+fn g26_a_binary_quantity_that_is_no_whole_kibibyte_prints_without_suffix() {
+    let binary = quantity("812.5Ki");
+    assert_eq!((binary.value(), binary.canonical().as_str()), (832_000, "832000"));
+    assert_eq!(quantity("832000").canonical(), "832k");
+}
+
 #[test]
 fn g26_suffix_families() {
     for (text, format) in [
