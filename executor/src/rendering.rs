@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use appc::ImageId;
 use executor::aci;
 use store::ImageRecord;
 use store::flatten::{FlattenError, Wrapping, flatten};
@@ -48,7 +49,7 @@ pub(crate) fn render(images: &Images, image: &ImageRecord, place: Place<'_>) -> 
     };
     let unpack = || {
         let reader = reader.take().expect("the other process has a copy of its own");
-        place.fill(File::from(OwnedFd::from(reader)))
+        place.fill(File::from(OwnedFd::from(reader)), None)
     };
     let (flattened, unpacked) = idmap::run_beside(&images.mapping, work, unpack)?;
     match (flattened, unpacked) {
@@ -88,15 +89,20 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Unpacks an ACI there.
+    /// Unpacks an ACI there, which must be that of the ID, if one is given.
     ///
     /// # Errors
     ///
-    /// It is no image, or something of it cannot be made.
-    pub(crate) fn fill(&self, image: File) -> Result<(), CommandError> {
+    /// It is no image or another one, or something of it cannot be made.
+    pub(crate) fn fill(&self, image: File, expected: Option<&ImageId>) -> Result<(), CommandError> {
         let keep_owners = rustix::process::geteuid().is_root();
         self.replace_with(|draft| {
             let unpacked = aci::unpack(image, draft, keep_owners, umask::directory_mode())?;
+            if let Some(expected) = expected.filter(|expected| **expected != unpacked.id) {
+                // The text is that of appc's renderer.
+                let text = format!("image hash does not match expected ({} != {expected})", unpacked.id);
+                return Err(CommandError::failed(text).hint("`proa image verify` mends what is damaged"));
+            }
             unpacked.warnings.lines().for_each(|line| warn(&line));
             if unpacked.other_owners > 0 {
                 warn(&format!("{} files belong to you, but to others in the image", unpacked.other_owners));

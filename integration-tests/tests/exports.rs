@@ -51,6 +51,7 @@ const LOOK: &str = "stat -c %a /data /data/new; ls /data /etc; cat /link; /run-m
 each_user! {
     an_aci_comes_back_bit_for_bit,
     extract_and_render_write_directories,
+    acceptance_59_an_image_that_is_another_than_its_id_says_is_refused,
     an_oci_image_becomes_an_aci,
     an_oci_image_goes_to_other_programs,
     an_aci_becomes_an_oci_image,
@@ -78,6 +79,24 @@ fn tree(dir: &Path) -> Vec<String> {
     let mut lines: Vec<_> = text.lines().map(|line| line.trim().to_owned()).collect();
     lines.sort();
     lines
+}
+
+fn acceptance_59_an_image_that_is_another_than_its_id_says_is_refused(env: &Env) {
+    let id = fetch_aci(env, &Aci::new("flipped", Tree::new().file("data", vec![b'a'; 3000], 0o644)));
+    let blobs = fs::read_dir(env.data().join("store/blobs/sha256")).expect("it is there");
+    let blob = blobs.map(|it| it.expect("readable").path()).find(|it| it.metadata().is_ok_and(|it| it.len() > 3000));
+    let blob = blob.expect("the archive is kept");
+    fs::set_permissions(&blob, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its owner may");
+    let mut bytes = fs::read(&blob).expect("its owner may");
+    let at = bytes.windows(100).position(|it| it == [b'a'; 100]).expect("the content of the file");
+    bytes[at] = b'b';
+    fs::write(&blob, bytes).expect("its owner may");
+    let dir = out(env, "flipped");
+    image(env, &["extract", &id, &dir]).refuses("image hash does not match expected (sha512-");
+    assert!(!Path::new(&dir).exists(), "nothing is left of it");
+    image(env, &["verify", &id]).succeeds().shows("rebuilding");
+    image(env, &["extract", &id, &dir]).succeeds();
+    fs::remove_dir_all(&dir).expect("root may remove it");
 }
 
 fn extract_and_render_write_directories(env: &Env) {

@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context, args: ExtractArgs) -> Result<u8, CommandErr
                 Some(archive) => archive,
                 None => packed::archive(&images.store, &images.mapping, layer)?,
             };
-            place.fill(archive).during(|| args.into.image.clone())?;
+            place.fill(archive, Some(&image.id)).during(|| args.into.image.clone())?;
         }
         _ => rendering::render(&images, &image, place)?,
     }
