@@ -12,6 +12,7 @@ mod aci;
 mod app;
 mod attach;
 mod cat_manifest;
+pub(crate) mod commit;
 mod completion;
 mod config;
 mod docker;
@@ -98,6 +99,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(stop, "stop", StopArgs),
     row!(kill, "kill", KillArgs),
     row!(top, "top", TopArgs),
+    row!(commit, "commit", CommitArgs),
     row!(app, "app", AppArgs),
     row!(eci, "eci", EciArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),

@@ -26,6 +26,7 @@ mod inspect;
 mod logs;
 mod ps;
 mod pull;
+mod push;
 mod rmi;
 mod run;
 mod tag;
@@ -78,6 +79,7 @@ static ALL: &[DockerCommand] = &[
     row!("ps", "[OPTIONS]", ps, PsArgs),
     row!("images", "[OPTIONS] [REPOSITORY[:TAG]]", images, ImagesArgs),
     row!("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", pull, PullArgs),
+    row!("push", "[OPTIONS] NAME[:TAG]", push, PushArgs),
     row!("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, TagArgs),
     row!("rmi", "[OPTIONS] IMAGE [IMAGE...]", rmi, RmiArgs),
     row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs),
@@ -87,6 +89,7 @@ static ALL: &[DockerCommand] = &[
     row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs),
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
+    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs),
     row!("top", "CONTAINER", commands::top, TopArgs),
     row!("system", "COMMAND", commands::system, SystemArgs),
     row!("info", "[OPTIONS]", commands::system::info, InfoArgs),

@@ -284,13 +284,23 @@ impl Images {
     ///
     /// As [`Images::trees`].
     pub(crate) fn stack(&self, image: &ImageRecord) -> Result<(Stack, Vec<Tree>), CommandError> {
+        let (lowers, trees) = self.lowers(image)?;
+        Ok((Stack::new(lowers, self.single_id()), trees))
+    }
+
+    /// The parts of [`Images::stack`], the lowest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::trees`].
+    pub(crate) fn lowers(&self, image: &ImageRecord) -> Result<(Vec<Arc<Lower>>, Vec<Tree>), CommandError> {
         let trees = self.trees(image)?;
         let lower = |tree: &Tree| -> Result<_, CommandError> {
             let owners = if self.single_id() { tree.record()?.owners } else { Owners::default() };
             Ok(Arc::new(Lower { root: tree.dir().try_clone_to_owned()?, owners }))
         };
         let lowers = trees.iter().map(lower).collect::<Result<_, _>>()?;
-        Ok((Stack::new(lowers, self.single_id()), trees))
+        Ok((lowers, trees))
     }
 
     /// The trees of layers, if all of them are there. A layer that comes again further up is left out below: what is
@@ -424,6 +434,23 @@ impl Images {
             import.add_document(&image.manifest, BlobRole::Manifest)?;
             import.add_document(&image.config, BlobRole::Config)?;
             Ok(Taken::New(NewImage { id, names, manifest, source }))
+        })
+    }
+
+    /// Stores an image that was made here, under its name if it has one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be stored. Nothing of it is left in the store then.
+    pub(crate) fn store_committed(&self, image: &OciImage, named: bool) -> Result<ImageRecord, CommandError> {
+        let manifest = fetch::oci::to_app(image).during(|| "image config".into())?;
+        let id = ImageId::from(digest(&image.config_digest)?);
+        let names = if named { pull::names(image) } else { Vec::new() };
+        self.import(|import| {
+            self.take_in_layers(import, image, None)?;
+            import.add_document(&image.manifest, BlobRole::Manifest)?;
+            import.add_document(&image.config, BlobRole::Config)?;
+            Ok(Taken::New(NewImage { id, names, manifest, source: None }))
         })
     }
 

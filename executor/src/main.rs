@@ -15,6 +15,7 @@ mod attach;
 mod cli;
 mod client;
 mod commands;
+mod commit;
 mod config;
 mod consent;
 mod context;

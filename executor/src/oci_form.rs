@@ -161,7 +161,12 @@ fn layer_file(file: File, written: Written, packing: Packing) -> LayerFile {
     LayerFile { file: Rc::new(file), digest, size, media_type: packing.media_type().to_owned(), diff_id }
 }
 
-fn manifest_of(
+/// The manifest of an image of this configuration and these layers.
+///
+/// # Errors
+///
+/// None that could be.
+pub(crate) fn manifest_of(
     config: &[u8],
     layers: &[LayerFile],
     annotations: Option<Box<RawValue>>,

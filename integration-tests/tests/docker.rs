@@ -43,6 +43,7 @@ each_user! {
     containers_from_their_beginning_to_their_end,
     tables_are_dockers,
     images_have_names_and_lose_them,
+    line_125_commit_keeps_what_the_end_would_lose,
     volumes_outlive_containers,
     failures_have_dockers_words_and_statuses,
     the_program_name_is_enough,
@@ -218,6 +219,37 @@ fn images_have_names_and_lose_them(env: &Env) {
         "{gone}"
     );
     docker(env, &["images", "-q"]).succeeds().prints("");
+}
+
+fn line_125_commit_keeps_what_the_end_would_lose(env: &Env) {
+    let image = shell(env);
+    let script = "echo new >/made; rm /bin/true; mkdir /tmp/deep; chmod 700 /tmp/deep; ln -s /made /link; echo ready; sleep 1000";
+    docker(env, &["run", "-d", "--name=work", "-e", "A=1", "-v", "/volume", &image, "sh", "-c", script]).succeeds();
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    while !docker(env, &["logs", "work"]).stdout.contains("ready") {
+        assert!(std::time::Instant::now() < deadline, "the container did not get ready");
+    }
+    let change = ["commit", "-m", "why", "-a", "me", "-c", "CMD [\"cat\", \"/link\"]", "work", "mine:2"];
+    let id = docker(env, &change).succeeds().line().to_owned();
+    assert!(id.starts_with("sha256:"), "{id}");
+    remove(env, "work");
+    docker(env, &["run", "--rm", "mine:2"]).succeeds().prints("new\n");
+    let script = "test ! -e /bin/true && test ! -e /volume/x && stat -c %a /tmp/deep && echo $A";
+    docker(env, &["run", "--rm", "mine:2", "sh", "-c", script]).succeeds().prints("700\n1\n");
+    // The image that it was made of has nothing of it.
+    docker(env, &["run", "--rm", &image, "sh", "-c", "test -e /made"]).exits(1);
+    let inspected = docker(env, &["inspect", "mine:2"]).succeeds();
+    let inspected: Value = serde_json::from_str(&inspected.stdout).expect("JSON");
+    assert_eq!(inspected[0]["RootFS"]["Layers"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&inspected[0]["Author"], &inspected[0]["Id"]), (&json!("me"), &json!(id)));
+    // Of a pod that has ended, without a name.
+    docker(env, &["run", "--name=done", "mine:2", "sh", "-c", "echo more >/more"]).succeeds();
+    let id = docker(env, &["commit", "--squash", "done"]).succeeds().line().to_owned();
+    docker(env, &["run", "--rm", &id, "cat", "/more", "/made"]).succeeds().prints("more\nnew\n");
+    docker(env, &["commit", "-c", "RUN x", "done"]).exits(125).stderr_shows("RUN x");
+    docker(env, &["commit", "nosuch"]).exits(1).stderr_shows("nosuch");
+    remove(env, "done");
+    env.assert_nothing_left();
 }
 
 fn volumes_outlive_containers(env: &Env) {

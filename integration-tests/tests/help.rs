@@ -87,6 +87,7 @@ fn examples_work() {
                 "attach",
                 "volume",
                 "top",
+                "commit",
                 "login",
                 "man",
             ];

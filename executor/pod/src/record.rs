@@ -1,8 +1,9 @@
 //! Reading a pod, whatever its state: manifest and statuses.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use appc::{AcName, PodManifest, PodUuid};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::dir::Dir;
@@ -76,7 +77,7 @@ impl PodRef {
     ///
     /// # Errors
     /// A failed system call.
-    pub fn log(&self, app: &AcName, number: u32) -> Result<Option<std::os::fd::OwnedFd>, PodError> {
+    pub fn log(&self, app: &AcName, number: u32) -> Result<Option<OwnedFd>, PodError> {
         let path = if number == 0 { format!("log.{app}") } else { format!("log.{app}.{number}") };
         match self.dir.open(&path, rustix::fs::OFlags::RDONLY) {
             Ok(file) => Ok(Some(file)),
@@ -91,6 +92,14 @@ impl PodRef {
     /// [`PodError::Status`] if the file is malformed; as [`PodRef::manifest_bytes`].
     pub fn pod_status(&self) -> Result<Option<PodStatus>, PodError> {
         self.read_json("status")
+    }
+
+    /// What an app has changed of its image's files: the upper directory of its overlay.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn upper(&self, app: &AcName) -> Result<OwnedFd, PodError> {
+        Ok(self.dir.open(&format!("upper.{app}"), OFlags::RDONLY | OFlags::DIRECTORY)?)
     }
 
     /// The names of the apps that have a directory, sorted.

@@ -143,17 +143,21 @@ fn json(pods: &[ListedPod]) -> Result<String, CommandError> {
 fn rows(pods: &[ListedPod], args: &ListArgs, now: u64) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let id_column = args.full.then_some("IMAGE ID");
+    // rkt's pods have no names. The column comes last, so that whoever counts rkt's columns finds them.
+    let name_column = pods.iter().any(|pod| pod.name.is_some()).then_some("NAME");
     if !args.no_legend {
         let titles = ["UUID", "APP", "IMAGE NAME"].into_iter().chain(id_column);
-        rows.push(titles.chain(["STATE", "CREATED", "STARTED", "NETWORKS"]).map(str::to_owned).collect());
+        let titles = titles.chain(["STATE", "CREATED", "STARTED", "NETWORKS"]).chain(name_column);
+        rows.push(titles.map(str::to_owned).collect());
     }
     for pod in pods {
-        let of_pod = PodCells::new(pod, args.full, now);
+        let of_pod = PodCells::new(pod, args.full, now, name_column.is_some());
         if pod.apps.is_empty() {
             rows.push(of_pod.row("-", "-", args.full.then_some("-")));
         }
         for (index, app) in pod.apps.iter().enumerate() {
-            let cells = if index == 0 { &of_pod } else { &PodCells::default() };
+            let below = PodCells { uuid: String::new(), rest: vec![String::new(); of_pod.rest.len()] };
+            let cells = if index == 0 { &of_pod } else { &below };
             let name = app.image.name.as_deref().unwrap_or("--");
             let id = app.image.id.as_deref().map_or("--", |id| id.get(..19).unwrap_or(id));
             rows.push(cells.row(&app.name, name, args.full.then_some(id)));
@@ -163,23 +167,21 @@ fn rows(pods: &[ListedPod], args: &ListArgs, now: u64) -> Vec<Vec<String>> {
 }
 
 /// The columns that belong to a pod as a whole.
-#[derive(Default)]
 struct PodCells {
     uuid: String,
-    rest: [String; 4],
+    rest: Vec<String>,
 }
 
 impl PodCells {
-    fn new(pod: &ListedPod, full: bool, now: u64) -> Self {
+    fn new(pod: &ListedPod, full: bool, now: u64, named: bool) -> Self {
         let time = |ns: Option<u64>| match ns {
             None => String::new(),
             Some(ns) if full => moment::full(ns),
             Some(ns) => moment::ago(ns, now),
         };
-        Self {
-            uuid: if full { pod.uuid.clone() } else { pod.uuid.chars().take(8).collect() },
-            rest: [pod.state.to_owned(), time(pod.created_ns), time(pod.started_ns), pod.networks.join(", ")],
-        }
+        let mut rest = vec![pod.state.to_owned(), time(pod.created_ns), time(pod.started_ns), pod.networks.join(", ")];
+        rest.extend(named.then(|| pod.name.clone().unwrap_or_default()));
+        Self { uuid: if full { pod.uuid.clone() } else { pod.uuid.chars().take(8).collect() }, rest }
     }
 
     fn row(&self, app: &str, image: &str, id: Option<&str>) -> Vec<String> {
@@ -235,10 +237,10 @@ mod tests {
         let args = ListArgs { no_legend: false, full: false, format: Format::Table };
         assert_eq!(
             shown(&args),
-            "UUID>>APP>IMAGE NAME>>STATE>>CREATED>>STARTED>>NETWORKS\n\
-             5c8f2f6e>redis>example.com/redis>exited>>2 minutes ago>1 minute ago>\n\
-             >>logs>-->>>>>>>>>\n\
-             6d8f2f6e>->->>>preparing>now>>>>\n"
+            "UUID>>APP>IMAGE NAME>>STATE>>CREATED>>STARTED>>NETWORKS>NAME\n\
+             5c8f2f6e>redis>example.com/redis>exited>>2 minutes ago>1 minute ago>>>web\n\
+             >>logs>-->>>>>>>>>>>\n\
+             6d8f2f6e>->->>>preparing>now>>>>>>\n"
         );
     }
 
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(
             first,
             "5c8f2f6e-0000-4000-8000-000000000000>redis>example.com/redis>sha512-0123456789ab>exited>>\
-             2023-11-14 22:13:20.000 +0000 UTC>2023-11-14 22:14:20.000 +0000 UTC>"
+             2023-11-14 22:13:20.000 +0000 UTC>2023-11-14 22:14:20.000 +0000 UTC>>web"
         );
     }
 

@@ -1,0 +1,253 @@
+//! A new image of what an app has made of its root file system.
+//!
+//! It has one layer, which holds what the app sees but for volumes: nothing that was removed is left in it. Its
+//! configuration is that of the app's image with the app's environment, and with the changes that were asked for.
+
+use std::io::{self, Read as _};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use appc::{ImageId, RuntimeApp};
+use fetch::registry::RegistryRef;
+use fetch::{LayerBytes, LayerMediaType, OciConfig, OciImage, OciLayer};
+use pod::{PodEntry, Pods};
+use serde_json::{Value, json};
+use store::extract::{Lower, Owners};
+use store::flatten::{FlattenError, Wrapping, flatten};
+use store::stack::Stack;
+use store::{Algorithm, BlobRole, Digest, ImageKind, ImageRecord};
+
+use crate::context::Context;
+use crate::error::{CommandError, Explain as _};
+use crate::idmap;
+use crate::import::Images;
+use crate::layer_writer::{LayerWriter, Packing, Written};
+use crate::moment;
+use crate::oci_form::{LayerFile, manifest_of};
+use crate::pull_policy::PullPolicy;
+use crate::userns;
+
+/// What is different from the app's image, and said of the new one.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Who made it.
+    pub(crate) author: String,
+    /// What for.
+    pub(crate) message: String,
+    /// Instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR.
+    pub(crate) instructions: Vec<String>,
+}
+
+/// Stores an image of the app, or of the only one, under a name if one is given. The app may run; what it writes
+/// meanwhile may be in the image or not.
+///
+/// # Errors
+///
+/// There is no such app, its image is not stored any more, or the new one cannot be.
+pub(crate) fn commit(
+    context: &Context,
+    pods: &Pods,
+    entry: &PodEntry,
+    app: Option<&str>,
+    name: Option<&RegistryRef>,
+    changes: &Changes,
+) -> Result<ImageId, CommandError> {
+    let pod = pods.open(entry)?;
+    let manifest = pod.manifest()?;
+    let runtime = match (app, manifest.apps.as_slice()) {
+        (None, [only]) => only,
+        (None, _) => return Err(CommandError::failed("the pod has several apps").hint("choose one with --app")),
+        (Some(name), apps) => apps.iter().find(|app| app.name.as_str() == name).ok_or_else(|| {
+            CommandError::failed(format!("the pod has no app {name:?}")).hint("`proa list` shows the apps of pods")
+        })?,
+    };
+    let mut images = Images::open(context, PullPolicy::Never)?;
+    let gone = || CommandError::failed(format!("the image of app {} is not stored any more", runtime.name));
+    let id = runtime.image.id.as_ref().and_then(|id| id.to_string().parse().ok());
+    let record = id.and_then(|id: ImageId| images.store.record(&id).transpose()).transpose()?.ok_or_else(gone)?;
+    let upper = pod.upper(&runtime.name)?;
+    let (scratch, written) = {
+        let mapping = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
+        let mapping = mapping.unwrap_or_else(|| images.mapping.clone());
+        images.under(mapping, |images| {
+            let (lowers, guards) = images.lowers(&record)?;
+            let upper = Arc::new(Lower { root: upper, owners: Owners::default() });
+            let stack = Stack::new(lowers.into_iter().chain([upper]).collect(), images.single_id());
+            let scratch = images.store.scratch()?;
+            let out = scratch.try_clone()?;
+            let written = idmap::run_in(&images.mapping, || -> Result<Written, FlattenError> {
+                let failed = |error: io::Error| FlattenError::Write(error.into());
+                let mut out = LayerWriter::new(out, Packing::Plain).map_err(failed)?;
+                flatten(&stack, Wrapping::Layer, &mut out)?;
+                out.finish().map_err(failed)
+            })??;
+            drop(guards);
+            Ok::<_, CommandError>((scratch, written))
+        })?
+    };
+    let config = configuration(&images, &record, runtime, written.diff_id, changes)?;
+    let media_type = Packing::Plain.media_type().to_owned();
+    let layer = LayerFile {
+        file: Rc::new(scratch.try_clone()?),
+        digest: written.digest,
+        size: written.size,
+        media_type,
+        diff_id: written.diff_id,
+    };
+    let manifest = manifest_of(&config, &[layer], None)?;
+    let as_fetch = |digest: Digest| -> fetch::Digest {
+        digest.to_string().parse().expect("both crates write digests the same way")
+    };
+    let image = OciImage {
+        name: name.map(RegistryRef::name).unwrap_or_default(),
+        tag: name.and_then(RegistryRef::tag).map(str::to_owned),
+        manifest_digest: as_fetch(Digest::of(Algorithm::Sha256, &manifest)),
+        manifest,
+        config_digest: as_fetch(Digest::of(Algorithm::Sha256, &config)),
+        diff_ids: vec![as_fetch(written.diff_id)],
+        layers: vec![OciLayer {
+            digest: as_fetch(written.digest),
+            media_type: LayerMediaType::Tar,
+            size: written.size,
+            bytes: LayerBytes::File { file: scratch, start: 0 },
+        }],
+        os: "linux".to_owned(),
+        architecture: text(&serde_json::from_slice(&config)?, "architecture"),
+        config_section: section(&config)?,
+        config,
+    };
+    Ok(images.store_committed(&image, name.is_some())?.id)
+}
+
+/// The new configuration.
+fn configuration(
+    images: &Images,
+    record: &ImageRecord,
+    app: &RuntimeApp,
+    diff_id: Digest,
+    changes: &Changes,
+) -> Result<Vec<u8>, CommandError> {
+    let mut config: Value = match record.kind {
+        ImageKind::Oci => {
+            let missing = || CommandError::failed("the image's configuration is not stored");
+            let blob = record.blobs.iter().find(|blob| blob.role == BlobRole::Config).ok_or_else(missing)?;
+            let mut bytes = Vec::new();
+            images.store.blob(&blob.digest)?.ok_or_else(missing)?.read_to_end(&mut bytes)?;
+            serde_json::from_slice(&bytes)?
+        }
+        ImageKind::Aci => {
+            let diff_id = diff_id.to_string().parse().expect("both crates write digests the same way");
+            serde_json::from_slice(&fetch::oci::from_app(&record.manifest, &[diff_id])?.config)?
+        }
+    };
+    let now = moment::rfc3339(moment::now());
+    let whole = config.as_object_mut().ok_or_else(|| CommandError::failed("the image's configuration is no object"))?;
+    whole.insert("created".into(), now.clone().into());
+    whole.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": [diff_id.to_string()] }));
+    let mut history = json!({ "created": now, "created_by": "proa commit" });
+    if !changes.author.is_empty() {
+        whole.insert("author".into(), changes.author.clone().into());
+        history["author"] = changes.author.clone().into();
+    }
+    if !changes.message.is_empty() {
+        history["comment"] = changes.message.clone().into();
+    }
+    whole.insert("history".into(), json!([history]));
+    let section = whole.entry("config").or_insert_with(|| json!({}));
+    if let Some(app) = &app.app {
+        let set = app.environment.iter().map(|variable| format!("{}={}", variable.name, variable.value));
+        section["Env"] = set.collect::<Vec<_>>().into();
+    }
+    for instruction in &changes.instructions {
+        apply(section, instruction)?;
+    }
+    Ok(serde_json::to_vec(&config)?)
+}
+
+/// Changes the section that says how a container is run.
+fn apply(section: &mut Value, instruction: &str) -> Result<(), CommandError> {
+    let refused = |why: &str| CommandError::usage(format!("--change={instruction:?}: {why}"));
+    let (name, rest) = instruction.trim().split_once(char::is_whitespace).ok_or_else(|| refused("it says nothing"))?;
+    let rest = rest.trim();
+    // A list in JSON, or a line for a shell.
+    let command = || match serde_json::from_str::<Vec<String>>(rest) {
+        Ok(words) => words,
+        Err(_) => vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()],
+    };
+    let pair =
+        || rest.split_once(['=', ' ']).map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+    match name.to_uppercase().as_str() {
+        "CMD" => section["Cmd"] = command().into(),
+        "ENTRYPOINT" => section["Entrypoint"] = command().into(),
+        "USER" => section["User"] = rest.into(),
+        "WORKDIR" => section["WorkingDir"] = rest.into(),
+        "LABEL" => {
+            let (name, value) = pair().ok_or_else(|| refused("not of the form NAME=VALUE"))?;
+            section["Labels"][name] = value.into();
+        }
+        "ENV" => {
+            let (name, value) = pair().ok_or_else(|| refused("not of the form NAME=VALUE"))?;
+            let prefix = format!("{name}=");
+            let mut all = section["Env"].as_array().cloned().unwrap_or_default();
+            all.retain(|known| !known.as_str().is_some_and(|known| known.starts_with(&prefix)));
+            all.push(format!("{prefix}{value}").into());
+            section["Env"] = all.into();
+        }
+        _ => return Err(refused("known are CMD, ENTRYPOINT, ENV, LABEL, USER and WORKDIR")),
+    }
+    Ok(())
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// The same section as it is understood when an image is taken in.
+fn section(config: &[u8]) -> Result<OciConfig, CommandError> {
+    let config: Value = serde_json::from_slice(config).during(|| "configuration".into())?;
+    let section = &config["config"];
+    let list = |name: &str| -> Vec<String> {
+        let words = section[name].as_array().into_iter().flatten();
+        words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    };
+    let keys = |name: &str| -> Vec<String> {
+        section[name].as_object().map(|it| it.keys().cloned().collect()).unwrap_or_default()
+    };
+    let labels = section["Labels"].as_object().into_iter().flatten();
+    Ok(OciConfig {
+        entrypoint: list("Entrypoint"),
+        cmd: list("Cmd"),
+        env: list("Env"),
+        user: text(section, "User"),
+        working_dir: text(section, "WorkingDir"),
+        volumes: keys("Volumes"),
+        exposed_ports: keys("ExposedPorts"),
+        stop_signal: section["StopSignal"].as_str().map(str::to_owned),
+        labels: labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_change_the_configuration() {
+        let mut section = json!({ "Env": ["A=1", "B=2"] });
+        for instruction in
+            ["CMD [\"a\", \"b\"]", "entrypoint run me", "ENV A=3", "ENV C 4", "LABEL x=\"y z\"", "USER 5", "WORKDIR /w"]
+        {
+            apply(&mut section, instruction).unwrap();
+        }
+        assert_eq!(
+            section,
+            json!({
+                "Env": ["B=2", "A=3", "C=4"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
+                "Labels": { "x": "y z" }, "User": "5", "WorkingDir": "/w"
+            })
+        );
+        for bad in ["", "CMD", "RUN x", "ENV x"] {
+            assert!(apply(&mut section, bad).is_err(), "{bad}");
+        }
+    }
+}
