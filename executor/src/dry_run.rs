@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use appc::ExposedPort;
 use clap::ValueEnum as _;
 use clap::builder::PossibleValue;
 use stage1::supervise::{ExitPolicy, Restart};
@@ -9,6 +10,7 @@ use stage1::supervise::{ExitPolicy, Restart};
 use crate::annotations::Remarks;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::net::{Mode, NetRequest, Resolvers};
 use crate::request::{AppRequest, PodRequest};
 use crate::userns::Userns;
 use crate::{output, prepare};
@@ -38,6 +40,36 @@ pub(crate) fn print(context: &Context, request: PodRequest) -> Result<u8, Comman
 struct Words(Vec<String>);
 
 impl Words {
+    /// The options of its network and the ports that lead into it.
+    fn network(&mut self, net: &NetRequest, ports: &[ExposedPort]) {
+        self.option("net", Some(net.mode.as_str()).filter(|_| net.mode != Mode::None));
+        for port in ports {
+            let number = port.pod_port.as_ref().map(|port| match port.count {
+                0 | 1 => format!("{}/{}", port.port, port.protocol),
+                count => format!("{}-{}/{}", port.port, port.port + (count - 1), port.protocol),
+            });
+            let count = port.pod_port.as_ref().map_or(1, |port| u64::from(port.count.max(1)));
+            let host = match count {
+                1 => port.host_port.to_string(),
+                count => format!("{}-{}", port.host_port, port.host_port + count - 1),
+            };
+            let ip = port.host_ip.map(|ip| if ip.is_ipv6() { format!("[{ip}]:") } else { format!("{ip}:") });
+            let target = number.unwrap_or_else(|| port.name.to_string());
+            self.option("port", Some(format!("{target}:{}{host}", ip.unwrap_or_default())));
+        }
+        match &net.resolvers {
+            Resolvers::Automatic => {}
+            Resolvers::None => self.option("dns", Some("none")),
+            Resolvers::Host => self.option("dns", Some("host")),
+            Resolvers::These(servers) => servers.iter().for_each(|server| self.option("dns", Some(server))),
+        }
+        net.search.iter().for_each(|domain| self.option("dns-search", Some(domain)));
+        net.options.iter().for_each(|option| self.option("dns-opt", Some(option)));
+        self.option("dns-domain", net.domain.as_ref());
+        net.hosts.iter().for_each(|(ip, name)| self.option("hosts-entry", Some(format!("{ip}={name}"))));
+        self.option("hosts-entry", Some("host").filter(|_| net.hosts_of_host));
+    }
+
     /// The command with the options of the pod.
     fn of_pod(request: &PodRequest) -> Self {
         let mut words = Self(vec!["proa".into(), "run".into()]);
@@ -49,6 +81,7 @@ impl Words {
         words.option("restart", restart(request.lifecycle.restart));
         words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
         words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
+        words.network(&request.net, &request.ports);
         words.flag("strict", request.strict);
         let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);
         words.option("userns", userns.as_ref().map(PossibleValue::get_name));

@@ -21,10 +21,11 @@ use crate::diagnostics::warn;
 use crate::error::{self, CommandError, Explain, Kind};
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
+use crate::net::NetRequest;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, failure_hint, keeper, monitor, output, protection, relay};
+use crate::{attach, etc, failure_hint, forward, keeper, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +176,7 @@ fn supervise(
     let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
     let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
     let options = AppOptions { stdio, restart: lifecycle.restart };
+    let net = NetRequest::of(&manifest)?;
     let spec = PodSpec {
         manifest: &manifest,
         hostname: &hostname,
@@ -187,6 +189,8 @@ fn supervise(
         held,
         signals: if own { Signals::Stop } else { Signals::Forward },
         metadata: Some(registration(places, uuid, &manifest, images)?),
+        network: forward::network(&manifest, &net)?,
+        etc: etc::files(&net, &hostname),
     };
     let remover = Remover::new(&mapping);
     let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);
@@ -227,13 +231,9 @@ fn registration(
     images: Vec<ImageManifest>,
 ) -> Result<Registration, CommandError> {
     let names = manifest.apps.iter().map(|app| app.name.to_string());
-    Ok(Registration {
-        uuid,
-        token: Token::generate().during(|| "make the pod's token".into())?,
-        images: names.zip(images).collect(),
-        socket_dir: places.socket_dir.clone(),
-        data_dir: places.data_dir.clone(),
-    })
+    let token = Token::generate().during(|| "make the pod's token".into())?;
+    let dirs = (places.socket_dir.clone(), places.data_dir.clone());
+    Ok(Registration::new(uuid, token, names.zip(images).collect(), dirs))
 }
 
 /// Puts the pod away and says how it ended.

@@ -30,8 +30,10 @@ mod duration;
 mod environment;
 mod error;
 mod escape;
+mod etc;
 mod exporting;
 mod failure_hint;
+mod forward;
 mod fsck;
 #[cfg(test)]
 mod golden;
@@ -52,6 +54,7 @@ mod manifest;
 mod moment;
 mod monitor;
 mod named_volumes;
+mod net;
 mod network;
 mod oci_form;
 mod output;

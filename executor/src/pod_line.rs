@@ -11,6 +11,7 @@ use crate::annotations::Remarks;
 use crate::app_isolators::IsolatorArgs;
 use crate::environment::{self, PodEnvironment};
 use crate::error::CommandError;
+use crate::net::NetArgs;
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::split::{self, ImageWords};
@@ -25,9 +26,8 @@ pub(crate) struct PodOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Choose the pod's networks; `none` is the loopback interface alone
-    #[arg(long, value_name = "NETS", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
-    net: Option<String>,
+    #[command(flatten)]
+    net: NetArgs,
 
     /// Declare a volume: NAME,kind=host,source=PATH[,readOnly=BOOL][,recursive=BOOL] or
     /// NAME,kind=empty[,mode=MODE][,uid=UID][,gid=GID]
@@ -265,10 +265,7 @@ impl PodOptions {
     ///
     /// It makes no sense.
     pub(crate) fn request(self, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
-        if let Some(net) = self.net.filter(|net| net != "none") {
-            return Err(CommandError::usage(format!("--net={net} is not supported yet"))
-                .hint("leave --net out or give --net=none: the pod then has its own loopback interface and no other"));
-        }
+        let (net, ports) = if self.net.is_bare() { <_>::default() } else { self.net.request()? };
         let name = self.name.map(|name| name.parse().map_err(|e| CommandError::usage(format!("--name: {e}"))));
         Ok(PodRequest {
             name: name.transpose()?,
@@ -276,6 +273,8 @@ impl PodOptions {
             volumes: request::volumes(&self.volume)?,
             follow_symlinks: self.follow_symlinks,
             userns: self.userns,
+            net,
+            ports,
             isolators: protection::sysctls(&self.sysctl)?,
             profile: self.profile,
             remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,

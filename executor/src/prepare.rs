@@ -15,6 +15,7 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
+use crate::net::NetRequest;
 use crate::protection::Profile;
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
@@ -73,6 +74,9 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let mut sources = sources::open(&pod.volumes, context.data_dir()?)?;
     let userns = if request.userns == Userns::Auto { Userns::of(&pod)? } else { request.userns };
     userns.note_in(&mut pod);
+    pod.ports.extend(request.ports.iter().cloned());
+    let net = if request.net == NetRequest::default() { NetRequest::of(&pod)? } else { request.net };
+    net.note_in(&mut pod);
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
     let mut apps = Vec::with_capacity(wanted.len());
@@ -99,6 +103,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
         _ => reify(pod, &environment, apps, strict)?,
     };
     userns.note_in(&mut manifest);
+    net.note_in(&mut manifest);
     if userns == Userns::KeepId {
         for ((app, image), layers) in manifest.apps.iter_mut().zip(&records).zip(&mut layers) {
             guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use appc::{AcName, Isolator, Mount, PodManifest, Volume};
+use appc::{AcName, ExposedPort, Isolator, Mount, PodManifest, Volume};
 use fetch::ImageRef;
 use pod::PodName;
 use stage1::TerminalSize;
@@ -13,6 +13,7 @@ use crate::annotations::Remarks;
 use crate::app_isolators::Given;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
+use crate::net::NetRequest;
 use crate::protection::Profile;
 use crate::pull_policy::Pulling;
 use crate::userns::Userns;
@@ -32,6 +33,10 @@ pub(crate) struct PodRequest {
     pub(crate) follow_symlinks: bool,
     /// How its ids are mapped.
     pub(crate) userns: Userns,
+    /// Its network.
+    pub(crate) net: NetRequest,
+    /// Ports of the host that lead into it.
+    pub(crate) ports: Vec<ExposedPort>,
     /// Isolators of the pod as a whole.
     pub(crate) isolators: Vec<Isolator>,
     /// How its apps are protected.

@@ -5,8 +5,9 @@
 //! and for all pods. The image's own files lie above it and hide nothing but what is not there.
 //!
 //! ```text
-//! DATA/skeleton.1/        0755, of container root, as everything in it; never changed
+//! DATA/skeleton.2/        0755, of container root, as everything in it; never changed
 //! ├── dev/ proc/ sys/
+//! ├── etc/hosts etc/hostname    empty
 //! └── run/proa/
 //! ```
 //!
@@ -21,15 +22,20 @@ use rustix::io::Errno;
 use stage1::idmap::{IdMapping, Tier};
 
 /// The version is part of the name: what pods may be using is never changed.
-const NAME: &str = "skeleton.1";
+const NAME: &str = "skeleton.2";
 
 /// Its directories, each after the one it is in.
-const DIRS: [&str; 5] = ["dev", "proc", "sys", "run", "run/proa"];
+const DIRS: [&str; 6] = ["dev", "etc", "proc", "sys", "run", "run/proa"];
+
+/// Its files, which every app has: an empty file of an image is replaced.
+const FILES: [&str; 2] = ["etc/hosts", "etc/hostname"];
 
 /// Most layers of an image under which it is put. Linux before 6.8 takes fourteen in all, as they are given.
 const MOST_LAYERS: usize = 13;
 
 const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
+
+const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// Puts the skeleton under the layers of each app. Where that cannot be, stage1 makes what is missing in the app.
 pub(crate) fn put_under(layers: &mut [Vec<OwnedFd>], data_dir: &Path, mapping: &IdMapping) {
@@ -66,25 +72,38 @@ fn ensure(data_dir: &Path, mapping: &IdMapping) -> Result<OwnedFd, Errno> {
 /// does without it for this time; what a killed one left is removed by the next.
 fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     let new = format!(".{NAME}");
-    let paths: Vec<String> =
-        std::iter::once(new.clone()).chain(DIRS.iter().map(|dir| format!("{new}/{dir}"))).collect();
+    let below = |names: &[&str]| names.iter().map(|name| format!("{new}/{name}")).collect::<Vec<_>>();
+    let (dirs, files) = ([vec![new.clone()], below(&DIRS)].concat(), below(&FILES));
     let remove = || {
-        for path in paths.iter().rev() {
-            let _ = unlinkat(data, path.as_str(), AtFlags::REMOVEDIR);
+        for file in &files {
+            let _ = unlinkat(data, file.as_str(), AtFlags::empty());
+        }
+        for dir in dirs.iter().rev() {
+            let _ = unlinkat(data, dir.as_str(), AtFlags::REMOVEDIR);
         }
     };
     remove();
-    let filled = paths.iter().try_for_each(|path| {
-        mkdirat(data, path.as_str(), DIR_MODE)?;
-        // The umask of proa lets nobody but the user in.
-        chmodat(data, path.as_str(), DIR_MODE, AtFlags::empty())?;
+    // The umask of proa lets nobody but the user in.
+    let give = |path: &str, mode: Mode| {
+        chmodat(data, path, mode, AtFlags::empty())?;
         match owner {
             Some((uid, gid)) => {
                 let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                chownat(data, path.as_str(), uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+                chownat(data, path, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
             }
             None => Ok(()),
         }
+    };
+    let filled = dirs.iter().try_for_each(|dir| {
+        mkdirat(data, dir.as_str(), DIR_MODE)?;
+        give(dir, DIR_MODE)
+    });
+    let filled = filled.and_then(|()| {
+        files.iter().try_for_each(|file| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(data, file.as_str(), flags, FILE_MODE)?;
+            give(file, FILE_MODE)
+        })
     });
     let made = filled.and_then(|()| renameat(data, new.as_str(), data, NAME));
     if made.is_err() {

@@ -229,10 +229,10 @@ fn images_own_links_are_not_followed(env: &Env) {
 }
 
 fn image_without_mount_points_runs(env: &Env) {
-    // No /proc, /dev, /sys or /run: they come from below the image, without touching the stored tree.
+    // No /proc, /dev, /sys, /etc or /run: they come from below the image, without touching the stored tree.
     let program = std::fs::read("/bin/busybox").expect("busybox-static");
     let tree = integration_tests::images::Tree::new().file("busybox", program, 0o755);
     let image =
         Aci::new("bare", tree).exec(["/busybox", "sh", "-c", "/busybox ls / | /busybox tr '\\n' ' '"]).build(env);
-    env.run(&image, &[]).outcome().succeeds().prints("busybox dev proc run sys ");
+    env.run(&image, &[]).outcome().succeeds().prints("busybox dev etc proc run sys ");
 }

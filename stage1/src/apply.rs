@@ -198,6 +198,7 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::LoopbackAddress(address) => {
             sys::loopback::add_address(*address).named(|| format!("sendto(RTM_NEWADDR, lo, {address})"))
         }
+        Op::HostTree { path, attr, slot } => host_tree(fds, path, *attr, *slot),
         Op::Listen { address, slot } => listen_on(fds, *address, *slot),
         Op::Hostname(name) => rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name:?})")),
         Op::NewFs { fs, options, attr, slot } => new_fs(fds, fs, options, *attr, *slot),
@@ -227,12 +228,22 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::AttachDev => attach::dev(fds),
         Op::AttachVolume { mount, name, path } => volume::attach(fds, *mount, name, path),
         Op::AttachDevice { mount, path } => volume::attach_device(fds, *mount, path),
+        Op::AttachEtc { file, name, replaces } => volume::attach_etc(fds, *file, name, *replaces),
         Op::AttachIdentity { path } => volume::attach_identity(fds, path),
         Op::KeepContent { path, attr } => volume::keep_content(fds, path, *attr),
         Op::RootAttr { attr } => mount_setattr(fds.get(Slot::Root)?, c"", false, *attr)
             .named(|| format!("mount_setattr(<rootfs>, {:#x})", attr.bits())),
         Op::Pivot { slot } => pivot(fds, *slot),
     }
+}
+
+fn host_tree(fds: &mut Fds, path: &str, attr: MountAttr, slot: Slot) -> Result<(), Refusal> {
+    let call = || format!("open_tree({path:?}, OPEN_TREE_CLONE|AT_RECURSIVE)");
+    let tree = clone_with(CWD, path, OpenTreeFlags::AT_RECURSIVE).named(call)?;
+    let set = mount_setattr(tree.as_fd(), c"", true, attr);
+    set.named(|| format!("mount_setattr({path:?}, AT_RECURSIVE, {:#x})", attr.bits()))?;
+    fds.put(slot, tree);
+    Ok(())
 }
 
 fn listen_on(fds: &mut Fds, address: SocketAddrV4, slot: Slot) -> Result<(), Refusal> {

@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::idmap::IdMapping;
 use crate::init::{Built, build, reopen};
 use crate::op::{Op, Slot};
-use crate::plan::{PodOptions, SourceKind, plan};
+use crate::plan::{Net, PodOptions, SourceKind, plan};
 use crate::run::{AppDirs, chain};
 use crate::userns::become_container_root;
 
@@ -118,7 +118,10 @@ fn work(namespace: &OwnedFd, parts: Parts<'_>) -> Result<Built, Failure> {
     let Parts { mapping, hostname, manifest, layers, dirs, volumes } = parts;
     let (sources, volumes): (Vec<_>, Vec<_>) = volumes.into_iter().unzip();
     // What concerns the metadata service happens in the pod.
-    let options = PodOptions { hostname, mapping, layers: &[layers.len()], sources: &sources, metadata_url: None };
+    let (net, metadata_url) = (Net::Loopback, None);
+    let layer_count = [layers.len()];
+    let options =
+        PodOptions { hostname, mapping, layers: &layer_count, sources: &sources, metadata_url, net, etc: &[] };
     let mut plan = plan(manifest, &options, &Host::detect()).map_err(|error| failed(&chain(&error)))?;
     let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to build"))?;
     let setup = |refusal: Refusal| failed(&refusal);

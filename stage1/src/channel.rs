@@ -15,6 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::network::EtcFile;
 use crate::plan::SourceKind;
 
 /// Longest message in bytes. Messages hold an app name, a number and at most one error text.
@@ -81,6 +82,8 @@ pub(crate) enum FromInit {
         /// What.
         text: String,
     },
+    /// The pod's network namespace and user namespace come along, for who connects it.
+    Namespaces,
     /// Listening sockets of the metadata service come along: the pod's, if told, then those of apps.
     Listeners {
         /// Whether the pod's is among them.
@@ -192,6 +195,8 @@ pub(crate) struct AddSpec {
     pub(crate) terminal: Option<TerminalSize>,
     /// Where it finds the metadata service.
     pub(crate) metadata_url: Option<String>,
+    /// The files of /etc that it is given.
+    pub(crate) etc: Vec<EtcFile>,
 }
 
 /// The size of a terminal (ioctl_tty(2), `TIOCSWINSZ`).

@@ -6,6 +6,7 @@
 
 mod app;
 mod apps;
+mod etc;
 mod files;
 mod process;
 pub(crate) mod reopen;
@@ -15,6 +16,7 @@ mod streams;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use sys::fork::Namespaces;
 use sys::signal::Block;
@@ -24,7 +26,7 @@ use crate::channel::{Channel, Failure, FailureKind, FromInit, ToInit};
 use crate::idmap::{IdMapping, Tier};
 use crate::limits;
 use crate::op::{Op, Slot};
-use crate::plan::{AppPlan, Plan};
+use crate::plan::{AppPlan, Net, Plan};
 use crate::run::{AppDirs, AppStreams, PodFiles};
 use crate::stub::Stdio;
 use crate::userns::become_container_root;
@@ -39,7 +41,7 @@ pub(crate) type InitEnd = Channel<FromInit, ToInit>;
 /// Namespaces of the pod that pid 1 makes itself, while the id helpers run beside it. (User and pid are made by the
 /// fork: pid 1 must be the first process of its pid namespace.)
 const OWN_NAMESPACES: Namespaces =
-    Namespaces::MOUNT.with(Namespaces::NET).with(Namespaces::IPC).with(Namespaces::UTS).with(Namespaces::CGROUP);
+    Namespaces::MOUNT.with(Namespaces::IPC).with(Namespaces::UTS).with(Namespaces::CGROUP);
 
 /// What pid 1 is given by the monitor, by way of the fork.
 pub(crate) struct Init<'a> {
@@ -51,6 +53,8 @@ pub(crate) struct Init<'a> {
     /// For each app its streams; none at all where all apps have the pod's.
     pub(crate) streams: &'a [AppStreams],
     pub(crate) monitor: &'a InitEnd,
+    /// Whose network it has.
+    pub(crate) net: Net,
 }
 
 /// Why pid 1 stops early.
@@ -95,10 +99,14 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     // conversation; getppid is 0 in here and proves nothing.
     die_with_parent()?;
     rustix::process::setsid().named(|| "setsid()".into())?;
-    let unshared = sys::namespace::unshare(OWN_NAMESPACES).named(|| "unshare(<the pod's namespaces>)".into());
+    let own = if init.net == Net::Host { OWN_NAMESPACES } else { OWN_NAMESPACES.with(Namespaces::NET) };
+    let unshared = sys::namespace::unshare(own).named(|| "unshare(<the pod's namespaces>)".into());
     unshared.map_err(|refusal| Stop::Failed(Failure::new(FailureKind::Namespace, &refusal)))?;
     let mut fds = Fds::default();
     perform(&init.plan.early, &mut fds)?;
+    if init.net == Net::Connected {
+        hand_over_namespaces(init.monitor)?;
+    }
     let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
     let sources = std::mem::take(&mut init.sources).into_iter().map(|source| source.map(reopen::source).transpose());
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
@@ -133,6 +141,17 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     close_inherited(&init, &fds, &built, &lock)?;
     limits::bound_processes()?;
     create(&init, fds, built, lock)
+}
+
+/// For whoever connects the pod's network.
+fn hand_over_namespaces(monitor: &InitEnd) -> Result<(), Refusal> {
+    let open = |name: &str| {
+        let path = format!("/proc/self/ns/{name}");
+        rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .named(|| format!("open({path:?})"))
+    };
+    let (net, user) = (open("net")?, open("user")?);
+    monitor.say_with(&FromInit::Namespaces, &[net.as_fd(), user.as_fd()]).named(|| "sendmsg(<monitor>)".into())
 }
 
 fn die_with_parent() -> Result<(), Refusal> {
@@ -187,6 +206,7 @@ fn create(init: &Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Re
         let stdio = streams.next().map_or(Ok(Stdio::Inherited), streams::for_child)?;
         let mut own = with_mounts(&fds, mounts)?;
         identities.extend(identity(index, plan, &mut own)?);
+        put_etc(index, plan, &mut own)?;
         processes.push(Process::first(index, plan, own, stdio, init.mapping.tier())?);
         apps.insert(index, App::new(plan.clone()));
     }
@@ -209,6 +229,13 @@ fn identity(index: usize, plan: &AppPlan, own: &mut Fds) -> Result<Option<(usize
     let made = sockets::make(index)?;
     own.put(Slot::Identity, made.mount);
     Ok(Some((index, made.listener)))
+}
+
+/// Makes the app's files of /etc.
+fn put_etc(index: usize, plan: &AppPlan, own: &mut Fds) -> Result<(), Refusal> {
+    let files = etc::make(index, &plan.etc, own.root_ids())?;
+    files.into_iter().enumerate().for_each(|(file, mount)| own.put(Slot::Etc(file), mount));
+    Ok(())
 }
 
 /// The sandbox's descriptors and an app's own mounts.

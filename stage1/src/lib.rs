@@ -15,8 +15,10 @@ pub mod metadata;
 mod monitor;
 mod output;
 mod program;
+mod relay;
 mod streams;
 mod stub;
+mod uplink;
 
 pub mod apply;
 pub mod capabilities;
@@ -26,6 +28,7 @@ pub mod idmap;
 pub mod isolators;
 pub mod landlock;
 pub mod limits;
+pub mod network;
 pub mod op;
 pub mod plan;
 pub mod protocol;

@@ -7,6 +7,7 @@
 //! meanwhile waits in the sockets' queues.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ use metadata_api::place::{Place, PlaceError};
 use metadata_api::start::start;
 use metadata_api::{ADDRESS, Token};
 use rustix::event::{PollFd, PollFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
+
+use crate::init::BACKLOG;
 
 /// How long to wait after a registration failed. Whoever connected is waiting.
 const RESPITE: Duration = Duration::from_secs(1);
@@ -34,13 +38,41 @@ pub struct Registration {
     pub socket_dir: PathBuf,
     /// The data directory, for a service that has to be started.
     pub data_dir: PathBuf,
+    /// Where the pod's socket listens, and it, if that is on the host.
+    on_host: Option<(SocketAddrV4, OwnedFd)>,
 }
 
 impl Registration {
+    /// A registration that has not happened.
+    #[must_use]
+    pub fn new(
+        uuid: PodUuid,
+        token: Token,
+        images: BTreeMap<String, ImageManifest>,
+        (socket_dir, data_dir): (PathBuf, PathBuf),
+    ) -> Self {
+        Self { uuid, token, images, socket_dir, data_dir, on_host: None }
+    }
+
     /// What the apps' `AC_METADATA_URL` says.
     #[must_use]
     pub fn url(&self) -> String {
-        metadata_api::url(ADDRESS, &self.token)
+        metadata_api::url(self.address(), &self.token)
+    }
+
+    fn address(&self) -> SocketAddrV4 {
+        self.on_host.as_ref().map_or(ADDRESS, |(address, _)| *address)
+    }
+
+    /// A pod with the host's network has no loopback of its own: its socket is on the host's, and the token alone decides
+    /// who may ask.
+    pub(crate) fn listen_on_the_host(&mut self) -> rustix::io::Result<()> {
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+        listen(&socket, BACKLOG)?;
+        let address = SocketAddrV4::try_from(getsockname(&socket)?)?;
+        self.on_host = Some((address, socket));
+        Ok(())
     }
 }
 
@@ -66,6 +98,7 @@ enum RegisterError {
 #[derive(Debug)]
 pub(crate) struct Metadata {
     registration: Registration,
+    address: SocketAddrV4,
     /// The pod's socket, once pid 1 has made it.
     listener: Option<OwnedFd>,
     /// The apps' sockets, by their names.
@@ -78,13 +111,22 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration, listener: None, identities: BTreeMap::new(), link: None, respite: None, complained: false }
+    pub(crate) fn new(mut registration: Registration) -> Self {
+        let (address, listener) = (registration.address(), registration.on_host.take().map(|(_, socket)| socket));
+        Self {
+            registration,
+            address,
+            listener,
+            identities: BTreeMap::new(),
+            link: None,
+            respite: None,
+            complained: false,
+        }
     }
 
     /// What the apps' `AC_METADATA_URL` says.
     pub(crate) fn url(&self) -> String {
-        self.registration.url()
+        metadata_api::url(self.address, &self.registration.token)
     }
 
     /// Pid 1 has made the pod's socket.
@@ -166,7 +208,7 @@ impl Metadata {
     }
 
     fn register(&self, manifest: &PodManifest) -> Result<Link, RegisterError> {
-        let Registration { uuid, token, images, socket_dir, data_dir } = &self.registration;
+        let Registration { uuid, token, images, socket_dir, data_dir, .. } = &self.registration;
         let apps: Vec<&AcName> = manifest.apps.iter().map(|app| &app.name).collect();
         let image = |app: &&AcName| images.get(app.as_str()).map(ImageManifest::to_json).transpose();
         let images = apps.iter().map(image).collect::<Result<Vec<_>, _>>()?;
@@ -181,7 +223,7 @@ impl Metadata {
             uuid: *uuid,
             token,
             listener: listener.as_fd(),
-            host: ADDRESS.to_string(),
+            host: self.address.to_string(),
             manifest: &manifest.to_json()?,
             log: None,
             apps: described,

@@ -4,6 +4,7 @@
 mod apps;
 mod calls;
 mod events;
+mod network;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -22,11 +23,14 @@ use crate::channel::{Failure, FromInit, ToInit};
 use crate::control::{ConnectionId, Control};
 use crate::idmap::IdMapping;
 use crate::metadata::Metadata;
+use crate::network::{EtcFile, Network};
 use crate::output::{LogLimits, Outputs};
+use crate::plan::Net;
 use crate::protocol::{End, EventKind, Refused, RefusedKind, Reply};
 use crate::run::{Keeper, MonitorEnd, PodFiles, PodSpec, RunError, Signals};
 use crate::streams::{AppPipes, keep_terminal};
 use crate::supervise::{Action, Event, ExitPolicy, GRACE, Role, Supervisor, Timer};
+use crate::uplink::Connection;
 
 use apps::AppRecord;
 use events::Events;
@@ -73,6 +77,8 @@ struct Ready {
     outputs: Vec<PollFlags>,
     /// The metadata service is needed, or gone.
     metadata: bool,
+    /// The network is there, or gone.
+    network: bool,
 }
 
 pub(crate) struct Monitor<'a> {
@@ -106,6 +112,14 @@ pub(crate) struct Monitor<'a> {
     image: Option<ImageManifest>,
     outputs: Outputs,
     metadata: Option<Metadata>,
+    net: Net,
+    uplink: Option<Connection>,
+    /// Whether the apps are to be started when it is there.
+    put_off: bool,
+    /// Whether the apps that the pod begins with are created, and nobody was told yet.
+    created: bool,
+    /// The files of /etc that each app is given.
+    etc: Vec<EtcFile>,
     events: Events,
     /// Whether the apps wait for somebody to attach and hold.
     held: bool,
@@ -115,7 +129,12 @@ pub(crate) struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    pub(crate) fn new(spec: &mut PodSpec<'a>, init: MonitorEnd, signals: OwnedFd, pid: Pid) -> Self {
+    pub(crate) fn new(
+        spec: &mut PodSpec<'a>,
+        init: MonitorEnd,
+        signals: OwnedFd,
+        (pid, etc): (Pid, Vec<EtcFile>),
+    ) -> Self {
         let mut supervisor = Supervisor::new(spec.exit_policy);
         let mut apps = Vec::new();
         for (index, app) in spec.manifest.apps.iter().enumerate() {
@@ -123,6 +142,11 @@ impl<'a> Monitor<'a> {
             supervisor.add(record.policy());
             apps.push(record);
         }
+        let (net, uplink) = match std::mem::take(&mut spec.network) {
+            Network::Loopback => (Net::Loopback, None),
+            Network::Host => (Net::Host, None),
+            Network::Uplink(uplink) => (Net::Connected, Some(Connection::new(uplink))),
+        };
         Self {
             init,
             pid,
@@ -149,6 +173,11 @@ impl<'a> Monitor<'a> {
             image: None,
             outputs: Outputs::new(),
             metadata: spec.metadata.take().map(Metadata::new),
+            net,
+            uplink,
+            put_off: false,
+            created: false,
+            etc,
             events: Events::default(),
             held: spec.held,
             failed: None,
@@ -192,7 +221,13 @@ impl<'a> Monitor<'a> {
     }
 
     /// Starts every app that was not started yet.
+    ///
+    /// Before the network is there that is put off: apps look at it once, as they start.
     fn start_all(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        if self.uplink.as_ref().is_some_and(|uplink| !uplink.is_settled()) {
+            self.put_off = true;
+            return Ok(());
+        }
         let created: Vec<usize> = (0..self.apps.len()).filter(|app| self.supervisor.is_created(*app)).collect();
         created.into_iter().try_for_each(|app| self.react(Event::Start(app), keeper))
     }
@@ -220,6 +255,9 @@ impl<'a> Monitor<'a> {
                 Some((message, fds)) => self.heard(message, fds, keeper)?,
             }
         }
+        if ready.network {
+            self.network_changed(keeper)?;
+        }
         // Last: it may take a while, and who has connected is in the queue.
         if ready.metadata
             && let Some(complaint) = self.metadata.as_mut().and_then(|metadata| metadata.polled(&self.manifest))
@@ -240,7 +278,10 @@ impl<'a> Monitor<'a> {
         let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll() };
         let (of_control, of_outputs) = (control.len(), outputs.len());
         polled.extend(control.into_iter().chain(outputs));
+        let before = polled.len();
         polled.extend(self.metadata.iter().flat_map(Metadata::to_poll));
+        let of_metadata = polled.len() - before;
+        polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
         let respite = self.metadata.as_ref().and_then(Metadata::respite);
         let next = self.timers.values().chain(self.hung_up.values()).copied().chain(respite).min();
         let timeout = next.map(|deadline| {
@@ -255,7 +296,8 @@ impl<'a> Monitor<'a> {
         let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
         let (fixed, rest) = flags.split_at(first);
         let (control, rest) = rest.split_at(of_control);
-        let (outputs, metadata) = rest.split_at(of_outputs);
+        let (outputs, rest) = rest.split_at(of_outputs);
+        let (metadata, network) = rest.split_at(of_metadata);
         let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
         Ok(Ready {
             init: any(&fixed[..1]),
@@ -264,6 +306,7 @@ impl<'a> Monitor<'a> {
             control: control.to_vec(),
             outputs: outputs.to_vec(),
             metadata: any(metadata),
+            network: any(network),
         })
     }
 
@@ -301,6 +344,7 @@ impl<'a> Monitor<'a> {
     fn heard(&mut self, message: FromInit, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
         match message {
             FromInit::Failed(failure) => self.failed = Some(failure),
+            FromInit::Namespaces => self.connect(fds, keeper)?,
             FromInit::Listeners { pod, apps } => {
                 let mut fds = fds.into_iter();
                 if let Some(metadata) = &mut self.metadata {
@@ -315,7 +359,8 @@ impl<'a> Monitor<'a> {
                 for (app, terminal) in terminals.into_iter().zip(fds) {
                     keep_terminal(app, terminal, &mut self.outputs);
                 }
-                keeper.pod_started();
+                self.created = true;
+                self.tell_started(keeper);
             }
             FromInit::Added { app } => {
                 if let Some(terminal) = fds.into_iter().next() {

@@ -1,7 +1,7 @@
 //! The operations that build a pod's file systems, as data: what [`crate::plan`] decides and [`crate::apply`] performs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4};
 
 use sys::mount::MountAttr;
 
@@ -28,6 +28,8 @@ pub enum Slot {
     Metadata,
     /// The directory with the app's own socket.
     Identity,
+    /// A file that pid 1 made for the app's /etc.
+    Etc(usize),
     /// The app's writable overlay layer.
     Upper,
     /// The overlay's work directory.
@@ -61,7 +63,16 @@ pub enum Op {
     /// Brings up `lo`.
     LoopbackUp,
     /// Gives `lo` one more address.
-    LoopbackAddress(Ipv4Addr),
+    LoopbackAddress(IpAddr),
+    /// Takes a copy of the host's mounts at a path.
+    HostTree {
+        /// The path.
+        path: &'static str,
+        /// Attributes of every mount in it.
+        attr: MountAttr,
+        /// Where its descriptor goes.
+        slot: Slot,
+    },
     /// Listens on an address of `lo`.
     Listen {
         /// Address and port.
@@ -231,6 +242,15 @@ pub enum Op {
         /// Path below /dev.
         path: String,
     },
+    /// Attaches a file of pid 1's at its place in the app's /etc, unless the image has one that is to stay.
+    AttachEtc {
+        /// Which of the app's files.
+        file: usize,
+        /// Its name in /etc.
+        name: String,
+        /// Whether it takes the place of the image's.
+        replaces: bool,
+    },
     /// Attaches the directory with the app's own socket in the app's root, as [`Op::AttachVolume`] does. Where there is no
     /// place for it the app goes without, and that is remarked.
     AttachIdentity {
@@ -279,6 +299,7 @@ impl fmt::Display for Slot {
             Self::Layer(index) => write!(f, "layer {index}"),
             Self::Metadata => f.write_str("metadata socket"),
             Self::Identity => f.write_str("identity"),
+            Self::Etc(file) => write!(f, "etc {file}"),
             Self::Upper => f.write_str("upper"),
             Self::Work => f.write_str("work"),
             Self::Root => f.write_str("rootfs"),
@@ -296,6 +317,7 @@ impl fmt::Display for Op {
             Self::PrivateMounts => f.write_str("make mounts private"),
             Self::LoopbackUp => f.write_str("bring up lo"),
             Self::LoopbackAddress(address) => write!(f, "give {address} to lo"),
+            Self::HostTree { path, slot, .. } => write!(f, "copy the host's {path} for <{slot}>"),
             Self::Listen { address, slot } => write!(f, "listen on {address} for <{slot}>"),
             Self::Hostname(name) => write!(f, "set host name {name:?}"),
             Self::NewFs { fs, options, slot, .. } => {
@@ -333,6 +355,8 @@ impl fmt::Display for Op {
                 write!(f, "attach volume {name:?}, mount {mount}, at <rootfs>{}", path.escape_default())
             }
             Self::AttachDevice { mount, path } => write!(f, "attach mount {mount} at <rootfs/dev/{path}>"),
+            Self::AttachEtc { name, replaces: true, .. } => write!(f, "attach /etc/{name}"),
+            Self::AttachEtc { name, .. } => write!(f, "attach /etc/{name}, unless the image has one"),
             Self::AttachIdentity { path } => write!(f, "attach <{}> at <rootfs>{path}", Slot::Identity),
             Self::KeepContent { path, .. } => write!(f, "make <rootfs>{} a volume", path.escape_default()),
             Self::RootAttr { .. } => f.write_str("change attributes of <rootfs>"),

@@ -19,7 +19,9 @@ use crate::idmap::{Extent, IdMapping, Tier};
 use crate::isolators::choices::{BadChoice, Choices};
 use crate::isolators::sysctl::{BadSysctl, Sysctl};
 use crate::isolators::{self, BadIsolator, Modules, Rights};
+use crate::network::EtcFile;
 use crate::op::{At, Op, Slot};
+use crate::uplink::CLOUD_ADDRESSES;
 
 use keep_id::{KeepId, NotKeepId};
 use mounts::Mount;
@@ -37,6 +39,22 @@ pub struct PodOptions<'a> {
     pub sources: &'a [Option<SourceKind>],
     /// Where apps find the metadata service; without it they have none.
     pub metadata_url: Option<&'a str>,
+    /// Whose network the pod has.
+    pub net: Net,
+    /// The files of /etc that each app is given.
+    pub etc: &'a [EtcFile],
+}
+
+/// Whose network a pod has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Net {
+    /// Its own, with no way out.
+    #[default]
+    Loopback,
+    /// Its own, and it is going to be connected.
+    Connected,
+    /// The host's.
+    Host,
 }
 
 /// What the source of a host volume is.
@@ -92,6 +110,8 @@ pub struct AppPlan {
     pub ids: IdRanges,
     /// Whether it has a socket of its own at which it can ask who it is.
     pub has_identity: bool,
+    /// The files of /etc that are made for it.
+    pub etc: Vec<EtcFile>,
 }
 
 /// The ids of a pod: first and last of each range.
@@ -242,14 +262,23 @@ fn at(slot: Slot, path: &str) -> At {
 fn early(options: &PodOptions<'_>) -> Vec<Op> {
     let mut ops = vec![
         Op::PrivateMounts,
-        Op::LoopbackUp,
         Op::Hostname(options.hostname.to_owned()),
         Op::NewFs { fs: "proc", options: vec![], attr: MountAttr::INERT, slot: Slot::Proc },
-        Op::NewFs { fs: "sysfs", options: vec![], attr: MountAttr::INERT.with(MountAttr::RDONLY), slot: Slot::Sys },
     ];
+    let attr = MountAttr::INERT.with(MountAttr::RDONLY);
+    if options.net == Net::Host {
+        // A sysfs shows a network namespace, and only its owner may mount one (measured: EPERM).
+        ops.push(Op::HostTree { path: "/sys", attr, slot: Slot::Sys });
+        return ops;
+    }
+    ops.push(Op::LoopbackUp);
+    ops.push(Op::NewFs { fs: "sysfs", options: vec![], attr, slot: Slot::Sys });
     if options.metadata_url.is_some() {
-        ops.push(Op::LoopbackAddress(*ADDRESS.ip()));
+        ops.push(Op::LoopbackAddress((*ADDRESS.ip()).into()));
         ops.push(Op::Listen { address: ADDRESS, slot: Slot::Metadata });
+    }
+    if options.net == Net::Connected {
+        ops.extend(CLOUD_ADDRESSES.map(Op::LoopbackAddress));
     }
     ops
 }
@@ -260,10 +289,10 @@ fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, operator: V
         vec![("size", size.to_owned()), ("nr_inodes", inodes.to_owned()), ("mode", mode.to_owned())]
     };
     let fs = |fs, options, attr, slot| Op::NewFs { fs, options, attr, slot };
-    // Two inodes for each app that ever was in the pod.
-    let root = fs("tmpfs", tmpfs("64k", "16k", "755"), MountAttr::NOSUID, Slot::Sandbox);
+    // A few small files for each app that ever was in the pod.
+    let root = fs("tmpfs", tmpfs("16m", "16k", "755"), MountAttr::NOSUID, Slot::Sandbox);
     let mut ops = vec![root, Op::AttachSandbox];
-    let dirs = ["dev", "empty", "identity", "mqueue", "proc", "root", "shm", "sys"];
+    let dirs = ["dev", "empty", "etc", "identity", "mqueue", "proc", "root", "shm", "sys"];
     ops.extend(dirs.map(|name| Op::MakeDir { at: at(Slot::Sandbox, name) }));
     ops.extend(paths::DEVICES.iter().map(|&(name, device)| Op::HostDevice { name, device }));
     // Masks of directories are clones of this bind: an empty directory that nobody can write to.
@@ -283,7 +312,7 @@ fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, operator: V
     } else {
         ops.push(Op::MaskDir { at: at(Slot::Sys, "fs/cgroup") });
     }
-    ops.extend(sysctls(options.mapping));
+    ops.extend(sysctls(options.mapping, options.net));
     ops.extend(operator.into_iter().map(|Sysctl { path, value }| Op::OperatorSysctl { path, value }));
     if !choices.insecure.paths {
         ops.extend(masks(host));
@@ -296,13 +325,15 @@ const MAX_INOTIFY_INSTANCES: &str = "96";
 
 /// Apps bind low ports and send pings without capabilities over the pod's network namespace (security.md 3.2), and
 /// leave some of what the kernel counts per user of the host.
-fn sysctls(mapping: &IdMapping) -> [Op; 3] {
+fn sysctls(mapping: &IdMapping, net: Net) -> Vec<Op> {
     let last_gid = mapping.gids().iter().map(|extent| extent.inside + (extent.count - 1)).max().unwrap_or(0);
-    [
-        Op::Sysctl { key: "net/ipv4/ip_unprivileged_port_start", value: "0".to_owned() },
-        Op::Sysctl { key: "net/ipv4/ping_group_range", value: format!("0 {last_gid}") },
-        Op::Sysctl { key: "user/max_inotify_instances", value: MAX_INOTIFY_INSTANCES.to_owned() },
-    ]
+    let mut ops = vec![Op::Sysctl { key: "user/max_inotify_instances", value: MAX_INOTIFY_INSTANCES.to_owned() }];
+    // Those of the host's network are the host's.
+    if net != Net::Host {
+        ops.push(Op::Sysctl { key: "net/ipv4/ip_unprivileged_port_start", value: "0".to_owned() });
+        ops.push(Op::Sysctl { key: "net/ipv4/ping_group_range", value: format!("0 {last_gid}") });
+    }
+    ops
 }
 
 fn masks(host: &Host) -> Vec<Op> {
@@ -332,6 +363,12 @@ fn plan_app(
     let keep_id = keep_id_of(runtime, options.mapping)?;
     let mounts = mounts::of(manifest, runtime, app, &mounts::Surroundings::new(options, keep_id.as_ref()))?;
     let root = keep_id.as_ref().map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));
+    // A volume there is what somebody wants to be there.
+    let is_mounted = |file: &EtcFile| {
+        let path = format!("/etc/{}", file.name);
+        runtime.mounts.iter().any(|mount| mount.path == path || mount.path.trim_end_matches('/') == "/etc")
+    };
+    let etc: Vec<EtcFile> = options.etc.iter().filter(|file| !is_mounted(file)).cloned().collect();
     let mut build = Vec::new();
     if root != (0, 0) {
         build.push(Op::OwnUpper { uid: root.0, gid: root.1 });
@@ -347,7 +384,7 @@ fn plan_app(
     Ok(AppPlan {
         name: name.to_owned(),
         build,
-        enter: enter(&mounts, runtime.read_only_root_fs, options, keep_id.as_ref()),
+        enter: enter(&mounts, runtime.read_only_root_fs, options, (&etc, keep_id.as_ref())),
         user: app.user.clone(),
         group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
         supplementary_gids: gids.collect::<Result<_, _>>()?,
@@ -362,6 +399,7 @@ fn plan_app(
         keep_id,
         ids: id_ranges(options.mapping),
         has_identity: options.metadata_url.is_some(),
+        etc,
     })
 }
 
@@ -399,7 +437,12 @@ fn id_ranges(mapping: &IdMapping) -> IdRanges {
 }
 
 /// The list in the app's own mount namespace: what apps share is moved in, what each has alone is made, then pivot.
-fn enter(mounts: &[Mount], read_only: bool, options: &PodOptions<'_>, keep_id: Option<&KeepId>) -> Vec<Op> {
+fn enter(
+    mounts: &[Mount],
+    read_only: bool,
+    options: &PodOptions<'_>,
+    (etc, keep_id): (&[EtcFile], Option<&KeepId>),
+) -> Vec<Op> {
     let mut pts = vec![("newinstance", String::new()), ("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned())];
     if options.mapping.tier() != Tier::Single {
         // The group tty; a single-id map has no such group and the kernel would refuse it.
@@ -439,6 +482,11 @@ fn enter(mounts: &[Mount], read_only: bool, options: &PodOptions<'_>, keep_id: O
         ops.push(Op::Account { uid, gid, name, owner });
     }
     ops.extend(mounts.iter().enumerate().map(|(index, mount)| mount.enter(index)));
+    ops.extend(etc.iter().enumerate().map(|(file, EtcFile { name, replaces, .. })| Op::AttachEtc {
+        file,
+        name: name.clone(),
+        replaces: *replaces,
+    }));
     if options.metadata_url.is_some() {
         ops.push(Op::AttachIdentity { path: IDENTITY_DIR });
     }

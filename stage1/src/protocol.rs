@@ -4,6 +4,7 @@
 //! refuses a version that it does not know, ignores members that it does not know, and never changes what a member
 //! means. Times are nanoseconds since the epoch, signals are numbers.
 
+use crate::network::NetworkReport;
 use serde::{Deserialize, Serialize};
 
 pub use crate::channel::{End, EnterSpec, FailureKind, TerminalSize};
@@ -203,6 +204,9 @@ pub struct PodReport {
     pub event: u64,
     /// The apps.
     pub apps: Vec<AppReport>,
+    /// Its network; supervisors of before had none.
+    #[serde(default)]
+    pub network: NetworkReport,
 }
 
 /// The state of an app.

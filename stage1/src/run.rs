@@ -16,8 +16,9 @@ use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init};
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
+use crate::network::{EtcFile, Network};
 use crate::output::LogLimits;
-use crate::plan::{PlanError, PodOptions, SourceKind, plan};
+use crate::plan::{Net, PlanError, PodOptions, SourceKind, plan};
 use crate::protocol::{AppReport, StdioKind};
 use crate::streams::AppPipes;
 use crate::supervise::{ExitPolicy, Restart};
@@ -51,6 +52,10 @@ pub struct PodSpec<'a> {
     pub held: bool,
     /// How the pod registers with the metadata service; without it the apps have none.
     pub metadata: Option<Registration>,
+    /// Its network.
+    pub network: Network,
+    /// The files of /etc that each app is given.
+    pub etc: Vec<EtcFile>,
 }
 
 /// What the monitor does with INT, TERM, HUP, QUIT, USR1 and USR2.
@@ -259,13 +264,24 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let layers: Vec<usize> = spec.layers.iter().map(Vec::len).collect();
     let sources = spec.sources.iter().map(|source| source.as_ref().map(source_kind).transpose());
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let net = match &spec.network {
+        Network::Loopback => Net::Loopback,
+        Network::Host => Net::Host,
+        Network::Uplink(_) => Net::Connected,
+    };
+    if let (Net::Host, Some(registration)) = (net, &mut spec.metadata) {
+        registration.listen_on_the_host().map_err(std::io::Error::from)?;
+    }
     let url = spec.metadata.as_ref().map(Registration::url);
+    let etc = std::mem::take(&mut spec.etc);
     let options = PodOptions {
         hostname: spec.hostname,
         mapping: spec.mapping,
         layers: &layers,
         sources: &sources,
         metadata_url: url.as_deref(),
+        net,
+        etc: &etc,
     };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
     let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
@@ -276,14 +292,14 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
         Fork::Child => {
             drop(channel);
             let PodSpec { mapping, layers, sources, .. } = spec;
-            init::run(Init { plan: &plan, mapping, layers, sources, streams: &streams, monitor: &init_end })
+            init::run(Init { plan: &plan, mapping, layers, sources, streams: &streams, monitor: &init_end, net })
         }
         Fork::Parent { pid, pidfd } => {
             drop((init_end, streams));
             // Before it turns non-dumpable: then only the host's root could.
             let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
             let launched = launch(&channel, spec.mapping, pid, keeper);
-            let mut monitor = Monitor::new(&mut spec, channel, signals, pid);
+            let mut monitor = Monitor::new(&mut spec, channel, signals, (pid, etc));
             let result = launched.and_then(|files| {
                 let namespace = namespace.transpose()?;
                 monitor.watch(pipes, (files, namespace), keeper)

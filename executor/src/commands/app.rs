@@ -26,7 +26,7 @@ pub(crate) struct AppArgs {
 
 #[derive(Debug, Subcommand)]
 enum AppCommand {
-    Sandbox(sandbox::SandboxArgs),
+    Sandbox(Box<sandbox::SandboxArgs>),
     Add(add::AddArgs),
     Start(start::StartArgs),
     Stop(stop::StopArgs),
@@ -38,7 +38,7 @@ enum AppCommand {
 
 pub(crate) fn run(context: &Context, args: AppArgs) -> Result<u8, CommandError> {
     match args.command {
-        AppCommand::Sandbox(args) => sandbox::run(context, args),
+        AppCommand::Sandbox(args) => sandbox::run(context, *args),
         AppCommand::Add(args) => add::run(context, args),
         AppCommand::Start(args) => start::run(context, args),
         AppCommand::Stop(args) => stop::run(context, args),

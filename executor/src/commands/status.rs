@@ -13,6 +13,7 @@ use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
+use crate::net::{Mode, NetRequest};
 use crate::{duration, moment, output, pod_argument, protection};
 
 /// Show the state of a pod
@@ -67,6 +68,10 @@ struct PodShown {
     /// Process id of the pod's pid 1, while it runs.
     pid: Option<i32>,
     ready: bool,
+    /// `none`, `default` or `host`.
+    network: &'static str,
+    /// Why a running pod does not have it, if so.
+    network_error: Option<String>,
     /// Protections that the operator switched off.
     insecure_options: Vec<&'static str>,
     /// `strict` or `default`.
@@ -156,6 +161,7 @@ fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
 fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
     let live = if entry.state == State::Running { report(pods, entry) } else { None };
     let (mut apps, mut exit) = (Vec::new(), None);
+    let mut network = Mode::None.as_str();
     let (mut choices, mut isolators) = (Choices::default(), Vec::new());
     if entry.place != pod::Place::Prepare {
         let pod = pods.open(entry)?;
@@ -166,6 +172,7 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         };
         let manifest = pod.manifest()?;
         choices = Choices::of(&manifest.annotations)?;
+        network = NetRequest::of(&manifest)?.mode.as_str();
         for (app, entry) in protection::report(&manifest)? {
             match app.and_then(|name| apps.iter_mut().find(|app| app.name == name.as_str())) {
                 Some(app) => app.isolators.push(entry),
@@ -183,7 +190,9 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         exit_status: exit.map(|exit| exit.status),
         exited: is_over(entry.state) && entry.started_ns.is_some(),
         pid: live.as_ref().map(|report| report.pid),
-        ready: live.is_some_and(|report| report.ready),
+        ready: live.as_ref().is_some_and(|report| report.ready),
+        network,
+        network_error: live.and_then(|report| report.network.down),
         insecure_options: choices.insecure.names(),
         profile: if choices.strict { "strict" } else { "default" },
         isolators,
@@ -242,7 +251,8 @@ fn lines(pod: &PodShown) -> String {
     lines.extend(pod.created_ns.map(|ns| format!("created={}", moment::full(ns))));
     lines.extend(pod.started_ns.map(|ns| format!("started={}", moment::full(ns))));
     if pod.started_ns.is_some() {
-        lines.push("networks=".to_owned());
+        lines.push(format!("networks={}", if pod.network == "none" { "" } else { pod.network }));
+        lines.extend(pod.network_error.as_ref().map(|why| format!("network-error={why}")));
     }
     lines.extend(pod.pid.map(|pid| format!("pid={pid}")));
     if pod.started_ns.is_some() {

@@ -11,11 +11,14 @@ use rustix::fs::{Mode, OFlags, open};
 use super::container;
 use super::image;
 use super::volume_option;
+use appc::ExposedPort;
+
 use crate::annotations::Remarks;
 use crate::context::Context;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _};
 use crate::launch::{self, Launched};
+use crate::net::{self, NetRequest};
 use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::userns::Userns;
@@ -85,9 +88,13 @@ pub(crate) struct RunArgs {
     #[arg(long, short = 'h', value_name = "NAME")]
     hostname: Option<String>,
 
-    /// Connect the container to a network: none
+    /// Connect the container to a network: none (default), bridge (the world), host
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Option<String>,
+
+    /// Publish a container's port to the host: [IP:]HOST:CONTAINER[/udp]
+    #[arg(long, short, value_name = "PORT")]
+    publish: Vec<String>,
 
     /// Set meta data on the container
     #[arg(long, short, value_name = "NAME[=VALUE]")]
@@ -162,7 +169,7 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
 
 /// What was typed as the pod that is meant.
 fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
-    refuse_networks(args.network.as_deref())?;
+    let (net, ports) = network(args.network.as_deref(), &args.publish)?;
     let mut words = args.words.into_iter();
     let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
     let (image, policy) = image(context, &word, args.pull)?;
@@ -174,6 +181,8 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
         pulling: policy.into(),
         follow_symlinks: true,
         userns: args.userns.unwrap_or_default(),
+        net,
+        ports,
         remarks: Remarks { user_labels: labels(&args.label), ..Remarks::default() },
         ..PodRequest::default()
     };
@@ -237,13 +246,32 @@ fn image(context: &Context, word: &OsString, pull: Pull) -> Result<(ImageRef, Pu
     }
 }
 
-/// Networks that there are not yet.
-fn refuse_networks(network: Option<&str>) -> Result<(), CommandError> {
-    match network {
-        None | Some("none") => Ok(()),
-        Some(network) => Err(CommandError::usage(format!("--network={network} is not supported yet"))
-            .hint("leave it out or give --network=none: the container has its own loopback interface and no other")),
+/// The network and the ports that are published. Without an address docker publishes them for everybody.
+fn network(network: Option<&str>, publish: &[String]) -> Result<(NetRequest, Vec<ExposedPort>), CommandError> {
+    let mode = match network {
+        None if publish.is_empty() => net::Mode::None,
+        None | Some("bridge" | "default") => net::Mode::Default,
+        Some("none") => net::Mode::None,
+        Some("host") => net::Mode::Host,
+        Some(network) => {
+            return Err(CommandError::usage(format!("--network={network}: there is no such network"))
+                .hint("there are none, bridge and host"));
+        }
+    };
+    let mut ports = Vec::new();
+    // As docker, which says nothing: with --network=none and host there is nothing to publish.
+    for text in publish.iter().filter(|_| mode == net::Mode::Default) {
+        let refused = |why: &str| CommandError::usage(format!("-p {text}: {why}")).hint("[IP:]HOST:CONTAINER[/udp]");
+        let (host, container) = text.rsplit_once(':').ok_or_else(|| refused("the port of the host is missing"))?;
+        let exposed = net::ports(&format!("{container}:{host}"))?;
+        let everybody = !host.contains(':');
+        let one = exposed.into_iter().next().map(|port| match everybody {
+            true => ExposedPort { host_ip: None, ..port },
+            false => port,
+        });
+        ports.extend(one);
     }
+    Ok((NetRequest { mode, ..NetRequest::default() }, ports))
 }
 
 /// `NAME=VALUE`; a bare `NAME` takes the caller's value, or is nothing if there is none.

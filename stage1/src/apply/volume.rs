@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, mkdirat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use sys::mount::{MountAttr, mount_setattr};
@@ -72,6 +72,30 @@ pub(super) fn attach_identity(fds: &mut Fds, path: &str) -> Result<(), Refusal> 
         fds.remark(format!("it has no identity, because its socket cannot be put where it belongs: {refusal}"));
     }
     Ok(())
+}
+
+/// Attaches a file in the app's /etc. One that the image has and that says something stays, unless this one replaces it.
+pub(super) fn attach_etc(fds: &mut Fds, file: usize, name: &str, replaces: bool) -> Result<(), Refusal> {
+    let path = format!("/etc/{name}");
+    if !replaces && says_something(fds, &path)? {
+        return Ok(());
+    }
+    let attached = place::ensure(fds.get(Slot::Root)?, &path, Kind::File, fds.root_ids()).and_then(|place| {
+        let call = || format!("move_mount(<{}>, <rootfs>{path:?})", Slot::Etc(file));
+        move_to(fds.get(Slot::Etc(file))?, place.fd.as_fd(), c"", call)
+    });
+    if let Err(refusal) = attached {
+        fds.remark(format!("it has the {path} of its image: {refusal}"));
+    }
+    Ok(())
+}
+
+/// Whether the image has something at this path other than an empty file.
+fn says_something(fds: &Fds, path: &str) -> Result<bool, Refusal> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let there = openat2(fds.get(Slot::Root)?, path, flags, Mode::empty(), resolve).and_then(fstat);
+    Ok(there.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size > 0))
 }
 
 /// Attaches a device node in the app's /dev, which is a file system of ours.

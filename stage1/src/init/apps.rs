@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::process::{Process, Stage};
-use super::{InitEnd, Stop, identity, sockets, streams, with_mounts};
+use super::{InitEnd, Stop, identity, put_etc, sockets, streams, with_mounts};
 use crate::apply::{Fds, Refusal};
 use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
 use crate::host::Host;
 use crate::idmap::IdMapping;
 use crate::op::Slot;
-use crate::plan::{PodOptions, plan};
+use crate::plan::{Net, PodOptions, plan};
 
 /// Longest specification that comes in a memory file: a manifest has at most 4 MiB.
 const MAX_SPEC: u64 = 8 << 20;
@@ -232,11 +232,18 @@ impl Apps {
     /// Forks the first process of an app that was not there when the pod began.
     fn add(&mut self, app: usize, mut fds: Vec<OwnedFd>, monitor: &InitEnd) -> Result<(), Failure> {
         let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
-        let AddSpec { manifest, hostname, terminal, sources, mounts, metadata_url } = spec(&mut fds)?;
+        let AddSpec { manifest, hostname, terminal, sources, mounts, metadata_url, etc } = spec(&mut fds)?;
         let manifest = PodManifest::from_json(manifest.as_bytes()).map_err(|error| failed(&error))?;
         let metadata_url = metadata_url.as_deref();
-        let options =
-            PodOptions { hostname: &hostname, mapping: &self.mapping, layers: &[0], sources: &sources, metadata_url };
+        let options = PodOptions {
+            hostname: &hostname,
+            mapping: &self.mapping,
+            layers: &[0],
+            sources: &sources,
+            metadata_url,
+            net: Net::Loopback,
+            etc: &etc,
+        };
         let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
         let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
         let slots: Vec<Slot> = std::iter::once(Slot::Root).chain(mounts.into_iter().map(Slot::Volume)).collect();
@@ -247,6 +254,7 @@ impl Apps {
         let mut own =
             with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
         let identity = identity(app, &plan, &mut own).map_err(|refusal| failed(&refusal))?;
+        put_etc(app, &plan, &mut own).map_err(|refusal| failed(&refusal))?;
         self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
         let stdio = streams::received(streams, terminal);
         let process = Process::first(app, &plan, own, stdio, self.mapping.tier());

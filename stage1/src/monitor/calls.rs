@@ -130,6 +130,7 @@ impl Monitor<'_> {
             stopping: self.supervisor.is_stopping(),
             event: self.events.last(),
             apps,
+            network: self.network_report(),
         }
     }
 
@@ -393,6 +394,7 @@ impl Monitor<'_> {
             sources,
             mounts,
             metadata_url: self.metadata.as_ref().map(Metadata::url),
+            etc: self.etc.clone(),
         };
         let spec = memory_file(&spec)?;
         let fds: Vec<BorrowedFd<'_>> =

@@ -31,7 +31,15 @@ fn plan_of(json: &str, mapping: &IdMapping, host: &Host) -> Result<Plan, PlanErr
     let sources: Vec<_> = manifest.volumes.iter().map(source).collect();
     plan(
         &manifest,
-        &PodOptions { hostname: "pod", mapping, layers: &[1, 3], sources: &sources, metadata_url: Some(URL) },
+        &PodOptions {
+            hostname: "pod",
+            mapping,
+            layers: &[1, 3],
+            sources: &sources,
+            metadata_url: Some(URL),
+            net: Net::Loopback,
+            etc: &[],
+        },
         host,
     )
 }

@@ -2,7 +2,7 @@
 //! (rtnetlink(7)).
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 use rustix::io::Errno;
@@ -39,7 +39,7 @@ const LOOPBACK: u32 = 1;
 ///
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN over the network namespace, `EEXIST` if it is there already.
-pub fn add_address(address: Ipv4Addr) -> io::Result<()> {
+pub fn add_address(address: IpAddr) -> io::Result<()> {
     // Protocol 0 is NETLINK_ROUTE.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     sendto(&socket, &new_address(address), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
@@ -50,20 +50,25 @@ pub fn add_address(address: Ipv4Addr) -> io::Result<()> {
 
 /// A request to add an address and to acknowledge that: nlmsghdr, ifaddrmsg, one attribute, all in the machine's byte
 /// order (netlink(7), rtnetlink(7)).
-fn new_address(address: Ipv4Addr) -> Vec<u8> {
+fn new_address(address: IpAddr) -> Vec<u8> {
     const FLAGS: i32 = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-    let mut message = Vec::with_capacity(32);
-    message.extend(32_u32.to_ne_bytes());
+    let (family, octets) = match address {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+    };
+    let length = 28 + octets.len();
+    let mut message = Vec::with_capacity(length);
+    message.extend((length as u32).to_ne_bytes());
     message.extend(libc::RTM_NEWADDR.to_ne_bytes());
     message.extend((FLAGS as u16).to_ne_bytes());
     // Sequence number, and the port of the sender: the kernel knows both from the socket.
     message.extend([0; 8]);
     // Family, prefix length, flags, scope.
-    message.extend([libc::AF_INET as u8, 32, 0, libc::RT_SCOPE_HOST]);
+    message.extend([family as u8, 8 * octets.len() as u8, 0, libc::RT_SCOPE_HOST]);
     message.extend(LOOPBACK.to_ne_bytes());
-    message.extend(8_u16.to_ne_bytes());
+    message.extend((4 + octets.len() as u16).to_ne_bytes());
     message.extend(libc::IFA_LOCAL.to_ne_bytes());
-    message.extend(address.octets());
+    message.extend(octets);
     message
 }
 
@@ -84,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_request_is_as_long_as_it_says() {
-        let message = new_address(Ipv4Addr::new(169, 254, 169, 254));
+        let message = new_address("fd00::1".parse().unwrap());
+        assert_eq!((message.len(), &message[..4], message[17]), (44, &44_u32.to_ne_bytes()[..], 128));
+        let message = new_address("169.254.169.254".parse().unwrap());
         assert_eq!(message.len(), 32);
         assert_eq!(message[..4], 32_u32.to_ne_bytes());
         assert_eq!(message[24..26], 8_u16.to_ne_bytes());

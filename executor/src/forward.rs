@@ -1,0 +1,190 @@
+//! From the ports of a pod manifest to what carries them: sockets that are opened here, and what pasta is told.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+
+use appc::{ExposedPort, PodManifest, Port};
+use stage1::network::{Network, Relay, Uplink};
+
+use crate::diagnostics::warn;
+use crate::error::CommandError;
+use crate::net::{Mode, NetRequest};
+
+/// Where pasta is looked for; not in PATH, as every helper program.
+const PASTA: [&str; 3] = ["/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"];
+
+/// Ports of the host that lead into the pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Forward {
+    ip: Option<IpAddr>,
+    host_port: u16,
+    pod_port: u16,
+    count: u16,
+    udp: bool,
+}
+
+/// The network of a pod, with its sockets open.
+///
+/// # Errors
+///
+/// A port leads nowhere, or cannot be listened on.
+pub(crate) fn network(manifest: &PodManifest, net: &NetRequest) -> Result<Network, CommandError> {
+    let forwards = forwards(manifest)?;
+    match net.mode {
+        Mode::None if forwards.is_empty() => Ok(Network::Loopback),
+        Mode::None => Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
+            .hint("leave --net=none out: --port brings a network")),
+        Mode::Host => {
+            if !forwards.is_empty() {
+                warn("ports have no effect with the host's network: apps listen on the host's own");
+            }
+            Ok(Network::Host)
+        }
+        Mode::Default => uplink(&forwards).map(Network::Uplink),
+    }
+}
+
+fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
+    let (mut relays, mut tcp, mut udp) = (Vec::new(), Vec::new(), Vec::new());
+    for forward in forwards {
+        if let (Some(ip), false) = (forward.ip.filter(IpAddr::is_loopback), forward.udp) {
+            let inside = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+            for offset in 0..forward.count {
+                let address = SocketAddr::new(ip, forward.host_port + offset);
+                let listener = match TcpListener::bind(address) {
+                    Ok(listener) => listener,
+                    // A host without IPv6 has one loopback address.
+                    Err(error) if ip.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
+                    Err(error) => return Err(refused(address, &error)),
+                };
+                let target = SocketAddr::new(inside, forward.pod_port + offset);
+                relays.push(Relay { listener: listener.into(), target });
+            }
+        } else {
+            try_out(forward)?;
+            if forward.udp { &mut udp } else { &mut tcp }.push(option(forward));
+        }
+    }
+    let mut ports: Vec<String> = Vec::new();
+    for (name, specs) in [("tcp-ports", tcp), ("udp-ports", udp)] {
+        if specs.is_empty() {
+            ports.push(format!("--{name}=none"));
+        }
+        ports.extend(specs.into_iter().map(|spec| format!("--{name}={spec}")));
+    }
+    let pasta = PASTA.iter().map(PathBuf::from).find(|path| path.exists());
+    let required = !forwards.is_empty();
+    match pasta {
+        None if required => {
+            Err(CommandError::failed("--port: ports need pasta, which is not installed")
+                .hint("install the package passt"))
+        }
+        pasta => Ok(Uplink { pasta: pasta.unwrap_or_else(|| PASTA[0].into()), ports, relays, required }),
+    }
+}
+
+/// Listens on the ports that pasta is going to listen on, for an error that says which.
+fn try_out(forward: &Forward) -> Result<(), CommandError> {
+    let ip = forward.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    (0..forward.count).try_for_each(|offset| {
+        let address = SocketAddr::new(ip, forward.host_port + offset);
+        let tried = if forward.udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
+        tried.map_err(|error| refused(address, &error))
+    })
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> CommandError {
+    let refused = CommandError::failed(format!("--port: listen on {address}: {error}"));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => refused.hint(
+            "ports below 1024 are root's: take another one (root can change net.ipv4.ip_unprivileged_port_start)",
+        ),
+        io::ErrorKind::AddrInUse => refused.hint("another program listens there: take another port"),
+        io::ErrorKind::AddrNotAvailable => refused.hint("that is no address of this host"),
+        _ => refused,
+    }
+}
+
+/// As pasta wants it: IP/FIRST-LAST:FIRST-LAST.
+fn option(forward: &Forward) -> String {
+    let range = |first: u16| match forward.count {
+        1 => first.to_string(),
+        count => format!("{first}-{}", first + (count - 1)),
+    };
+    // For pasta both families are no address at all.
+    let ip = forward.ip.filter(|ip| *ip != IpAddr::from(Ipv6Addr::UNSPECIFIED)).map(|ip| format!("{ip}/"));
+    format!("{}{}:{}", ip.unwrap_or_default(), range(forward.host_port), range(forward.pod_port))
+}
+
+/// What the manifest's ports come to: those of the apps by name, or as they say themselves (appc pods.md, "ports").
+fn forwards(manifest: &PodManifest) -> Result<BTreeSet<Forward>, CommandError> {
+    manifest.ports.iter().map(|exposed| forward(manifest, exposed)).collect()
+}
+
+fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, CommandError> {
+    let ExposedPort { name, host_port, host_ip, pod_port } = exposed;
+    let of_apps = || manifest.apps.iter().filter_map(|app| app.app.as_ref()).flat_map(|app| &app.ports);
+    let port = pod_port.as_ref().or_else(|| of_apps().find(|port| port.name == *name));
+    let Some(Port { protocol, port, count, .. }) = port else {
+        let mut names: Vec<String> = of_apps().map(|port| format!("{} ({})", port.name, port.port)).collect();
+        names.dedup();
+        let hint = match names.as_slice() {
+            [] => "no image names its ports: give the number, as in 80:8080".to_owned(),
+            names => format!("there are: {}", names.join(", ")),
+        };
+        return Err(CommandError::failed(format!("--port: no app has a port called {:?}", name.as_str())).hint(hint));
+    };
+    let count = (*count).max(1);
+    let host_port = u16::try_from(*host_port).ok().filter(|first| *first > 0 && first.checked_add(count - 1).is_some());
+    let host_port = host_port.ok_or_else(|| {
+        CommandError::failed(format!("port {:?}: {} is no port of the host", name.as_str(), exposed.host_port))
+    })?;
+    let udp = match protocol.to_ascii_lowercase().as_str() {
+        "tcp" => false,
+        "udp" => true,
+        other => {
+            return Err(CommandError::failed(format!(
+                "port {:?}: protocol {other:?} cannot be forwarded",
+                name.as_str()
+            ))
+            .hint("tcp and udp can"));
+        }
+    };
+    Ok(Forward { ip: *host_ip, host_port, pod_port: *port, count, udp })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasta_is_told() {
+        let forward = |ip: Option<&str>, count| Forward {
+            ip: ip.map(|ip| ip.parse().unwrap()),
+            host_port: 8080,
+            pod_port: 80,
+            count,
+            udp: false,
+        };
+        assert_eq!(option(&forward(None, 1)), "8080:80");
+        assert_eq!(option(&forward(Some("::"), 1)), "8080:80");
+        assert_eq!(option(&forward(Some("0.0.0.0"), 1)), "0.0.0.0/8080:80");
+        assert_eq!(option(&forward(Some("192.0.2.1"), 3)), "192.0.2.1/8080-8082:80-82");
+    }
+
+    #[test]
+    fn a_port_leads_somewhere() {
+        let json = r#"{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"web","image":{"id":"sha512-00"},
+            "app":{"exec":["/x"],"user":"0","group":"0","ports":[{"name":"http","protocol":"tcp","port":80},
+            {"name":"many","protocol":"udp","port":90,"count":3}]}}],
+            "ports":[{"name":"http","hostPort":8080},{"name":"many","hostPort":9090,"hostIP":"127.0.0.1"},
+            {"name":"x","hostPort":7,"podPort":{"name":"x","protocol":"tcp","port":8}}]}"#;
+        let mut manifest = PodManifest::from_json(json.as_bytes()).unwrap();
+        let found: Vec<String> = forwards(&manifest).unwrap().iter().map(option).collect();
+        assert_eq!(found, ["7:8", "8080:80", "127.0.0.1/9090-9092:90-92"]);
+        manifest.ports[0].name = "https".parse().unwrap();
+        assert!(forwards(&manifest).unwrap_err().chain().contains("https"));
+    }
+}

@@ -1,0 +1,359 @@
+//! The network of a pod as the command line says it, and as the pod's manifest keeps it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use appc::{AcIdentifier, ExposedPort, PodManifest, Port};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CommandError;
+
+/// Annotation of a pod: what of its network the manifest has no other place for, as JSON.
+pub(crate) const ANNOTATION: &str = "proa.local/network";
+
+/// Most ports of one range: each takes a descriptor while the pod runs.
+const MOST_PORTS: u16 = 256;
+
+// Options about the network. (A doc comment would become the help text of the whole command.)
+#[derive(Debug, Default, Args)]
+pub(crate) struct NetArgs {
+    /// Choose the pod's network: none (its own loopback interface alone), default (the world, by pasta), host (yours)
+    /// [default: none, and with --port default]
+    #[arg(long, value_name = "NET", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    net: Option<String>,
+
+    /// Forward a port of the host: NAME:[IP:]PORT for an app's port of that name, or NUMBER[-LAST][/udp]:[IP:]PORT[-LAST]
+    ///
+    /// Without an IP only this host can connect, by 127.0.0.1 and ::1; 0.0.0.0 and [::] are for everybody.
+    #[arg(long, value_name = "PORT")]
+    port: Vec<String>,
+
+    /// Let apps ask this name server; `host` gives them the host's /etc/resolv.conf, `none` the image's own
+    #[arg(long, value_name = "IP")]
+    dns: Vec<String>,
+
+    /// Let apps look for names in this domain
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+
+    /// Give apps an option of /etc/resolv.conf
+    #[arg(long, value_name = "OPTION")]
+    dns_opt: Vec<String>,
+
+    /// Give apps the domain of /etc/resolv.conf
+    #[arg(long, value_name = "DOMAIN")]
+    dns_domain: Option<String>,
+
+    /// Add a line to the apps' /etc/hosts: IP=NAME[,IP=NAME]; `host` gives them the host's
+    #[arg(long, value_name = "IP=NAME")]
+    hosts_entry: Vec<String>,
+}
+
+/// What a pod has for a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Its own loopback.
+    #[default]
+    None,
+    /// The world, by pasta.
+    Default,
+    /// The host's.
+    Host,
+}
+
+impl Mode {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Default => "default",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// Who resolves names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Resolvers {
+    /// Whoever does for the host, if the pod can reach the world.
+    #[default]
+    Automatic,
+    /// As the image says.
+    None,
+    /// As the host's file says.
+    Host,
+    /// These; none at all with other settings given.
+    These(Vec<IpAddr>),
+}
+
+/// A pod's network, besides its ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct NetRequest {
+    pub(crate) mode: Mode,
+    pub(crate) resolvers: Resolvers,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) search: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) options: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) domain: Option<String>,
+    /// Lines of /etc/hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hosts: Vec<(IpAddr, String)>,
+    /// Whether /etc/hosts is the host's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) hosts_of_host: bool,
+}
+
+impl NetArgs {
+    /// What they mean: the network and the ports.
+    ///
+    /// # Errors
+    ///
+    /// They make no sense.
+    pub(crate) fn request(self) -> Result<(NetRequest, Vec<ExposedPort>), CommandError> {
+        let ports = self.port.iter().map(|text| ports(text)).collect::<Result<Vec<_>, _>>()?.concat();
+        let mode = match self.net.as_deref() {
+            None if ports.is_empty() => Mode::None,
+            None | Some("default") => Mode::Default,
+            Some("none") if ports.is_empty() => Mode::None,
+            Some("none") => {
+                return Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
+                    .hint("leave --net=none out: --port brings a network"));
+            }
+            Some("host") => Mode::Host,
+            Some(other) => {
+                return Err(CommandError::usage(format!("--net={other}: there is no such network"))
+                    .hint("give none, default or host"));
+            }
+        };
+        let mut request = NetRequest {
+            mode,
+            search: checked("--dns-search", self.dns_search)?,
+            options: checked("--dns-opt", self.dns_opt)?,
+            domain: checked("--dns-domain", self.dns_domain.into_iter().collect())?.pop(),
+            ..NetRequest::default()
+        };
+        request.resolvers = resolvers(&self.dns)?;
+        let further = !request.search.is_empty() || !request.options.is_empty() || request.domain.is_some();
+        if further && request.resolvers == Resolvers::Automatic && mode == Mode::None {
+            request.resolvers = Resolvers::These(Vec::new());
+        }
+        if further && matches!(request.resolvers, Resolvers::None | Resolvers::Host) {
+            return Err(CommandError::usage("--dns=none and --dns=host go with no other option beginning --dns"));
+        }
+        for entry in self.hosts_entry.iter().flat_map(|text| text.split(',')) {
+            if entry == "host" {
+                request.hosts_of_host = true;
+                continue;
+            }
+            let refused = |why: &str| CommandError::usage(format!("--hosts-entry={entry:?}: {why}")).hint("IP=NAME");
+            let (ip, name) = entry.split_once('=').ok_or_else(|| refused("wanted: IP=NAME"))?;
+            let ip = ip.parse().map_err(|_| refused("that is no IP address"))?;
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+                return Err(refused("that is no host name"));
+            }
+            request.hosts.push((ip, name.to_owned()));
+        }
+        if request.hosts_of_host && !request.hosts.is_empty() {
+            return Err(CommandError::usage("--hosts-entry=host goes with no other --hosts-entry"));
+        }
+        Ok((request, ports))
+    }
+
+    /// Whether none is given.
+    pub(crate) fn is_bare(&self) -> bool {
+        let texts = [&self.port, &self.dns, &self.dns_search, &self.dns_opt, &self.hosts_entry];
+        self.net.is_none() && self.dns_domain.is_none() && texts.iter().all(|texts| texts.is_empty())
+    }
+}
+
+impl NetRequest {
+    /// What a manifest says.
+    ///
+    /// # Errors
+    ///
+    /// It says something that this program does not write.
+    pub(crate) fn of(manifest: &PodManifest) -> Result<Self, CommandError> {
+        match manifest.annotations.get(ANNOTATION) {
+            Some(json) => serde_json::from_str(json)
+                .map_err(|error| CommandError::failed(format!("annotation {ANNOTATION}: {error}"))),
+            // A manifest that somebody wrote, with ports for the world to come in by.
+            None if !manifest.ports.is_empty() => Ok(Self { mode: Mode::Default, ..Self::default() }),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Says so in a manifest, where it does not go without saying.
+    pub(crate) fn note_in(&self, manifest: &mut PodManifest) {
+        if *self != Self::default() {
+            let name: AcIdentifier = ANNOTATION.parse().expect("it is an identifier");
+            manifest.annotations.set(name, serde_json::to_string(self).expect("texts and addresses"));
+        }
+    }
+}
+
+fn resolvers(texts: &[String]) -> Result<Resolvers, CommandError> {
+    match texts {
+        [] => Ok(Resolvers::Automatic),
+        [one] if one == "none" => Ok(Resolvers::None),
+        [one] if one == "host" => Ok(Resolvers::Host),
+        texts => {
+            let address = |text: &String| {
+                text.parse().map_err(|_| {
+                    CommandError::usage(format!("--dns={text:?}: that is no IP address"))
+                        .hint("give IP addresses, or `host` or `none` alone")
+                })
+            };
+            texts
+                .iter()
+                .flat_map(|text| text.split(','))
+                .map(|text| address(&text.to_owned()))
+                .collect::<Result<_, _>>()
+                .map(Resolvers::These)
+        }
+    }
+}
+
+/// Words of a line of /etc/resolv.conf.
+fn checked(option: &str, texts: Vec<String>) -> Result<Vec<String>, CommandError> {
+    let is_word = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+    match texts.iter().find(|text| !is_word(text)) {
+        Some(text) => Err(CommandError::usage(format!("{option}={text:?}: that is no word"))),
+        None => Ok(texts),
+    }
+}
+
+/// What `--port` says. Without an address that is the host's loopback, in both families.
+pub(crate) fn ports(text: &str) -> Result<Vec<ExposedPort>, CommandError> {
+    let refused = |why: String| {
+        CommandError::usage(format!("--port={text:?}: {why}")).hint(
+            "NAME:[IP:]PORT or NUMBER[-LAST][/udp]:[IP:]PORT[-LAST], as in http:8080, 80:8080, 53/udp:127.0.0.1:5353",
+        )
+    };
+    let (target, host) = text.split_once(':').ok_or_else(|| refused("the port of the host is missing".into()))?;
+    let (ip, host) = match host.rsplit_once(':') {
+        None => (None, host),
+        Some((ip, host)) => {
+            let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
+            let ip: IpAddr = bare.parse().map_err(|_| refused(format!("{ip:?} is no IP address")))?;
+            (Some(ip), host)
+        }
+    };
+    let (host_port, host_count) = range(host).map_err(&refused)?;
+    let (name, pod_port) = if target.starts_with(|c: char| c.is_ascii_digit()) {
+        let (numbers, protocol) = target.split_once('/').unwrap_or((target, "tcp"));
+        if !["tcp", "udp"].contains(&protocol) {
+            return Err(refused(format!("{protocol:?} is neither tcp nor udp")));
+        }
+        let (port, count) = range(numbers).map_err(&refused)?;
+        if host_count != count {
+            return Err(refused(format!("{count} ports cannot be {host_count}")));
+        }
+        let name = format!("{port}-{protocol}").parse().map_err(|error| refused(format!("{error}")))?;
+        let port = Port { name, protocol: protocol.to_owned(), port, count, socket_activated: false };
+        (port.name.clone(), Some(port))
+    } else {
+        if host_count != 1 {
+            return Err(refused("a port with a name has as many numbers as the image says: give the first".into()));
+        }
+        (target.parse().map_err(|error| refused(format!("{error}")))?, None)
+    };
+    let is_udp = pod_port.as_ref().is_some_and(|port| port.protocol == "udp");
+    let addresses = match ip {
+        Some(ip) => vec![ip],
+        // pasta takes a port for one address.
+        None if is_udp => vec![Ipv4Addr::LOCALHOST.into()],
+        None => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+    };
+    let exposed = |ip| ExposedPort {
+        name: name.clone(),
+        host_port: host_port.into(),
+        host_ip: Some(ip),
+        pod_port: pod_port.clone(),
+    };
+    Ok(addresses.into_iter().map(exposed).collect())
+}
+
+/// The first port of a range and how many there are.
+fn range(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| match text.parse::<u16>() {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err(format!("{text:?} is no port, which are 1 to 65535")),
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    match last.checked_sub(first) {
+        None => Err(format!("{text:?} ends before it begins")),
+        Some(more) if more >= MOST_PORTS => Err(format!("{text:?} is more than {MOST_PORTS} ports")),
+        Some(more) => Ok((first, more + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(text: &str) -> Vec<String> {
+        let show = |port: &ExposedPort| {
+            let pod = port.pod_port.as_ref().map_or("?".into(), |p| format!("{}+{}/{}", p.port, p.count, p.protocol));
+            format!("{} {}:{} {pod}", port.name, port.host_ip.unwrap(), port.host_port)
+        };
+        ports(text).unwrap().iter().map(show).collect()
+    }
+
+    #[test]
+    fn ports_are_read() {
+        assert_eq!(port("http:8080"), ["http 127.0.0.1:8080 ?", "http ::1:8080 ?"]);
+        assert_eq!(port("http:0.0.0.0:8080"), ["http 0.0.0.0:8080 ?"]);
+        assert_eq!(port("80:[::]:8080"), ["80-tcp :::8080 80+1/tcp"]);
+        assert_eq!(port("53/udp:5353"), ["53-udp 127.0.0.1:5353 53+1/udp"]);
+        assert_eq!(port("90-99:127.0.0.1:8090-8099"), ["90-tcp 127.0.0.1:8090 90+10/tcp"]);
+        for wrong in [
+            "",
+            "http",
+            "http:",
+            "http:0",
+            "http:65536",
+            "80:x:80",
+            "80/sctp:80",
+            "80-90:80",
+            "90-80:90-80",
+            "Http:1",
+            "a:1-2",
+            "1-9999:1-9999",
+        ] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_read_back() {
+        let mut manifest = PodManifest::blank();
+        NetRequest::default().note_in(&mut manifest);
+        assert!(manifest.annotations.is_empty());
+        let args = NetArgs {
+            net: Some("host".into()),
+            dns: vec!["10.0.0.1".into(), "fd00::1".into()],
+            dns_search: vec!["example.com".into()],
+            hosts_entry: vec!["10.1.1.1=a,10.1.1.2=b".into()],
+            ..NetArgs::default()
+        };
+        let (request, _) = args.request().unwrap();
+        request.note_in(&mut manifest);
+        assert_eq!(NetRequest::of(&manifest).unwrap(), request);
+        assert_eq!(request.hosts.len(), 2);
+    }
+
+    #[test]
+    fn ports_bring_a_network() {
+        let mode = |args: NetArgs| args.request().map(|(request, _)| request.mode);
+        assert_eq!(mode(NetArgs::default()).unwrap(), Mode::None);
+        assert_eq!(mode(NetArgs { port: vec!["80:8080".into()], ..NetArgs::default() }).unwrap(), Mode::Default);
+        assert!(mode(NetArgs { net: Some("bridge".into()), ..NetArgs::default() }).is_err());
+        assert!(mode(NetArgs { hosts_entry: vec!["x".into()], ..NetArgs::default() }).is_err());
+        assert!(mode(NetArgs { dns: vec!["host".into(), "1.1.1.1".into()], ..NetArgs::default() }).is_err());
+    }
+}

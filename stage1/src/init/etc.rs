@@ -1,0 +1,38 @@
+//! Files of /etc that pid 1 makes for each app: who the hosts are, who resolves names.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat};
+use sys::mount::{MountAttr, mount_setattr};
+
+use crate::apply::{Named as _, Refusal, clone_tree};
+use crate::network::EtcFile;
+
+/// Makes the files of the app with this index in a directory of its own in the sandbox, for `owner`: each app may change
+/// its own. Returns a mount of each, in their order.
+pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Result<Vec<OwnedFd>, Refusal> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dir = format!("/etc/{app}");
+    mkdirat(CWD, dir.as_str(), Mode::from_raw_mode(0o755)).named(|| format!("mkdirat({dir:?})"))?;
+    let make = |file: &EtcFile| {
+        let path = format!("{dir}/{}", file.name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let new = openat(CWD, path.as_str(), flags, Mode::from_raw_mode(0o644)).named(|| format!("open({path:?})"))?;
+        let written = rustix::io::write(&new, file.content.as_bytes()).named(|| format!("write({path:?})"))?;
+        if written < file.content.len() {
+            return Err(Refusal::because(format!("write({path:?})"), rustix::io::Errno::NOSPC, "the file is too long"));
+        }
+        if (uid, gid) != (0, 0) {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            chownat(CWD, path.as_str(), uid, gid, AtFlags::empty()).named(|| format!("chown({path:?})"))?;
+        }
+        let mount = clone_tree(CWD, &path).named(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))?;
+        let attr = MountAttr::INERT;
+        let set = mount_setattr(mount.as_fd(), c"", false, attr);
+        set.named(|| format!("mount_setattr({path:?}, {:#x})", attr.bits()))?;
+        Ok(mount)
+    };
+    files.iter().map(make).collect()
+}

@@ -1,0 +1,213 @@
+//! Carries connections from sockets that listen on the host into the pod.
+//!
+//! pasta of Debian 12 cannot forward one port of both 127.0.0.1 and ::1, and a port that is open on all addresses instead
+//! is open to the neighbours. So the ports of the host's loopback are carried by a process of proa's own: it keeps the
+//! listening sockets of the host and is itself in the pod's network namespace. Who connects is on the host, and the app
+//! sees its own loopback, as with pasta.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+
+use crate::network::Relay;
+
+/// Bytes under way in one direction of a connection.
+const BUFFER: usize = 128 << 10;
+
+/// Connections at a time; further ones wait in the sockets' queues. Each needs two descriptors, of which a process
+/// commonly has 1024.
+const MOST: usize = 480;
+
+/// One direction of a connection.
+struct Half {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// Nothing more comes.
+    finished: bool,
+    /// And that has been told.
+    closed: bool,
+}
+
+impl Half {
+    fn new() -> Self {
+        Self { buffer: vec![0; BUFFER].into(), start: 0, end: 0, finished: false, closed: false }
+    }
+
+    fn wants_to_read(&self) -> bool {
+        !self.finished && self.start == self.end
+    }
+
+    fn wants_to_write(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Moves what can be moved without waiting.
+    fn carry(&mut self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+        loop {
+            if self.wants_to_read() {
+                match from.read(&mut self.buffer) {
+                    Ok(0) => self.finished = true,
+                    Ok(length) => (self.start, self.end) = (0, length),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            while self.wants_to_write() {
+                match to.write(&self.buffer[self.start..self.end]) {
+                    Ok(length) => self.start += length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if self.finished {
+                if !std::mem::replace(&mut self.closed, true) {
+                    let _ = to.shutdown(Shutdown::Write);
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A connection: the client's side, the app's side.
+struct Pair {
+    client: TcpStream,
+    app: TcpStream,
+    inward: Half,
+    outward: Half,
+}
+
+impl Pair {
+    fn is_over(&self) -> bool {
+        self.inward.closed && self.outward.closed
+    }
+
+    fn carry(&mut self) -> io::Result<()> {
+        self.inward.carry(&self.client, &self.app)?;
+        self.outward.carry(&self.app, &self.client)
+    }
+
+    /// What to wait for on the client's side and on the app's.
+    fn interests(&self) -> [PollFlags; 2] {
+        let of = |read: &Half, write: &Half| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, read.wants_to_read());
+            flags.set(PollFlags::OUT, write.wants_to_write());
+            flags
+        };
+        [of(&self.inward, &self.outward), of(&self.outward, &self.inward)]
+    }
+}
+
+/// Carries until it is killed. The process is in the pod's network namespace.
+pub(crate) fn run(relays: Vec<Relay>) -> io::Error {
+    match serve(relays) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn serve(relays: Vec<Relay>) -> io::Result<std::convert::Infallible> {
+    let mut listeners = Vec::with_capacity(relays.len());
+    for Relay { listener, target } in relays {
+        let listener = TcpListener::from(listener);
+        listener.set_nonblocking(true)?;
+        listeners.push((listener, target));
+    }
+    let mut pairs: Vec<Pair> = Vec::new();
+    loop {
+        let accepting = pairs.len() < MOST;
+        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(listeners.len() + 2 * pairs.len());
+        let wanted = if accepting { PollFlags::IN } else { PollFlags::empty() };
+        polled.extend(listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), wanted)));
+        for pair in &pairs {
+            let [client, app] = pair.interests();
+            polled.push(PollFd::from_borrowed_fd(pair.client.as_fd(), client));
+            polled.push(PollFd::from_borrowed_fd(pair.app.as_fd(), app));
+        }
+        match poll(&mut polled, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let (of_listeners, of_pairs) = ready.split_at(listeners.len());
+        let mut index = 0;
+        pairs.retain_mut(|pair| {
+            let is_ready = of_pairs[index] || of_pairs[index + 1];
+            index += 2;
+            !is_ready || (pair.carry().is_ok() && !pair.is_over())
+        });
+        for ((listener, target), _) in listeners.iter().zip(of_listeners).filter(|(_, ready)| **ready) {
+            // One at a time: whoever else waits makes the next poll return at once.
+            if let Ok((client, _)) = listener.accept()
+                && let Ok(pair) = open(client, *target)
+            {
+                pairs.push(pair);
+            }
+        }
+    }
+}
+
+/// Connects to the app. Within one machine that is done or refused at once; a queue that is full is a refusal too.
+fn open(client: TcpStream, target: SocketAddr) -> io::Result<Pair> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket: OwnedFd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    match connect(&socket, &target) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let app = TcpStream::from(socket);
+    client.set_nonblocking(true)?;
+    client.set_nodelay(true)?;
+    app.set_nodelay(true)?;
+    Ok(Pair { client, app, inward: Half::new(), outward: Half::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_arrives_and_ends() {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let relays = vec![Relay { listener: listener.into(), target: target.local_addr().unwrap() }];
+        std::thread::spawn(move || run(relays));
+        let data: Vec<u8> = (0..3_000_000_u32).map(|it| it as u8).collect();
+        let sent = data.clone();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = target.accept().unwrap();
+            let mut request = Vec::new();
+            (&stream).read_to_end(&mut request).unwrap();
+            stream.write_all(&sent).unwrap();
+            request
+        });
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"request").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(server.join().unwrap(), b"request");
+        assert!(answer == data);
+    }
+
+    #[test]
+    fn a_connection_to_nobody_is_closed() {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || run(vec![Relay { listener: listener.into(), target }]));
+        let mut answer = Vec::new();
+        // Closed or reset, and in either case not held.
+        let _ = TcpStream::connect(address).unwrap().read_to_end(&mut answer);
+        assert!(answer.is_empty());
+    }
+}

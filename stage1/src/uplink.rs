@@ -1,0 +1,300 @@
+//! A pod's connection to the world: pasta, and what carries ports of the host's loopback, as processes of the monitor.
+//!
+//! Both work from the host's network namespace into the pod's, and so they need what only the pod's root may. They are
+//! made container root first and get their death signal after that: changing ids or namespaces clears it (prctl(2)), and
+//! pasta that joined the pod by itself would outlive a monitor that is killed. As they are now, nothing of them is left.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, getppid, pidfd_send_signal, set_parent_process_death_signal, setsid, waitid,
+};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use sys::fork::{Fork, Namespaces};
+
+use crate::idmap::IdMapping;
+use crate::network::{Relay, Uplink};
+use crate::userns::become_container_root;
+
+/// Most of pasta's last words that are told.
+const MAX_WORDS: u64 = 2000;
+
+/// The name of the interface in the pod, whatever the host's is called.
+const INTERFACE: &str = "eth0";
+
+/// Addresses where clouds tell their machines secrets, other than the one that is the pod's own service. The pod has them
+/// itself, so nothing that is sent there leaves it. (Azure's 168.63.129.16 resolves names as well and has to be reached.)
+pub(crate) const CLOUD_ADDRESSES: [std::net::IpAddr; 4] = [
+    // Amazon's tasks, Alibaba, Amazon and Oracle by IPv6.
+    std::net::IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    std::net::IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+];
+
+/// The monitor's side.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    state: State,
+    /// What carries ports of the host's loopback.
+    relay: Option<OwnedFd>,
+    required: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The pod's namespaces are not there yet.
+    Wanted(Uplink),
+    /// pasta is preparing itself: it writes its number into the first pipe, and what went wrong into the second.
+    Starting {
+        pasta: OwnedFd,
+        ready: OwnedFd,
+        words: OwnedFd,
+    },
+    Up {
+        pasta: OwnedFd,
+    },
+    Down(String),
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing to speak of.
+    None,
+    /// The apps can start.
+    Settled,
+    /// It is not there (any more); if the pod cannot do without it, that is an error.
+    Lost { why: String, fatal: bool },
+}
+
+impl Connection {
+    pub(crate) fn new(uplink: Uplink) -> Self {
+        Self { required: uplink.required, state: State::Wanted(uplink), relay: None }
+    }
+
+    /// Whether the apps need not wait for it.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.state, State::Up { .. } | State::Down(_))
+    }
+
+    /// Why it is not there, if so.
+    pub(crate) fn down(&self) -> Option<&str> {
+        match &self.state {
+            State::Down(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// The pod's namespaces are there: its network namespace and its user namespace.
+    pub(crate) fn connect(&mut self, net: OwnedFd, user: OwnedFd, mapping: &IdMapping) -> Change {
+        let State::Wanted(uplink) = std::mem::replace(&mut self.state, State::Down(String::new())) else {
+            return Change::None;
+        };
+        let Uplink { pasta, ports, relays, .. } = uplink;
+        let started = || -> io::Result<(State, Option<OwnedFd>)> {
+            let relay = if relays.is_empty() { None } else { Some(carry(relays, &net, &user, mapping)?) };
+            Ok((start(&pasta, &ports, &net, &user, mapping)?, relay))
+        };
+        match started() {
+            Ok((state, relay)) => {
+                (self.state, self.relay) = (state, relay);
+                Change::None
+            }
+            Err(error) => self.lost(format!("start {}: {error}", pasta.display())),
+        }
+    }
+
+    /// What the monitor waits for.
+    pub(crate) fn to_poll(&self) -> Vec<PollFd<'_>> {
+        let mut polled: Vec<PollFd<'_>> = Vec::new();
+        match &self.state {
+            State::Starting { pasta, ready, .. } => {
+                polled.extend([PollFd::new(pasta, PollFlags::IN), PollFd::new(ready, PollFlags::IN)]);
+            }
+            State::Up { pasta } => polled.push(PollFd::new(pasta, PollFlags::IN)),
+            State::Wanted(_) | State::Down(_) => {}
+        }
+        polled.extend(self.relay.iter().map(|relay| PollFd::new(relay, PollFlags::IN)));
+        polled
+    }
+
+    /// Something that was waited for is there.
+    pub(crate) fn polled(&mut self) -> Change {
+        if let Some(how) = self.relay.as_ref().and_then(ended) {
+            self.relay = None;
+            return self.lost(format!("what carries its ports {how}"));
+        }
+        match std::mem::replace(&mut self.state, State::Down(String::new())) {
+            State::Starting { pasta, ready, words } => {
+                if let Some(how) = ended(&pasta) {
+                    let said = last_words(words);
+                    return self.lost(if said.is_empty() { format!("pasta {how}") } else { format!("pasta: {said}") });
+                }
+                let mut byte = [0; 16];
+                if matches!(rustix::io::read(&ready, &mut byte[..]), Ok(1..)) {
+                    self.state = State::Up { pasta };
+                    // One that was there once is no reason to end the pod.
+                    self.required = false;
+                    return Change::Settled;
+                }
+                self.state = State::Starting { pasta, ready, words };
+                Change::None
+            }
+            State::Up { pasta } => match ended(&pasta) {
+                Some(how) => self.lost(format!("pasta {how}")),
+                None => {
+                    self.state = State::Up { pasta };
+                    Change::None
+                }
+            },
+            other => {
+                self.state = other;
+                Change::None
+            }
+        }
+    }
+
+    fn lost(&mut self, why: String) -> Change {
+        self.state = State::Down(why.clone());
+        Change::Lost { why, fatal: self.required }
+    }
+}
+
+/// Nothing of it outlives the pod.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let pasta = match &self.state {
+            State::Starting { pasta, .. } | State::Up { pasta } => Some(pasta),
+            _ => None,
+        };
+        for process in pasta.into_iter().chain(&self.relay) {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// How a process ended, if it did.
+fn ended(process: &OwnedFd) -> Option<String> {
+    let status = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok()??;
+    Some(match status.terminating_signal() {
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => format!("ended with status {}", status.exit_status().unwrap_or(0)),
+    })
+}
+
+/// What pasta wrote before it ended, as one line. Debian's complains about the system log as well, which is not the point.
+fn last_words(words: OwnedFd) -> String {
+    let mut text = Vec::new();
+    let _ = std::fs::File::from(words).take(MAX_WORDS).read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("syslog"));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+fn start(
+    program: &std::path::Path,
+    ports: &[String],
+    net: &OwnedFd,
+    user: &OwnedFd,
+    mapping: &IdMapping,
+) -> io::Result<State> {
+    let (ready, told) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (words, said) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&ready, true)?;
+    // pasta opens it again, as the pod's root, who may be another user than this one.
+    rustix::fs::fchmod(&told, rustix::fs::Mode::from_raw_mode(0o666))?;
+    let run = || {
+        for fd in [net, &told] {
+            fcntl_setfd(fd, FdFlags::empty())?;
+        }
+        let mut command = Command::new(program);
+        command.args(arguments(net.as_raw_fd(), told.as_raw_fd())).args(ports);
+        command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
+        let error = command.exec();
+        if error.kind() == io::ErrorKind::NotFound { Err(io::Error::other("it is not there")) } else { Err(error) }
+    };
+    let pasta = child(user, None, mapping, &said, run)?;
+    Ok(State::Starting { pasta, ready, words })
+}
+
+/// What pasta is told. The gateway's address would be the host's loopback, and ports that listen in the pod would be opened
+/// on the host without anybody having asked: both are switched off.
+fn arguments(net: i32, told: i32) -> Vec<OsString> {
+    let net = format!("--netns=/proc/self/fd/{net}");
+    let told = format!("--pid=/proc/self/fd/{told}");
+    let fixed =
+        ["--foreground", "--stderr", "--quiet", "--config-net", "--netns-only", "--no-netns-quit", "--no-map-gw"];
+    let closed = ["--tcp-ns=none", "--udp-ns=none"];
+    let interface = format!("--ns-ifname={INTERFACE}");
+    let all = fixed.into_iter().chain(closed).chain([net.as_str(), told.as_str(), interface.as_str()]);
+    all.map(OsString::from).collect()
+}
+
+/// Starts what carries ports of the host's loopback.
+fn carry(relays: Vec<Relay>, net: &OwnedFd, user: &OwnedFd, mapping: &IdMapping) -> io::Result<OwnedFd> {
+    let (_, nobody) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut relays = Some(relays);
+    child(user, Some(net), mapping, &nobody, || {
+        sys::title::set("proa-ports");
+        Err(crate::relay::run(relays.take().unwrap_or_default()))
+    })
+}
+
+/// Runs `work` in a child that is the pod's root, in its network namespace if that is given. The child says what goes wrong
+/// before it, or in it, through `said`.
+fn child(
+    user: &OwnedFd,
+    net: Option<&OwnedFd>,
+    mapping: &IdMapping,
+    said: &OwnedFd,
+    mut work: impl FnMut() -> io::Result<()>,
+) -> io::Result<OwnedFd> {
+    let parent = rustix::process::getpid();
+    match sys::fork::fork(Namespaces::NONE)? {
+        Fork::Parent { pidfd, .. } => Ok(pidfd),
+        Fork::Child => {
+            let mut all = || -> io::Result<()> {
+                // The terminal's signals are not for it.
+                setsid()?;
+                move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+                if let Some(net) = net {
+                    move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network))?;
+                }
+                become_container_root(mapping)?;
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                if getppid() != Some(parent) {
+                    return Err(io::ErrorKind::NotConnected.into());
+                }
+                work()
+            };
+            if let Err(error) = all() {
+                let _ = rustix::io::write(said, error.to_string().as_bytes());
+            }
+            sys::fork::exit_now(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_one_line_without_the_system_log() {
+        let (words, said) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let text = b"Failed to send 5 bytes to syslog\nNo external interface\n\nExiting\n";
+        rustix::io::write(&said, text).unwrap();
+        drop(said);
+        assert_eq!(last_words(words), "No external interface; Exiting");
+    }
+}
