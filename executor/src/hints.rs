@@ -28,7 +28,7 @@ const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it 
 const REFUSED: &str = "an image like this is never unpacked: build it without that";
 const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
 const NEWER: &str = "use the newer proa that wrote it, or another data directory with --dir";
-const PATH: &str = "is the path right? Images are docker://NAME, FILE.aci, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE, hello, or the ID or name of a stored one";
+const PATH: &str = "is the path right? Images are docker://NAME, appc://NAME, https://URL, FILE.aci, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE, hello, or the ID or name of a stored one";
 
 /// A hint for an error, given as its chain of causes from the outside in and as the text of that chain.
 pub(crate) fn of<'a>(

@@ -388,6 +388,43 @@ fn keys_are_trusted_by_discovery_and_by_url() {
 
 /// A page out there must not make us look around in here.
 #[test]
+fn reg_04_certificates_count_on_every_way() {
+    let world = needs!(World::new());
+    // The certificate is good for one name below example.com, not for two, nor for anything else.
+    let templates = [
+        r#"name="ac-discovery" content="example.com/image https://a.b.example.com/{name}.{ext}""#,
+        r#"name="ac-discovery" content="example.com/signature https://{ext}.example.com/image""#,
+        r#"name="ac-discovery-pubkeys" content="example.com https://a.b.example.com/keys""#,
+    ];
+    world.page("example.com/", &templates);
+    world.site.page("aci.example.com/image", Answer::ok("whatever"));
+    let wrong_name = |outcome: Outcome| {
+        outcome.exits(254).stderr_shows("the certificate is not trusted: it is for localhost, 127.0.0.1, example.com")
+    };
+    wrong_name(world.proa(&["fetch", "appc://wrong.net/app"]));
+    wrong_name(world.proa(&["fetch", "https://wrong.net/app.aci"]));
+    wrong_name(world.proa(&["fetch", "appc://example.com/image"]));
+    wrong_name(world.proa(&["fetch", "appc://example.com/signature"]));
+    wrong_name(trust(&world, &["--prefix=wrong.net/app"]));
+    wrong_name(trust(&world, &["--prefix=example.com"]));
+    wrong_name(trust(&world, &["--root", "https://wrong.net/keys"]));
+    let hits = world.site.hits();
+    let good = |host: &str| host == "example.com" || host == "aci.example.com";
+    assert!(hits.iter().all(|hit| hit.scheme == "https" && good(&hit.host)), "{hits:?}");
+    // The same with an authority that nobody trusts: nothing is asked for at all.
+    for args in [
+        &["fetch", "appc://example.com/image"][..],
+        &["fetch", "https://aci.example.com/image"],
+        &["trust", "--prefix=example.com"],
+        &["trust", "--root", "https://example.com/keys"],
+    ] {
+        let line = world.with(world.env.proa(args)).without_var("SSL_CERT_FILE");
+        line.outcome().exits(254).stderr_shows("the certificate is not trusted");
+    }
+    assert_eq!(world.site.hits(), []);
+}
+
+#[test]
 fn reg_10_discovered_urls_lead_to_no_internal_address() {
     let world = needs!(World::new());
     for target in [

@@ -243,9 +243,24 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             "it is for no host name".to_owned()
         }
-        CertificateError::NotValidForNameContext { presented, .. } => format!("it is for {}", presented.join(", ")),
+        CertificateError::NotValidForNameContext { presented, .. } => format!("it is for {}", names(presented)),
         other => other.to_string(),
     }
+}
+
+/// The first few names of a certificate, which the verifier writes as `DnsName("NAME")` and `IpAddress(ADDRESS)`.
+fn names(presented: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let bare = |name: &String| {
+        let dns = name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")"));
+        let ip = name.strip_prefix("IpAddress(").and_then(|name| name.strip_suffix(')'));
+        dns.or(ip).unwrap_or(name).to_owned()
+    };
+    let mut names: Vec<String> = presented.iter().take(SHOWN).map(bare).collect();
+    if presented.len() > SHOWN {
+        names.push(format!("and {} more", presented.len() - SHOWN));
+    }
+    names.join(", ")
 }
 
 /// The resolver refuses this address.
