@@ -11,7 +11,7 @@ use fetch::{AciFile, ImageRef, LayerMediaType, OciImage, Source};
 use rustix::fs::{Gid, MemfdFlags, Uid, fchown};
 use stage1::idmap::{IdMapping, Tier};
 use store::extract::{Form, Lower, Owners};
-use store::ingest::{self, Compression, IngestReport, InputFormat};
+use store::ingest::{self, Compression, IngestError, IngestReport, InputFormat};
 use store::stack::Stack;
 use store::{
     Algorithm, BlobRef, BlobRole, Digest, FindError, IdMap, ImageKind, ImageRecord, Import, Keep, LayerKey, NewImage,
@@ -482,7 +482,8 @@ impl Images {
                     continue;
                 }
                 let archive = self.archive(layer, &blob.digest)?;
-                self.take_in(import, Archive { packed: Some((blob.digest, blob.size)), ..archive })?;
+                let archive = Archive { packed: Some((blob.digest, blob.size)), ..archive };
+                self.take_in(import, archive).map_err(explain_hash)?;
             }
             for document in image.blobs.iter().filter(|blob| blob.role != BlobRole::Layer) {
                 let mut bytes = Vec::new();
@@ -651,6 +652,16 @@ fn compression(media_type: LayerMediaType) -> Compression {
 /// One crate's digest as the other's: neither depends on the other, both write it the same way.
 fn digest(digest: &fetch::Digest) -> Result<Digest, CommandError> {
     Ok(digest.to_string().parse::<Digest>()?)
+}
+
+/// Says in appc's words that what is stored is not the image any more (schema, pkg/acirenderer).
+fn explain_hash(error: CommandError) -> CommandError {
+    match error.cause::<IngestError>() {
+        Some(IngestError::DigestMismatch { .. }) => error
+            .during("image hash does not match expected")
+            .hint("`proa image verify --repair` fetches the image again"),
+        _ => error,
+    }
 }
 
 /// Says where in the manifest the error is, on one line: appc shows Go's picture of several lines.

@@ -35,6 +35,7 @@ each_user! {
     running_pods_keep_their_trees,
     kept_pods_keep_their_trees,
     gc_removes_what_was_not_used,
+    acceptance_59_an_exchanged_archive_is_refused,
     manifests_are_shown,
     names_are_given_and_taken,
     verify_finds_and_mends,
@@ -281,4 +282,31 @@ fn verify_mends_archives_and_records(env: &Env) {
     image(env, &["verify", "--all"]).succeeds();
     image(env, &["list"]).succeeds();
     std::fs::remove_file(store.join("images").join(format!("{id}.json.damaged"))).expect("it was set aside");
+}
+
+/// An archive that was exchanged in the store is not unpacked, whoever asks for what it was.
+fn acceptance_59_an_exchanged_archive_is_refused(env: &Env) {
+    let id = fetch(env, &Aci::new("a", busybox().file("a", "a\n", 0o644)).sh("cat /a"));
+    let other = Aci::new("a", busybox().file("a", "b\n", 0o644)).sh("cat /a").tar();
+    let store = env.data().join("store");
+    let only = |directory: &str| {
+        let mut entries = std::fs::read_dir(store.join(directory)).expect("the store is there");
+        entries.next().expect("one image is stored").expect("readable").path()
+    };
+    let blob = only("blobs/sha256");
+    std::fs::set_permissions(&blob, Permissions::from_mode(0o600)).expect("its owner may");
+    std::fs::write(&blob, other).expect("it is writable now");
+    std::fs::remove_dir_all(only("trees")).expect("root may remove it");
+    for args in [&["run", "--net=none"][..], &["image", "render"]] {
+        let dir = env.path("tmp/rendered");
+        let more = if args[0] == "image" { vec![dir.to_str().expect("UTF-8")] } else { vec![] };
+        let line: Vec<&str> = args.iter().copied().chain([id.as_str()]).chain(more).collect();
+        env.proa(line)
+            .outcome()
+            .refuses("image hash does not match expected")
+            .stderr_shows("proa image verify --repair");
+        assert!(!dir.exists());
+    }
+    assert_eq!(std::fs::read_dir(store.join("trees")).expect("the store is there").count(), 0);
+    image(env, &["rm", &id]).succeeds();
 }
