@@ -1,9 +1,11 @@
 //! Isolators that the command line gives to an app, in place of its image's.
 
 use appc::isolator::capabilities::CapabilitySet;
-use appc::isolator::scheduling::OomScoreAdj;
+use appc::isolator::limit::Limit;
+use appc::isolator::scheduling::{CpuShares, OomScoreAdj};
 use appc::isolator::seccomp::SeccompSet;
 use appc::isolator::{IsolatorError, names, set};
+use appc::resource::Quantity;
 use appc::{AcIdentifier, Annotations, Isolator, IsolatorValue};
 use clap::Args;
 use stage1::isolators::choices::OPERATOR_ISOLATORS;
@@ -26,9 +28,28 @@ pub(crate) struct IsolatorArgs {
     #[arg(long, value_name = "mode=retain|remove[,errno=NAME],CALL|@SET,...")]
     seccomp: Option<String>,
 
+    #[command(flatten)]
+    resources: ResourceArgs,
+
     /// Let the kernel kill the app sooner than others when memory is short, from 0 to 1000
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     oom_score_adj: Option<i64>,
+}
+
+// What can be changed while the app runs. (A doc comment would become help text.)
+#[derive(Debug, Default, Args)]
+pub(crate) struct ResourceArgs {
+    /// Let the app have so much memory at most: bytes, or with a suffix such as Mi or G
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<String>,
+
+    /// Let the app have so much processor time at most: processors, or thousandths with the suffix m
+    #[arg(long, value_name = "CPUS")]
+    cpu: Option<String>,
+
+    /// Weigh the app's processor time against that of others, from 2 to 262144; 1024 is usual
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    cpu_shares: Option<i64>,
 }
 
 /// An isolator of the command line, and which of the image's it replaces.
@@ -38,8 +59,18 @@ pub(crate) struct Given {
     replaces: &'static [&'static str],
 }
 
+/// A page: less cannot be had.
+const MIN_MEMORY: i64 = 4096;
+
 const CAPABILITIES: &[&str] = &[names::CAPABILITIES_RETAIN, names::CAPABILITIES_REMOVE];
 const SECCOMP: &[&str] = &[names::SECCOMP_RETAIN, names::SECCOMP_REMOVE];
+
+impl Given {
+    /// The isolator.
+    pub(crate) fn into_isolator(self) -> Isolator {
+        self.isolator
+    }
+}
 
 impl IsolatorArgs {
     /// What they mean.
@@ -64,6 +95,10 @@ impl IsolatorArgs {
         if let Some(text) = &self.seccomp {
             give(seccomp(text)?, SECCOMP);
         }
+        given.extend(self.resources.isolators()?);
+        let mut give = |value, replaces| {
+            given.extend(Isolator::new(value).map(|isolator| Given { isolator, replaces }));
+        };
         if let Some(value) = self.oom_score_adj {
             let value =
                 OomScoreAdj::new(value).map_err(|error| wrong("--oom-score-adj", &value.to_string(), &error))?;
@@ -73,9 +108,46 @@ impl IsolatorArgs {
     }
 }
 
+impl ResourceArgs {
+    /// What they mean.
+    ///
+    /// # Errors
+    ///
+    /// One makes no sense.
+    pub(crate) fn isolators(self) -> Result<Vec<Given>, CommandError> {
+        let mut given = Vec::new();
+        let mut give = |value, replaces| {
+            given.extend(Isolator::new(value).map(|isolator| Given { isolator, replaces }));
+        };
+        if let Some(text) = &self.memory {
+            let limit = limit("--memory", text, |limit| limit.value() >= MIN_MEMORY, "at least 4096 bytes")?;
+            give(IsolatorValue::Memory(limit), &[names::MEMORY]);
+        }
+        if let Some(text) = &self.cpu {
+            let limit = limit("--cpu", text, |limit| limit.milli_value() > 0, "more than none")?;
+            give(IsolatorValue::Cpu(limit), &[names::CPU]);
+        }
+        if let Some(value) = self.cpu_shares {
+            let value = CpuShares::new(value).map_err(|error| wrong("--cpu-shares", &value.to_string(), &error))?;
+            give(IsolatorValue::CpuShares(value), &[names::CPU_SHARES]);
+        }
+        Ok(given)
+    }
+}
+
 fn capabilities(option: &str, text: &str) -> Result<CapabilitySet, CommandError> {
     let names = text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     CapabilitySet::new(names).map_err(|error| wrong(option, text, &error))
+}
+
+/// A limit without a request.
+fn limit(option: &str, text: &str, is_enough: impl Fn(&Quantity) -> bool, enough: &str) -> Result<Limit, CommandError> {
+    let refused = |why: &str| CommandError::usage(format!("{option}={text:?}: {why}"));
+    let quantity: Quantity = text.parse().map_err(|error| refused(&format!("{error}")))?;
+    if !is_enough(&quantity) {
+        return Err(refused(&format!("it must be {enough}")));
+    }
+    Ok(Limit { limit: Some(quantity), ..Limit::default() })
 }
 
 /// rkt's form: `mode=retain|remove`, perhaps `errno=NAME`, and the calls and sets, in any order.

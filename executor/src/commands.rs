@@ -35,11 +35,13 @@ mod prepare;
 mod rm;
 mod run;
 mod run_prepared;
+mod stats;
 mod status;
 pub(crate) mod stop;
 pub(crate) mod system;
 pub(crate) mod top;
 mod trust;
+mod update;
 mod version;
 pub(crate) mod volume;
 mod wait;
@@ -100,6 +102,8 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(kill, "kill", KillArgs),
     row!(top, "top", TopArgs),
     row!(commit, "commit", CommitArgs),
+    row!(stats, "stats", StatsArgs),
+    row!(update, "update", UpdateArgs),
     row!(app, "app", AppArgs),
     row!(eci, "eci", EciArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),

@@ -221,7 +221,7 @@ impl Keeper for DirectoryKeeper<'_> {
             finished_ns: app.finished_ns,
             exit,
             reason: app.reason.clone(),
-            ..AppStatus::default()
+            oom_killed: app.oom,
         };
         let recorded = pod.write_app_status(&name, app.attempt, &record);
         self.note(recorded);

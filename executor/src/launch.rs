@@ -25,7 +25,7 @@ use crate::net::NetRequest;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, etc, failure_hint, forward, keeper, monitor, output, protection, relay};
+use crate::{attach, cgroup, etc, failure_hint, forward, keeper, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +177,10 @@ fn supervise(
     let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
     let options = AppOptions { stdio, restart: lifecycle.restart };
     let net = NetRequest::of(&manifest)?;
+    // A prospect that comes to nothing is an error: apps without the limits that were promised would be worse.
+    let bounded = cgroup::is_wanted(&manifest) && cgroup::prospects().is_ok();
+    let scope = name.as_ref().map_or_else(|| uuid.to_string(), ToString::to_string);
+    let cgroup = bounded.then(|| cgroup::obtain(&scope)).transpose()?;
     let spec = PodSpec {
         manifest: &manifest,
         hostname: &hostname,
@@ -191,6 +195,7 @@ fn supervise(
         metadata: Some(registration(places, uuid, &manifest, images)?),
         network: forward::network(&manifest, &net)?,
         etc: etc::files(&net, &hostname),
+        cgroup,
     };
     let remover = Remover::new(&mapping);
     let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);

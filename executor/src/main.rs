@@ -12,6 +12,7 @@ mod actool;
 mod annotations;
 mod app_isolators;
 mod attach;
+mod cgroup;
 mod cli;
 mod client;
 mod commands;

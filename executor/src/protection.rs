@@ -6,6 +6,7 @@ use appc::isolator::report::{Outcome, ReportEntry};
 use appc::{AcIdentifier, AcName, Isolator, IsolatorValue, PodManifest};
 use stage1::isolators::{self, Modules, choices, sysctl};
 
+use crate::cgroup;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain as _};
@@ -67,11 +68,14 @@ pub(crate) fn decide(context: &Context, profile: Profile, manifest: &mut PodMani
 ///
 /// One of them cannot be obeyed.
 pub(crate) fn report(manifest: &PodManifest) -> Result<Vec<(Option<&AcName>, ReportEntry)>, CommandError> {
-    let (_, of_pod) = sysctl::of(manifest)?;
+    let controllers = if cgroup::is_wanted(manifest) { cgroup::prospects() } else { Err("no limit is wanted") };
+    let controllers = controllers.map_or_else(|_| Vec::new(), |(_, controllers)| controllers);
+    let host = isolators::Host { modules: Modules::detect, controllers: &controllers };
+    let (_, of_pod) = sysctl::of(manifest, &controllers)?;
     let mut report: Vec<_> = of_pod.into_iter().map(|entry| (None, entry)).collect();
     for app in &manifest.apps {
         let Some(inner) = &app.app else { continue };
-        let (_, of_app) = isolators::rights(&manifest.annotations, app, inner, Modules::detect)
+        let (_, of_app) = isolators::rights(&manifest.annotations, app, inner, &host)
             .during(|| format!("app {:?}", app.name.as_str()))?;
         report.extend(of_app.into_iter().map(|entry| (Some(&app.name), entry)));
     }

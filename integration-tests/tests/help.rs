@@ -82,6 +82,8 @@ fn examples_work() {
                 "cat-manifest",
                 "events",
                 "wait",
+                "stats",
+                "update",
                 "run-prepared",
                 "app",
                 "attach",

@@ -66,6 +66,11 @@ impl Fds {
         self.open.values().map(AsRawFd::as_raw_fd)
     }
 
+    /// A slot's descriptor, if there is one.
+    pub(crate) fn find(&self, slot: Slot) -> Option<&OwnedFd> {
+        self.open.get(&slot)
+    }
+
     /// A second set of descriptors for the same files.
     ///
     /// # Errors

@@ -120,8 +120,16 @@ fn work(namespace: &OwnedFd, parts: Parts<'_>) -> Result<Built, Failure> {
     // What concerns the metadata service happens in the pod.
     let (net, metadata_url) = (Net::Loopback, None);
     let layer_count = [layers.len()];
-    let options =
-        PodOptions { hostname, mapping, layers: &layer_count, sources: &sources, metadata_url, net, etc: &[] };
+    let options = PodOptions {
+        hostname,
+        mapping,
+        layers: &layer_count,
+        sources: &sources,
+        metadata_url,
+        net,
+        etc: &[],
+        cgroup: false,
+    };
     let mut plan = plan(manifest, &options, &Host::detect()).map_err(|error| failed(&chain(&error)))?;
     let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to build"))?;
     let setup = |refusal: Refusal| failed(&refusal);

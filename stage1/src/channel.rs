@@ -197,6 +197,8 @@ pub(crate) struct AddSpec {
     pub(crate) metadata_url: Option<String>,
     /// The files of /etc that it is given.
     pub(crate) etc: Vec<EtcFile>,
+    /// Whether the way into its control group comes along, behind its mounts.
+    pub(crate) cgroup: bool,
 }
 
 /// The size of a terminal (ioctl_tty(2), `TIOCSWINSZ`).

@@ -8,16 +8,19 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::apply::{Fds, Named as _};
 use crate::channel::{EnterSpec, Failure};
 use crate::idmap::Tier;
+use crate::op::Slot;
 use crate::plan::AppPlan;
 use crate::program::{self, Program, Wanted, setup};
 use crate::stub::{self, Stdio, StubEnd};
 
-/// The user and mount namespace of an app. They last for as long as somebody has them open, so something can run in an
+/// The namespaces of an app. They last for as long as somebody has them open, so something can run in an
 /// app whose program has ended.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) user: OwnedFd,
     pub(crate) mount: OwnedFd,
+    /// Only where the app has a control group.
+    pub(crate) cgroup: Option<OwnedFd>,
 }
 
 /// Runs something in the app. `fds` has the sandbox's slots.
@@ -43,11 +46,20 @@ fn prepare(
     channel: &StubEnd,
 ) -> Result<Option<Program>, Failure> {
     rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
+    if let Some(cgroup) = fds.find(Slot::Cgroup) {
+        stub::join(cgroup).map_err(setup)?;
+    }
     // As for an app's first process; siblings gain nothing, they are in other user namespaces.
     stub::set_dumpable(DumpableBehavior::Dumpable)?;
     stub::mark(&plan.rights, fds).map_err(setup)?;
     // Before the app can see it: from here on a process of the app's namespace could look into this one.
     stub::set_dumpable(DumpableBehavior::NotDumpable)?;
+    // Belongs to the pod's user namespace, which is left next.
+    if let Some(cgroup) = &room.cgroup {
+        move_into_link_name_space(cgroup.as_fd(), Some(LinkNameSpaceType::ControlGroup))
+            .named(|| "setns(<app>, CLONE_NEWCGROUP)".into())
+            .map_err(setup)?;
+    }
     // The user namespace first: it gives the right to enter the mount namespace, which it owns.
     for (namespace, kind, name) in
         [(&room.user, LinkNameSpaceType::User, "CLONE_NEWUSER"), (&room.mount, LinkNameSpaceType::Mount, "CLONE_NEWNS")]

@@ -28,7 +28,7 @@ use crate::limits;
 use crate::op::{Op, Slot};
 use crate::plan::{AppPlan, Net, Plan};
 use crate::run::{AppDirs, AppStreams, PodFiles};
-use crate::stub::Stdio;
+use crate::stub::{self, Stdio};
 use crate::userns::become_container_root;
 
 use app::App;
@@ -52,9 +52,17 @@ pub(crate) struct Init<'a> {
     pub(crate) sources: Vec<Option<OwnedFd>>,
     /// For each app its streams; none at all where all apps have the pod's.
     pub(crate) streams: &'a [AppStreams],
+    /// What puts a process into its control group when `0` is written to it, if the pod has groups.
+    pub(crate) cgroups: Option<InitCgroups>,
     pub(crate) monitor: &'a InitEnd,
     /// Whose network it has.
     pub(crate) net: Net,
+}
+
+/// The ways into the control groups of pid 1 and of each app.
+pub(crate) struct InitCgroups {
+    pub(crate) own: Option<OwnedFd>,
+    pub(crate) apps: Vec<OwnedFd>,
 }
 
 /// Why pid 1 stops early.
@@ -99,6 +107,10 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     // conversation; getppid is 0 in here and proves nothing.
     die_with_parent()?;
     rustix::process::setsid().named(|| "setsid()".into())?;
+    // Before its cgroup namespace begins there.
+    if let Some(own) = init.cgroups.as_mut().and_then(|cgroups| cgroups.own.take()) {
+        stub::join(&own)?;
+    }
     let own = if init.net == Net::Host { OWN_NAMESPACES } else { OWN_NAMESPACES.with(Namespaces::NET) };
     let unshared = sys::namespace::unshare(own).named(|| "unshare(<the pod's namespaces>)".into());
     unshared.map_err(|refusal| Stop::Failed(Failure::new(FailureKind::Namespace, &refusal)))?;
@@ -140,7 +152,7 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
     close_inherited(&init, &fds, &built, &lock)?;
     limits::bound_processes()?;
-    create(&init, fds, built, lock)
+    create(init, fds, built, lock)
 }
 
 /// For whoever connects the pod's network.
@@ -181,6 +193,7 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
     let mut keep: Vec<RawFd> = fds.numbers().collect();
     keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
     keep.extend(init.streams.iter().flat_map(AppStreams::numbers));
+    keep.extend(init.cgroups.iter().flat_map(|cgroups| &cgroups.apps).map(|fd| fd.as_raw_fd()));
     keep.extend([init.monitor.as_fd().as_raw_fd(), lock.as_raw_fd()]);
     keep.sort_unstable();
     let mut first = 3;
@@ -194,7 +207,7 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
 }
 
 /// Creates the apps that the pod begins with: nothing else runs in it yet, so each may be waited for.
-fn create(init: &Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Result<Apps, Stop> {
+fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Result<Apps, Stop> {
     let signals = sys::signal::watch(&[Signal::CHILD.as_raw()], Block::All).named(|| "signalfd()".into())?;
     let mut streams = init.streams.iter();
     // All are forked before the first is waited for, so that they prepare themselves side by side.
@@ -202,13 +215,16 @@ fn create(init: &Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Re
     let mut processes = Vec::new();
     let metadata = fds.take(Slot::Metadata);
     let mut identities = Vec::new();
+    let mut cgroups = init.cgroups.take().map(|cgroups| cgroups.apps).unwrap_or_default().into_iter();
     for (index, (plan, Built(mounts))) in init.plan.apps.iter().zip(built).enumerate() {
         let stdio = streams.next().map_or(Ok(Stdio::Inherited), streams::for_child)?;
         let mut own = with_mounts(&fds, mounts)?;
         identities.extend(identity(index, plan, &mut own)?);
         put_etc(index, plan, &mut own)?;
+        let app = App::new(plan.clone(), cgroups.next());
+        app.put_cgroup(&mut own)?;
         processes.push(Process::first(index, plan, own, stdio, init.mapping.tier())?);
-        apps.insert(index, App::new(plan.clone()));
+        apps.insert(index, app);
     }
     (0..init.plan.own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
     let mut apps = Apps { apps, processes, fds, mapping: init.mapping.clone(), signals, _lock: lock };

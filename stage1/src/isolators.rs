@@ -64,6 +64,15 @@ impl Modules {
     }
 }
 
+/// What of the host decides about isolators.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'a> {
+    /// Its security modules; asked only where an isolator is about them.
+    pub modules: fn() -> Modules,
+    /// The controllers of the pod's control groups; none where it has no groups.
+    pub controllers: &'a [String],
+}
+
 /// An isolator that cannot be obeyed: not to start the app is the only safe answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -107,7 +116,7 @@ pub fn rights(
     pod: &Annotations,
     runtime: &RuntimeApp,
     app: &App,
-    modules: impl Fn() -> Modules,
+    host: &Host<'_>,
 ) -> Result<(Rights, Vec<ReportEntry>), BadIsolator> {
     let choices = Choices::of(pod)?;
     let approved = choices::approved(&runtime.annotations)?;
@@ -126,7 +135,7 @@ pub fn rights(
             set::last(&app.isolators, isolator.name().as_str()).is_some_and(|last| std::ptr::eq(last, isolator));
         let outcome = if is_last {
             let asked = Asked { isolator, by_operator, choices: &choices };
-            apply(&mut rights, asked, &modules)?
+            apply(&mut rights, asked, host)?
         } else {
             Outcome::Ignored("it is given again".to_owned())
         };
@@ -144,7 +153,7 @@ struct Asked<'a> {
     choices: &'a Choices,
 }
 
-fn apply(rights: &mut Rights, asked: Asked<'_>, modules: &dyn Fn() -> Modules) -> Result<Outcome, BadIsolator> {
+fn apply(rights: &mut Rights, asked: Asked<'_>, host: &Host<'_>) -> Result<Outcome, BadIsolator> {
     Ok(match asked.isolator.value() {
         IsolatorValue::NoNewPrivileges(wanted) => {
             if rights.no_new_privs && !wanted {
@@ -158,14 +167,14 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, modules: &dyn Fn() -> Modules) -
         IsolatorValue::SeccompRetain(set) => filter::retain(rights, asked, set)?,
         IsolatorValue::SeccompRemove(set) => filter::remove(rights, asked, set)?,
         IsolatorValue::OomScoreAdj(value) => oom_score_adj(rights, value.get()),
-        IsolatorValue::ApparmorProfile(profile) if modules().apparmor => {
+        IsolatorValue::ApparmorProfile(profile) if (host.modules)().apparmor => {
             rights.label = Some(Label::ApparmorProfile(profile.as_str().to_owned()));
             Outcome::Enforced
         }
         IsolatorValue::ApparmorProfile(profile) => {
             return Err(BadIsolator::NoApparmor { profile: profile.as_str().to_owned() });
         }
-        IsolatorValue::SelinuxContext(context) if modules().selinux => {
+        IsolatorValue::SelinuxContext(context) if (host.modules)().selinux => {
             let parts = [context.user(), context.role(), context.type_(), context.level()];
             rights.label = Some(Label::SelinuxContext(parts.join(":")));
             Outcome::Enforced
@@ -173,8 +182,24 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, modules: &dyn Fn() -> Modules) -
         IsolatorValue::SelinuxContext(_) => Outcome::Ignored("this host runs without SELinux".to_owned()),
         IsolatorValue::Sysctl(_) => Outcome::Ignored("it is one of pods, not of apps".to_owned()),
         IsolatorValue::Unknown => Outcome::Ignored("not known".to_owned()),
-        _ => Outcome::Ignored("not supported yet".to_owned()),
+        value => resource(value, host.controllers),
     })
+}
+
+/// What becomes of a bound of resources, of an app or of a pod.
+pub(crate) fn resource(value: &IsolatorValue, controllers: &[String]) -> Outcome {
+    let controller = match value {
+        IsolatorValue::Memory(_) => "memory",
+        IsolatorValue::Cpu(_) | IsolatorValue::CpuShares(_) => "cpu",
+        _ => return Outcome::Ignored("not supported yet".to_owned()),
+    };
+    if controllers.iter().any(|known| known == controller) {
+        Outcome::Enforced
+    } else if controllers.is_empty() {
+        Outcome::Ignored("the pod has no control group of its own (`proa doctor` says why)".to_owned())
+    } else {
+        Outcome::Ignored(format!("the pod's control group has no {controller} controller"))
+    }
 }
 
 /// Only the host's root makes a process less likely to be killed than it was (proc_pid_oom_score_adj(5)).

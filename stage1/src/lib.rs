@@ -22,6 +22,7 @@ mod uplink;
 
 pub mod apply;
 pub mod capabilities;
+pub mod cgroup;
 pub mod environment;
 pub mod host;
 pub mod idmap;

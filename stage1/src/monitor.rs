@@ -19,6 +19,7 @@ use rustix::process::Pid;
 use serde::Serialize;
 
 use crate::builder::Building;
+use crate::cgroup::{AppCgroup, PodCgroup};
 use crate::channel::{Failure, FromInit, ToInit};
 use crate::control::{ConnectionId, Control};
 use crate::idmap::IdMapping;
@@ -111,6 +112,7 @@ pub(crate) struct Monitor<'a> {
     /// The manifest of the image of the app that is being added.
     image: Option<ImageManifest>,
     outputs: Outputs,
+    cgroup: Option<PodCgroup>,
     metadata: Option<Metadata>,
     net: Net,
     uplink: Option<Connection>,
@@ -131,14 +133,17 @@ pub(crate) struct Monitor<'a> {
 impl<'a> Monitor<'a> {
     pub(crate) fn new(
         spec: &mut PodSpec<'a>,
+        cgroups: Vec<AppCgroup>,
         init: MonitorEnd,
         signals: OwnedFd,
         (pid, etc): (Pid, Vec<EtcFile>),
     ) -> Self {
         let mut supervisor = Supervisor::new(spec.exit_policy);
         let mut apps = Vec::new();
+        let mut cgroups = cgroups.into_iter();
         for (index, app) in spec.manifest.apps.iter().enumerate() {
-            let record = AppRecord::new(app, spec.apps.get(index).copied().unwrap_or_default());
+            let mut record = AppRecord::new(app, spec.apps.get(index).copied().unwrap_or_default());
+            record.cgroup = cgroups.next();
             supervisor.add(record.policy());
             apps.push(record);
         }
@@ -172,6 +177,7 @@ impl<'a> Monitor<'a> {
             adding: None,
             image: None,
             outputs: Outputs::new(),
+            cgroup: spec.cgroup.take(),
             metadata: spec.metadata.take().map(Metadata::new),
             net,
             uplink,
@@ -186,8 +192,8 @@ impl<'a> Monitor<'a> {
     }
 
     /// What is left when the pod is over.
-    pub(crate) fn end(self) -> (Supervisor, Outputs) {
-        (self.supervisor, self.outputs)
+    pub(crate) fn end(self) -> (Supervisor, Outputs, Option<PodCgroup>) {
+        (self.supervisor, self.outputs, self.cgroup)
     }
 
     /// Starts the apps and sees to the pod until its end.

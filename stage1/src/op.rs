@@ -30,6 +30,8 @@ pub enum Slot {
     Identity,
     /// A file that pid 1 made for the app's /etc.
     Etc(usize),
+    /// What puts a process into the app's control group when `0` is written to it.
+    Cgroup,
     /// The app's writable overlay layer.
     Upper,
     /// The overlay's work directory.
@@ -295,6 +297,7 @@ impl fmt::Display for Slot {
             Self::SpareFileMask | Self::SpareDirMask => f.write_str("mask"),
             Self::Proc => f.write_str("proc"),
             Self::Sys => f.write_str("sys"),
+            Self::Cgroup => f.write_str("app's cgroup"),
             Self::Sysctls => f.write_str("proc/sys"),
             Self::Layer(index) => write!(f, "layer {index}"),
             Self::Metadata => f.write_str("metadata socket"),

@@ -37,6 +37,8 @@ pub struct PodOptions<'a> {
     pub layers: &'a [usize],
     /// For each volume of the manifest, what its source is; `None` for an empty volume.
     pub sources: &'a [Option<SourceKind>],
+    /// Whether the pod has control groups of its own.
+    pub cgroup: bool,
     /// Where apps find the metadata service; without it they have none.
     pub metadata_url: Option<&'a str>,
     /// Whose network the pod has.
@@ -221,7 +223,7 @@ pub enum PlanError {
 pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
     let own_volumes = mounts::own_volumes(manifest, options.sources)?;
     let choices = Choices::of(&manifest.annotations)?;
-    let (sysctls, _) = isolators::sysctl::of(manifest)?;
+    let (sysctls, _) = isolators::sysctl::of(manifest, &[])?;
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
     Ok(Plan {
         early: early(options),
@@ -358,8 +360,13 @@ fn plan_app(
     if app.exec.first().is_none_or(String::is_empty) {
         return Err(PlanError::NoExec(name.to_owned()));
     }
-    let (rights, _) = isolators::rights(&manifest.annotations, runtime, app, Modules::detect)
-        .map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
+    let (rights, _) = isolators::rights(
+        &manifest.annotations,
+        runtime,
+        app,
+        &isolators::Host { modules: Modules::detect, controllers: &[] },
+    )
+    .map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
     let keep_id = keep_id_of(runtime, options.mapping)?;
     let mounts = mounts::of(manifest, runtime, app, &mounts::Surroundings::new(options, keep_id.as_ref()))?;
     let root = keep_id.as_ref().map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));
@@ -462,9 +469,14 @@ fn enter(
         Op::Attach { slot: Slot::Root, at: at(Slot::Sandbox, "root") },
         Op::MoveIntoRoot { from: "proc", path: "proc" },
         Op::MoveIntoRoot { from: "sys", path: "sys" },
-        Op::NewFs { fs: "tmpfs", options: dev, attr, slot: Slot::Dev },
-        Op::AttachDev,
     ]);
+    if options.cgroup {
+        // Its root is the group of whoever makes it: the app, which is in its own by now.
+        let attr = MountAttr::INERT.with(MountAttr::RDONLY);
+        ops.push(Op::NewFs { fs: "cgroup2", options: vec![], attr, slot: Slot::Scratch });
+        ops.push(Op::Attach { slot: Slot::Scratch, at: at(Slot::Root, "sys/fs/cgroup") });
+    }
+    ops.extend([Op::NewFs { fs: "tmpfs", options: dev, attr, slot: Slot::Dev }, Op::AttachDev]);
     ops.extend(["pts", "shm", "mqueue"].map(|name| Op::MakeDir { at: at(Slot::Dev, name) }));
     ops.extend(paths::DEVICES.iter().map(|&(name, _)| Op::Device { name, from: name }));
     // OS-SPEC.md wants a console; without a terminal it is one that nobody looks at.

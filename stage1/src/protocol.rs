@@ -202,6 +202,9 @@ pub struct PodReport {
     pub stopping: bool,
     /// Number of the last event.
     pub event: u64,
+    /// The control group that the pod's groups are in, as a path of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// The apps.
     pub apps: Vec<AppReport>,
     /// Its network; supervisors of before had none.
@@ -229,6 +232,9 @@ pub struct AppReport {
     /// How it last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<End>,
+    /// Whether the kernel killed it, or a process of it, for want of memory.
+    #[serde(default)]
+    pub oom: bool,
     /// One line for people, if there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

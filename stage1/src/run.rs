@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-use appc::{AcName, PodManifest, Volume};
+use appc::{AcName, PodManifest, RuntimeApp, Volume};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -10,10 +10,12 @@ use rustix::stdio::{stderr, stdin, stdout};
 use sys::fork::{Fork, Namespaces};
 use sys::signal::Block;
 
+use crate::cgroup::limits::Limits;
+use crate::cgroup::{AppCgroup, CgroupError, PodCgroup};
 use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, TerminalSize, ToInit, pair};
 use crate::host::Host;
 use crate::idmap::{IdMapError, IdMapping};
-use crate::init::{self, Init};
+use crate::init::{self, Init, InitCgroups};
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
 use crate::network::{EtcFile, Network};
@@ -50,6 +52,8 @@ pub struct PodSpec<'a> {
     pub signals: Signals,
     /// Whether the apps are started only when a client attaches and holds the pod.
     pub held: bool,
+    /// The control groups of the pod, if it has any.
+    pub cgroup: Option<PodCgroup>,
     /// How the pod registers with the metadata service; without it the apps have none.
     pub metadata: Option<Registration>,
     /// Its network.
@@ -226,6 +230,9 @@ pub enum RunError {
     /// The keeper could not make the pod's directories.
     #[error("make the pod's directories")]
     Files(#[source] KeeperError),
+    /// The control groups of the pod could not be made, or a limit was refused.
+    #[error("limit the pod's resources")]
+    Cgroup(#[from] CgroupError),
     /// The id map was refused.
     #[error("map the pod's ids")]
     IdMap(#[from] IdMapError),
@@ -282,8 +289,10 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
         metadata_url: url.as_deref(),
         net,
         etc: &etc,
+        cgroup: spec.cgroup.is_some(),
     };
     let plan = plan(spec.manifest, &options, &Host::detect())?;
+    let (cgroups, app_cgroups) = make_cgroups(&spec)?;
     let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
@@ -292,25 +301,37 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
         Fork::Child => {
             drop(channel);
             let PodSpec { mapping, layers, sources, .. } = spec;
-            init::run(Init { plan: &plan, mapping, layers, sources, streams: &streams, monitor: &init_end, net })
+            init::run(Init {
+                plan: &plan,
+                mapping,
+                layers,
+                sources,
+                streams: &streams,
+                cgroups,
+                monitor: &init_end,
+                net,
+            })
         }
         Fork::Parent { pid, pidfd } => {
-            drop((init_end, streams));
+            drop((init_end, streams, cgroups));
             // Before it turns non-dumpable: then only the host's root could.
             let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
             let launched = launch(&channel, spec.mapping, pid, keeper);
-            let mut monitor = Monitor::new(&mut spec, channel, signals, (pid, etc));
+            let mut monitor = Monitor::new(&mut spec, app_cgroups, channel, signals, (pid, etc));
             let result = launched.and_then(|files| {
                 let namespace = namespace.transpose()?;
                 monitor.watch(pipes, (files, namespace), keeper)
             });
             // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
-            let (supervisor, mut outputs) = monitor.end();
+            let (supervisor, mut outputs, cgroup) = monitor.end();
             if matches!(result, Ok(Ended::Over)) {
                 keeper.pod_over();
             }
             let end = reap(&pidfd);
             outputs.finish();
+            if let Some(cgroup) = cgroup {
+                cgroup.remove();
+            }
             match (result?, end?) {
                 (Ended::Over, _) => {
                     let apps = supervisor.apps().iter().map(|app| app.status).collect();
@@ -320,6 +341,16 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
             }
         }
     }
+}
+
+/// The groups of the apps, with their limits, and the ways into them and into that of pid 1.
+fn make_cgroups(spec: &PodSpec<'_>) -> Result<(Option<InitCgroups>, Vec<AppCgroup>), CgroupError> {
+    let Some(cgroup) = &spec.cgroup else { return Ok((None, Vec::new())) };
+    let isolators = |app: &'_ RuntimeApp| Limits::of(app.app.as_ref().map_or(&[][..], |app| &app.isolators[..]));
+    let made = spec.manifest.apps.iter().map(|app| cgroup.app(&app.name, &isolators(app)));
+    let (groups, apps) = made.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    cgroup.limit(&Limits::of(&spec.manifest.isolators))?;
+    Ok((Some(InitCgroups { own: Some(cgroup.init()?), apps }), groups))
 }
 
 /// The user namespace of a child.

@@ -77,6 +77,11 @@ fn prepare(
 ) -> Result<Option<Program>, Failure> {
     // A session of its own: no signal of the caller's terminal, and no way to it (security.md DEV-03).
     rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
+    if let Some(cgroup) = fds.take(Slot::Cgroup) {
+        // A namespace that begins there: the app sees its own group, and its limits, as the root.
+        join(&cgroup).map_err(setup)?;
+        sys::namespace::unshare(Namespaces::CGROUP).named(|| "unshare(CLONE_NEWCGROUP)".into()).map_err(setup)?;
+    }
     // The root as this mount namespace has it: mounts attach only to mounts of one's own.
     fds.put(Slot::Sandbox, open_root()?);
     apply(&plan.enter, &mut fds).map_err(|error| failure(error.kind, &error))?;
@@ -137,6 +142,11 @@ fn say(channel: &StubEnd, message: &FromStub) -> Result<(), Failure> {
 
 fn hear(channel: &StubEnd) -> Result<Option<ToStub>, Failure> {
     channel.hear().named(|| "recv(<pid 1>)".into()).map_err(setup)
+}
+
+/// Moves this process into a control group. The kernel asks whether whoever opened the file might do that.
+pub(crate) fn join(cgroup: &OwnedFd) -> Result<(), Refusal> {
+    rustix::io::write(cgroup, b"0").map(drop).named(|| "write(<cgroup.procs>, \"0\")".into())
 }
 
 /// Moves into N2. Returns false when pid 1 is gone.

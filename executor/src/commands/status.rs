@@ -92,6 +92,8 @@ struct AppShown {
     finished_ns: Option<u64>,
     exit_status: Option<i32>,
     signal: Option<i32>,
+    /// Whether the kernel killed it for want of memory.
+    oom: bool,
     reason: Option<String>,
     /// What became of each of its isolators.
     isolators: Vec<ReportEntry>,
@@ -220,6 +222,7 @@ fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
                 Some(pod::AppExit::Signal(signal)) => Some(signal),
                 _ => None,
             },
+            oom: status.as_ref().is_some_and(|status| status.oom_killed),
             reason: status.and_then(|status| status.reason),
             isolators: Vec::new(),
         });
@@ -240,6 +243,7 @@ fn of_report(app: &AppReport) -> AppShown {
             Some(End::Signal(signal)) => Some(signal),
             _ => None,
         },
+        oom: app.oom,
         reason: app.reason.clone(),
         isolators: Vec::new(),
     }

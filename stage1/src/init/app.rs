@@ -1,5 +1,7 @@
 //! One app, as pid 1 sees it: how it is to be run, and the namespaces in which its processes live.
 
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::Pid;
 
@@ -14,11 +16,28 @@ pub(super) struct App {
     pub(super) plan: AppPlan,
     /// Once its first process has made them.
     pub(super) room: Option<Room>,
+    /// The way into its control group, if it has one.
+    pub(super) cgroup: Option<OwnedFd>,
 }
 
 impl App {
-    pub(super) fn new(plan: AppPlan) -> Self {
-        Self { plan, room: None }
+    pub(super) fn new(plan: AppPlan, cgroup: Option<OwnedFd>) -> Self {
+        Self { plan, room: None, cgroup }
+    }
+
+    /// The sandbox's descriptors, and the way into the app's control group.
+    pub(super) fn with_cgroup(&self, fds: &Fds) -> Result<Fds, Refusal> {
+        let mut own = fds.try_clone()?;
+        self.put_cgroup(&mut own)?;
+        Ok(own)
+    }
+
+    /// Gives the way into its control group to its first process.
+    pub(super) fn put_cgroup(&self, own: &mut Fds) -> Result<(), Refusal> {
+        if let Some(cgroup) = &self.cgroup {
+            own.put(Slot::Cgroup, cgroup.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
+        }
+        Ok(())
     }
 
     /// Writes the maps of the app's user namespace, in which the process `first` sits, and keeps its namespaces.
@@ -38,7 +57,8 @@ impl App {
             openat(fds.get(Slot::Proc)?, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .named(|| format!("openat(<proc/{path}>)"))
         };
-        self.room = Some(Room { user: open("user")?, mount: open("mnt")? });
+        let cgroup = self.cgroup.as_ref().map(|_| open("cgroup")).transpose()?;
+        self.room = Some(Room { user: open("user")?, mount: open("mnt")?, cgroup });
         Ok(())
     }
 }

@@ -232,7 +232,7 @@ impl Apps {
     /// Forks the first process of an app that was not there when the pod began.
     fn add(&mut self, app: usize, mut fds: Vec<OwnedFd>, monitor: &InitEnd) -> Result<(), Failure> {
         let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
-        let AddSpec { manifest, hostname, terminal, sources, mounts, metadata_url, etc } = spec(&mut fds)?;
+        let AddSpec { manifest, hostname, terminal, sources, mounts, metadata_url, etc, cgroup } = spec(&mut fds)?;
         let manifest = PodManifest::from_json(manifest.as_bytes()).map_err(|error| failed(&error))?;
         let metadata_url = metadata_url.as_deref();
         let options = PodOptions {
@@ -243,22 +243,25 @@ impl Apps {
             metadata_url,
             net: Net::Loopback,
             etc: &etc,
+            cgroup,
         };
         let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
         let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
         let slots: Vec<Slot> = std::iter::once(Slot::Root).chain(mounts.into_iter().map(Slot::Volume)).collect();
-        if fds.len() < slots.len() {
+        if fds.len() < slots.len() + usize::from(cgroup) {
             return Err(failed(&"fewer descriptors than the app needs"));
         }
-        let streams = fds.split_off(slots.len());
+        let mut streams = fds.split_off(slots.len());
+        let added = App::new(plan, cgroup.then(|| streams.remove(0)));
         let mut own =
             with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
-        let identity = identity(app, &plan, &mut own).map_err(|refusal| failed(&refusal))?;
-        put_etc(app, &plan, &mut own).map_err(|refusal| failed(&refusal))?;
+        let identity = identity(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
+        put_etc(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
         self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
+        added.put_cgroup(&mut own).map_err(|refusal| failed(&refusal))?;
         let stdio = streams::received(streams, terminal);
-        let process = Process::first(app, &plan, own, stdio, self.mapping.tier());
-        self.apps.insert(app, App::new(plan));
+        let process = Process::first(app, &added.plan, own, stdio, self.mapping.tier());
+        self.apps.insert(app, added);
         self.processes.push(process.map_err(|refusal: Refusal| failed(&refusal))?);
         Ok(())
     }

@@ -64,6 +64,11 @@ impl Process {
         tier: Tier,
     ) -> Result<Self, Refusal> {
         let room = app.room.as_ref().ok_or_else(|| Refusal::new("setns(<app>)".into(), Errno::SRCH))?;
+        let own = match app.cgroup {
+            Some(_) => Some(app.with_cgroup(fds)?),
+            None => None,
+        };
+        let fds = own.as_ref().unwrap_or(fds);
         let (ours, theirs) = pair().named(|| "socketpair()".into())?;
         match sys::fork::fork(Namespaces::NONE).named(|| "clone3()".into())? {
             Fork::Child => {

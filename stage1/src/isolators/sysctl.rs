@@ -49,7 +49,7 @@ const IPC: [&str; 8] = [
 ///
 /// # Errors
 /// [`BadSysctl`].
-pub fn of(manifest: &PodManifest) -> Result<(Vec<Sysctl>, Vec<ReportEntry>), BadSysctl> {
+pub fn of(manifest: &PodManifest, controllers: &[String]) -> Result<(Vec<Sysctl>, Vec<ReportEntry>), BadSysctl> {
     let mut sysctls = BTreeMap::new();
     let mut report = Vec::new();
     for isolator in &manifest.isolators {
@@ -66,15 +66,18 @@ pub fn of(manifest: &PodManifest) -> Result<(Vec<Sysctl>, Vec<ReportEntry>), Bad
                 }
             }
         }
-        report.push(ReportEntry { isolator: isolator.name().clone(), outcome: outcome(isolator) });
+        report.push(ReportEntry { isolator: isolator.name().clone(), outcome: outcome(isolator, controllers) });
     }
     Ok((sysctls.into_iter().map(|(path, value)| Sysctl { path, value }).collect(), report))
 }
 
-fn outcome(isolator: &Isolator) -> Outcome {
+fn outcome(isolator: &Isolator, controllers: &[String]) -> Outcome {
     match isolator.value() {
         IsolatorValue::Sysctl(_) => Outcome::Enforced,
         IsolatorValue::Unknown => Outcome::Ignored("not known".to_owned()),
+        IsolatorValue::Memory(_) | IsolatorValue::Cpu(_) | IsolatorValue::CpuShares(_) => {
+            super::resource(isolator.value(), controllers)
+        }
         _ => Outcome::Ignored("not supported for a pod as a whole".to_owned()),
     }
 }

@@ -11,8 +11,13 @@ fn rights_in(annotations: &str, app: &str, isolators: &str) -> Result<(Rights, V
     );
     let manifest = PodManifest::from_json(json.as_bytes()).expect("a valid manifest");
     let app = manifest.apps[0].app.as_ref().expect("an app");
-    rights(&manifest.annotations, &manifest.apps[0], app, || NOTHING)
-        .map(|(rights, report)| (rights, report.iter().map(ToString::to_string).collect()))
+    rights(
+        &manifest.annotations,
+        &manifest.apps[0],
+        app,
+        &Host { modules: || NOTHING, controllers: &["memory".to_owned()] },
+    )
+    .map(|(rights, report)| (rights, report.iter().map(ToString::to_string).collect()))
 }
 
 fn rights_of(isolators: &str) -> Result<(Rights, Vec<String>), BadIsolator> {
@@ -118,7 +123,9 @@ fn the_rest_is_reported() {
         r#"{"name": "os/linux/no-new-privileges", "value": true},
            {"name": "os/linux/oom-score-adj", "value": 300},
            {"name": "os/linux/selinux-context", "value": {"user": "u", "role": "r", "type": "t", "level": "s0"}},
-           {"name": "example.com/x", "value": 1}"#,
+           {"name": "example.com/x", "value": 1},
+           {"name": "resource/memory", "value": {"limit": "1G"}},
+           {"name": "resource/cpu", "value": {"limit": "1"}}"#,
     )
     .unwrap();
     assert!(rights.no_new_privs);
@@ -126,6 +133,8 @@ fn the_rest_is_reported() {
     assert_eq!(report[1], "os/linux/oom-score-adj: enforced");
     assert_eq!(report[2], "os/linux/selinux-context: ignored: this host runs without SELinux");
     assert_eq!(report[3], "example.com/x: ignored: not known");
+    assert_eq!(report[4], "resource/memory: enforced");
+    assert_eq!(report[5], "resource/cpu: ignored: the pod's control group has no cpu controller");
     let (_, report) = rights_of(r#"{"name": "os/linux/oom-score-adj", "value": -5}"#).unwrap();
     assert_eq!(report, ["os/linux/oom-score-adj: ignored: only the host's root can lower it"]);
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use appc::{Event as Handler, RuntimeApp};
 
 use super::events::now_ns;
+use crate::cgroup::AppCgroup;
 use crate::channel::Failure;
 use crate::plan;
 use crate::protocol::{AppReport, AppStateName, End, EnterSpec, StdioKind};
@@ -16,6 +17,8 @@ use crate::supervise::{AppPolicy, Role};
 #[derive(Debug)]
 pub(super) struct AppRecord {
     pub(super) report: AppReport,
+    /// Its control group, if it has one.
+    pub(super) cgroup: Option<AppCgroup>,
     /// Number of its active process.
     pub(super) process: Option<u64>,
     /// What that process is there for, or was.
@@ -36,6 +39,7 @@ impl AppRecord {
         let report = AppReport { name: app.name.as_str().to_owned(), created_ns: now_ns(), ..AppReport::default() };
         Self {
             report,
+            cgroup: None,
             process: None,
             role: None,
             options,
@@ -74,6 +78,7 @@ impl AppRecord {
     pub(super) fn starting(&mut self, process: u64, role: Role, attempt: u32) {
         if role != Role::PostStop {
             (self.report.exit, self.report.finished_ns, self.report.reason) = (None, None, None);
+            self.report.oom = false;
         }
         if role == Role::Main {
             self.report.started_ns = Some(now_ns());
@@ -107,6 +112,10 @@ impl AppRecord {
     pub(super) fn main_ended(&mut self, end: End) {
         self.report.exit = Some(end);
         self.report.finished_ns = Some(now_ns());
+        if self.cgroup.as_mut().is_some_and(AppCgroup::ran_out_of_memory) {
+            self.report.oom = true;
+            self.report.reason = Some("killed because it reached its memory limit".to_owned());
+        }
         if end == End::Signal(Signal::SYS.as_raw()) {
             self.report.reason = Some("killed for a system call that its filter does not permit".to_owned());
         }

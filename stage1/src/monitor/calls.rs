@@ -7,6 +7,7 @@ use appc::{ImageManifest, PodManifest, VolumeKind};
 
 use super::{AppRecord, Monitor, Purpose, Waits, memory_file};
 use crate::builder::{Building, Parts, VolumeFd};
+use crate::cgroup::limits::Limits;
 use crate::channel::{AddSpec, Failure, FailureKind, ToInit};
 use crate::control::{ConnectionId, Incoming};
 use crate::metadata::{Metadata, image_of};
@@ -129,6 +130,7 @@ impl Monitor<'_> {
             ready: self.alive().all(|(_, app)| begun(&app)),
             stopping: self.supervisor.is_stopping(),
             event: self.events.last(),
+            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path().display().to_string()),
             apps,
             network: self.network_report(),
         }
@@ -271,6 +273,9 @@ impl Monitor<'_> {
         self.supervisor.remove(app);
         self.say(&ToInit::Remove { app })?;
         self.manifest.apps.retain(|known| known.name.as_str() != name);
+        if let (Some(cgroup), Ok(name)) = (&self.cgroup, name.parse()) {
+            cgroup.remove_app(&name);
+        }
         if let Some(metadata) = &mut self.metadata {
             metadata.app_removed(name, &self.manifest);
         }
@@ -387,6 +392,10 @@ impl Monitor<'_> {
         };
         self.keep_log(app)?;
         let (pipes, streams) = AppPipes::new(self.apps[app].stdio()).map_err(std::io::Error::from)?;
+        let cgroup = match self.cgroup_for(app) {
+            Ok(cgroup) => cgroup,
+            Err(failure) => return self.added(app, Err(failure), keeper),
+        };
         let spec = AddSpec {
             manifest,
             hostname: self.hostname.to_owned(),
@@ -395,14 +404,28 @@ impl Monitor<'_> {
             mounts,
             metadata_url: self.metadata.as_ref().map(Metadata::url),
             etc: self.etc.clone(),
+            cgroup: cgroup.is_some(),
         };
         let spec = memory_file(&spec)?;
         let fds: Vec<BorrowedFd<'_>> =
-            std::iter::once(&spec).chain(&built).chain(streams.fds()).map(|fd| fd.as_fd()).collect();
+            std::iter::once(&spec).chain(&built).chain(&cgroup).chain(streams.fds()).map(|fd| fd.as_fd()).collect();
         self.init.say_with(&ToInit::Add { app }, &fds).map_err(std::io::Error::from)?;
         self.adding = Some(app);
         pipes.keep(app, &mut self.outputs);
         Ok(())
+    }
+
+    /// Makes the control group of an app that is added, and returns the way into it; `None` if the pod has none.
+    fn cgroup_for(&mut self, app: usize) -> Result<Option<OwnedFd>, Failure> {
+        let Some(cgroup) = &self.cgroup else { return Ok(None) };
+        let record = &mut self.apps[app];
+        let known = self.manifest.apps.iter().find(|known| known.name.as_str() == record.report.name);
+        let Some(known) = known else { return Ok(None) };
+        let limits = Limits::of(known.app.as_ref().map_or(&[], |app| &app.isolators));
+        let made = cgroup.app(&known.name, &limits);
+        let (group, procs) = made.map_err(|error| Failure::new(FailureKind::Setup, &crate::run::chain(&error)))?;
+        record.cgroup = Some(group);
+        Ok(Some(procs))
     }
 
     /// Pid 1 has created the app, or could not.

@@ -39,6 +39,7 @@ fn plan_of(json: &str, mapping: &IdMapping, host: &Host) -> Result<Plan, PlanErr
             metadata_url: Some(URL),
             net: Net::Loopback,
             etc: &[],
+            cgroup: false,
         },
         host,
     )

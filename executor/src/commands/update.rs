@@ -1,0 +1,49 @@
+//! `proa update`: changes the limits of a pod that runs.
+
+use appc::Isolator;
+use clap::Args;
+use pod::Pods;
+use stage1::cgroup::limits::Limits;
+
+use crate::app_isolators::{Given, ResourceArgs};
+use crate::cgroup;
+use crate::context::Context;
+use crate::error::{CommandError, Explain as _};
+use crate::pod_argument;
+
+/// Change the limits of a pod's apps while they run
+///
+/// For pods that have control groups: those that were started with a limit. The limits hold until the pod ends.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  proa update --memory=128Mi web\n  proa update --app=worker --cpu=1500m web")]
+pub(crate) struct UpdateArgs {
+    /// Change this app only [default: every app]
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+
+    #[command(flatten)]
+    resources: ResourceArgs,
+
+    /// The pod: a UUID, the unambiguous beginning of one, or a name
+    #[arg(value_name = "POD")]
+    pod: String,
+}
+
+pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandError> {
+    let isolators: Vec<Isolator> = args.resources.isolators()?.into_iter().map(Given::into_isolator).collect();
+    let limits = Limits::of(&isolators);
+    if limits.is_empty() {
+        return Err(CommandError::usage("no limit is given").hint("give --memory, --cpu or --cpu-shares"));
+    }
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let entry = pod_argument::find(&pods, &args.pod)?;
+    let (group, report) = cgroup::of_pod(&pods, &entry)?;
+    if let Some(name) = args.app.as_ref().filter(|name| !report.apps.iter().any(|app| app.name == **name)) {
+        return Err(CommandError::failed(format!("the pod has no app {name:?}")));
+    }
+    for app in report.apps.iter().filter(|app| args.app.as_ref().is_none_or(|name| *name == app.name)) {
+        let name = app.name.parse().during(|| format!("app {:?}", app.name))?;
+        group.limit_app(&name, &limits).during(|| format!("app {:?}", app.name))?;
+    }
+    Ok(0)
+}
