@@ -171,6 +171,9 @@ fn rkt_net_ports(env: &Env) {
     let args = args.chain(options.iter().map(String::as_str)).chain([image.to_str().expect("UTF-8")]);
     env.proa(args).outcome().succeeds();
     let at = |ip: &str, port| SocketAddr::new(ip.parse::<IpAddr>().expect("an address"), port);
+    let listed = env.proa(["docker", "ps", "--format", "{{.Ports}}"]).outcome().succeeds();
+    assert!(listed.stdout.contains(&format!("0.0.0.0:{everybody}->80/tcp")), "{listed}");
+    assert!(listed.stdout.contains(&format!("127.0.0.1:{numbered}->81/tcp")), "{listed}");
     assert_eq!(ask(at("127.0.0.1", named)), "from-80\n");
     assert_eq!(ask(at("::1", named)), "from-80\n");
     assert_eq!(ask(at("127.0.0.1", numbered)), "from-81\n");

@@ -1,6 +1,7 @@
 //! A pod as docker sees it: a container.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodStatus, Pods, State};
@@ -96,6 +97,22 @@ impl Container {
     /// Its labels.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
         self.manifest.as_ref().map(|manifest| manifest.user_labels.clone()).unwrap_or_default()
+    }
+
+    /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp`.
+    pub(crate) fn ports(&self) -> String {
+        let (Some(manifest), "running") = (&self.manifest, self.state()) else { return String::new() };
+        let shown = manifest.ports.iter().filter_map(|exposed| {
+            let of_app = || self.first()?.1.ports.iter().find(|port| port.name == exposed.name);
+            let port = exposed.pod_port.as_ref().or_else(of_app)?;
+            let address = match exposed.host_ip {
+                None => "0.0.0.0".to_owned(),
+                Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+                Some(ip) => ip.to_string(),
+            };
+            Some(format!("{address}:{}->{}/{}", exposed.host_port, port.port, port.protocol))
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     /// `created`, `running`, `exited`, `dead`, `removing`: docker's states.

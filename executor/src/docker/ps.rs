@@ -112,7 +112,7 @@ fn of(container: &Container, image: &str, whole: bool, now: u64) -> Value {
         "RunningFor": container.created(now),
         "Status": container.status(now),
         "State": container.state(),
-        "Ports": "",
+        "Ports": container.ports(),
         "Names": container.name(),
         "Labels": labels.collect::<Vec<_>>().join(","),
         "Networks": "",
