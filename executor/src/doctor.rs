@@ -15,10 +15,12 @@ use stage1::idmap::{IdMapping, Tier};
 use stage1::userns;
 use sys::fork::Namespaces;
 
+use crate::cgroup;
 use crate::context::Context;
 use crate::diagnostics::silenced;
 use crate::error;
 use crate::escape::printable;
+use crate::forward;
 use crate::idmap::{self, Remover};
 
 /// How a check came out.
@@ -80,6 +82,8 @@ pub(crate) fn examine(context: &Context) -> Vec<Check> {
     }
     checks.push(landlock());
     checks.push(seccomp());
+    checks.push(control_groups());
+    checks.push(pasta());
     checks
 }
 
@@ -88,6 +92,45 @@ const OTHER_DIRECTORY: &str = "give a directory of yours with --dir, or set XDG_
 /// Whether pods cannot run, by what was found so far.
 pub(crate) fn failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.verdict == Verdict::Fail)
+}
+
+/// What bounds of resources take (docs/guides/resources.md).
+fn control_groups() -> Check {
+    let warning = |finding: String, mend| Check { verdict: Verdict::Warn, what: "control groups", finding, mend };
+    let (source, controllers) = match cgroup::prospects() {
+        Ok(prospects) => prospects,
+        Err(why) => {
+            return warning(
+                why.to_owned(),
+                Some("limits are ignored without: log in to a machine with systemd, or boot with cgroup v2"),
+            );
+        }
+    };
+    let giver = match source {
+        cgroup::Source::Own(_) => "delegated to this process",
+        cgroup::Source::Systemd(_) => "from systemd",
+    };
+    let finding = format!("{giver}: {}", controllers.join(" "));
+    let missing = ["cpu", "memory", "pids"].iter().any(|name| !controllers.iter().any(|known| known == name));
+    if missing {
+        let mend =
+            "as root, add Delegate=cpu memory pids io under [Service] of user@.service: systemctl edit user@.service";
+        return warning(finding, Some(mend));
+    }
+    ok("control groups", &finding)
+}
+
+/// What the default network takes (docs/guides/networking.md).
+fn pasta() -> Check {
+    match forward::pasta() {
+        Some(path) => ok("pasta", &path.display().to_string()),
+        None => Check {
+            verdict: Verdict::Warn,
+            what: "pasta",
+            finding: "not installed, so pods have a loopback interface alone".into(),
+            mend: Some("install the package passt, or use --net=host"),
+        },
+    }
 }
 
 /// The oldest kernel that is tested.

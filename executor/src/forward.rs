@@ -15,6 +15,11 @@ use crate::net::{Mode, NetRequest};
 /// Where pasta is looked for; not in PATH, as every helper program.
 const PASTA: [&str; 3] = ["/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"];
 
+/// The program that connects pods with the world, if it is installed.
+pub(crate) fn pasta() -> Option<PathBuf> {
+    PASTA.iter().map(PathBuf::from).find(|path| path.exists())
+}
+
 /// Ports of the host that lead into the pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Forward {
@@ -74,7 +79,7 @@ fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
         }
         ports.extend(specs.into_iter().map(|spec| format!("--{name}={spec}")));
     }
-    let pasta = PASTA.iter().map(PathBuf::from).find(|path| path.exists());
+    let pasta = pasta();
     let required = !forwards.is_empty();
     match pasta {
         None if required => {
