@@ -56,8 +56,11 @@ fn rkt_exit(env: &Env) {
         assert!(shown.stdout.contains(&format!("app-inspect={status}\n")), "{shown}");
     }
     let app = |name: &str, script: &str| [image.as_str(), name, "--", "sh", "-c", script].map(str::to_owned).to_vec();
-    let apps = [app("--name=hello0", "exit 0"), app("--name=hello1", "exit 5"), app("--name=hello2", "sleep 1000")];
-    let words: Vec<String> = ["run", "--keep", "--name=three"].map(str::to_owned).to_vec();
+    // The one that fails does so after the first has ended: it would be stopped else.
+    let fails = "until test -e /v/done; do :; done; sleep 1; exit 5";
+    let apps = [app("--name=hello0", "touch /v/done"), app("--name=hello1", fails), app("--name=hello2", "sleep 1000")];
+    let words = ["run", "--keep", "--name=three", "--volume=v,kind=empty", "--mount=volume=v,target=/v"];
+    let words: Vec<String> = words.map(str::to_owned).to_vec();
     let words = [words, apps.join(&"---".to_owned())].concat();
     proa(env, &words.iter().map(String::as_str).collect::<Vec<_>>()).exits(5);
     let shown = proa(env, &["status", "three"]).succeeds();
