@@ -41,8 +41,9 @@ struct Words(Vec<String>);
 
 impl Words {
     /// The options of its network and the ports that lead into it.
-    fn network(&mut self, net: &NetRequest, ports: &[ExposedPort]) {
-        self.option("net", Some(net.mode.as_str()).filter(|_| net.mode != Mode::None));
+    fn network(&mut self, net: Option<&NetRequest>, ports: &[ExposedPort]) {
+        let Some(net) = net else { return };
+        self.option("net", Some(net.mode.as_str()).filter(|_| net.mode != Mode::None || !ports.is_empty()));
         for port in ports {
             let number = port.pod_port.as_ref().map(|port| match port.count {
                 0 | 1 => format!("{}/{}", port.port, port.protocol),
@@ -81,7 +82,7 @@ impl Words {
         words.option("restart", restart(request.lifecycle.restart));
         words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
         words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
-        words.network(&request.net, &request.ports);
+        words.network(request.net.as_ref(), &request.ports);
         words.flag("strict", request.strict);
         let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);
         words.option("userns", userns.as_ref().map(PossibleValue::get_name));

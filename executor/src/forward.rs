@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use appc::{ExposedPort, PodManifest, Port};
-use stage1::network::{Network, Relay, Uplink};
+use appc::{ExposedPort, PodManifest, Port, RuntimeApp};
+use stage1::network::{Network, Passed, Relay, Uplink};
 
 use crate::diagnostics::warn;
 use crate::error::CommandError;
@@ -28,6 +29,8 @@ struct Forward {
     pod_port: u16,
     count: u16,
     udp: bool,
+    /// The app that takes the socket over, and under which name.
+    activates: Option<(usize, String)>,
 }
 
 /// The network of a pod, with its sockets open.
@@ -37,6 +40,7 @@ struct Forward {
 /// A port leads nowhere, or cannot be listened on.
 pub(crate) fn network(manifest: &PodManifest, net: &NetRequest) -> Result<Network, CommandError> {
     let forwards = forwards(manifest)?;
+    let forwards: BTreeSet<Forward> = forwards.into_iter().filter(|forward| forward.activates.is_none()).collect();
     match net.mode {
         Mode::None if forwards.is_empty() => Ok(Network::Loopback),
         Mode::None => Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
@@ -90,6 +94,35 @@ fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
     }
 }
 
+/// For each app the listening sockets that it takes over (appc aci.md, "socketActivated").
+///
+/// # Errors
+///
+/// One cannot be made.
+pub(crate) fn sockets(manifest: &PodManifest) -> Result<Vec<Vec<Passed>>, CommandError> {
+    let mut sockets: Vec<Vec<Passed>> = manifest.apps.iter().map(|_| Vec::new()).collect();
+    for forward in forwards(manifest)? {
+        let Some((app, name)) = &forward.activates else { continue };
+        let ip = forward.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        // One socket is what a program expects for a port: of the two loopback addresses, the older.
+        let twin = Forward { ip: Some(Ipv4Addr::LOCALHOST.into()), ..forward.clone() };
+        if ip == IpAddr::from(Ipv6Addr::LOCALHOST) && forwards(manifest)?.contains(&twin) {
+            continue;
+        }
+        for offset in 0..forward.count {
+            let address = SocketAddr::new(ip, forward.host_port + offset);
+            let socket = if forward.udp {
+                UdpSocket::bind(address).map(OwnedFd::from)
+            } else {
+                TcpListener::bind(address).map(OwnedFd::from)
+            };
+            let socket = socket.map_err(|error| refused(address, &error))?;
+            sockets[*app].push(Passed { name: name.clone(), socket });
+        }
+    }
+    Ok(sockets)
+}
+
 /// Listens on the ports that pasta is going to listen on, for an error that says which.
 fn try_out(forward: &Forward) -> Result<(), CommandError> {
     let ip = forward.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
@@ -132,6 +165,9 @@ fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, Com
     let ExposedPort { name, host_port, host_ip, pod_port } = exposed;
     let of_apps = || manifest.apps.iter().filter_map(|app| app.app.as_ref()).flat_map(|app| &app.ports);
     let port = pod_port.as_ref().or_else(|| of_apps().find(|port| port.name == *name));
+    let takes_over = |port: &Port| port.name == *name && port.socket_activated;
+    let has_it = |app: &RuntimeApp| app.app.as_ref().is_some_and(|app| app.ports.iter().any(takes_over));
+    let activates = manifest.apps.iter().position(has_it).map(|app| (app, name.to_string()));
     let Some(Port { protocol, port, count, .. }) = port else {
         let mut names: Vec<String> = of_apps().map(|port| format!("{} ({})", port.name, port.port)).collect();
         names.dedup();
@@ -157,7 +193,7 @@ fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, Com
             .hint("tcp and udp can"));
         }
     };
-    Ok(Forward { ip: *host_ip, host_port, pod_port: *port, count, udp })
+    Ok(Forward { ip: *host_ip, host_port, pod_port: *port, count, udp, activates })
 }
 
 #[cfg(test)]
@@ -172,6 +208,7 @@ mod tests {
             pod_port: 80,
             count,
             udp: false,
+            activates: None,
         };
         assert_eq!(option(&forward(None, 1)), "8080:80");
         assert_eq!(option(&forward(Some("::"), 1)), "8080:80");

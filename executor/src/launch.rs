@@ -196,6 +196,7 @@ fn supervise(
         network: forward::network(&manifest, &net)?,
         etc: etc::files(&net, &hostname),
         cgroup,
+        sockets: forward::sockets(&manifest)?,
     };
     let remover = Remover::new(&mapping);
     let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);

@@ -118,11 +118,7 @@ impl NetArgs {
         let mode = match self.net.as_deref() {
             None if ports.is_empty() => Mode::None,
             None | Some("default") => Mode::Default,
-            Some("none") if ports.is_empty() => Mode::None,
-            Some("none") => {
-                return Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
-                    .hint("leave --net=none out: --port brings a network"));
-            }
+            Some("none") => Mode::None,
             Some("host") => Mode::Host,
             Some(other) => {
                 return Err(CommandError::usage(format!("--net={other}: there is no such network"))
@@ -188,7 +184,7 @@ impl NetRequest {
 
     /// Says so in a manifest, where it does not go without saying.
     pub(crate) fn note_in(&self, manifest: &mut PodManifest) {
-        if *self != Self::default() {
+        if *self != Self::default() || !manifest.ports.is_empty() {
             let name: AcIdentifier = ANNOTATION.parse().expect("it is an identifier");
             manifest.annotations.set(name, serde_json::to_string(self).expect("texts and addresses"));
         }

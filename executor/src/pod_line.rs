@@ -265,7 +265,12 @@ impl PodOptions {
     ///
     /// It makes no sense.
     pub(crate) fn request(self, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
-        let (net, ports) = if self.net.is_bare() { <_>::default() } else { self.net.request()? };
+        let (net, ports) = if self.net.is_bare() {
+            (None, Vec::new())
+        } else {
+            let (net, ports) = self.net.request()?;
+            (Some(net), ports)
+        };
         let name = self.name.map(|name| name.parse().map_err(|e| CommandError::usage(format!("--name: {e}"))));
         Ok(PodRequest {
             name: name.transpose()?,

@@ -75,7 +75,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let userns = if request.userns == Userns::Auto { Userns::of(&pod)? } else { request.userns };
     userns.note_in(&mut pod);
     pod.ports.extend(request.ports.iter().cloned());
-    let net = if request.net == NetRequest::default() { NetRequest::of(&pod)? } else { request.net };
+    let net = request.net.map_or_else(|| NetRequest::of(&pod), Ok)?;
     net.note_in(&mut pod);
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;

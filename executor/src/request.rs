@@ -33,8 +33,8 @@ pub(crate) struct PodRequest {
     pub(crate) follow_symlinks: bool,
     /// How its ids are mapped.
     pub(crate) userns: Userns,
-    /// Its network.
-    pub(crate) net: NetRequest,
+    /// Its network, if that was said.
+    pub(crate) net: Option<NetRequest>,
     /// Ports of the host that lead into it.
     pub(crate) ports: Vec<ExposedPort>,
     /// Isolators of the pod as a whole.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use integration_tests::images::{Aci, Layout, Tree, busybox};
+use integration_tests::images::{Aci, Layout, Tree, busybox, with_perl};
 use integration_tests::needs::{Place, place, tool};
 use integration_tests::{Env, User, each_user, limit, needs, process};
 use rustix::process::Signal;
@@ -20,6 +20,7 @@ each_user! {
     rkt_net_default_has_an_interface,
     rkt_net_host,
     rkt_net_ports,
+    g87_a_socket_activated_port_is_taken_over,
 }
 
 /// A port of the host where nobody listens.
@@ -340,4 +341,38 @@ fn nginx_serves_a_large_file_on_a_forwarded_port() {
     }
     env.proa(["stop", "nginx"]).outcome().succeeds();
     env.proa(["rm", "nginx"]).outcome().succeeds();
+}
+
+/// G87: a socket that was opened on the host, with no network in the pod; also when the app is started again.
+fn g87_a_socket_activated_port_is_taken_over(env: &Env) {
+    needs!(place(Place::Host));
+    let port = free_port();
+    let ports = json!([{"name": "www", "protocol": "tcp", "port": 80, "socketActivated": true}]);
+    // The shell's number is the program's: exec does not change it.
+    let script =
+        "[ $LISTEN_PID = $$ ] && echo mine; echo $LISTEN_FDS $LISTEN_FDNAMES; readlink /proc/self/fd/3 | cut -c1-7
+        ls /proc/$$/fd | tr '\\n' ' '; echo; ls /sys/class/net; tail -n +2 /proc/net/tcp | wc -l; exit 3";
+    let image = Aci::new("web", busybox()).sh(script).app("ports", ports).build(env);
+    let image = image.to_str().expect("UTF-8");
+    let option = format!("--port=www:{port}");
+    let args = ["--insecure-options=image", "run", "--net=none", &option, image];
+    let outcome = env.proa(args).outcome().exits(3);
+    // Its own script is no descriptor; the last one is the directory that ls reads.
+    let mut lines = outcome.stdout.lines();
+    assert_eq!([lines.next(), lines.next(), lines.next()], [Some("mine"), Some("1 www"), Some("socket:")], "{outcome}");
+    assert!(lines.next().is_some_and(|line| line.starts_with("0 1 2 3")), "{outcome}");
+    assert_eq!(lines.next(), Some("lo"), "{outcome}");
+    let restarted = ["--insecure-options=image", "run", "--net=none", "--restart=on-failure:1", &option, image];
+    let outcome = env.proa(restarted).outcome().exits(3);
+    assert_eq!(outcome.stdout.matches("mine\n1 www\nsocket:").count(), 2, "{outcome}");
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "the port is free again");
+    // Whoever connects is served, though the pod has no network.
+    let tree = needs!(with_perl(busybox()));
+    let serve = r#"exec /usr/bin/perl -e 'open(L, "+<&=3") or die; accept(C, L) or die; syswrite(C, "served\n")'"#;
+    let ports = json!([{"name": "www", "protocol": "tcp", "port": 80, "socketActivated": true}]);
+    let image = Aci::new("serve", tree).sh(serve).app("ports", ports).build(env);
+    let args = ["--insecure-options=image", "run", "--detach", "--rm", "--name=serve", "--net=none", &option];
+    env.proa(args.iter().copied().chain([image.to_str().expect("UTF-8")])).outcome().succeeds();
+    assert_eq!(ask(SocketAddr::from(([127, 0, 0, 1], port))), "served\n");
+    env.proa(["wait", "serve"]).outcome();
 }

@@ -288,6 +288,13 @@ pub(crate) struct Channel<Out, In> {
     says: std::marker::PhantomData<(Out, In)>,
 }
 
+impl<Out, In> Channel<Out, In> {
+    /// This end with a number from `least` on.
+    pub(crate) fn above(self, least: std::os::fd::RawFd) -> rustix::io::Result<Self> {
+        Ok(Self { socket: rustix::io::fcntl_dupfd_cloexec(&self.socket, least)?, says: std::marker::PhantomData })
+    }
+}
+
 impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// Says something. The other side being gone is not an error here: it shows when listening.
     pub(crate) fn say(&self, message: &Out) -> rustix::io::Result<()> {

@@ -25,7 +25,7 @@ pub(crate) struct Room {
 
 /// Runs something in the app. `fds` has the sandbox's slots.
 pub(crate) fn run(
-    plan: &AppPlan,
+    (plan, sockets): (&AppPlan, &[OwnedFd]),
     spec: &EnterSpec,
     room: &Room,
     fds: &Fds,
@@ -33,11 +33,11 @@ pub(crate) fn run(
     tier: Tier,
     channel: &StubEnd,
 ) -> ! {
-    stub::become_program(prepare(plan, spec, room, fds, stdio, tier, channel), channel)
+    stub::become_program(prepare((plan, sockets), spec, room, fds, stdio, tier, channel), channel)
 }
 
 fn prepare(
-    plan: &AppPlan,
+    (plan, sockets): (&AppPlan, &[OwnedFd]),
     spec: &EnterSpec,
     room: &Room,
     fds: &Fds,
@@ -76,7 +76,19 @@ fn prepare(
     };
     let user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
     let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
+    // The app itself takes them over each time it starts; what else is executed in it does not.
+    let sockets: Vec<OwnedFd> = if spec.exec.is_empty() {
+        sockets
+            .iter()
+            .map(OwnedFd::try_clone)
+            .collect::<Result<_, _>>()
+            .named(|| "dup(<socket>)".into())
+            .map_err(setup)?
+    } else {
+        Vec::new()
+    };
     let wanted = Wanted {
+        sockets: (&plan.sockets, sockets),
         exec: if spec.exec.is_empty() { &plan.exec } else { &spec.exec },
         environment: environment(plan, spec),
         working_directory: spec.working_directory.as_ref().unwrap_or(&plan.working_directory),

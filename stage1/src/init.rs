@@ -25,6 +25,7 @@ use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::channel::{Channel, Failure, FailureKind, FromInit, ToInit};
 use crate::idmap::{IdMapping, Tier};
 use crate::limits;
+use crate::network::Passed;
 use crate::op::{Op, Slot};
 use crate::plan::{AppPlan, Net, Plan};
 use crate::run::{AppDirs, AppStreams, PodFiles};
@@ -57,6 +58,8 @@ pub(crate) struct Init<'a> {
     pub(crate) monitor: &'a InitEnd,
     /// Whose network it has.
     pub(crate) net: Net,
+    /// For each app the sockets that it takes over.
+    pub(crate) sockets: Vec<Vec<Passed>>,
 }
 
 /// The ways into the control groups of pid 1 and of each app.
@@ -194,6 +197,7 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
     keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
     keep.extend(init.streams.iter().flat_map(AppStreams::numbers));
     keep.extend(init.cgroups.iter().flat_map(|cgroups| &cgroups.apps).map(|fd| fd.as_raw_fd()));
+    keep.extend(init.sockets.iter().flatten().map(|passed| passed.socket.as_raw_fd()));
     keep.extend([init.monitor.as_fd().as_raw_fd(), lock.as_raw_fd()]);
     keep.sort_unstable();
     let mut first = 3;
@@ -210,6 +214,7 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
 fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Result<Apps, Stop> {
     let signals = sys::signal::watch(&[Signal::CHILD.as_raw()], Block::All).named(|| "signalfd()".into())?;
     let mut streams = init.streams.iter();
+    let mut sockets = std::mem::take(&mut init.sockets).into_iter();
     // All are forked before the first is waited for, so that they prepare themselves side by side.
     let mut apps = BTreeMap::new();
     let mut processes = Vec::new();
@@ -221,8 +226,12 @@ fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) ->
         let mut own = with_mounts(&fds, mounts)?;
         identities.extend(identity(index, plan, &mut own)?);
         put_etc(index, plan, &mut own)?;
-        let app = App::new(plan.clone(), cgroups.next());
+        let mut app = App::new(plan.clone(), cgroups.next());
         app.put_cgroup(&mut own)?;
+        app.sockets = sockets.next().into_iter().flatten().map(|passed| passed.socket).collect();
+        for (number, socket) in app.sockets.iter().enumerate() {
+            own.put(Slot::Socket(number), socket.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
+        }
         processes.push(Process::first(index, plan, own, stdio, init.mapping.tier())?);
         apps.insert(index, app);
     }

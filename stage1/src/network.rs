@@ -40,6 +40,15 @@ pub struct Relay {
     pub target: SocketAddr,
 }
 
+/// A listening socket of the host that an app takes over (appc aci.md, "socketActivated").
+#[derive(Debug)]
+pub struct Passed {
+    /// The port's name, which the app finds in `LISTEN_FDNAMES`.
+    pub name: String,
+    /// The socket.
+    pub socket: OwnedFd,
+}
+
 /// How the pod's network is now, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkReport {

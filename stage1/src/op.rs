@@ -28,6 +28,8 @@ pub enum Slot {
     Metadata,
     /// The directory with the app's own socket.
     Identity,
+    /// A listening socket of the host that the app takes over.
+    Socket(usize),
     /// A file that pid 1 made for the app's /etc.
     Etc(usize),
     /// What puts a process into the app's control group when `0` is written to it.
@@ -302,6 +304,7 @@ impl fmt::Display for Slot {
             Self::Layer(index) => write!(f, "layer {index}"),
             Self::Metadata => f.write_str("metadata socket"),
             Self::Identity => f.write_str("identity"),
+            Self::Socket(index) => write!(f, "socket {index}"),
             Self::Etc(file) => write!(f, "etc {file}"),
             Self::Upper => f.write_str("upper"),
             Self::Work => f.write_str("work"),

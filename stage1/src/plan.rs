@@ -114,6 +114,8 @@ pub struct AppPlan {
     pub has_identity: bool,
     /// The files of /etc that are made for it.
     pub etc: Vec<EtcFile>,
+    /// The names of the listening sockets that it takes over.
+    pub sockets: Vec<String>,
 }
 
 /// The ids of a pod: first and last of each range.
@@ -407,6 +409,8 @@ fn plan_app(
         ids: id_ranges(options.mapping),
         has_identity: options.metadata_url.is_some(),
         etc,
+        // Whoever has them says so.
+        sockets: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@
 //! than another (rkt's CVE-2019-10144, -10145 and -10147 were a second way in).
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -20,6 +20,12 @@ use crate::plan::AppPlan;
 use crate::user::User;
 use crate::{landlock, limits, seccomp};
 
+/// Where sockets are kept that the program takes over, until they get their numbers. Above what a port's range takes.
+pub(crate) const SOCKETS_MOVED: RawFd = 600;
+
+/// The number of the first such socket (sd_listen_fds(3)).
+const FIRST_SOCKET: RawFd = 3;
+
 /// What is to be executed, by whom and with which rights.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
@@ -30,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) user: User,
     pub(crate) supplementary_gids: &'a [u32],
     pub(crate) rights: &'a Rights,
+    /// The listening sockets that it takes over, and their names.
+    pub(crate) sockets: (&'a [String], Vec<OwnedFd>),
 }
 
 /// Confines this process and readies the program. The process is in the app's own namespaces, its root is the app's,
@@ -48,11 +56,23 @@ pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Pr
         .map_err(|refusal| failure(FailureKind::User, &refusal))?;
     // From here on nothing is looked up with a descriptor of ours in reach: /proc/self/fd/N as a working directory or
     // program was CVE-2024-21626.
-    close_all_but(channel).map_err(setup)?;
+    let (names, sockets) = wanted.sockets;
+    let sockets = sockets.into_iter().map(|socket| rustix::io::fcntl_dupfd_cloexec(socket, SOCKETS_MOVED));
+    let sockets = sockets.collect::<Result<Vec<_>, _>>().named(|| "fcntl(F_DUPFD_CLOEXEC)".into()).map_err(setup)?;
+    close_all_but(channel, &sockets).map_err(setup)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     enter_working_directory(wanted.working_directory)?;
     let filter = wanted.rights.filter.clone();
-    Program::find(wanted.exec, wanted.environment, &wanted.user, filter)
+    let mut environment = wanted.environment;
+    if !sockets.is_empty() {
+        environment.retain(|(name, _)| !["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].contains(&name.as_str()));
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        environment.push(("LISTEN_PID".into(), pid.to_string()));
+        environment.push(("LISTEN_FDS".into(), sockets.len().to_string()));
+        environment.push(("LISTEN_FDNAMES".into(), names.join(":")));
+    }
+    let program = Program::find(wanted.exec, environment, &wanted.user, filter)?;
+    Ok(Program { sockets, ..program })
 }
 
 pub(crate) fn setup(refusal: Refusal) -> Failure {
@@ -87,11 +107,17 @@ fn confine() -> Result<(), Failure> {
     landlock::confine(root.as_fd(), &streams).map(drop).map_err(|error| failure(FailureKind::Setup, &error))
 }
 
-fn close_all_but(kept: RawFd) -> Result<(), Refusal> {
-    if kept > 3 {
-        sys::exec::close_range(3, kept - 1).named(|| format!("close_range(3, {})", kept - 1))?;
+fn close_all_but(channel: RawFd, sockets: &[OwnedFd]) -> Result<(), Refusal> {
+    let mut kept: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).chain([channel]).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        if fd > first {
+            sys::exec::close_range(first, fd - 1).named(|| format!("close_range({first}, {})", fd - 1))?;
+        }
+        first = fd + 1;
     }
-    sys::exec::close_range(kept + 1, RawFd::MAX).named(|| format!("close_range({}, …)", kept + 1))
+    sys::exec::close_range(first, RawFd::MAX).named(|| format!("close_range({first}, …)"))
 }
 
 fn enter_working_directory(path: &str) -> Result<(), Failure> {
@@ -111,6 +137,8 @@ pub(crate) struct Program {
     path: CString,
     args: ExecArgs,
     filter: Filter,
+    /// In the order of their numbers.
+    sockets: Vec<OwnedFd>,
 }
 
 impl Program {
@@ -126,13 +154,18 @@ impl Program {
         let path = find_program(name, search)?;
         let args = exec.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let env = env.iter().map(|(name, value)| c_string(&format!("{name}={value}"))).collect::<Result<_, _>>()?;
-        Ok(Self { path: c_string(&path)?, args: ExecArgs::new(args, env), filter })
+        Ok(Self { path: c_string(&path)?, args: ExecArgs::new(args, env), filter, sockets: Vec::new() })
     }
 
     /// Loads the filter and executes the program. Returns only on failure.
     pub(crate) fn execute(&self) -> Failure {
         if let Err(error) = sys::signal::reset() {
             return failure(FailureKind::Setup, &format!("reset signals: {error}"));
+        }
+        for (number, socket) in (FIRST_SOCKET..).zip(&self.sockets) {
+            if let Err(error) = sys::exec::place(socket.as_fd(), number) {
+                return failure(FailureKind::Setup, &format!("dup2(<socket>, {number}): {error}"));
+            }
         }
         let filter = match &self.filter {
             Filter::Default => Some(seccomp::default_filter()),

@@ -18,7 +18,7 @@ use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init, InitCgroups};
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
-use crate::network::{EtcFile, Network};
+use crate::network::{EtcFile, Network, Passed};
 use crate::output::LogLimits;
 use crate::plan::{Net, PlanError, PodOptions, SourceKind, plan};
 use crate::protocol::{AppReport, StdioKind};
@@ -60,6 +60,8 @@ pub struct PodSpec<'a> {
     pub network: Network,
     /// The files of /etc that each app is given.
     pub etc: Vec<EtcFile>,
+    /// For each app the listening sockets that it takes over; none at all where no app does.
+    pub sockets: Vec<Vec<Passed>>,
 }
 
 /// What the monitor does with INT, TERM, HUP, QUIT, USR1 and USR2.
@@ -291,7 +293,10 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
         etc: &etc,
         cgroup: spec.cgroup.is_some(),
     };
-    let plan = plan(spec.manifest, &options, &Host::detect())?;
+    let mut plan = plan(spec.manifest, &options, &Host::detect())?;
+    for (app, sockets) in plan.apps.iter_mut().zip(&spec.sockets) {
+        app.sockets = sockets.iter().map(|passed| passed.name.clone()).collect();
+    }
     let (cgroups, app_cgroups) = make_cgroups(&spec)?;
     let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
     let watched = FORWARDED.map(Signal::as_raw);
@@ -300,7 +305,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
         Fork::Child => {
             drop(channel);
-            let PodSpec { mapping, layers, sources, .. } = spec;
+            let PodSpec { mapping, layers, sources, sockets, .. } = spec;
             init::run(Init {
                 plan: &plan,
                 mapping,
@@ -310,6 +315,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
                 cgroups,
                 monitor: &init_end,
                 net,
+                sockets,
             })
         }
         Fork::Parent { pid, pidfd } => {

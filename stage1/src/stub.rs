@@ -104,8 +104,10 @@ fn prepare(
     // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
     // namespaces in which it would have all capabilities again (security.md 0.4).
     write_below(&fds, Slot::Sysctls, "user/max_user_namespaces", "0").map_err(setup)?;
+    let sockets = (0..plan.sockets.len()).filter_map(|index| fds.take(Slot::Socket(index))).collect();
     drop(fds);
     let wanted = Wanted {
+        sockets: (&plan.sockets, sockets),
         exec: &plan.exec,
         environment: plan.environment.clone(),
         working_directory: &plan.working_directory,

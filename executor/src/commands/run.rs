@@ -127,7 +127,6 @@ mod tests {
     fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         for (line, named) in [
             ("--net=nowhere hello", "--net=nowhere: there is no such network"),
-            ("--net=none --port=80:8080 hello", "--port: with --net=none nothing leads into the pod"),
             ("--name a/b hello", "\"a/b\""),
             ("hello --name A", "--name=\"A\""),
             ("hello --environment AC_APP_NAME=x", "AC_APP_NAME=x"),

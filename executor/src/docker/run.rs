@@ -181,7 +181,7 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
         pulling: policy.into(),
         follow_symlinks: true,
         userns: args.userns.unwrap_or_default(),
-        net,
+        net: Some(net),
         ports,
         remarks: Remarks { user_labels: labels(&args.label), ..Remarks::default() },
         ..PodRequest::default()

@@ -18,11 +18,13 @@ pub(super) struct App {
     pub(super) room: Option<Room>,
     /// The way into its control group, if it has one.
     pub(super) cgroup: Option<OwnedFd>,
+    /// The listening sockets that it takes over each time it starts.
+    pub(super) sockets: Vec<OwnedFd>,
 }
 
 impl App {
     pub(super) fn new(plan: AppPlan, cgroup: Option<OwnedFd>) -> Self {
-        Self { plan, room: None, cgroup }
+        Self { plan, room: None, cgroup, sockets: Vec::new() }
     }
 
     /// The sandbox's descriptors, and the way into the app's control group.

@@ -48,6 +48,7 @@ impl Process {
         match sys::fork::fork(Namespaces::MOUNT).named(|| "clone3(CLONE_NEWNS)".into())? {
             Fork::Child => {
                 drop(ours);
+                let theirs = out_of_the_way(theirs, plan);
                 stub::run(plan, fds, stdio, tier, &theirs)
             }
             Fork::Parent { pid, .. } => Ok(Self::new(app, None, pid, Stage::Mapping, ours)),
@@ -73,7 +74,8 @@ impl Process {
         match sys::fork::fork(Namespaces::NONE).named(|| "clone3()".into())? {
             Fork::Child => {
                 drop(ours);
-                enter::run(&app.plan, spec, room, fds, stdio, tier, &theirs)
+                let theirs = out_of_the_way(theirs, &app.plan);
+                enter::run((&app.plan, &app.sockets), spec, room, fds, stdio, tier, &theirs)
             }
             Fork::Parent { pid, .. } => Ok(Self::new(index, Some(id), pid, Stage::Readying, ours)),
         }
@@ -109,4 +111,13 @@ impl Process {
             }
         }
     }
+}
+
+/// Sockets that an app takes over have the first numbers; the conversation must not.
+fn out_of_the_way(channel: stub::StubEnd, plan: &AppPlan) -> stub::StubEnd {
+    if plan.sockets.is_empty() {
+        return channel;
+    }
+    // Pid 1 sees the end of a process that could not even be talked to.
+    channel.above(crate::program::SOCKETS_MOVED).unwrap_or_else(|_| sys::fork::exit_now(1))
 }

@@ -62,6 +62,19 @@ pub fn environment() -> Vec<CString> {
     variables
 }
 
+/// Makes `fd` the descriptor of this number as well, for the program that is executed next: it stays open there (dup2(2)).
+///
+/// Whatever had the number is closed, though an `OwnedFd` may believe to own it: call it only in a forked child that ends
+/// with an exec or [`crate::fork::exit_now`].
+///
+/// # Errors
+/// `EMFILE` if the number is too large.
+pub fn place(fd: std::os::fd::BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: duplicating descriptors touches no memory; that their owners never run again is the caller's promise above.
+    check(libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
+}
+
 /// Closes every descriptor from `first` to `last` (close_range(2)).
 ///
 /// Descriptors that an `OwnedFd` still believes to own are closed as well: call it only where no such destructor runs
