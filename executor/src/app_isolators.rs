@@ -66,6 +66,22 @@ const CAPABILITIES: &[&str] = &[names::CAPABILITIES_RETAIN, names::CAPABILITIES_
 const SECCOMP: &[&str] = &[names::SECCOMP_RETAIN, names::SECCOMP_REMOVE];
 
 impl Given {
+    /// An isolator that replaces the image's of the same kind; none of an unknown kind, which has no name.
+    pub(crate) fn new(value: IsolatorValue) -> Option<Self> {
+        let replaces: &[_] = match &value {
+            IsolatorValue::CapabilitiesRetain(_) | IsolatorValue::CapabilitiesRemove(_) => CAPABILITIES,
+            IsolatorValue::SeccompRetain(_) | IsolatorValue::SeccompRemove(_) => SECCOMP,
+            IsolatorValue::NoNewPrivileges(_) => &[names::NO_NEW_PRIVILEGES],
+            IsolatorValue::Memory(_) => &[names::MEMORY],
+            IsolatorValue::Cpu(_) => &[names::CPU],
+            IsolatorValue::CpuShares(_) => &[names::CPU_SHARES],
+            IsolatorValue::OomScoreAdj(_) => &[names::OOM_SCORE_ADJ],
+            IsolatorValue::ApparmorProfile(_) => &[names::APPARMOR_PROFILE],
+            _ => &[],
+        };
+        Isolator::new(value).map(|isolator| Self { isolator, replaces })
+    }
+
     /// The isolator.
     pub(crate) fn into_isolator(self) -> Isolator {
         self.isolator
@@ -80,29 +96,25 @@ impl IsolatorArgs {
     /// One makes no sense.
     pub(crate) fn isolators(self) -> Result<Vec<Given>, CommandError> {
         let mut given = Vec::new();
-        let mut give = |value, replaces| {
-            given.extend(Isolator::new(value).map(|isolator| Given { isolator, replaces }));
-        };
+        let mut give = |value| given.extend(Given::new(value));
         if self.caps_retain.is_some() && self.caps_remove.is_some() {
             return Err(CommandError::usage("--caps-retain and --caps-remove exclude each other"));
         }
         if let Some(text) = &self.caps_retain {
-            give(IsolatorValue::CapabilitiesRetain(capabilities("--caps-retain", text)?), CAPABILITIES);
+            give(IsolatorValue::CapabilitiesRetain(capabilities("--caps-retain", text)?));
         }
         if let Some(text) = &self.caps_remove {
-            give(IsolatorValue::CapabilitiesRemove(capabilities("--caps-remove", text)?), CAPABILITIES);
+            give(IsolatorValue::CapabilitiesRemove(capabilities("--caps-remove", text)?));
         }
         if let Some(text) = &self.seccomp {
-            give(seccomp(text)?, SECCOMP);
+            give(seccomp(text)?);
         }
         given.extend(self.resources.isolators()?);
-        let mut give = |value, replaces| {
-            given.extend(Isolator::new(value).map(|isolator| Given { isolator, replaces }));
-        };
+        let mut give = |value| given.extend(Given::new(value));
         if let Some(value) = self.oom_score_adj {
             let value =
                 OomScoreAdj::new(value).map_err(|error| wrong("--oom-score-adj", &value.to_string(), &error))?;
-            give(IsolatorValue::OomScoreAdj(value), &[names::OOM_SCORE_ADJ]);
+            give(IsolatorValue::OomScoreAdj(value));
         }
         Ok(given)
     }
@@ -116,20 +128,18 @@ impl ResourceArgs {
     /// One makes no sense.
     pub(crate) fn isolators(self) -> Result<Vec<Given>, CommandError> {
         let mut given = Vec::new();
-        let mut give = |value, replaces| {
-            given.extend(Isolator::new(value).map(|isolator| Given { isolator, replaces }));
-        };
+        let mut give = |value| given.extend(Given::new(value));
         if let Some(text) = &self.memory {
             let limit = limit("--memory", text, |limit| limit.value() >= MIN_MEMORY, "at least 4096 bytes")?;
-            give(IsolatorValue::Memory(limit), &[names::MEMORY]);
+            give(IsolatorValue::Memory(limit));
         }
         if let Some(text) = &self.cpu {
             let limit = limit("--cpu", text, |limit| limit.milli_value() > 0, "more than none")?;
-            give(IsolatorValue::Cpu(limit), &[names::CPU]);
+            give(IsolatorValue::Cpu(limit));
         }
         if let Some(value) = self.cpu_shares {
             let value = CpuShares::new(value).map_err(|error| wrong("--cpu-shares", &value.to_string(), &error))?;
-            give(IsolatorValue::CpuShares(value), &[names::CPU_SHARES]);
+            give(IsolatorValue::CpuShares(value));
         }
         Ok(given)
     }

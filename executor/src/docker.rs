@@ -24,6 +24,7 @@ mod image;
 mod images;
 mod inspect;
 mod logs;
+mod protection_option;
 mod ps;
 mod pull;
 mod push;

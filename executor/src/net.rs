@@ -214,7 +214,7 @@ fn resolvers(texts: &[String]) -> Result<Resolvers, CommandError> {
 }
 
 /// Words of a line of /etc/resolv.conf.
-fn checked(option: &str, texts: Vec<String>) -> Result<Vec<String>, CommandError> {
+pub(crate) fn checked(option: &str, texts: Vec<String>) -> Result<Vec<String>, CommandError> {
     let is_word = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
     match texts.iter().find(|text| !is_word(text)) {
         Some(text) => Err(CommandError::usage(format!("{option}={text:?}: that is no word"))),

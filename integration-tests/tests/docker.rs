@@ -46,6 +46,7 @@ each_user! {
     line_125_commit_keeps_what_the_end_would_lose,
     volumes_outlive_containers,
     failures_have_dockers_words_and_statuses,
+    bounds_and_protections_are_dockers,
     the_program_name_is_enough,
 }
 
@@ -57,6 +58,35 @@ fn words_after_the_image_are_the_commands(env: &Env) {
     docker(env, &["run", "--rm", "--entrypoint", "echo", &image, "-n", "x"]).succeeds().prints("x");
     docker(env, &["run", "--rm", "-w", "/etc", "--entrypoint", "pwd", &image]).succeeds().prints("/etc\n");
     docker(env, &["run", "--rm", "-h", "box", "--entrypoint=hostname", &image]).succeeds().prints("box\n");
+    env.assert_nothing_left();
+}
+
+fn bounds_and_protections_are_dockers(env: &Env) {
+    let image = shell(env);
+    let status = |options: &[&str], field: &str| {
+        let command =
+            [image.as_str(), "sed", "-n", &format!("s/^{field}:\t//p"), "/proc/self/status"].map(str::to_owned);
+        let words = ["docker", "run", "--rm"].iter().chain(options).map(|word| (*word).to_owned());
+        env.proa(words.chain(command)).outcome().succeeds().stdout.trim().to_owned()
+    };
+    assert_eq!(status(&[], "CapBnd"), "00000000a80425fb");
+    assert_eq!(status(&["--cap-drop", "ALL"], "CapBnd"), "0000000000000000");
+    assert_eq!(status(&["--cap-drop=all", "--cap-add=NET_BIND_SERVICE"], "CapBnd"), "0000000000000400");
+    assert_eq!(status(&["--cap-add=SYS_PTRACE"], "CapBnd"), "00000000a80c25fb");
+    assert_eq!(status(&["--security-opt=no-new-privileges"], "NoNewPrivs"), "1");
+    assert_eq!(status(&["--security-opt", "seccomp=unconfined"], "Seccomp"), "0");
+    let run = |options: &[&str]| docker(env, &[&["run", "--rm"], options, &[&image, "cat", "/etc/hosts"]].concat());
+    run(&["--add-host=db:10.0.0.7"]).succeeds().shows("10.0.0.7").shows("db");
+    for (option, text) in [
+        ("--add-host=db", "--add-host db"),
+        ("--memory=1m", "1m"),
+        ("--cap-add=PONIES", "CAP_PONIES"),
+        ("--cap-add=ALL", "--cap-add ALL"),
+        ("--security-opt=ponies", "ponies"),
+        ("--dns=ponies", "ponies"),
+    ] {
+        run(&[option]).exits(125).stderr_shows(text);
+    }
     env.assert_nothing_left();
 }
 

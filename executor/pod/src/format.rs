@@ -3,6 +3,7 @@
 use appc::PodUuid;
 use rustix::fs::{OFlags, fsync};
 use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::dir::Dir;
 use crate::root::path;
@@ -29,7 +30,10 @@ pub(crate) fn read(pods: &Dir) -> Result<Option<u32>, PodError> {
 /// The one fsync of this crate outside `prepare`: an empty `format` after a power cut would lock the user out.
 pub(crate) fn write_known(pods: &Dir) -> Result<(), PodError> {
     // In garbage under a pod's name: what a kill leaves there, gc removes.
-    let temporary = path(Place::Garbage, PodUuid::new_v4());
+    let mut random = [0; 16];
+    // Whole, and without a descriptor (getrandom(2)).
+    getrandom(&mut random, GetRandomFlags::empty()).map_err(|e| pods.error("getrandom", "format", e))?;
+    let temporary = path(Place::Garbage, PodUuid::from_random(random));
     let file = pods.create(&temporary, OFlags::WRONLY, 0o600)?;
     files::write_all(&file, format!("{KNOWN}\n").as_bytes()).map_err(|e| pods.error("write", &temporary, e))?;
     fsync(&file).map_err(|e| pods.error("fsync", &temporary, e))?;

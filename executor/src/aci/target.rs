@@ -12,6 +12,7 @@ use rustix::fs::{
     unlinkat,
 };
 use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 /// A file that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +114,7 @@ impl Target {
     fn replace(&mut self) -> Result<(), (&'static str, Errno)> {
         fsync(&self.file).map_err(|e| ("sync", e))?;
         if self.temporary.is_none() {
-            let temporary = temporary_name(&self.name);
+            let temporary = temporary_name(&self.name).map_err(|e| ("getrandom", e))?;
             self.link(&temporary).map_err(|e| ("link", e))?;
             self.temporary = Some(temporary);
         }
@@ -146,20 +147,22 @@ fn nameless(dir: &OwnedFd, name: &OsStr) -> Result<(OwnedFd, Option<OsString>), 
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {}
         other => return other.map(|file| (file, None)),
     }
-    let temporary = temporary_name(name);
+    let temporary = temporary_name(name)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok((openat(dir, &temporary, flags, mode)?, Some(temporary)))
 }
 
 /// A name beside `name` that nothing has: NAME_MAX leaves room for the random part only if the rest is cut.
-pub(super) fn temporary_name(name: &OsStr) -> OsString {
-    let random = appc::PodUuid::new_v4().to_string();
+pub(super) fn temporary_name(name: &OsStr) -> Result<OsString, Errno> {
+    let mut random = [0; 4];
+    // Whole, and without a descriptor (getrandom(2)).
+    getrandom(&mut random, GetRandomFlags::empty())?;
     let head = &name.as_bytes()[..name.len().min(200)];
     let mut temporary = OsString::from(".proa-tmp.");
     temporary.push(OsStr::from_bytes(head));
     temporary.push("-");
-    temporary.push(&random[..8]);
-    temporary
+    temporary.push(format!("{:08x}", u32::from_ne_bytes(random)));
+    Ok(temporary)
 }
 
 #[cfg(test)]
@@ -244,7 +247,7 @@ mod tests {
                 fs::write(&path, old).unwrap();
             }
             let mut target = Target::create(&path, overwrite, 0o644).unwrap();
-            let temporary = temporary_name(OsStr::new("x.aci"));
+            let temporary = temporary_name(OsStr::new("x.aci")).unwrap();
             target.link(&temporary).unwrap();
             target.temporary = Some(temporary);
             write(&target, "new");

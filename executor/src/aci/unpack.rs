@@ -78,7 +78,7 @@ pub fn unpack(image: File, layout: &Path, keep_owners: bool, mode: u32) -> Resul
         Err(errno) => return Err(failed("stat", errno)),
     }
     // Under its own name it would be half a layout for as long as this takes, and for ever if it were killed.
-    let temporary = temporary_name(name);
+    let temporary = temporary_name(name).map_err(|e| failed("getrandom", e))?;
     mkdirat(&parent, &temporary, Mode::RWXU).map_err(|e| failed("mkdir", e))?;
     let unpacked = fill(image, &parent, &temporary, keep_owners, mode).and_then(|unpacked| {
         match renameat_with(&parent, &temporary, &parent, name, RenameFlags::NOREPLACE) {

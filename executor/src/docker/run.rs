@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 use super::container;
 use super::image;
+use super::protection_option::ProtectionArgs;
 use super::volume_option;
 use appc::ExposedPort;
 
@@ -108,6 +109,21 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
 
+    #[command(flatten)]
+    protection: ProtectionArgs,
+
+    /// Add a custom host-to-IP mapping: NAME:IP
+    #[arg(long, value_name = "HOST")]
+    add_host: Vec<String>,
+
+    /// Set custom DNS servers
+    #[arg(long, value_name = "IP")]
+    dns: Vec<String>,
+
+    /// Set custom DNS search domains
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+
     /// Restart policy to apply when the container exits: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: String,
@@ -169,7 +185,8 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
 
 /// What was typed as the pod that is meant.
 fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
-    let (net, ports) = network(args.network.as_deref(), &args.publish)?;
+    let (mut net, ports) = network(args.network.as_deref(), &args.publish)?;
+    names(&mut net, &args.add_host, &args.dns, args.dns_search)?;
     let mut words = args.words.into_iter();
     let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
     let (image, policy) = image(context, &word, args.pull)?;
@@ -182,6 +199,7 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
         follow_symlinks: true,
         userns: args.userns.unwrap_or_default(),
         net: Some(net),
+        isolators: args.protection.of_pod()?,
         ports,
         remarks: Remarks { user_labels: labels(&args.label), ..Remarks::default() },
         ..PodRequest::default()
@@ -222,6 +240,7 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
         working_directory: args.workdir.map(request::working_directory).transpose()?,
         read_only_root: args.read_only == Some(true),
         mounts,
+        isolators: args.protection.of_app()?,
         ..AppRequest::of(image)
     }];
     Ok(pod)
@@ -272,6 +291,27 @@ fn network(network: Option<&str>, publish: &[String]) -> Result<(NetRequest, Vec
         ports.extend(one);
     }
     Ok((NetRequest { mode, ..NetRequest::default() }, ports))
+}
+
+/// How names are resolved in the pod.
+fn names(net: &mut NetRequest, hosts: &[String], dns: &[String], search: Vec<String>) -> Result<(), CommandError> {
+    for text in hosts {
+        let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
+        let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
+        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| refused())?;
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+            return Err(refused());
+        }
+        net.hosts.push((ip, name.to_owned()));
+    }
+    let server = |text: &String| text.parse().map_err(|_| CommandError::usage(format!("--dns {text}: no IP address")));
+    let servers = dns.iter().map(server).collect::<Result<Vec<_>, _>>()?;
+    // A search list alone leaves the servers as they are, where there are any.
+    if !servers.is_empty() || (!search.is_empty() && net.mode == net::Mode::None) {
+        net.resolvers = net::Resolvers::These(servers);
+    }
+    net.search = net::checked("--dns-search", search)?;
+    Ok(())
 }
 
 /// `NAME=VALUE`; a bare `NAME` takes the caller's value, or is nothing if there is none.

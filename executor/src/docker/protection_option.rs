@@ -1,0 +1,191 @@
+//! `-m`, `--cpus`, `--cap-add`, `--security-opt` and their like: docker's bounds and protections as isolators.
+
+use appc::isolator::capabilities::{self, CapabilitySet};
+use appc::isolator::confinement::ApparmorProfile;
+use appc::isolator::limit::Limit;
+use appc::isolator::scheduling::{CpuShares, OomScoreAdj};
+use appc::isolator::seccomp::{self, SeccompSet};
+use appc::resource::{Format, Quantity};
+use appc::{Isolator, IsolatorValue};
+use clap::Args;
+
+use crate::app_isolators::Given;
+use crate::error::CommandError;
+use crate::protection;
+
+// The options are flattened into those of `docker run`; a doc comment here would become its help text.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ProtectionArgs {
+    /// Memory limit: a number with b, k, m or g
+    #[arg(long, short, value_name = "BYTES")]
+    memory: Option<String>,
+
+    /// Number of CPUs
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<String>,
+
+    /// CPU shares (relative weight)
+    #[arg(long, short, value_name = "NUMBER")]
+    cpu_shares: Option<i64>,
+
+    /// Tune host's OOM preferences, from 0 to 1000
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    oom_score_adj: Option<i64>,
+
+    /// Add Linux capabilities
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+
+    /// Drop Linux capabilities
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+
+    /// Security options: no-new-privileges, seccomp=unconfined, apparmor=PROFILE
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+
+    /// Sysctl options
+    #[arg(long, value_name = "NAME=VALUE")]
+    sysctl: Vec<String>,
+}
+
+impl ProtectionArgs {
+    /// The isolators of the pod.
+    ///
+    /// # Errors
+    ///
+    /// A kernel parameter that pods do not have.
+    pub(super) fn of_pod(&self) -> Result<Vec<Isolator>, CommandError> {
+        protection::sysctls(&self.sysctl)
+    }
+
+    /// The isolators of the app, in place of the image's.
+    ///
+    /// # Errors
+    ///
+    /// One makes no sense.
+    pub(super) fn of_app(&self) -> Result<Vec<Given>, CommandError> {
+        let mut values = Vec::new();
+        if let Some(text) = &self.memory {
+            let limit = Some(Quantity::new(bytes(text)?, Format::DecimalSi));
+            values.push(IsolatorValue::Memory(Limit { limit, ..Limit::default() }));
+        }
+        if let Some(text) = &self.cpus {
+            let refused = |_| CommandError::usage(format!("--cpus {text}: not a number of CPUs"));
+            let limit = Some(text.parse().map_err(refused)?);
+            values.push(IsolatorValue::Cpu(Limit { limit, ..Limit::default() }));
+        }
+        if let Some(shares) = self.cpu_shares {
+            let shares = CpuShares::new(shares).map_err(|error| CommandError::usage(format!("--cpu-shares: {error}")));
+            values.push(IsolatorValue::CpuShares(shares?));
+        }
+        if let Some(score) = self.oom_score_adj {
+            let score = OomScoreAdj::new(score);
+            let score = score.map_err(|error| CommandError::usage(format!("--oom-score-adj: {error}")));
+            values.push(IsolatorValue::OomScoreAdj(score?));
+        }
+        values.extend(capabilities_of(&self.cap_add, &self.cap_drop)?);
+        for option in &self.security_opt {
+            values.extend(security_option(option)?);
+        }
+        Ok(values.into_iter().filter_map(Given::new).collect())
+    }
+}
+
+/// docker's units are binary ones, in either case.
+fn bytes(text: &str) -> Result<i64, CommandError> {
+    let refused = || CommandError::usage(format!("-m {text}: wanted a number with b, k, m or g, of at least 6m"));
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g']);
+    let shift = match lower[digits.len()..].chars().next() {
+        None | Some('b') => 0,
+        Some('k') => 10,
+        Some('m') => 20,
+        _ => 30,
+    };
+    let number: i64 = digits.parse().map_err(|_| refused())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes >= 6 << 20).ok_or_else(refused)
+}
+
+/// The default set with some more and without others, if any is named. `ALL` is every one.
+fn capabilities_of(add: &[String], drop: &[String]) -> Result<Option<IsolatorValue>, CommandError> {
+    if add.is_empty() && drop.is_empty() {
+        return Ok(None);
+    }
+    let full = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+    };
+    let (add, drop): (Vec<String>, Vec<String>) = (add.iter().map(full).collect(), drop.iter().map(full).collect());
+    if add.iter().any(|name| name == "ALL") {
+        return Err(CommandError::usage("--cap-add ALL: apps get capabilities by name")
+            .hint("proa --insecure-options=capabilities gives all of them"));
+    }
+    let all = drop.iter().any(|name| name == "ALL");
+    let default = capabilities::DEFAULT.into_iter().map(str::to_owned);
+    let wrong = |error| CommandError::usage(format!("--cap-add, --cap-drop: {error}"));
+    if add.is_empty() {
+        let drop = if all { default.collect() } else { drop };
+        return CapabilitySet::new(drop).map(|set| Some(IsolatorValue::CapabilitiesRemove(set))).map_err(wrong);
+    }
+    let mut names: Vec<String> = default.filter(|name| !all && !drop.contains(name)).collect();
+    names.extend(add);
+    names.sort_unstable();
+    names.dedup();
+    CapabilitySet::new(names).map(|set| Some(IsolatorValue::CapabilitiesRetain(set))).map_err(wrong)
+}
+
+fn security_option(option: &str) -> Result<Option<IsolatorValue>, CommandError> {
+    let refused = |why: String| CommandError::usage(format!("--security-opt {option}: {why}"));
+    // Before `=` was introduced docker separated with a colon.
+    match option.split_once(['=', ':']).unwrap_or((option, "")) {
+        ("no-new-privileges", "" | "true") => Ok(Some(IsolatorValue::NoNewPrivileges(true))),
+        ("no-new-privileges", "false") => Ok(Some(IsolatorValue::NoNewPrivileges(false))),
+        ("seccomp", "unconfined") => {
+            let set =
+                SeccompSet::new(vec![seccomp::ALL.to_owned()], None).map_err(|error| refused(error.to_string()))?;
+            Ok(Some(IsolatorValue::SeccompRetain(set)))
+        }
+        ("apparmor", "unconfined") => Ok(None),
+        ("apparmor", profile) => {
+            let profile = ApparmorProfile::new(profile.to_owned()).map_err(|error| refused(error.to_string()))?;
+            Ok(Some(IsolatorValue::ApparmorProfile(profile)))
+        }
+        _ => Err(refused("there are no-new-privileges, seccomp=unconfined and apparmor=PROFILE".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_bytes() {
+        for (text, wanted) in [("64m", 64 << 20), ("1g", 1 << 30), ("1GB", 1 << 30), ("8388608", 8 << 20)] {
+            assert_eq!(bytes(text).unwrap(), wanted, "{text}");
+        }
+        for text in ["", "m", "5m", "-1", "1t", "1.5g", "99999999999g", "64 m"] {
+            bytes(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn capabilities_are_added_and_dropped() {
+        let of = |add: &[&str], drop: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            capabilities_of(&owned(add), &owned(drop)).unwrap()
+        };
+        assert_eq!(of(&[], &[]), None);
+        let Some(IsolatorValue::CapabilitiesRemove(set)) = of(&[], &["ALL"]) else { panic!("a remove set") };
+        assert_eq!(set.names().len(), 14);
+        let Some(IsolatorValue::CapabilitiesRetain(set)) = of(&["net_bind_service"], &["all"]) else {
+            panic!("a retain set")
+        };
+        assert_eq!(set.names(), ["CAP_NET_BIND_SERVICE"]);
+        let Some(IsolatorValue::CapabilitiesRetain(set)) = of(&["SYS_PTRACE"], &["CAP_KILL"]) else {
+            panic!("a retain set")
+        };
+        assert_eq!(set.names().len(), 14);
+        assert!(!set.contains("CAP_KILL"));
+    }
+}
