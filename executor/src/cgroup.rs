@@ -108,7 +108,7 @@ pub(crate) fn of_pod(pods: &Pods, entry: &PodEntry) -> Result<(PodCgroup, PodRep
 }
 
 /// The controllers that can be given on from here, of those that matter.
-fn controllers(group: &Path) -> Vec<String> {
+pub(crate) fn controllers(group: &Path) -> Vec<String> {
     let text = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
     CONTROLLERS.into_iter().filter(|name| text.split_whitespace().any(|it| it == *name)).map(str::to_owned).collect()
 }

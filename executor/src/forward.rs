@@ -11,7 +11,7 @@ use stage1::network::{Network, Passed, Relay, Uplink};
 
 use crate::diagnostics::warn;
 use crate::error::CommandError;
-use crate::net::{Mode, NetRequest};
+use crate::net::{MOST_PORTS, Mode, NetRequest};
 
 /// Where pasta is looked for; not in PATH, as every helper program.
 const PASTA: [&str; 3] = ["/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"];
@@ -111,12 +111,7 @@ pub(crate) fn sockets(manifest: &PodManifest) -> Result<Vec<Vec<Passed>>, Comman
         }
         for offset in 0..forward.count {
             let address = SocketAddr::new(ip, forward.host_port + offset);
-            let socket = if forward.udp {
-                UdpSocket::bind(address).map(OwnedFd::from)
-            } else {
-                TcpListener::bind(address).map(OwnedFd::from)
-            };
-            let socket = socket.map_err(|error| refused(address, &error))?;
+            let socket = TcpListener::bind(address).map(OwnedFd::from).map_err(|error| refused(address, &error))?;
             sockets[*app].push(Passed { name: name.clone(), socket });
         }
     }
@@ -164,10 +159,12 @@ fn forwards(manifest: &PodManifest) -> Result<BTreeSet<Forward>, CommandError> {
 fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, CommandError> {
     let ExposedPort { name, host_port, host_ip, pod_port } = exposed;
     let of_apps = || manifest.apps.iter().filter_map(|app| app.app.as_ref()).flat_map(|app| &app.ports);
+    let has_it = |app: &RuntimeApp| app.app.as_ref().is_some_and(|app| app.ports.iter().any(|it| it.name == *name));
+    let owner = manifest.apps.iter().position(has_it);
     let port = pod_port.as_ref().or_else(|| of_apps().find(|port| port.name == *name));
-    let takes_over = |port: &Port| port.name == *name && port.socket_activated;
-    let has_it = |app: &RuntimeApp| app.app.as_ref().is_some_and(|app| app.ports.iter().any(takes_over));
-    let activates = manifest.apps.iter().position(has_it).map(|app| (app, name.to_string()));
+    // A port by number is forwarded, whatever an image calls its own.
+    let is_taken_over = pod_port.is_none() && port.is_some_and(|port| port.socket_activated);
+    let activates = owner.filter(|_| is_taken_over).map(|app| (app, name.to_string()));
     let Some(Port { protocol, port, count, .. }) = port else {
         let mut names: Vec<String> = of_apps().map(|port| format!("{} ({})", port.name, port.port)).collect();
         names.dedup();
@@ -178,6 +175,14 @@ fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, Com
         return Err(CommandError::failed(format!("--port: no app has a port called {:?}", name.as_str())).hint(hint));
     };
     let count = (*count).max(1);
+    if count > MOST_PORTS {
+        return Err(CommandError::failed(format!(
+            "port {:?}: {count} ports, at most {} can be had",
+            name.as_str(),
+            MOST_PORTS
+        ))
+        .hint("give the numbers that are wanted, as in 80-89:8080-8089"));
+    }
     let host_port = u16::try_from(*host_port).ok().filter(|first| *first > 0 && first.checked_add(count - 1).is_some());
     let host_port = host_port.ok_or_else(|| {
         CommandError::failed(format!("port {:?}: {} is no port of the host", name.as_str(), exposed.host_port))
@@ -193,6 +198,13 @@ fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, Com
             .hint("tcp and udp can"));
         }
     };
+    if udp && activates.is_some() {
+        return Err(CommandError::failed(format!(
+            "port {:?}: a socket for datagrams is not handed over",
+            name.as_str()
+        ))
+        .hint("it would be a way to whatever the host reaches; give the port's number to have it forwarded"));
+    }
     Ok(Forward { ip: *host_ip, host_port, pod_port: *port, count, udp, activates })
 }
 

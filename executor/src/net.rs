@@ -12,7 +12,7 @@ use crate::error::CommandError;
 pub(crate) const ANNOTATION: &str = "proa.local/network";
 
 /// Most ports of one range: each takes a descriptor while the pod runs.
-const MOST_PORTS: u16 = 256;
+pub(crate) const MOST_PORTS: u16 = 256;
 
 // Options about the network. (A doc comment would become the help text of the whole command.)
 #[derive(Debug, Default, Args)]

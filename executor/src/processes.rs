@@ -58,12 +58,13 @@ pub(crate) fn below(first: i32) -> Result<Vec<Process>, CommandError> {
 }
 
 fn read(pid: i32, ticks: u64, boot: u64) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // A process can call itself what it likes.
+    let stat = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
     let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     // proc_pid_stat(5), whose numbers begin at 1 with the pid; these follow the second.
     let field = |number: usize| fields.get(number - 3)?.parse::<i64>().ok();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/status")).ok()?).into_owned();
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()?;
     let mut command = Vec::new();
     fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(LONGEST_COMMAND).read_to_end(&mut command).ok()?;

@@ -62,16 +62,23 @@ pub(crate) fn decide(context: &Context, profile: Profile, manifest: &mut PodMani
     Ok(())
 }
 
+/// The controllers that a pod of this manifest would have on this host.
+pub(crate) fn prospects(manifest: &PodManifest) -> Vec<String> {
+    let prospects = if cgroup::is_wanted(manifest) { cgroup::prospects() } else { Err("no limit is wanted") };
+    prospects.map_or_else(|_| Vec::new(), |(_, controllers)| controllers)
+}
+
 /// What became of the isolators of the pod, which has no name here, and of each app.
 ///
 /// # Errors
 ///
 /// One of them cannot be obeyed.
-pub(crate) fn report(manifest: &PodManifest) -> Result<Vec<(Option<&AcName>, ReportEntry)>, CommandError> {
-    let controllers = if cgroup::is_wanted(manifest) { cgroup::prospects() } else { Err("no limit is wanted") };
-    let controllers = controllers.map_or_else(|_| Vec::new(), |(_, controllers)| controllers);
-    let host = isolators::Host { modules: Modules::detect, controllers: &controllers };
-    let (_, of_pod) = sysctl::of(manifest, &controllers)?;
+pub(crate) fn report<'a>(
+    manifest: &'a PodManifest,
+    controllers: &[String],
+) -> Result<Vec<(Option<&'a AcName>, ReportEntry)>, CommandError> {
+    let host = isolators::Host { modules: Modules::detect, controllers };
+    let (_, of_pod) = sysctl::of(manifest, controllers)?;
     let mut report: Vec<_> = of_pod.into_iter().map(|entry| (None, entry)).collect();
     for app in &manifest.apps {
         let Some(inner) = &app.app else { continue };
@@ -87,8 +94,8 @@ pub(crate) fn report(manifest: &PodManifest) -> Result<Vec<(Option<&AcName>, Rep
 /// # Errors
 ///
 /// As [`report`].
-pub(crate) fn tell(manifest: &PodManifest) -> Result<(), CommandError> {
-    less_than_asked(manifest)?.iter().for_each(|less| warn(less));
+pub(crate) fn tell(manifest: &PodManifest, controllers: &[String]) -> Result<(), CommandError> {
+    less_than_asked(manifest, controllers)?.iter().for_each(|less| warn(less));
     Ok(())
 }
 
@@ -98,7 +105,7 @@ pub(crate) fn tell(manifest: &PodManifest) -> Result<(), CommandError> {
 ///
 /// That; as [`report`].
 pub(crate) fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), CommandError> {
-    match less_than_asked(manifest)?.first() {
+    match less_than_asked(manifest, &prospects(manifest))?.first() {
         Some(less) => {
             Err(CommandError::failed(format!("--strict: {less}")).hint("without --strict the pod runs all the same"))
         }
@@ -106,9 +113,9 @@ pub(crate) fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), Comma
     }
 }
 
-fn less_than_asked(manifest: &PodManifest) -> Result<Vec<String>, CommandError> {
+fn less_than_asked(manifest: &PodManifest, controllers: &[String]) -> Result<Vec<String>, CommandError> {
     let whose = |app: Option<&AcName>| app.map_or_else(|| "pod".to_owned(), |app| format!("app {:?}", app.as_str()));
-    let report = report(manifest)?;
+    let report = report(manifest, controllers)?;
     let less = report.into_iter().filter(|(_, entry)| entry.outcome != Outcome::Enforced);
     Ok(less.map(|(app, entry)| format!("{}: isolator {entry}", whose(app))).collect())
 }

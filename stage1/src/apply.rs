@@ -201,7 +201,11 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::PrivateMounts => sys::mount::make_private(CWD, c"/").named(|| "mount_setattr(\"/\", MS_PRIVATE)".into()),
         Op::LoopbackUp => sys::loopback::up().named(|| "ioctl(SIOCSIFFLAGS, lo, IFF_UP)".into()),
         Op::LoopbackAddress(address) => {
-            sys::loopback::add_address(*address).named(|| format!("sendto(RTM_NEWADDR, lo, {address})"))
+            match sys::loopback::add_address(*address) {
+                // Without IPv6 nobody can be reached there either.
+                Err(error) if address.is_ipv6() && is_unsupported(&error) => Ok(()),
+                added => added.named(|| format!("sendto(RTM_NEWADDR, lo, {address})")),
+            }
         }
         Op::HostTree { path, attr, slot } => host_tree(fds, path, *attr, *slot),
         Op::Listen { address, slot } => listen_on(fds, *address, *slot),
@@ -350,6 +354,10 @@ fn sysctl(fds: &Fds, key: &str, value: &str) -> Result<(), Refusal> {
         opened => opened.named(|| format!("openat(<proc/sys/{key}>, O_WRONLY)"))?,
     };
     rustix::io::write(&file, value.as_bytes()).map(drop).named(|| format!("write(<proc/sys/{key}>, {value:?})"))
+}
+
+fn is_unsupported(error: &std::io::Error) -> bool {
+    [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Procfs takes some values in part, and says nothing then.

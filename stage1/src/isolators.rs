@@ -29,16 +29,31 @@ pub struct Rights {
     /// Which system calls it can make.
     pub filter: Filter,
     /// How gladly the kernel kills it when memory is short, if that is given (proc_pid_oom_score_adj(5)).
-    pub oom_score_adj: Option<i32>,
+    pub oom_score_adj: Option<OomScore>,
     /// The label its program is to have, if one is given.
     pub label: Option<Label>,
 }
+
+/// How gladly the kernel kills an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OomScore {
+    /// From 0 to 1000.
+    pub value: i32,
+    /// Whether it counts where it is less than what apps have that do not say: an image does not put itself behind
+    /// its siblings.
+    pub may_be_low: bool,
+}
+
+/// Shares of processor time of an app that does not say (appc ace.md, "os/linux/cpu-shares").
+const USUAL_SHARES: i64 = 1024;
 
 /// What a security module is to do with an app's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Label {
     /// An AppArmor profile.
     ApparmorProfile(String),
+    /// An AppArmor profile beside the one that proa has, which may only take rights away: an image's.
+    StackedApparmorProfile(String),
     /// An SELinux context, `USER:ROLE:TYPE:LEVEL`.
     SelinuxContext(String),
 }
@@ -166,18 +181,31 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, host: &Host<'_>) -> Result<Outco
         IsolatorValue::CapabilitiesRetain(names) => capabilities::retain(rights, asked, names)?,
         IsolatorValue::SeccompRetain(set) => filter::retain(rights, asked, set)?,
         IsolatorValue::SeccompRemove(set) => filter::remove(rights, asked, set)?,
-        IsolatorValue::OomScoreAdj(value) => oom_score_adj(rights, value.get()),
+        IsolatorValue::OomScoreAdj(value) => oom_score_adj(rights, value.get(), asked.by_operator),
+        IsolatorValue::CpuShares(shares) if !asked.by_operator && shares.get() > USUAL_SHARES => {
+            match resource(asked.isolator.value(), host.controllers) {
+                Outcome::Enforced => Outcome::Modified("an image has no more weight than others".to_owned()),
+                other => other,
+            }
+        }
         IsolatorValue::ApparmorProfile(profile) if (host.modules)().apparmor => {
-            rights.label = Some(Label::ApparmorProfile(profile.as_str().to_owned()));
+            let profile = profile.as_str().to_owned();
+            rights.label = Some(match asked.by_operator {
+                true => Label::ApparmorProfile(profile),
+                false => Label::StackedApparmorProfile(profile),
+            });
             Outcome::Enforced
         }
         IsolatorValue::ApparmorProfile(profile) => {
             return Err(BadIsolator::NoApparmor { profile: profile.as_str().to_owned() });
         }
-        IsolatorValue::SelinuxContext(context) if (host.modules)().selinux => {
+        IsolatorValue::SelinuxContext(context) if asked.by_operator && (host.modules)().selinux => {
             let parts = [context.user(), context.role(), context.type_(), context.level()];
             rights.label = Some(Label::SelinuxContext(parts.join(":")));
             Outcome::Enforced
+        }
+        IsolatorValue::SelinuxContext(_) if (host.modules)().selinux => {
+            Outcome::Ignored("an image does not choose its context".to_owned())
         }
         IsolatorValue::SelinuxContext(_) => Outcome::Ignored("this host runs without SELinux".to_owned()),
         IsolatorValue::Sysctl(_) => Outcome::Ignored("it is one of pods, not of apps".to_owned()),
@@ -203,10 +231,10 @@ pub(crate) fn resource(value: &IsolatorValue, controllers: &[String]) -> Outcome
 }
 
 /// Only the host's root makes a process less likely to be killed than it was (proc_pid_oom_score_adj(5)).
-fn oom_score_adj(rights: &mut Rights, value: i64) -> Outcome {
+fn oom_score_adj(rights: &mut Rights, value: i64, by_operator: bool) -> Outcome {
     match i32::try_from(value) {
         Ok(value @ 0..=1000) => {
-            rights.oom_score_adj = Some(value);
+            rights.oom_score_adj = Some(OomScore { value, may_be_low: by_operator });
             Outcome::Enforced
         }
         _ => Outcome::Ignored("only the host's root can lower it".to_owned()),

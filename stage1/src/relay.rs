@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
@@ -106,6 +106,9 @@ impl Pair {
     }
 }
 
+/// How long nobody is let in where there was no descriptor left.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
 /// Carries until it is killed. The process is in the pod's network namespace.
 pub(crate) fn run(relays: Vec<Relay>) -> io::Error {
     match serve(relays) {
@@ -122,34 +125,42 @@ fn serve(relays: Vec<Relay>) -> io::Result<std::convert::Infallible> {
         listeners.push((listener, target));
     }
     let mut pairs: Vec<Pair> = Vec::new();
+    // Whether no descriptor was to be had for a connection: none is taken until a while later.
+    let mut full = false;
     loop {
-        let accepting = pairs.len() < MOST;
+        let accepting = pairs.len() < MOST && !full;
         let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(listeners.len() + 2 * pairs.len());
-        let wanted = if accepting { PollFlags::IN } else { PollFlags::empty() };
-        polled.extend(listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), wanted)));
-        for pair in &pairs {
-            let [client, app] = pair.interests();
-            polled.push(PollFd::from_borrowed_fd(pair.client.as_fd(), client));
-            polled.push(PollFd::from_borrowed_fd(pair.app.as_fd(), app));
+        if accepting {
+            polled.extend(
+                listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
+            );
         }
-        match poll(&mut polled, None) {
+        let of_listeners = polled.len();
+        let mut whose = Vec::with_capacity(2 * pairs.len());
+        for (index, pair) in pairs.iter().enumerate() {
+            // Of a socket that nothing is wanted of, poll(2) would still tell that it was hung up, again and again.
+            let sides = [pair.client.as_fd(), pair.app.as_fd()].into_iter().zip(pair.interests());
+            for (side, interest) in sides.filter(|(_, interest)| !interest.is_empty()) {
+                polled.push(PollFd::from_borrowed_fd(side, interest));
+                whose.push(index);
+            }
+        }
+        match poll(&mut polled, full.then_some(&PAUSE)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        full = false;
         let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (of_listeners, of_pairs) = ready.split_at(listeners.len());
-        let mut index = 0;
-        pairs.retain_mut(|pair| {
-            let is_ready = of_pairs[index] || of_pairs[index + 1];
-            index += 2;
-            !is_ready || (pair.carry().is_ok() && !pair.is_over())
-        });
+        let (of_listeners, of_pairs) = ready.split_at(of_listeners);
+        let mut is_ready = vec![false; pairs.len()];
+        whose.into_iter().zip(of_pairs).for_each(|(pair, ready)| is_ready[pair] |= ready);
+        let mut is_ready = is_ready.into_iter();
+        pairs.retain_mut(|pair| !is_ready.next().unwrap_or_default() || (pair.carry().is_ok() && !pair.is_over()));
         for ((listener, target), _) in listeners.iter().zip(of_listeners).filter(|(_, ready)| **ready) {
             // One at a time: whoever else waits makes the next poll return at once.
-            if let Ok((client, _)) = listener.accept()
-                && let Ok(pair) = open(client, *target)
-            {
-                pairs.push(pair);
+            match listener.accept() {
+                Ok((client, _)) => pairs.extend(open(client, *target)),
+                Err(error) => full |= error.raw_os_error() == Some(Errno::MFILE.raw_os_error()),
             }
         }
     }

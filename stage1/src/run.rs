@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-use appc::{AcName, PodManifest, RuntimeApp, Volume};
+use appc::{AcName, Annotations, PodManifest, RuntimeApp, Volume};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -352,10 +352,11 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
 /// The groups of the apps, with their limits, and the ways into them and into that of pid 1.
 fn make_cgroups(spec: &PodSpec<'_>) -> Result<(Option<InitCgroups>, Vec<AppCgroup>), CgroupError> {
     let Some(cgroup) = &spec.cgroup else { return Ok((None, Vec::new())) };
-    let isolators = |app: &'_ RuntimeApp| Limits::of(app.app.as_ref().map_or(&[][..], |app| &app.isolators[..]));
+    let isolators =
+        |app: &'_ RuntimeApp| Limits::of(app.app.as_ref().map_or(&[][..], |app| &app.isolators[..]), &app.annotations);
     let made = spec.manifest.apps.iter().map(|app| cgroup.app(&app.name, &isolators(app)));
     let (groups, apps) = made.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-    cgroup.limit(&Limits::of(&spec.manifest.isolators))?;
+    cgroup.limit(&Limits::of(&spec.manifest.isolators, &Annotations::default()))?;
     Ok((Some(InitCgroups { own: Some(cgroup.init()?), apps }), groups))
 }
 

@@ -13,7 +13,7 @@ use sys::fork::Namespaces;
 use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::channel::{Channel, Failure, FailureKind, FromStub, TerminalSize, ToStub, shortened};
 use crate::idmap::Tier;
-use crate::isolators::{Label, Rights};
+use crate::isolators::{Label, OomScore, Rights};
 use crate::op::Slot;
 use crate::plan::AppPlan;
 use crate::program::{self, Program, Wanted, failure, open_root, setup};
@@ -184,7 +184,14 @@ pub(crate) fn mark(rights: &Rights, fds: &Fds) -> Result<Option<String>, Refusal
             set(usual)?;
             None
         }
-        Some(score) => match set(score) {
+        Some(OomScore { value, may_be_low: false }) => {
+            set(value.max(usual))?;
+            let low = value < usual;
+            low.then(|| {
+                format!("isolator os/linux/oom-score-adj: it is {usual}, as for others: an image cannot lower it")
+            })
+        }
+        Some(OomScore { value, .. }) => match set(value) {
             Ok(()) => None,
             // The caller's own may be higher, and only the host's root could go below it.
             Err(refusal) => {
@@ -197,6 +204,9 @@ pub(crate) fn mark(rights: &Rights, fds: &Fds) -> Result<Option<String>, Refusal
         // proc_pid_attr(5).
         Some(Label::ApparmorProfile(profile)) => {
             write_below(fds, Slot::Proc, "self/attr/apparmor/exec", &format!("exec {profile}"))?;
+        }
+        Some(Label::StackedApparmorProfile(profile)) => {
+            write_below(fds, Slot::Proc, "self/attr/apparmor/exec", &format!("stack {profile}"))?;
         }
         Some(Label::SelinuxContext(context)) => write_below(fds, Slot::Proc, "self/attr/exec", context)?,
         None => {}

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Signal, WaitId, WaitIdOptions, getppid, pidfd_send_signal, set_parent_process_death_signal, setsid, waitid,
 };
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space, set_capabilities};
 use sys::fork::{Fork, Namespaces};
 
 use crate::idmap::IdMapping;
@@ -131,6 +131,10 @@ impl Connection {
     pub(crate) fn polled(&mut self) -> Change {
         if let Some(how) = self.relay.as_ref().and_then(ended) {
             self.relay = None;
+            // Without its ports it is not what was asked for, and nobody would look after it any more.
+            if let State::Starting { pasta, .. } | State::Up { pasta } = &self.state {
+                let _ = rustix::process::pidfd_send_signal(pasta, Signal::KILL);
+            }
             return self.lost(format!("what carries its ports {how}"));
         }
         match std::mem::replace(&mut self.state, State::Down(String::new())) {
@@ -223,7 +227,8 @@ fn start(
         let error = command.exec();
         if error.kind() == io::ErrorKind::NotFound { Err(io::Error::other("it is not there")) } else { Err(error) }
     };
-    let pasta = child(user, None, mapping, &said, run)?;
+    let keep = [net.as_raw_fd(), told.as_raw_fd()];
+    let pasta = child(user, None, mapping, &said, &keep, run)?;
     Ok(State::Starting { pasta, ready, words })
 }
 
@@ -243,20 +248,44 @@ fn arguments(net: i32, told: i32) -> Vec<OsString> {
 /// Starts what carries ports of the host's loopback.
 fn carry(relays: Vec<Relay>, net: &OwnedFd, user: &OwnedFd, mapping: &IdMapping) -> io::Result<OwnedFd> {
     let (_, nobody) = pipe_with(PipeFlags::CLOEXEC)?;
+    let keep: Vec<RawFd> = relays.iter().map(|relay| relay.listener.as_raw_fd()).collect();
     let mut relays = Some(relays);
-    child(user, Some(net), mapping, &nobody, || {
+    child(user, Some(net), mapping, &nobody, &keep, || {
         sys::title::set("proa-ports");
+        give_up_rights()?;
         Err(crate::relay::run(relays.take().unwrap_or_default()))
     })
 }
 
+/// It has sockets and needs nothing else: strangers talk to it.
+fn give_up_rights() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+}
+
+/// Closes what the monitor, or its caller, has open: the pod's streams would not end while this process has them.
+fn close_all_but(keep: &[RawFd], said: RawFd) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().chain([said]).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().chain([RawFd::MAX]) {
+        if fd > first {
+            sys::exec::close_range(first, fd - 1)?;
+        }
+        first = fd.saturating_add(1).max(first);
+    }
+    Ok(())
+}
+
 /// Runs `work` in a child that is the pod's root, in its network namespace if that is given. The child says what goes wrong
-/// before it, or in it, through `said`.
+/// before it, or in it, through `said`. Besides that and `keep` no descriptor is open in it.
 fn child(
     user: &OwnedFd,
     net: Option<&OwnedFd>,
     mapping: &IdMapping,
     said: &OwnedFd,
+    keep: &[RawFd],
     mut work: impl FnMut() -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
     let parent = rustix::process::getpid();
@@ -275,6 +304,7 @@ fn child(
                 if getppid() != Some(parent) {
                     return Err(io::ErrorKind::NotConnected.into());
                 }
+                close_all_but(keep, said.as_raw_fd())?;
                 work()
             };
             if let Err(error) = all() {

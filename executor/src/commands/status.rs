@@ -1,6 +1,6 @@
 //! `proa status`: how a pod is, or how it went.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use appc::isolator::report::ReportEntry;
@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::net::{Mode, NetRequest};
-use crate::{duration, moment, output, pod_argument, protection};
+use crate::{cgroup, duration, moment, output, pod_argument, protection};
 
 /// Show the state of a pod
 ///
@@ -174,8 +174,13 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         };
         let manifest = pod.manifest()?;
         choices = Choices::of(&manifest.annotations)?;
+        // Of a pod that runs, what it has; of another, what this host would give.
+        let controllers = match &live {
+            Some(report) => report.cgroup.as_ref().map_or_else(Vec::new, |path| cgroup::controllers(Path::new(path))),
+            None => protection::prospects(&manifest),
+        };
         network = NetRequest::of(&manifest)?.mode.as_str();
-        for (app, entry) in protection::report(&manifest)? {
+        for (app, entry) in protection::report(&manifest, &controllers)? {
             match app.and_then(|name| apps.iter_mut().find(|app| app.name == name.as_str())) {
                 Some(app) => app.isolators.push(entry),
                 None => isolators.push(entry),

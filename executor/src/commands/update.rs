@@ -1,11 +1,11 @@
 //! `proa update`: changes the limits of a pod that runs.
 
-use appc::Isolator;
+use appc::{Annotations, Isolator};
 use clap::Args;
 use pod::Pods;
 use stage1::cgroup::limits::Limits;
 
-use crate::app_isolators::{Given, ResourceArgs};
+use crate::app_isolators::{self, Given, ResourceArgs};
 use crate::cgroup;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
@@ -31,7 +31,9 @@ pub(crate) struct UpdateArgs {
 
 pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandError> {
     let isolators: Vec<Isolator> = args.resources.isolators()?.into_iter().map(Given::into_isolator).collect();
-    let limits = Limits::of(&isolators);
+    let mut annotations = Annotations::default();
+    app_isolators::approve_all(&isolators, &mut annotations);
+    let limits = Limits::of(&isolators, &annotations);
     if limits.is_empty() {
         return Err(CommandError::usage("no limit is given").hint("give --memory, --cpu or --cpu-shares"));
     }

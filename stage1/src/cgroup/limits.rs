@@ -1,10 +1,14 @@
 //! Isolators of resources as the files of a control group (Documentation/admin-guide/cgroup-v2.rst).
 
 use appc::isolator::limit::Limit;
-use appc::{Isolator, IsolatorValue};
+use appc::{Annotations, Isolator, IsolatorValue};
+
+use crate::isolators::choices;
 
 /// Length of a period in which processor time is given out, in microseconds; the kernel's default.
 const PERIOD_US: i64 = 100_000;
+/// The weight of a group that does not say.
+const USUAL_WEIGHT: i64 = 100;
 /// Shortest time that the kernel gives out in a period.
 const MIN_QUOTA_US: i64 = 1_000;
 
@@ -33,10 +37,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a list of isolators asks for; of several of a kind the last counts.
+    /// What the isolators of an app with these annotations, or of a pod, ask for; of several of a kind the last counts.
+    /// An image gets no more weight than others have.
     #[must_use]
-    pub fn of(isolators: &[Isolator]) -> Self {
+    pub fn of(isolators: &[Isolator], annotations: &Annotations) -> Self {
         let mut limits = Self::default();
+        let approved = choices::approved(annotations).unwrap_or_default();
+        let weighed = |isolator: &Isolator, weight: i64| {
+            if approved.iter().any(|name| *isolator.name() == **name) { weight } else { weight.min(USUAL_WEIGHT) }
+        };
         for isolator in isolators {
             match isolator.value() {
                 IsolatorValue::Memory(limit) => {
@@ -47,9 +56,11 @@ impl Limits {
                     limits.cpu_max_milli = limit.limit.as_ref().map(|it| it.milli_value());
                     // A thousand shares a processor, as with cgroup v1.
                     let request = own_request(limit).map(|it| weight(it.milli_value().saturating_mul(1024) / 1000));
-                    limits.cpu_weight = limits.cpu_weight.or(request);
+                    limits.cpu_weight = limits.cpu_weight.or(request.map(|weight| weighed(isolator, weight)));
                 }
-                IsolatorValue::CpuShares(shares) => limits.cpu_weight = Some(weight(shares.get())),
+                IsolatorValue::CpuShares(shares) => {
+                    limits.cpu_weight = Some(weighed(isolator, weight(shares.get())));
+                }
                 _ => {}
             }
         }
@@ -107,7 +118,17 @@ mod tests {
         let json = format!(r#"{{"exec": ["x"], "user": "0", "group": "0", "isolators": [{isolators}]}}"#);
         let manifest = format!(r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "a", "app": {json}}}"#);
         let app: App = appc::ImageManifest::from_json(manifest.as_bytes()).expect("valid").app.expect("an app");
-        Limits::of(&app.isolators).files().into_iter().map(|file| format!("{}={}", file.name, file.text)).collect()
+        let names: Vec<String> = app.isolators.iter().map(|isolator| isolator.name().to_string()).collect();
+        let mut annotations = Annotations::default();
+        let name = choices::OPERATOR_ISOLATORS.parse().expect("an identifier");
+        annotations.set(name, serde_json::to_string(&names).expect("JSON"));
+        let of_image = Limits::of(&app.isolators, &Annotations::default());
+        assert!(of_image.cpu_weight.is_none_or(|weight| weight <= USUAL_WEIGHT), "an image has no more weight");
+        Limits::of(&app.isolators, &annotations)
+            .files()
+            .into_iter()
+            .map(|file| format!("{}={}", file.name, file.text))
+            .collect()
     }
 
     #[test]

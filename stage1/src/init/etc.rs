@@ -8,8 +8,7 @@ use sys::mount::{MountAttr, mount_setattr};
 use crate::apply::{Named as _, Refusal, clone_tree};
 use crate::network::EtcFile;
 
-/// Makes the files of the app with this index in a directory of its own in the sandbox, for `owner`: each app may change
-/// its own. Returns a mount of each, in their order.
+/// Makes the files of the app with this index in a directory of its own in the sandbox, for `owner`. Returns a mount of each, in their order.
 pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Result<Vec<OwnedFd>, Refusal> {
     if files.is_empty() {
         return Ok(Vec::new());
@@ -29,7 +28,8 @@ pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Res
             chownat(CWD, path.as_str(), uid, gid, AtFlags::empty()).named(|| format!("chown({path:?})"))?;
         }
         let mount = clone_tree(CWD, &path).named(|| format!("open_tree({path:?}, OPEN_TREE_CLONE)"))?;
-        let attr = MountAttr::INERT;
+        // An app that could write there could fill what the whole pod is built in (CVE-2020-8557).
+        let attr = MountAttr::INERT.with(MountAttr::RDONLY);
         let set = mount_setattr(mount.as_fd(), c"", false, attr);
         set.named(|| format!("mount_setattr({path:?}, {:#x})", attr.bits()))?;
         Ok(mount)

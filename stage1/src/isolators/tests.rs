@@ -129,7 +129,7 @@ fn the_rest_is_reported() {
     )
     .unwrap();
     assert!(rights.no_new_privs);
-    assert_eq!(rights.oom_score_adj, Some(300));
+    assert_eq!(rights.oom_score_adj, Some(OomScore { value: 300, may_be_low: false }));
     assert_eq!(report[1], "os/linux/oom-score-adj: enforced");
     assert_eq!(report[2], "os/linux/selinux-context: ignored: this host runs without SELinux");
     assert_eq!(report[3], "example.com/x: ignored: not known");

@@ -327,6 +327,11 @@ impl Monitor<'_> {
         if fds.len() < layers {
             return Err(request("fewer descriptors than layers".to_owned()));
         }
+        let limits = Limits::of(app.app.as_ref().map_or(&[][..], |app| &app.isolators), &app.annotations);
+        if self.cgroup.is_none() && !limits.is_empty() {
+            let text = "limits of its resources are ignored: the pod has no control group of its own";
+            keeper.remark(app.name.as_str(), text);
+        }
         let sources = fds.split_off(layers);
         let volumes = self.volumes_for(&manifest, sources, keeper)?;
         let dirs = keeper.add_app(&app.name).map_err(|error| failed(crate::run::chain(&*error)))?;
@@ -421,7 +426,7 @@ impl Monitor<'_> {
         let record = &mut self.apps[app];
         let known = self.manifest.apps.iter().find(|known| known.name.as_str() == record.report.name);
         let Some(known) = known else { return Ok(None) };
-        let limits = Limits::of(known.app.as_ref().map_or(&[], |app| &app.isolators));
+        let limits = Limits::of(known.app.as_ref().map_or(&[][..], |app| &app.isolators), &known.annotations);
         let made = cgroup.app(&known.name, &limits);
         let (group, procs) = made.map_err(|error| Failure::new(FailureKind::Setup, &crate::run::chain(&error)))?;
         record.cgroup = Some(group);
@@ -466,6 +471,9 @@ impl Monitor<'_> {
         let name = self.apps[app].report.name.clone();
         self.manifest.apps.retain(|known| known.name.as_str() != name);
         self.say(&ToInit::Remove { app })?;
+        if let (Some(cgroup), Ok(name)) = (&self.cgroup, name.parse()) {
+            cgroup.remove_app(&name);
+        }
         if let Some(connection) = self.who_waits_for(app) {
             self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Map, Value, json};
 
 use super::Places;
@@ -93,8 +94,11 @@ fn change(path: &Path, edit: impl FnOnce(&mut Map<String, Value>) -> bool) -> Re
 fn write(path: &Path, whole: &Value) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let draft = dir.join(format!(".auth.json.{}", std::process::id()));
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    // New, or not at all: a file or a link that somebody put there would get the passwords.
+    let draft = dir.join(format!(".auth.json.{:016x}", u64::from_ne_bytes(random)));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = serde_json::to_writer_pretty(&mut file, whole)
         .map_err(io::Error::from)
         .and_then(|()| file.write_all(b"\n"))

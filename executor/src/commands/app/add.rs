@@ -19,7 +19,7 @@ use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
-use crate::{output, pod_argument, pod_line, protection, request, skeleton, sources};
+use crate::{cgroup, output, pod_argument, pod_line, protection, request, skeleton, sources};
 
 /// Create an app of an image in a running pod
 ///
@@ -83,7 +83,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     if let (Userns::KeepId, Some(app)) = (userns, manifest.apps.first_mut()) {
         guards.extend(userns::keep_id(&mut images, Rooted { app, image: &record, layers: &mut dirs })?);
     }
-    protection::tell(&manifest)?;
+    let controllers =
+        cgroup::of_pod(&pods, &entry).map_or_else(|_| Vec::new(), |(group, _)| group.controllers().to_vec());
+    protection::tell(&manifest, &controllers)?;
     if !reified.implicit_volumes.is_empty() {
         let volumes = reified.implicit_volumes.join(", ");
         warn(&format!("no volume for these mount points, each gets an empty one: {volumes}"));
