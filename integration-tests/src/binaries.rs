@@ -97,7 +97,10 @@ fn reachable(program: &Path) -> PathBuf {
         fs::create_dir_all(&dir).expect("the work folder is writable");
         // Tests are threads of one process, or processes.
         let partial = dir.join(format!("{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
-        fs::copy(program, &partial).unwrap_or_else(|e| panic!("copy {}: {e}", program.display()));
+        // By a process of its own: a child that another thread forks meanwhile would have the copy open for writing,
+        // and nobody could execute it then.
+        let copied = std::process::Command::new("cp").arg(program).arg(&partial).status();
+        assert!(copied.is_ok_and(|status| status.success()), "copy {}", program.display());
         fs::set_permissions(&partial, fs::Permissions::from_mode(0o755)).expect("the copy is ours");
         fs::rename(&partial, &copy).expect("the copy is ours");
     }

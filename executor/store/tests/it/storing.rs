@@ -329,11 +329,12 @@ fn an_import_under_way_is_not_collected() {
     let base = import_oci(&store, std::slice::from_ref(&layer), "base", &[]).unwrap();
     let mut import = store.begin().unwrap();
     assert!(import.reuse_layer(&base.layers[0], &map(), None, Keep::Recipe).unwrap());
-    let pending = import.new_layer(&map(), None, Keep::Archive).unwrap();
+    let mut other = store.begin().unwrap();
+    let pending = other.new_layer(&map(), None, Keep::Archive).unwrap();
     store.remove(&base.id).unwrap();
     let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.trees.len(), report.in_use, report.unfinished), (0, 1, 0), "the tree is held");
-    drop(pending);
+    drop((pending, other));
     let config = import.add_document(b"other", store::BlobRole::Config).unwrap();
     let image =
         store::NewImage { id: config.into(), names: Vec::new(), manifest: manifest("example.com/x"), source: None };
