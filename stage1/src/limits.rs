@@ -39,6 +39,15 @@ pub fn for_app() -> Result<(), Refusal> {
     set(Resource::Rtprio, 0, 0)
 }
 
+/// The limits of an app in words, for the documentation.
+#[cfg(test)]
+pub(crate) fn described() -> String {
+    format!(
+        "no core files; {SOFT_FILES} open files, {HARD_FILES} if it asks; 8 MiB of locked memory; {MAX_PENDING} queued \
+         signals of the pod; no real-time priority"
+    )
+}
+
 /// Lowers a limit; one that the caller has lower already stays, soft or hard.
 fn set(resource: Resource, soft: u64, hard: u64) -> Result<(), Refusal> {
     let old = getrlimit(resource);
