@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration_tests::backend::{
     Backend, CLOSE, DATA, ERROR, NEW_CONNECTION, NO_MORE, SUCCESS, Setup, Value, connection, packet,
@@ -232,7 +232,7 @@ fn line_117_listens_on_tcp() {
         let mut backend = Backend::set_up(&setup);
         let connect = || {
             let address = if host == "::1" { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-            let deadline = std::time::Instant::now() + limit();
+            let deadline = Instant::now() + limit();
             loop {
                 // SUCCESS is sent before the agent listens.
                 match TcpStream::connect(std::net::SocketAddr::new(address, port)) {
@@ -283,10 +283,15 @@ fn line_117_listens_on_unix_sockets() {
     for kind in [1, 3] {
         let shown = path.display().to_string();
         let mut backend = Backend::set_up(&Setup { kind, host: &shown, protocol: "unix", ..DIAL });
-        while !path.exists() {
+        // The file is there a moment before somebody listens.
+        let deadline = Instant::now() + limit();
+        let mut socket = loop {
+            match UnixStream::connect(&path) {
+                Ok(socket) => break socket,
+                Err(error) => assert!(Instant::now() < deadline, "the agent listens: {error}"),
+            }
             std::thread::sleep(Duration::from_millis(1));
-        }
-        let mut socket = UnixStream::connect(&path).expect("the agent listens");
+        };
         assert_eq!(backend.expect(NEW_CONNECTION, 1), connection("unix", &shown, 0, ("", 0)));
         backend.send(SUCCESS, 1, None);
         socket.write_all(b"x").expect("the agent reads");

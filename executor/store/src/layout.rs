@@ -233,7 +233,11 @@ fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     };
     sync("blobs")?;
     sync(".")?;
-    renameat(store, temporary.as_str(), store, "format").map_err(failed("rename", shown()))?;
+    match renameat(store, temporary.as_str(), store, "format") {
+        // Somebody else's was there first, and a gc already.
+        Err(Errno::NOENT) if read_format(store)?.is_some() => {}
+        renamed => renamed.map_err(failed("rename", shown()))?,
+    }
     sync(".")
 }
 
