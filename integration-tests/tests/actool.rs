@@ -36,6 +36,15 @@ impl Bench {
 }
 
 #[test]
+fn g41_version_and_unknown_subcommands() {
+    needs!(place(Place::Host));
+    let bench = Bench::new(needs!(Env::of(User::WithRange)));
+    bench.sh("actool version").succeeds().prints("actool version 0.8.11+git\n");
+    let unknown = bench.sh("actool ponies").exits(2).prints("");
+    assert_eq!(unknown.stderr, "actool: unknown subcommand: \"ponies\"\nRun 'actool help' for usage.\n");
+}
+
+#[test]
 fn g30_to_g41_the_transcript_is_actools() {
     needs!(place(Place::Host));
     let bench = Bench::new(needs!(Env::of(User::WithRange)));
