@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use fetch::registry::{Found, Puller, RegistryRef, Version};
+use fetch::Digest;
+use fetch::registry::{Puller, RegistryRef, Version};
 use fetch::sigstore::{self, PublicKey, SigstoreError};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use tracing::info;
@@ -31,7 +32,7 @@ pub(crate) fn check_name(policies: &Policies, reference: &RegistryRef) -> Result
     }
 }
 
-/// Checks the signatures of the image that was found.
+/// Checks the signatures of an image, which may be of any of these digests.
 ///
 /// # Errors
 ///
@@ -39,7 +40,7 @@ pub(crate) fn check_name(policies: &Policies, reference: &RegistryRef) -> Result
 pub(crate) fn check_signatures(
     policies: &Policies,
     puller: &Puller<'_>,
-    found: &Found,
+    signable: &[Digest],
     required: bool,
 ) -> Result<(), CommandError> {
     let reference = puller.reference();
@@ -53,8 +54,8 @@ pub(crate) fn check_signatures(
         None => return Ok(()),
     };
     let keys = keys(policy)?;
-    let claims = puller.claims(found)?;
-    let verified = sigstore::verify(&keys, &claims, &puller.signable(found), reference);
+    let claims = puller.claims(signable)?;
+    let verified = sigstore::verify(&keys, &claims, signable, reference);
     match verified {
         Ok(()) => {
             info!("signature verified: {reference} by a key of the policy for {prefix}");

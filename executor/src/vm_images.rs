@@ -2,10 +2,11 @@
 
 mod program;
 mod progress;
+mod registry;
 mod remote;
 mod time;
 
 pub(crate) use program::main;
 pub(crate) use progress::Told;
-pub(crate) use remote::{Remote, RemoteArgs};
+pub(crate) use remote::{At, Remote, RemoteArgs};
 pub(crate) use time::Timestamp;

@@ -128,14 +128,67 @@ impl Registry {
         (status.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("an HTTP answer"), answer)
     }
 
-    /// The requests it has logged, as `"GET /v2/… HTTP/1.1" 200`.
+    /// The requests that read, as it has logged them: `"GET /v2/… HTTP/1.1" 200`.
     pub fn requests(&self) -> Vec<String> {
+        self.logged(&["\"GET ", "\"HEAD "])
+    }
+
+    /// The requests that write.
+    pub fn uploads(&self) -> Vec<String> {
+        self.logged(&["\"POST ", "\"PUT ", "\"PATCH "])
+    }
+
+    fn logged(&self, methods: &[&str]) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let request = |line: &str| {
-            let start = line.find("\"GET ").or_else(|| line.find("\"HEAD "))?;
+            let start = methods.iter().find_map(|it| line.find(it))?;
             Some(line[start..].split(' ').take(4).collect::<Vec<_>>().join(" "))
         };
         log.lines().filter_map(request).collect()
+    }
+
+    /// A manifest or blob, as plain HTTP gives it.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[track_caller]
+    pub fn get(&self, path: &str, accept: &str) -> Vec<u8> {
+        let (status, answer) = self.request(&format!("GET /v2/{path}"), &[&format!("Accept: {accept}")], b"");
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&answer));
+        let start = answer.windows(4).position(|it| it == b"\r\n\r\n").expect("a head") + 4;
+        answer[start..].to_vec()
+    }
+
+    /// Puts a blob there, as plain HTTP does.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub fn put_blob(&self, name: &str, digest: &str, bytes: &[u8]) {
+        let (status, answer) = self.request(&format!("POST /v2/{name}/blobs/uploads/"), &[], b"");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(status, 202, "{answer}");
+        let place = answer.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a place").trim();
+        let place = place.trim_start_matches(&format!("http://{}", self.address));
+        let kind = "Content-Type: application/octet-stream";
+        let (status, answer) = self.request(&format!("PUT {place}&digest={digest}"), &[kind], bytes);
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
+    }
+
+    /// Puts a manifest or index there, as plain HTTP does.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub fn put_manifest(&self, name: &str, version: &str, media_type: &str, bytes: &[u8]) {
+        let line = format!("PUT /v2/{name}/manifests/{version}");
+        let (status, answer) = self.request(&line, &[&format!("Content-Type: {media_type}")], bytes);
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
+    }
+
+    /// The file in which it keeps a blob: what a test damages.
+    pub fn blob_file(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        let dir = self.log.parent().expect("it is in a folder").join("data/docker/registry/v2/blobs/sha256");
+        dir.join(&hex[..2]).join(hex).join("data")
     }
 
     fn wait(&mut self) {

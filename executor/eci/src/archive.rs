@@ -15,8 +15,9 @@ use tar_core::parse::{Limits, ParseEvent, Parser};
 use crate::descriptor::Descriptor;
 use crate::document::MAX_DOCUMENT;
 use crate::index::{Index, LAYOUT_FILE};
-use crate::layout::{folder_of, read_all};
+use crate::layout::folder_of;
 use crate::pack::Blob;
+use crate::sparse;
 use crate::transfer::{Destination, Named, Source, TransferError};
 
 const BLOCK: u64 = 512;
@@ -174,7 +175,7 @@ impl Source for ArchiveSource {
         take: &mut dyn FnMut(&[u8]) -> Result<(), TransferError>,
     ) -> Result<(), TransferError> {
         let (offset, size) = self.place(descriptor)?;
-        read_all(&self.file, offset + from, offset + size, take)
+        sparse::read(&self.file, offset + from, offset + size, take)
     }
 }
 
@@ -213,11 +214,12 @@ impl ArchiveDestination {
             file: Some(file),
             written: Vec::new(),
         };
-        archive.member("oci-layout", &Blob::Bytes(LAYOUT_FILE.to_vec()), LAYOUT_FILE.len() as u64).map_err(failed)?;
+        let layout = Blob::Bytes(LAYOUT_FILE.to_vec());
+        archive.member("oci-layout", &layout, LAYOUT_FILE.len() as u64, &mut |_| {}).map_err(failed)?;
         Ok(archive)
     }
 
-    fn member(&mut self, name: &str, blob: &Blob, size: u64) -> io::Result<()> {
+    fn member(&mut self, name: &str, blob: &Blob, size: u64, sent: &mut dyn FnMut(u64)) -> io::Result<()> {
         let wrong = |error: &dyn std::fmt::Display| io::Error::other(format!("tar header: {error}"));
         let mut builder = EntryBuilder::new_ustar();
         builder.path(name).entry_type(EntryType::Regular);
@@ -228,8 +230,10 @@ impl ArchiveDestination {
         file.write_all(&header)?;
         match blob {
             Blob::Bytes(bytes) => file.write_all(bytes)?,
-            Blob::File(from) => read_all(from, 0, size, &mut |bytes| Ok(file.write_all(bytes)?))
-                .map_err(|error| io::Error::other(error.to_string()))?,
+            Blob::File(from) => sparse::read(from, 0, size, |bytes| {
+                sent(bytes.len() as u64);
+                file.write_all(bytes)
+            })?,
         }
         file.write_all(&vec![0; (size.next_multiple_of(BLOCK) - size) as usize])
     }
@@ -240,22 +244,22 @@ impl ArchiveDestination {
 }
 
 impl Destination for ArchiveDestination {
-    fn put(&mut self, descriptor: &Descriptor, blob: &Blob) -> Result<bool, TransferError> {
+    fn put(&mut self, descriptor: &Descriptor, blob: &Blob, sent: &mut dyn FnMut(u64)) -> Result<bool, TransferError> {
         let name = format!("blobs/{}/{}", descriptor.digest.algorithm(), descriptor.digest.hex());
         if self.written.contains(&name) {
             return Ok(false);
         }
-        self.member(&name, blob, descriptor.size).map_err(|error| self.failed(error))?;
+        self.member(&name, blob, descriptor.size, sent).map_err(|error| self.failed(error))?;
         self.written.push(name);
         Ok(true)
     }
 
     fn finish(&mut self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), TransferError> {
-        self.put(manifest, &Blob::Bytes(bytes.to_vec()))?;
+        self.put(manifest, &Blob::Bytes(bytes.to_vec()), &mut |_| {})?;
         let mut index = Index::new();
         index.set(&self.image, manifest);
         let index = index.to_bytes();
-        let last = self.member("index.json", &Blob::Bytes(index.clone()), index.len() as u64);
+        let last = self.member("index.json", &Blob::Bytes(index.clone()), index.len() as u64, &mut |_| {});
         let ended = last.and_then(|()| {
             let mut file = self.file.take().expect("it is open until its end");
             file.write_all(&[0; 2 * BLOCK as usize])?;

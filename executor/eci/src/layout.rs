@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, ResolveFlags, flock, mkdirat, openat2, renameat};
@@ -14,9 +14,8 @@ use crate::digest::Digest;
 use crate::document::MAX_DOCUMENT;
 use crate::index::{Index, LAYOUT_FILE};
 use crate::pack::Blob;
+use crate::sparse;
 use crate::transfer::{Destination, Named, Source, TransferError};
-
-const CHUNK: usize = 1 << 18;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -156,31 +155,8 @@ impl Source for LayoutSource {
         take: &mut dyn FnMut(&[u8]) -> Result<(), TransferError>,
     ) -> Result<(), TransferError> {
         let file = self.open_blob(descriptor)?;
-        read_all(&file, from, descriptor.size, take)
+        sparse::read(&file, from, descriptor.size, take)
     }
-}
-
-/// Hands the bytes of a part of a file to `take`.
-pub(crate) fn read_all(
-    file: &File,
-    mut from: u64,
-    end: u64,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), TransferError>,
-) -> Result<(), TransferError> {
-    let mut buffer = vec![0; CHUNK];
-    while from < end {
-        let wanted = usize::try_from(end - from).unwrap_or(CHUNK).min(CHUNK);
-        match file.read_at(&mut buffer[..wanted], from) {
-            Ok(0) => return Err(format!("it ends after {from} of {end} bytes").into()),
-            Ok(count) => {
-                take(&buffer[..count])?;
-                from += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// A layout directory that an image is put into.
@@ -240,7 +216,7 @@ impl LayoutDestination {
 }
 
 impl Destination for LayoutDestination {
-    fn put(&mut self, descriptor: &Descriptor, blob: &Blob) -> Result<bool, TransferError> {
+    fn put(&mut self, descriptor: &Descriptor, blob: &Blob, sent: &mut dyn FnMut(u64)) -> Result<bool, TransferError> {
         let path = blob_path(&descriptor.digest);
         let stat = rustix::fs::statat(&self.dir, &*path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
         if stat.is_ok_and(|it| u64::try_from(it.st_size) == Ok(descriptor.size)) {
@@ -254,7 +230,10 @@ impl Destination for LayoutDestination {
                     hasher.update(bytes);
                     file.write_all(bytes)?;
                 }
-                Blob::File(from) => copy(from, file, descriptor.size, &mut |bytes| hasher.update(bytes))?,
+                Blob::File(from) => copy(from, file, descriptor.size, &mut |bytes| {
+                    hasher.update(bytes);
+                    sent(bytes.len() as u64);
+                })?,
             }
             changed = hasher.finish() != descriptor.digest;
             if changed { Err(io::Error::other("it has changed")) } else { Ok(()) }
@@ -264,7 +243,7 @@ impl Destination for LayoutDestination {
     }
 
     fn finish(&mut self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), TransferError> {
-        self.put(manifest, &Blob::Bytes(bytes.to_vec()))?;
+        self.put(manifest, &Blob::Bytes(bytes.to_vec()), &mut |_| {})?;
         let mut index = match small(&self.dir, "index.json")? {
             Some(bytes) => Index::parse(&bytes)
                 .map_err(|reason| LayoutError::Index { path: self.path.display().to_string(), reason })?,
@@ -280,7 +259,7 @@ impl Destination for LayoutDestination {
 fn copy(from: &File, to: &File, size: u64, show: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut at = 0;
     let zeros = |count: usize| vec![0; count];
-    let copied = read_all(from, 0, size, &mut |bytes| {
+    sparse::read(from, 0, size, |bytes| {
         show(bytes);
         // Blocks at a time: what is zero need not be written.
         for block in bytes.chunks(1 << 16) {
@@ -289,9 +268,8 @@ fn copy(from: &File, to: &File, size: u64, show: &mut dyn FnMut(&[u8])) -> io::R
             }
             at += block.len() as u64;
         }
-        Ok(())
-    });
-    copied.map_err(|error| io::Error::other(error.to_string()))?;
+        Ok::<(), io::Error>(())
+    })?;
     to.set_len(size)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use crate::digest::{Digest, Hasher};
 use crate::document::{MAX_DOCUMENT, Platform};
 use crate::media;
 use crate::role::Role;
+use crate::sparse;
 use crate::tarball::{self, Member};
 use crate::title::Title;
-use crate::transfer::{Destination, TransferError};
+use crate::transfer::{Destination, Progress, TransferError};
 
 /// The two formats that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,18 +152,16 @@ impl Packed {
         Ok(Self { blobs, manifest: Descriptor::of(media::OCI_MANIFEST, &manifest_bytes), manifest_bytes })
     }
 
-    /// Hands everything over, the manifest last. `taken` is told of each blob and whether it was new.
+    /// Hands everything over, the manifest last.
     ///
     /// # Errors
     /// Those of the destination.
-    pub fn send(
-        &self,
-        to: &mut dyn Destination,
-        taken: &mut dyn FnMut(&Descriptor, bool),
-    ) -> Result<(), TransferError> {
+    pub fn send(&self, to: &mut dyn Destination, progress: &mut dyn Progress) -> Result<(), TransferError> {
         for (descriptor, blob) in &self.blobs {
-            let new = to.put(descriptor, blob)?;
-            taken(descriptor, new);
+            let title = descriptor.annotation(media::ANNOTATION_TITLE).and_then(|it| Title::new(it).ok());
+            progress.begin(descriptor, title.as_ref(), 0);
+            to.put(descriptor, blob, &mut |bytes| progress.advance(bytes))?;
+            progress.end();
         }
         to.finish(&self.manifest, &self.manifest_bytes)
     }
@@ -211,19 +210,19 @@ fn parts(artifact: &Artifact) -> Result<Vec<Part<'_>>, PackError> {
 
 /// The layer's descriptor, its bytes, and the digest of what is in it uncompressed.
 fn layer(part: &Part<'_>, options: &Options, scratch: &Path) -> io::Result<(Descriptor, Blob, Digest)> {
-    let mut file = open(part.path)?;
+    let file = open(part.path)?;
     let meta = file.metadata()?;
     let (media_type, digest, size, blob, diff_id) = match options.format {
         Format::Artifacts => {
-            let (digest, size) = digest_of(&mut file)?;
-            (part.media_type.clone(), digest.clone(), size, file, digest)
+            let digest = digest_of(&file, meta.len())?;
+            (part.media_type.clone(), digest.clone(), meta.len(), file, digest)
         }
         Format::Legacy => {
             let mut archive = scratch_file(scratch)?;
             let mtime = options.timestamp.unwrap_or_else(|| meta.mtime().try_into().unwrap_or_default());
             let member = Member { name: &part.title, size: meta.len(), mode: meta.mode() & 0o7777, mtime };
             let mut buffered = io::BufWriter::with_capacity(1 << 18, &mut archive);
-            let written = tarball::write(&mut file, member, &mut buffered)?;
+            let written = tarball::write(&file, member, &mut buffered)?;
             io::Write::flush(&mut buffered)?;
             drop(buffered);
             (media::OCI_TAR_GZIP.to_owned(), written.digest, written.size, archive, written.diff_id)
@@ -260,21 +259,13 @@ fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn digest_of(file: &mut File) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0, vec![0; 1 << 18]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                size += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    file.seek(SeekFrom::Start(0))?;
-    Ok((hasher.finish(), size))
+fn digest_of(file: &File, size: u64) -> io::Result<Digest> {
+    let mut hasher = Hasher::default();
+    sparse::read(file, 0, size, |bytes| {
+        hasher.update(bytes);
+        Ok::<(), io::Error>(())
+    })?;
+    Ok(hasher.finish())
 }
 
 /// A file that is gone when nobody has it open any more.

@@ -2,6 +2,7 @@
 
 use crate::descriptor::Descriptor;
 use crate::pack::Blob;
+use crate::title::Title;
 
 /// What a place says when it cannot give or take.
 pub type TransferError = Box<dyn std::error::Error + Send + Sync>;
@@ -13,6 +14,16 @@ pub struct Named {
     pub media_type: String,
     /// Its bytes, whose digest was checked if the name has one.
     pub bytes: Vec<u8>,
+}
+
+/// Who is told how it goes.
+pub trait Progress {
+    /// A blob begins; so many of its bytes are there already.
+    fn begin(&mut self, blob: &Descriptor, title: Option<&Title>, received: u64);
+    /// More bytes of it are there.
+    fn advance(&mut self, bytes: u64);
+    /// All of it is there.
+    fn end(&mut self);
 }
 
 /// A place that has one image. What it gives is checked by whoever asked for it.
@@ -43,11 +54,12 @@ pub trait Source {
 
 /// A place that takes one image.
 pub trait Destination {
-    /// Takes a blob, unless it is there already. Returns whether it was not.
+    /// Takes a blob, unless it is there already. Returns whether it was not. `sent` is called with the number of bytes of
+    /// each piece that went out.
     ///
     /// # Errors
     /// It cannot be written.
-    fn put(&mut self, descriptor: &Descriptor, blob: &Blob) -> Result<bool, TransferError>;
+    fn put(&mut self, descriptor: &Descriptor, blob: &Blob, sent: &mut dyn FnMut(u64)) -> Result<bool, TransferError>;
 
     /// Takes the manifest, and gives it the image's name. Everything it names was taken before.
     ///

@@ -9,7 +9,7 @@ use crate::digest::{Digest, Hasher};
 use crate::document::Image;
 use crate::file::Partial;
 use crate::title::Title;
-use crate::transfer::{Source, TransferError};
+use crate::transfer::{Progress, Source, TransferError};
 use crate::untar::{Compression, Member, Members, Untar};
 
 pub use crate::file::Folder;
@@ -26,16 +26,6 @@ pub struct Wanted<'a> {
     pub folder: &'a Folder,
     /// The name in it.
     pub title: Title,
-}
-
-/// Who is told how it goes.
-pub trait Progress {
-    /// A blob begins; so many of its bytes are there already.
-    fn begin(&mut self, blob: &Descriptor, title: Option<&Title>, received: u64);
-    /// More bytes of it came.
-    fn advance(&mut self, bytes: u64);
-    /// All of it is there.
-    fn end(&mut self);
 }
 
 /// Why files cannot be unpacked.

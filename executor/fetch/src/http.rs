@@ -32,7 +32,7 @@ mod tls;
 pub use self::client::Client;
 pub use self::error::HttpError;
 pub use self::reach::Reach;
-pub use self::request::{Authorization, Body, Request};
+pub use self::request::{Authorization, Body, Request, Sent};
 pub use self::response::Response;
 pub use self::settings::Settings;
 pub use self::shown_url::ShownUrl;

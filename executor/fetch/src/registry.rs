@@ -13,6 +13,7 @@
 //! Questions go out without credentials; a server that wants to know who asks answers 401, and gets what
 //! [`Credentials`] has for it: a token from its token service, or user and password.
 
+mod artifact;
 mod challenge;
 mod claims;
 mod download;
@@ -25,6 +26,7 @@ mod repository;
 mod secret;
 mod token;
 
+pub use self::artifact::Named;
 pub use self::download::Download;
 pub use self::error::RegistryError;
 pub use self::login::log_in;

@@ -11,10 +11,11 @@ pub(crate) mod pull;
 pub(crate) mod pullfiles;
 pub(crate) mod push;
 
-/// Push, pull and show virtual machine images (kernel, initrd and disks) in OCI layout directories and archives
+/// Push, pull and show virtual machine images (kernel, initrd and disks) in registries, OCI layouts and archives
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  proa eci push --kernel vmlinuz --root disk.qcow2:qcow2 localhost:5000/vm:1
   proa eci push --kernel vmlinuz --root disk.qcow2:qcow2 --remote /srv/images vm:1
   proa eci pull --dir vm --remote /srv/images vm:1
   proa eci inspect --remote /srv/images vm:1")]

@@ -69,7 +69,7 @@ impl Images {
         let puller = Puller::new(&network.client, &network.credentials, &network.registries.single, reference)?;
         policy::check_name(&network.policies, puller.reference())?;
         let found = puller.find()?;
-        policy::check_signatures(&network.policies, &puller, &found, self.require_signature)?;
+        policy::check_signatures(&network.policies, &puller, &puller.signable(&found), self.require_signature)?;
         if let Some(record) = self.known_manifest(&puller, &found)? {
             return Ok(record);
         }

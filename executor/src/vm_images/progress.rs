@@ -3,8 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use eci::unpack::Progress;
-use eci::{Descriptor, Title};
+use eci::{Descriptor, Progress, Title};
 
 use crate::escape::printable;
 use crate::output;
@@ -26,13 +25,6 @@ impl Told {
     /// Tells as much as was asked for.
     pub(crate) fn new(verbose: bool) -> Self {
         Self { verbose, terminal: std::io::stderr().is_terminal(), blob: None, received: 0, shown: None }
-    }
-
-    /// The original's line about a blob with a title, on standard output.
-    pub(crate) fn done(&self, blob: &Descriptor, title: &str) {
-        if self.verbose && !title.is_empty() {
-            let _ = output::write(&format!("Downloaded {} {}\n", &blob.digest.hex()[..12], printable(title)));
-        }
     }
 
     fn show(&mut self) {

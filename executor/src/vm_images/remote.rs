@@ -6,13 +6,15 @@ use clap::Args;
 use eci::{ArchiveDestination, ArchiveSource, Destination, LayoutDestination, LayoutSource, Source};
 use fetch::registry::RegistryRef;
 
+use super::registry::InRegistry;
+use crate::context::Context;
 use crate::error::CommandError;
 
 // Options of all commands about virtual machine images. (A doc comment would become help text.)
 #[derive(Debug, Args)]
 pub(crate) struct RemoteArgs {
     /// Where the image is: /PATH or file:///PATH for an OCI layout directory,
-    /// oci-archive:FILE for one in a tar file
+    /// oci-archive:FILE for one in a tar file [default: the registry that its name tells]
     #[arg(long, value_name = "REMOTE", default_value = "", hide_default_value = true, global = true)]
     remote: String,
 
@@ -70,28 +72,64 @@ impl std::str::FromStr for Remote {
     }
 }
 
-impl Remote {
+/// An image in a place.
+#[derive(Debug)]
+pub(crate) struct At {
+    place: Place,
+    image: String,
+    /// Whether a signature is wanted.
+    signed: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Registry(Box<InRegistry>),
+    Layout(PathBuf),
+    Archive(PathBuf),
+}
+
+impl At {
+    /// Gets ready to talk to the place; nothing is opened or sent yet.
+    ///
+    /// # Errors
+    ///
+    /// The image's name is none of a registry, or the configuration cannot be understood.
+    pub(crate) fn new(context: &Context, remote: &Remote, image: &str) -> Result<Self, CommandError> {
+        let place = match remote {
+            Remote::Registry => Place::Registry(Box::new(InRegistry::new(context, image)?)),
+            Remote::Layout(path) => Place::Layout(path.clone()),
+            Remote::Archive(path) => Place::Archive(path.clone()),
+        };
+        Ok(Self { place, image: image.to_owned(), signed: context.require_signature })
+    }
+
     /// The image there, to be read.
-    pub(crate) fn source(&self, image: &str) -> Result<Box<dyn Source>, CommandError> {
-        match self {
-            Self::Registry => Err(unsupported()),
-            Self::Layout(path) => Ok(Box::new(LayoutSource::open(path, &names(image))?)),
-            Self::Archive(path) => Ok(Box::new(ArchiveSource::open(path, &names(image))?)),
+    ///
+    /// # Errors
+    ///
+    /// It is not there; a signature is wanted, and nobody can have given one.
+    pub(crate) fn source(&self) -> Result<Box<dyn Source + '_>, CommandError> {
+        match &self.place {
+            Place::Registry(image) => image.source(self.signed),
+            _ if self.signed => Err(CommandError::failed("images in layouts and archives have no signatures")
+                .hint("pull it from a registry, or leave --require-signature out")),
+            Place::Layout(path) => Ok(Box::new(LayoutSource::open(path, &names(&self.image))?)),
+            Place::Archive(path) => Ok(Box::new(ArchiveSource::open(path, &names(&self.image))?)),
         }
     }
 
     /// The place, to be written to.
-    pub(crate) fn destination(&self, image: &str) -> Result<Box<dyn Destination>, CommandError> {
-        match self {
-            Self::Registry => Err(unsupported()),
-            Self::Layout(path) => Ok(Box::new(LayoutDestination::open(path, image)?)),
-            Self::Archive(path) => Ok(Box::new(ArchiveDestination::create(path, image)?)),
+    ///
+    /// # Errors
+    ///
+    /// It cannot be.
+    pub(crate) fn destination(&self) -> Result<Box<dyn Destination + '_>, CommandError> {
+        match &self.place {
+            Place::Registry(image) => image.destination(),
+            Place::Layout(path) => Ok(Box::new(LayoutDestination::open(path, &self.image)?)),
+            Place::Archive(path) => Ok(Box::new(ArchiveDestination::create(path, &self.image)?)),
         }
     }
-}
-
-fn unsupported() -> CommandError {
-    CommandError::usage("a remote must be given: registries cannot be reached yet")
 }
 
 /// What an image may be called in a layout: as it was typed, complete as registries have it, or by its tag alone, as

@@ -154,8 +154,8 @@ impl Client {
         match &request.body {
             Body::Empty => {}
             Body::Bytes(bytes) => builder = builder.body(bytes.clone()),
-            Body::File { file, start, length } => {
-                let body = FileBody { file: Arc::clone(file), start: *start, length: *length };
+            Body::File { file, start, length, sent } => {
+                let body = FileBody::new(Arc::clone(file), *start, *length, sent.clone());
                 builder = builder.body(reqwest::Body::wrap(body));
             }
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -99,7 +100,24 @@ pub enum Body {
         start: u64,
         /// How many bytes are sent. A file that ends earlier makes the request fail.
         length: u64,
+        /// Who wants to know how many were.
+        sent: Option<Sent>,
     },
+}
+
+/// How many bytes of a body have been handed to the connection, told while it is under way.
+#[derive(Clone, Debug, Default)]
+pub struct Sent(Arc<AtomicU64>);
+
+impl Sent {
+    /// The number of bytes. It begins anew when the request is sent again.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Credentials for one origin. It shows nothing of them.

@@ -28,13 +28,13 @@ impl Puller<'_> {
         digests
     }
 
-    /// The signatures of the image that was found. Whether they are good is not looked at.
+    /// The signatures that there are of these digests. Whether they are good is not looked at.
     ///
     /// # Errors
     /// [`RegistryError`]; that there are none is none.
-    pub fn claims(&self, found: &Found) -> Result<Vec<Claim>, RegistryError> {
+    pub fn claims(&self, signable: &[Digest]) -> Result<Vec<Claim>, RegistryError> {
         let mut claims = Vec::new();
-        for digest in self.signable(found) {
+        for digest in signable {
             let tag = format!("{}.sig", digest.to_string().replace(':', "-"));
             // A mirror may have the image without its signatures.
             for repository in &self.repositories {
@@ -76,7 +76,7 @@ impl Puller<'_> {
         if layer.size() > MAX_CLAIM {
             return Err(HttpError::TooLarge { url: url(), limit: MAX_CLAIM }.into());
         }
-        let payload = self.client().block_on(document(repository, &blob))?;
+        let payload = self.client().block_on(document(repository, &blob.digest))?;
         let computed = Digest::of(blob.digest.algorithm(), &payload);
         if computed != blob.digest {
             return Err(RegistryError::Digest { url: url(), expected: blob.digest, computed });

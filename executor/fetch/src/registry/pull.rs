@@ -100,13 +100,20 @@ impl<'a> Puller<'a> {
     /// # Errors
     /// [`RegistryError`] of the last registry that was asked.
     pub fn find(&self) -> Result<Found, RegistryError> {
+        let (repository, (named, descriptor, bytes)) = self.first(|repository| self.find_in(repository))?;
+        let manifest = Blob::of(&descriptor)?.digest;
+        Ok(Found { manifest, named, descriptor, bytes, repository })
+    }
+
+    /// What the first repository says that does not fail, and which it is.
+    pub(super) fn first<T>(
+        &self,
+        ask: impl Fn(&Repository<'a>) -> Result<T, RegistryError>,
+    ) -> Result<(usize, T), RegistryError> {
         let mut last = None;
         for (index, repository) in self.repositories.iter().enumerate() {
-            match self.find_in(repository) {
-                Ok((named, descriptor, bytes)) => {
-                    let manifest = Blob::of(&descriptor)?.digest;
-                    return Ok(Found { manifest, named, descriptor, bytes, repository: index });
-                }
+            match ask(repository) {
+                Ok(answer) => return Ok((index, answer)),
                 Err(error) => {
                     debug!(registry = repository.host(), error = %error, "no image from here");
                     last = Some(error);
@@ -136,7 +143,9 @@ impl<'a> Puller<'a> {
         Download::new(&self.repositories[found.repository], layer.digest.clone(), layer.size, received)
     }
 
-    fn find_in(&self, repository: &Repository<'_>) -> Result<(Digest, Descriptor, Option<Vec<u8>>), RegistryError> {
+    /// The manifest or index that the name means in one repository: media type, digest and bytes. What a digest names is
+    /// checked against it.
+    pub(super) fn named_in(&self, repository: &Repository<'_>) -> Result<(String, Digest, Vec<u8>), RegistryError> {
         let (version, expected) = match self.reference.version() {
             Version::Tag(tag) => (tag.clone(), None),
             Version::Digest { digest, .. } => (digest.to_string(), Some(digest)),
@@ -149,6 +158,11 @@ impl<'a> Puller<'a> {
             let url = ShownUrl::new(&repository.url(&format!("manifests/{version}")));
             return Err(RegistryError::Digest { url, expected: expected.clone(), computed });
         }
+        Ok((media_type, computed, bytes))
+    }
+
+    fn find_in(&self, repository: &Repository<'_>) -> Result<(Digest, Descriptor, Option<Vec<u8>>), RegistryError> {
+        let (media_type, computed, bytes) = self.named_in(repository)?;
         match Document::from_media_type(&media_type) {
             None => Err(OciError::MediaType {
                 what: "image",
@@ -190,10 +204,10 @@ pub(super) async fn manifest(
 }
 
 /// A small blob: a config, a signed claim.
-pub(super) async fn document(repository: &Repository<'_>, blob: &Blob) -> Result<Vec<u8>, RegistryError> {
-    let answer = repository.send(&format!("blobs/{}", blob.digest), Request::get).await?;
+pub(super) async fn document(repository: &Repository<'_>, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
+    let answer = repository.send(&format!("blobs/{digest}"), Request::get).await?;
     if !answer.status().is_success() {
-        return Err(repository.refusal(answer, &format!("@{}", blob.digest)).await);
+        return Err(repository.refusal(answer, &format!("@{digest}")).await);
     }
     Ok(answer.document(MAX_DOCUMENT as usize).await?)
 }
@@ -218,7 +232,9 @@ impl Documents for Remote<'_, '_, '_> {
     }
 
     fn config(&self, blob: &Blob) -> Result<Vec<u8>, OciError> {
-        self.client.block_on(document(self.repository, blob)).map_err(|error| OciError::Registry(Box::new(error)))
+        self.client
+            .block_on(document(self.repository, &blob.digest))
+            .map_err(|error| OciError::Registry(Box::new(error)))
     }
 
     fn layer(&self, _: &Blob) -> Result<LayerBytes, OciError> {

@@ -13,11 +13,14 @@
 //! The place of an upload may be on another host. Then it gets no credentials.
 
 use std::fs::File;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use reqwest::{Method, Url};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::error::RegistryError;
@@ -26,10 +29,13 @@ use super::pull::Registries;
 use super::repository::{Access, Repository};
 use super::secret::Credentials;
 use crate::digest::{Algorithm, Digest};
-use crate::http::{Body, Client, HttpError, Request, Response, ShownUrl};
+use crate::http::{Body, Client, HttpError, Request, Response, Sent, ShownUrl};
 
 /// How often an upload is begun anew after its connection was cut.
 const TRIES: u32 = 3;
+
+/// How often it is told how far an upload is.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A repository that is written to.
 #[derive(Debug)]
@@ -60,13 +66,13 @@ impl Content {
         }
     }
 
-    fn part(&self, start: u64, length: u64) -> Body {
+    fn part(&self, start: u64, length: u64, sent: &Sent) -> Body {
         match self {
             Self::Bytes(bytes) => {
                 let index = |at: u64| usize::try_from(at).expect("it is within bytes in memory");
                 Body::Bytes(bytes.slice(index(start)..index(start + length)))
             }
-            Self::File { file, .. } => Body::File { file: Arc::clone(file), start, length },
+            Self::File { file, .. } => Body::File { file: Arc::clone(file), start, length, sent: Some(sent.clone()) },
         }
     }
 }
@@ -134,7 +140,7 @@ impl<'a> Pusher<'a> {
         }
     }
 
-    /// Uploads a blob: in pieces of `piece` bytes, or all at once. `told` is called with the number of bytes after each.
+    /// Uploads a blob: in pieces of `piece` bytes, or all at once. `told` is called with numbers of bytes on the way.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -197,10 +203,9 @@ impl<'a> Pusher<'a> {
         content: &Content,
         told: &mut dyn FnMut(u64),
     ) -> Result<(), RegistryError> {
-        let place = self.begin().await?;
-        self.finish(place, digest, content.part(0, content.length())).await?;
-        told(content.length());
-        Ok(())
+        let (place, sent) = (self.begin().await?, Sent::default());
+        let body = content.part(0, content.length(), &sent);
+        watched(&sent, content.length(), told, self.finish(place, digest, body)).await
     }
 
     async fn upload_in_pieces(
@@ -214,19 +219,19 @@ impl<'a> Pusher<'a> {
         let mut start = 0;
         while start < content.length() {
             let length = piece.min(content.length() - start);
+            let sent = Sent::default();
             let patch = |url| {
                 Request::new(Method::PATCH, url)
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_RANGE, &format!("{start}-{}", start + length - 1))
-                    .body(content.part(start, length))
+                    .body(content.part(start, length, &sent))
             };
-            let answer = self.repository.send_to(&place, patch).await?;
+            let answer = watched(&sent, length, told, self.repository.send_to(&place, patch)).await?;
             if answer.status().as_u16() != 202 {
                 return Err(self.repository.refusal(answer, "").await);
             }
             place = self.place(&answer)?;
             start += length;
-            told(length);
         }
         self.finish(place, digest, Body::Empty).await
     }
@@ -273,6 +278,32 @@ impl<'a> Pusher<'a> {
             return Err(refused("the place for the upload holds a user name or password"));
         }
         Ok(place)
+    }
+}
+
+/// Waits for `work`, which sends `length` bytes, and tells of them meanwhile.
+async fn watched<T>(
+    sent: &Sent,
+    length: u64,
+    told: &mut dyn FnMut(u64),
+    work: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
+    let (mut work, mut shown) = (pin!(work), 0);
+    let mut tell = |bytes: u64| {
+        // When a request is sent again its bytes are told of once.
+        told(bytes.saturating_sub(shown));
+        shown = shown.max(bytes);
+    };
+    loop {
+        match timeout(INTERVAL, work.as_mut()).await {
+            Ok(done) => {
+                if done.is_ok() {
+                    tell(length);
+                }
+                return done;
+            }
+            Err(_) => tell(sent.bytes().min(length)),
+        }
     }
 }
 

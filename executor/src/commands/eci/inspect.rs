@@ -8,7 +8,7 @@ use super::pull::{Opened, WhichArgs};
 use crate::context::Context;
 use crate::error::{CommandError, Explain};
 use crate::escape::printable;
-use crate::vm_images::Remote;
+use crate::vm_images::{At, Remote};
 use crate::{output, table};
 
 /// Show what an image holds
@@ -17,6 +17,7 @@ use crate::{output, table};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  proa eci inspect registry.example.com/team/vm:1
   proa eci inspect --remote /srv/images vm:1
   proa eci inspect --format=json --remote /srv/images vm:1")]
 pub(crate) struct InspectArgs {
@@ -68,12 +69,11 @@ struct File {
     path: Option<String>,
 }
 
-pub(crate) fn run(_: &Context, args: &InspectArgs, place: &Remote) -> Result<u8, CommandError> {
+pub(crate) fn run(context: &Context, args: &InspectArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
-    let opened = place
-        .source(name)
-        .and_then(|source| args.which.open(&*source))
-        .during(|| "error reading from registry".into())?;
+    let at = At::new(context, place, name)?;
+    let opened =
+        at.source().and_then(|source| args.which.open(&*source)).during(|| "error reading from registry".into())?;
     let inspected = inspected(name, &opened);
     output::write(&match args.format {
         Format::Json => serde_json::to_string_pretty(&inspected)? + "\n",

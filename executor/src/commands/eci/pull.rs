@@ -11,7 +11,7 @@ use super::image;
 use super::push::platform;
 use crate::context::Context;
 use crate::error::{CommandError, Explain};
-use crate::vm_images::{Remote, Told};
+use crate::vm_images::{At, Remote, Told};
 use crate::{output, umask};
 
 /// Pull an image and put its files into a folder
@@ -21,6 +21,7 @@ use crate::{output, umask};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  proa eci pull registry.example.com/team/vm:1
   proa eci pull --remote /srv/images vm:1
   proa eci pull --dir vm --remote /srv/images vm:1")]
 pub(crate) struct PullArgs {
@@ -95,12 +96,13 @@ impl Opened {
     }
 }
 
-pub(crate) fn run(_: &Context, args: &PullArgs, place: &Remote) -> Result<u8, CommandError> {
+pub(crate) fn run(context: &Context, args: &PullArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
     let argv: Vec<OsString> = std::env::args_os().collect();
     let given = args.dir.clone().filter(|_| is_given_behind(&argv, "pull"));
     let dir = given.map_or_else(std::env::current_dir, Ok).during(|| "the working directory".into())?;
-    let opened = pull(args, place, name, &dir).during(|| "error pulling from registry".into())?;
+    let at = At::new(context, place, name)?;
+    let opened = pull(args, &at, name, &dir).during(|| "error pulling from registry".into())?;
     let contents = &opened.contents;
     let path = |item: &Item| joined(&dir, item.title.as_str());
     let single = |role| contents.single(role).map(path).unwrap_or_default();
@@ -116,8 +118,8 @@ pub(crate) fn run(_: &Context, args: &PullArgs, place: &Remote) -> Result<u8, Co
     Ok(0)
 }
 
-fn pull(args: &PullArgs, place: &Remote, name: &str, dir: &Path) -> Result<Opened, CommandError> {
-    let source = place.source(name)?;
+fn pull(args: &PullArgs, at: &At, name: &str, dir: &Path) -> Result<Opened, CommandError> {
+    let source = at.source()?;
     let opened = args.which.open(&*source)?;
     opened.check(name)?;
     let folder = ensured(dir)?;

@@ -10,7 +10,7 @@ use eci::{Role, Title};
 use super::pull::{Opened, WhichArgs, ensured};
 use crate::context::Context;
 use crate::error::{CommandError, Explain};
-use crate::vm_images::{Remote, Told};
+use crate::vm_images::{At, Remote, Told};
 use crate::{output, umask};
 
 /// Pull single files of an image
@@ -19,6 +19,7 @@ use crate::{output, umask};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  proa eci pullfiles --root disk.qcow2 registry.example.com/team/vm:1
   proa eci pullfiles --kernel vmlinuz --initrd initrd.img --remote /srv/images vm:1
   proa eci pullfiles --root disk.qcow2 --config config.json --remote /srv/images vm:1")]
 pub(crate) struct PullFilesArgs {
@@ -42,9 +43,10 @@ pub(crate) struct PullFilesArgs {
     which: WhichArgs,
 }
 
-pub(crate) fn run(_: &Context, args: &PullFilesArgs, place: &Remote) -> Result<u8, CommandError> {
+pub(crate) fn run(context: &Context, args: &PullFilesArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
-    let opened = pull(args, place, name).during(|| "error pulling from registry".into())?;
+    let at = At::new(context, place, name)?;
+    let opened = pull(args, &at, name).during(|| "error pulling from registry".into())?;
     let mut text = format!("Pulled image {name} with digest {}\nfile locations and types:\n", opened.image.named);
     for (what, path, role) in [
         ("kernel", &args.kernel, Role::Kernel),
@@ -62,8 +64,8 @@ pub(crate) fn run(_: &Context, args: &PullFilesArgs, place: &Remote) -> Result<u
     Ok(0)
 }
 
-fn pull(args: &PullFilesArgs, place: &Remote, name: &str) -> Result<Opened, CommandError> {
-    let source = place.source(name)?;
+fn pull(args: &PullFilesArgs, at: &At, name: &str) -> Result<Opened, CommandError> {
+    let source = at.source()?;
     let opened = args.which.open(&*source)?;
     opened.check(name)?;
     let config = opened.config(Title::new("config.json")?);

@@ -10,7 +10,7 @@ use super::image;
 use crate::context::Context;
 use crate::error::{CommandError, Explain};
 use crate::output;
-use crate::vm_images::{Remote, Timestamp, Told};
+use crate::vm_images::{At, Remote, Timestamp, Told};
 
 /// Pack a kernel, an initrd and disks into an image, and push it
 ///
@@ -19,6 +19,7 @@ use crate::vm_images::{Remote, Timestamp, Told};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  proa eci push --kernel vmlinuz --root disk.qcow2:qcow2 registry.example.com/team/vm:1
   proa eci push --kernel vmlinuz --initrd initrd.img --root disk.qcow2:qcow2 --remote /srv/images vm:1
   proa eci push --format=legacy --root disk.raw:raw --disk data.qcow2:qcow2 --remote /srv/images vm:1
   proa eci push --remote /srv/images --root disk.raw:raw vm:1")]
@@ -73,7 +74,7 @@ pub(crate) struct PushArgs {
     images: Vec<String>,
 }
 
-pub(crate) fn run(_: &Context, args: &PushArgs, place: &Remote, remote: &str) -> Result<u8, CommandError> {
+pub(crate) fn run(context: &Context, args: &PushArgs, place: &Remote, remote: &str) -> Result<u8, CommandError> {
     let image = image(&args.images, "must be exactly one arg, run help")?;
     let disk = |what: &str, text: &str| {
         text.parse::<Disk>().map_err(|error| CommandError::usage(format!("unable to read {what} {text}: {error}")))
@@ -99,7 +100,8 @@ pub(crate) fn run(_: &Context, args: &PushArgs, place: &Remote, remote: &str) ->
         platform: platform(args.os.as_deref(), args.arch.as_deref()),
         timestamp: timestamp(args.timestamp)?,
     };
-    let digest = send(&artifact, &options, place, image, args.verbose).during(|| "error pushing to registry".into())?;
+    let at = At::new(context, place, image)?;
+    let digest = send(&artifact, &options, &at, args.verbose).during(|| "error pushing to registry".into())?;
     let location = if remote.is_empty() { String::new() } else { format!("to {remote} ") };
     output::write(&format!("Pushed image {image} {location}with digest {digest}\n"))?;
     Ok(0)
@@ -126,19 +128,9 @@ fn timestamp(given: Option<Timestamp>) -> Result<Option<u64>, CommandError> {
     Ok(time.map(|it| it.0))
 }
 
-fn send(
-    artifact: &Artifact,
-    options: &Options,
-    place: &Remote,
-    image: &str,
-    verbose: bool,
-) -> Result<String, CommandError> {
+fn send(artifact: &Artifact, options: &Options, at: &At, verbose: bool) -> Result<String, CommandError> {
     let packed = Packed::new(artifact, options, &std::env::temp_dir()).during(|| "could not build manifest".into())?;
-    let mut destination = place.destination(image)?;
-    let told = Told::new(verbose);
-    let sent = packed.send(&mut *destination, &mut |blob, _| {
-        told.done(blob, blob.annotation("org.opencontainers.image.title").unwrap_or_default());
-    });
-    sent.map_err(CommandError::of)?;
+    let mut destination = at.destination()?;
+    packed.send(&mut *destination, &mut Told::new(verbose)).map_err(CommandError::of)?;
     Ok(packed.manifest.digest.to_string())
 }
