@@ -53,6 +53,15 @@ pub fn monitors() -> PathBuf {
     reachable(&built.expect("no program `monitors` beside the tests"))
 }
 
+/// The program that kills others at chosen system calls, or lets those fail.
+///
+/// # Panics
+/// When there is none: cargo builds it with the integration tests.
+pub fn inject() -> PathBuf {
+    let built = profile_dir().map(|it| it.join("inject")).filter(|it| it.exists());
+    reachable(&built.expect("no program `inject` beside the tests"))
+}
+
 /// The folder below which tests make theirs: on a disk file system, because tmpfs has user xattrs (which overlays
 /// need) only since Linux 6.6, and /tmp often is one.
 ///

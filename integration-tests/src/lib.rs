@@ -17,6 +17,7 @@
 //! | `PROA_TEST_FIXTURES` | folder of the images that are made once (default: `test-fixtures` in the target directory) |
 //! | `PROA_TEST_SKIPS` | file that gets one line per skipped test |
 //! | `PROA_TEST_SLOWDOWN` | how much slower than a real machine this one is: multiplies every time limit |
+//! | `PROA_TEST_FULL` | set: also the long form of tests that have one |
 //! | `CI` | `true`: a skip is a failure |
 
 pub mod backend;
@@ -26,6 +27,7 @@ pub mod denial;
 mod env;
 mod gpg;
 pub mod images;
+pub mod injection;
 pub mod needs;
 mod outcome;
 pub mod process;

@@ -12,7 +12,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, set_parent_process_death_signal, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, getppid, pidfd_send_signal,
+    set_parent_process_death_signal, waitid,
 };
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::Serialize;
@@ -79,10 +80,11 @@ where
 {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|errno| UsernsError::Channel(errno.into()))?;
+    let parent = getpid();
     match sys::fork::fork(Namespaces::USER).map_err(UsernsError::Create)? {
         Fork::Child => {
             drop(ours);
-            sys::fork::exit_now(u8::from(child(mapping, theirs, work).is_err()))
+            sys::fork::exit_now(u8::from(child(mapping, parent, theirs, work).is_err()))
         }
         Fork::Parent { pid, pidfd } => {
             drop((theirs, work));
@@ -156,14 +158,23 @@ impl<T> Drop for Running<T> {
     }
 }
 
-fn child<T: Serialize>(mapping: &IdMapping, socket: OwnedFd, work: impl FnOnce() -> T) -> std::io::Result<()> {
+fn child<T: Serialize>(
+    mapping: &IdMapping,
+    parent: Pid,
+    socket: OwnedFd,
+    work: impl FnOnce() -> T,
+) -> std::io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut socket = File::from(socket);
     // End of file here: the parent is gone or the map was refused.
     socket.read_exact(&mut [0])?;
     become_container_root(mapping)?;
-    // Changing ids clears the death signal (prctl(2)); a parent that died in between shows as a broken socket below.
+    // Changing ids clears the death signal (prctl(2)). A parent that died in between must be noticed here: the work may
+    // wait for the end of a pipe whose other end this process has inherited too, and would wait for ever.
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() != Some(parent) {
+        return Err(std::io::ErrorKind::NotConnected.into());
+    }
     let answer = serde_json::to_vec(&work())?;
     socket.write_all(&answer)
 }
