@@ -5,7 +5,7 @@ mod bodies;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::{Config, FileFailurePersistence};
 
 const MANIFEST: &[u8] = br#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/x"}"#;
 
@@ -125,8 +125,12 @@ fn archive() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    // PROPTEST_CASES makes it more.
-    #![proptest_config(Config { cases: 300, failure_persistence: None, ..Config::default() })]
+    // PROPTEST_CASES makes it more. A failure prints its seed and keeps it in `properties.regressions`.
+    #![proptest_config(Config {
+        cases: 300,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..Config::default()
+    })]
 
     #[test]
     fn what_resembles_an_image_does_no_harm(tar in archive(), cut in prop::option::weighted(0.1, any::<prop::sample::Index>())) {

@@ -174,10 +174,7 @@ impl ManifestPatch {
     }
 
     fn capabilities(&self) -> Result<Option<Isolator>, PatchError> {
-        let parse = |kind, text: &str| {
-            CapabilitySet::new(text.split(',').map(str::to_owned).collect())
-                .map_err(|source| PatchError::Capabilities { kind, text: Shown::new(text.as_bytes()), source })
-        };
+        let parse = |kind, text: &str| capability_set(kind, text, text.split(',').map(str::to_owned).collect());
         let value = match (self.capability.is_empty(), self.revoke_capability.is_empty()) {
             (true, true) => return Ok(None),
             (false, false) => return Err(PatchError::ConflictingCapabilities),
@@ -209,6 +206,12 @@ impl ManifestPatch {
             mode => return Err(PatchError::SeccompMode(Shown::new(mode.as_bytes()))),
         }))
     }
+}
+
+/// The set that `text` names. No text gives an error: every name counts as a capability, and there is always one.
+fn capability_set(kind: &'static str, text: &str, names: Vec<String>) -> Result<CapabilitySet, PatchError> {
+    let refused = |source| PatchError::Capabilities { kind, text: Shown::new(text.as_bytes()), source };
+    CapabilitySet::new(names).map_err(refused)
 }
 
 fn parts(text: &str) -> impl Iterator<Item = &str> {
@@ -257,4 +260,31 @@ fn isolator(text: &str) -> Result<Isolator, PatchError> {
     let document = serde_json::json!({ "name": name, "value": value });
     serde_json::from_value(document.clone())
         .map_err(|error| PatchError::Isolator { text: document.to_string(), why: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contract A.2, patch-manifest: the texts exist, although no command line gives them.
+    #[test]
+    fn capability_sets_are_refused_in_actools_words() {
+        let said = |kind, names| capability_set(kind, "x", names).map_err(|error| error.to_string());
+        for kind in ["retain", "remove"] {
+            let expected = format!("cannot parse capability {kind} set \"x\": set must be non-empty");
+            assert_eq!(said(kind, vec![]), Err(expected));
+            assert!(said(kind, vec!["x".to_owned()]).is_ok());
+        }
+    }
+
+    #[test]
+    fn every_text_names_a_capability_set() {
+        for text in [",", " ", "CAP_PONIES", "cap_kill", "a,,b", "\u{fffd}", "\0"] {
+            for retain in [true, false] {
+                let mut patch = ManifestPatch::default();
+                *(if retain { &mut patch.capability } else { &mut patch.revoke_capability }) = text.to_owned();
+                assert!(matches!(patch.capabilities(), Ok(Some(_))), "{text:?}");
+            }
+        }
+    }
 }

@@ -135,7 +135,7 @@ fn reseal(block: &mut [u8; 512]) {
 
 proptest! {
     // PROPTEST_CASES makes it more.
-    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 400, ..Config::default() })]
 
     #[test]
     fn changed_archives_stay_inside(changes in vec(change(), 1..6), aci in any::<bool>()) {

@@ -78,7 +78,7 @@ fn some_calls(policy: &Policy) -> Vec<Call> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn compiled_policies_answer_what_they_say(policy in policy()) {
