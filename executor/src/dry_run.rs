@@ -84,6 +84,7 @@ impl Words {
         words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
         words.network(request.net.as_ref(), &request.ports);
         words.flag("strict", request.strict);
+        words.option("guest-agent", request.guest_agent);
         let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);
         words.option("userns", userns.as_ref().map(PossibleValue::get_name));
         words.flag("follow-symlinks", request.follow_symlinks);

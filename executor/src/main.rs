@@ -38,6 +38,7 @@ mod forward;
 mod fsck;
 #[cfg(test)]
 mod golden;
+mod guest_agent;
 mod habits;
 mod hello;
 mod hints;
@@ -98,6 +99,10 @@ fn main() -> ExitCode {
     }
     if program_name(&argv) == Some(OsStr::new(verifier::PROGRAM)) {
         return verifier::main();
+    }
+    // So has the volume of a pod with the agent.
+    if program_name(&argv) == Some(OsStr::new(guest_agent::PROGRAM)) {
+        return ExitCode::from(::guest_agent::run(&argv[1..]));
     }
     sys::signal::expect_children();
     // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.

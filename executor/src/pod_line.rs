@@ -137,6 +137,11 @@ pub(crate) struct PodArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     inherit_env: Option<bool>,
 
+    /// Give every app, or none, ContainerSSH's agent at /usr/bin/containerssh-agent [default: those whose images ask
+    /// for it by the annotation or label proa.local/guest-agent=true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    guest_agent: Option<bool>,
+
     /// Refuse what would be narrowed, ignored or made up: isolators, mount points without a volume
     #[arg(long)]
     strict: bool,
@@ -297,6 +302,7 @@ pub(crate) fn request(command: &str, args: PodArgs, lifecycle: Lifecycle) -> Res
     let mut pod = args.options.request(lifecycle)?;
     pod.pulling = args.pull.pulling(PullPolicy::New)?;
     pod.strict = args.strict;
+    pod.guest_agent = args.guest_agent;
     pod.environment = PodEnvironment::gather(args.inherit_env.unwrap_or_default(), &args.set_env_file, &args.set_env)?;
     let mut everywhere = request::mounts(&args.mount)?;
     for device in devices::parse(&args.device)? {
@@ -381,7 +387,9 @@ fn app_command() -> Command {
 /// Whether the word after this flag is the flag's value.
 fn takes_value(command: &mut Command, flag: &str) -> bool {
     command.get_arguments().any(|arg| {
-        arg.get_action().takes_values() && arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
+        // A value that only `=` gives, as in --readonly-rootfs=false, is no word of its own.
+        let takes = arg.get_action().takes_values() && !arg.is_require_equals_set();
+        takes && arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
     })
 }
 

@@ -21,7 +21,7 @@ use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{protection, skeleton, sources, template};
+use crate::{guest_agent, protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct PreparedPod {
 /// An image cannot be had, or images and request make no pod. Images that were stored before the error stay stored.
 pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod, CommandError> {
     let whole_hello = is_whole_hello(&request);
-    let PodRequest { name, lifecycle, strict, follow_symlinks, environment, .. } = request;
+    let PodRequest { name, lifecycle, strict, follow_symlinks, environment, guest_agent: agent, .. } = request;
     let (mut pod, wanted) = match request.template {
         Some(template) => template::parts(template)?,
         None => {
@@ -109,6 +109,8 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
             guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
         }
     }
+    let of_apps: Vec<&ImageManifest> = records.iter().map(|record| &record.manifest).collect();
+    guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
     protection::decide(context, request.profile, &mut manifest)?;
     if strict {
         protection::refuse_less_than_asked(&manifest)?;
@@ -152,6 +154,7 @@ pub(crate) fn again(
         keys.push(app.layers.clone());
         guards.extend(locks);
     }
+    guest_agent::renew(&manifest, context.data_dir()?)?;
     let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
     let (mapping, name) = (images.into_mapping(), entry.name.clone());
     if Userns::of(&manifest)? != Userns::KeepId {

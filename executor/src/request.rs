@@ -43,6 +43,8 @@ pub(crate) struct PodRequest {
     pub(crate) profile: Profile,
     /// Whether what would be narrowed, ignored or made up is refused.
     pub(crate) strict: bool,
+    /// Whether its apps have ContainerSSH's agent; without a word those whose images ask for it.
+    pub(crate) guest_agent: Option<bool>,
     /// Variables for all apps.
     pub(crate) environment: PodEnvironment,
     /// What is said of the pod.

@@ -11,7 +11,7 @@ use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, access, fsta
 use rustix::io::Errno;
 
 use crate::diagnostics::warn;
-use crate::named_volumes;
+use crate::{guest_agent, named_volumes};
 
 /// Why the source of a volume cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,10 @@ impl Candidate<'_> {
         let identity = |stat: Option<rustix::fs::Stat>| stat.map(|stat| (stat.st_dev, stat.st_ino));
         // Named volumes are there for apps.
         let is_named = real.strip_prefix(data_dir.join(named_volumes::DIR)).is_ok_and(|below| below != Path::new(""));
-        if identity(there) == identity(here) || (real.starts_with(&data_dir) && !is_named) {
+        // As is the agent, which nobody may change.
+        let is_agent =
+            self.volume.read_only == Some(true) && real == data_dir.join(guest_agent::DIR).join(guest_agent::PROGRAM);
+        if identity(there) == identity(here) || (real.starts_with(&data_dir) && !is_named && !is_agent) {
             return Err(SourceError::DataDir {
                 volume: self.volume.name.clone(),
                 source_path: self.source.to_owned(),

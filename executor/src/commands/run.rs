@@ -101,6 +101,7 @@ mod tests {
             ("--net=none --keep hello", "- | hello - - -"),
             ("hello -- --name x", "- | hello - - [\"--name\", \"x\"]"),
             ("a.aci --exec /bin/x b.aci -- y", "- | a.aci - /bin/x - | b.aci - - [\"y\"]"),
+            ("a.aci --readonly-rootfs --exec /bin/x b.aci", "- | a.aci - /bin/x - | b.aci - - -"),
             ("a.aci -- x --- b.aci --name=b -- y z", "- | a.aci - - [\"x\"] | b.aci b - [\"y\", \"z\"]"),
             ("a.aci -- -- x", "- | a.aci - - [\"--\", \"x\"]"),
             ("-- hello", "- | hello - - -"),
