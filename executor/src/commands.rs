@@ -15,11 +15,13 @@ mod cat_manifest;
 pub(crate) mod commit;
 mod completion;
 mod config;
+pub(crate) mod cp;
 mod docker;
 mod doctor;
 pub(crate) mod eci;
 pub(crate) mod enter;
 mod events;
+mod export;
 mod fetch;
 mod gc;
 mod identity;
@@ -101,7 +103,9 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(stop, "stop", StopArgs),
     row!(kill, "kill", KillArgs),
     row!(top, "top", TopArgs),
+    row!(cp, "cp", CpArgs),
     row!(commit, "commit", CommitArgs),
+    row!(export, "export", ExportArgs),
     row!(stats, "stats", StatsArgs),
     row!(update, "update", UpdateArgs),
     row!(app, "app", AppArgs),

@@ -5,19 +5,17 @@
 
 use std::io::{self, Read as _};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use appc::{ImageId, RuntimeApp};
 use fetch::registry::RegistryRef;
 use fetch::{LayerBytes, LayerMediaType, OciConfig, OciImage, OciLayer};
 use pod::{PodEntry, Pods};
 use serde_json::{Value, json};
-use store::extract::{Lower, Owners};
 use store::flatten::{FlattenError, Wrapping, flatten};
-use store::stack::Stack;
 use store::{Algorithm, BlobRole, Digest, ImageKind, ImageRecord};
 
 use crate::context::Context;
+use crate::copying;
 use crate::error::{CommandError, Explain as _};
 use crate::idmap;
 use crate::import::Images;
@@ -54,13 +52,7 @@ pub(crate) fn commit(
 ) -> Result<ImageId, CommandError> {
     let pod = pods.open(entry)?;
     let manifest = pod.manifest()?;
-    let runtime = match (app, manifest.apps.as_slice()) {
-        (None, [only]) => only,
-        (None, _) => return Err(CommandError::failed("the pod has several apps").hint("choose one with --app")),
-        (Some(name), apps) => apps.iter().find(|app| app.name.as_str() == name).ok_or_else(|| {
-            CommandError::failed(format!("the pod has no app {name:?}")).hint("`proa list` shows the apps of pods")
-        })?,
-    };
+    let runtime = copying::choose(&manifest.apps, app)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     let gone = || CommandError::failed(format!("the image of app {} is not stored any more", runtime.name));
     let id = runtime.image.id.as_ref().and_then(|id| id.to_string().parse().ok());
@@ -70,9 +62,7 @@ pub(crate) fn commit(
         let mapping = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping = mapping.unwrap_or_else(|| images.mapping.clone());
         images.under(mapping, |images| {
-            let (lowers, guards) = images.lowers(&record)?;
-            let upper = Arc::new(Lower { root: upper, owners: Owners::default() });
-            let stack = Stack::new(lowers.into_iter().chain([upper]).collect(), images.single_id());
+            let (stack, guards) = images.stack_with(images.trees(&record)?, Some(upper))?;
             let scratch = images.store.scratch()?;
             let out = scratch.try_clone()?;
             let written = idmap::run_in(&images.mapping, || -> Result<Written, FlattenError> {

@@ -19,7 +19,9 @@ mod age;
 mod attach;
 pub(crate) mod columns;
 mod container;
+mod cp;
 mod exec;
+mod export;
 mod image;
 mod images;
 mod inspect;
@@ -84,6 +86,8 @@ static ALL: &[DockerCommand] = &[
     row!("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, TagArgs),
     row!("rmi", "[OPTIONS] IMAGE [IMAGE...]", rmi, RmiArgs),
     row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs),
+    row!("cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", cp, CpArgs),
+    row!("export", "[OPTIONS] CONTAINER", export, ExportArgs),
     row!("attach", "[OPTIONS] CONTAINER", attach, AttachArgs),
     row!("stop", "[OPTIONS] CONTAINER [CONTAINER...]", targets::stop, StopArgs),
     row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs),

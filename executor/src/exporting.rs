@@ -8,6 +8,7 @@ use std::path::Path;
 use appc::{AcIdentifier, ImageManifest};
 use serde_json::json;
 use store::flatten::{FlattenError, Wrapping, flatten};
+use store::stack::Stack;
 use store::{Algorithm, Digest, ImageKind, ImageRecord};
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
@@ -33,11 +34,19 @@ pub(crate) fn aci(images: &Images, image: &ImageRecord, out: &File) -> Result<()
         return packed::pack(&images.store, &images.mapping, layer, out, Packing::Plain).map(drop);
     }
     let (stack, _guards) = images.stack(image)?;
-    let manifest = aci_manifest(image)?.to_json()?;
+    archive(images, &stack, Wrapping::Aci(&aci_manifest(image)?.to_json()?), out)
+}
+
+/// Writes what the trees show, in one archive.
+///
+/// # Errors
+///
+/// A tree cannot be read, or the archive not be written.
+pub(crate) fn archive(images: &Images, stack: &Stack, wrapping: Wrapping<'_>, out: &File) -> Result<(), CommandError> {
     let out = out.try_clone()?;
     idmap::run_in(&images.mapping, || -> Result<(), FlattenError> {
         let mut out = BufWriter::with_capacity(256 << 10, out);
-        flatten(&stack, Wrapping::Aci(&manifest), &mut out)?;
+        flatten(stack, wrapping, &mut out)?;
         out.flush().map_err(|error| FlattenError::Write(error.into()))
     })??;
     Ok(())

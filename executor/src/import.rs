@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -161,6 +162,12 @@ impl Images {
         Ok(())
     }
 
+    /// Takes another id map for good.
+    pub(crate) fn set_mapping(&mut self, mapping: IdMapping) {
+        self.map = IdMap::new(&mapping.key());
+        self.mapping = mapping;
+    }
+
     /// Does something with the trees of another id map.
     pub(crate) fn under<T>(&mut self, mapping: IdMapping, work: impl FnOnce(&Self) -> T) -> T {
         let map = IdMap::new(&mapping.key());
@@ -284,23 +291,26 @@ impl Images {
     ///
     /// As [`Images::trees`].
     pub(crate) fn stack(&self, image: &ImageRecord) -> Result<(Stack, Vec<Tree>), CommandError> {
-        let (lowers, trees) = self.lowers(image)?;
-        Ok((Stack::new(lowers, self.single_id()), trees))
+        self.stack_with(self.trees(image)?, None)
     }
 
-    /// The parts of [`Images::stack`], the lowest first.
+    /// What one sees who has these trees, lowest first, and above them what an app has changed.
     ///
     /// # Errors
     ///
-    /// As [`Images::trees`].
-    pub(crate) fn lowers(&self, image: &ImageRecord) -> Result<(Vec<Arc<Lower>>, Vec<Tree>), CommandError> {
-        let trees = self.trees(image)?;
+    /// A tree cannot be read.
+    pub(crate) fn stack_with(
+        &self,
+        trees: Vec<Tree>,
+        upper: Option<OwnedFd>,
+    ) -> Result<(Stack, Vec<Tree>), CommandError> {
         let lower = |tree: &Tree| -> Result<_, CommandError> {
             let owners = if self.single_id() { tree.record()?.owners } else { Owners::default() };
             Ok(Arc::new(Lower { root: tree.dir().try_clone_to_owned()?, owners }))
         };
-        let lowers = trees.iter().map(lower).collect::<Result<_, _>>()?;
-        Ok((lowers, trees))
+        let mut lowers = trees.iter().map(lower).collect::<Result<Vec<_>, _>>()?;
+        lowers.extend(upper.map(|root| Arc::new(Lower { root, owners: Owners::default() })));
+        Ok((Stack::new(lowers, self.single_id()), trees))
     }
 
     /// The trees of layers, if all of them are there. A layer that comes again further up is left out below: what is

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::rc::Rc;
 
+use appc::ImageManifest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::flatten::{FlattenError, Wrapping, flatten};
 use store::ingest::Compression;
+use store::stack::Stack;
 use store::{Algorithm, BlobRef, BlobRole, Digest, ImageKind, ImageRecord, LayerKey};
 
 use crate::error::{CommandError, Explain};
@@ -109,16 +111,30 @@ impl OciForm {
 
     fn of_aci(images: &Images, record: &ImageRecord, packing: Packing) -> Result<Self, CommandError> {
         let (stack, _guards) = images.stack(record)?;
+        Self::of_stack(images, &stack, &record.manifest, packing)
+    }
+
+    /// An image of one layer, which holds what the trees show, with the configuration that an ACI's manifest comes to.
+    ///
+    /// # Errors
+    ///
+    /// A tree cannot be read, or the manifest's platform has no name there.
+    pub(crate) fn of_stack(
+        images: &Images,
+        stack: &Stack,
+        manifest: &ImageManifest,
+        packing: Packing,
+    ) -> Result<Self, CommandError> {
         let scratch = images.store.scratch()?;
         let out = scratch.try_clone()?;
         let written = idmap::run_in(&images.mapping, || -> Result<Written, FlattenError> {
             let failed = |error: io::Error| FlattenError::Write(error.into());
             let mut out = LayerWriter::new(out, packing).map_err(failed)?;
-            flatten(&stack, Wrapping::Layer, &mut out)?;
+            flatten(stack, Wrapping::Layer, &mut out)?;
             out.finish().map_err(failed)
         })??;
         let diff_id = written.diff_id.to_string().parse().expect("both crates write digests the same way");
-        let config = fetch::oci::from_app(&record.manifest, &[diff_id])?;
+        let config = fetch::oci::from_app(manifest, &[diff_id])?;
         let layers = vec![layer_file(scratch, written, packing)];
         let manifest = manifest_of(&config.config, &layers, None)?;
         let (config, lost) = (config.config, config.lost);

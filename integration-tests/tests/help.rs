@@ -90,6 +90,8 @@ fn examples_work() {
                 "volume",
                 "top",
                 "commit",
+                "cp",
+                "export",
                 "login",
                 "man",
             ];

@@ -3,7 +3,7 @@
 mod account;
 mod attach;
 mod mask;
-mod overlay;
+pub(crate) mod overlay;
 mod place;
 mod volume;
 

@@ -49,6 +49,13 @@ pub(crate) enum ToInit {
         /// The number under which the monitor knows the process.
         process: u64,
     },
+    /// Hand out the namespaces of an app.
+    Room {
+        /// Index of the app.
+        app: usize,
+        /// The number under which the monitor knows the question.
+        process: u64,
+    },
     /// Create another app: an [`AddSpec`] as JSON in a memory file, then its mounts, root first, then streams or none.
     Add {
         /// Index of the app.
@@ -84,6 +91,11 @@ pub(crate) enum FromInit {
     },
     /// The pod's network namespace and user namespace come along, for who connects it.
     Namespaces,
+    /// The user namespace and the mount namespace of an app come along.
+    Room {
+        /// The number of the question.
+        process: u64,
+    },
     /// Listening sockets of the metadata service come along: the pod's, if told, then those of apps.
     Listeners {
         /// Whether the pod's is among them.

@@ -40,6 +40,7 @@ pub mod supervise;
 pub mod terminal;
 pub mod user;
 pub mod userns;
+pub mod visit;
 
 pub use channel::{End, EnterSpec, Failure, FailureKind, TerminalSize};
 pub use output::LogLimits;

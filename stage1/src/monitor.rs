@@ -57,6 +57,8 @@ enum Purpose {
     App(usize),
     /// A client has entered it.
     Entered(ConnectionId),
+    /// None: a client has asked for the app's namespaces.
+    Room(ConnectionId),
 }
 
 /// A client that waits for something.
@@ -360,6 +362,12 @@ impl<'a> Monitor<'a> {
                     }
                 }
             }
+            FromInit::Room { process } => {
+                if let Some(Purpose::Room(connection)) = self.processes.remove(&process) {
+                    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+                    self.reply_with(connection, &Reply::Room, &fds);
+                }
+            }
             FromInit::Remark { app, text } => keeper.remark(&self.apps[app].report.name, &text),
             FromInit::Created { terminals } => {
                 for (app, terminal) in terminals.into_iter().zip(fds) {
@@ -388,7 +396,7 @@ impl<'a> Monitor<'a> {
                             keep_terminal(*app, terminal, &mut self.outputs);
                         }
                     }
-                    None => {}
+                    Some(Purpose::Room(_)) | None => {}
                 }
             }
             FromInit::ExecFailed { process, failure } => match self.processes.remove(&process) {
@@ -400,7 +408,7 @@ impl<'a> Monitor<'a> {
                     }
                     self.process_ended(app, End::Code(status), keeper)?;
                 }
-                Some(Purpose::Entered(connection)) => {
+                Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {
                     self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
                 }
                 None => {}
@@ -410,7 +418,7 @@ impl<'a> Monitor<'a> {
                 match self.processes.remove(&process) {
                     Some(Purpose::App(app)) => self.process_ended(app, end, keeper)?,
                     Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
-                    None => {}
+                    Some(Purpose::Room(_)) | None => {}
                 }
             }
         }

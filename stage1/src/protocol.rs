@@ -97,6 +97,11 @@ pub enum Call {
         #[serde(flatten)]
         spec: EnterSpec,
     },
+    /// Be given the namespaces of an app, to work on its files as a process that it cannot see: [`Reply::Room`].
+    Room {
+        /// The app.
+        app: String,
+    },
     /// Send a signal to what this connection has entered. No reply.
     Forward {
         /// The signal.
@@ -159,6 +164,8 @@ pub enum Reply {
         /// Whether it is a terminal, of which all streams are one.
         terminal: bool,
     },
+    /// Descriptors of the app's user namespace and of its mount namespace come along.
+    Room,
     /// It could not be done.
     Error(Refused),
 }

@@ -78,19 +78,44 @@ where
     T: Serialize + DeserializeOwned,
     F: FnOnce() -> T,
 {
+    start(
+        Namespaces::USER,
+        |pid| Ok(mapping.write(pid)?),
+        |parent| {
+            become_container_root(mapping)?;
+            parent.die_with_it()?;
+            Ok(work())
+        },
+    )
+}
+
+/// Starts `work` in a child with these new namespaces, which waits until `admit` has done with it what its parent must,
+/// and dies with this process. What `work` holds is let go of here.
+///
+/// # Errors
+/// [`UsernsError`]; the child is gone then.
+pub(crate) fn start<T, F>(
+    namespaces: Namespaces,
+    admit: impl FnOnce(Pid) -> Result<(), UsernsError>,
+    work: F,
+) -> Result<Running<T>, UsernsError>
+where
+    T: Serialize,
+    F: FnOnce(Parent) -> std::io::Result<T>,
+{
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|errno| UsernsError::Channel(errno.into()))?;
-    let parent = getpid();
-    match sys::fork::fork(Namespaces::USER).map_err(UsernsError::Create)? {
+    let parent = Parent(getpid());
+    match sys::fork::fork(namespaces).map_err(UsernsError::Create)? {
         Fork::Child => {
             drop(ours);
-            sys::fork::exit_now(u8::from(child(mapping, parent, theirs, work).is_err()))
+            sys::fork::exit_now(u8::from(child(parent, theirs, work).is_err()))
         }
         Fork::Parent { pid, pidfd } => {
             drop((theirs, work));
             let mut running =
                 Running { socket: File::from(ours), pidfd, answer: Vec::new(), reaped: false, result: PhantomData };
-            mapping.write(pid)?;
+            admit(pid)?;
             running.socket.write_all(b"m").map_err(UsernsError::Channel)?;
             Ok(running)
         }
@@ -159,24 +184,35 @@ impl<T> Drop for Running<T> {
 }
 
 fn child<T: Serialize>(
-    mapping: &IdMapping,
-    parent: Pid,
+    parent: Parent,
     socket: OwnedFd,
-    work: impl FnOnce() -> T,
+    work: impl FnOnce(Parent) -> std::io::Result<T>,
 ) -> std::io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    parent.die_with_it()?;
     let mut socket = File::from(socket);
-    // End of file here: the parent is gone or the map was refused.
+    // End of file here: the parent is gone, or has no use for the child.
     socket.read_exact(&mut [0])?;
-    become_container_root(mapping)?;
-    // Changing ids clears the death signal (prctl(2)). A parent that died in between must be noticed here: the work may
-    // wait for the end of a pipe whose other end this process has inherited too, and would wait for ever.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() != Some(parent) {
-        return Err(std::io::ErrorKind::NotConnected.into());
-    }
-    let answer = serde_json::to_vec(&work())?;
+    let answer = serde_json::to_vec(&work(parent)?)?;
     socket.write_all(&answer)
+}
+
+/// The process that has started a child, as the child knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent(Pid);
+
+impl Parent {
+    /// Has the child killed when its parent dies. Once more after each change of ids, which clears it (prctl(2)).
+    ///
+    /// # Errors
+    /// The parent has died in between. That must be noticed here: the work may wait for the end of a pipe whose other end
+    /// this process has inherited too, and would wait for ever.
+    pub(crate) fn die_with_it(self) -> std::io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        match getppid() == Some(self.0) {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 /// Takes the ids of container root, and drops the caller's supplementary groups where the map allows that.
@@ -184,7 +220,12 @@ fn child<T: Serialize>(
 /// # Errors
 /// Those of setgroups(2), setresgid(2), setresuid(2).
 pub(crate) fn become_container_root(mapping: &IdMapping) -> rustix::io::Result<()> {
-    if mapping.tier() != Tier::Single {
+    become_root_of(mapping.tier())
+}
+
+/// The same in a namespace that is there already.
+pub(crate) fn become_root_of(tier: Tier) -> rustix::io::Result<()> {
+    if tier != Tier::Single {
         set_thread_groups(&[])?;
     }
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;

@@ -93,6 +93,15 @@ fn unmake_work(root: &Root, dir: &Dir, path: &str) -> Result<(), Errno> {
     unlinkat(dir, path, AtFlags::REMOVEDIR)
 }
 
+/// Removes what a volatile mount leaves in the work directory at `path`. What else is in there the next mount clears away.
+pub(crate) fn unmark_work(pod: BorrowedFd<'_>, path: &str, user: u32) -> Result<(), Errno> {
+    match unmake_chain(pod, &format!("{path}/work"), &["incompat", "volatile"], user) {
+        // A file that was being copied up when its pod was killed.
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
 /// Removes the directory `name`, in which there is the chain `deeper` of directories, and in the last one `dirty`.
 fn unmake_chain(parent: BorrowedFd<'_>, name: &str, deeper: &[&str], user: u32) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -105,7 +114,11 @@ fn unmake_chain(parent: BorrowedFd<'_>, name: &str, deeper: &[&str], user: u32) 
         chmod_path_fd(&dir, Mode::RWXU)?;
     }
     match deeper {
-        [] => unlinkat(&dir, "dirty", AtFlags::empty())?,
+        [] => match unlinkat(&dir, "dirty", AtFlags::empty()) {
+            // Somebody was killed who did the same.
+            Ok(()) | Err(Errno::NOENT) => {}
+            failed => failed?,
+        },
         [next, deeper @ ..] => unmake_chain(dir.as_fd(), next, deeper, user)?,
     }
     unlinkat(parent, name, AtFlags::REMOVEDIR)

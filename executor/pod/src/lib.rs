@@ -52,6 +52,7 @@ mod record;
 pub mod removal;
 mod root;
 mod status;
+mod still;
 mod walk;
 
 pub use error::{CallError, PodError};
@@ -65,3 +66,4 @@ pub use record::PodRef;
 pub use removal::{RemovalError, TreeRemover, Unaided};
 pub use root::Pods;
 pub use status::{AppExit, AppStatus, PodStatus};
+pub use still::StillPod;

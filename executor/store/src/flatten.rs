@@ -158,13 +158,13 @@ impl Packer<'_> {
     }
 }
 
-/// What fills the last block of `size` bytes.
-fn padding(size: u64) -> u64 {
+/// How many zeros fill the last block of `size` bytes.
+pub fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK) - size
 }
 
 /// A header of an empty regular file.
-fn header(name: &[u8], mode: u32, (uid, gid): (u32, u32), mtime: u64) -> EntryBuilder {
+pub fn header(name: &[u8], mode: u32, (uid, gid): (u32, u32), mtime: u64) -> EntryBuilder {
     let mut entry = EntryBuilder::new_ustar();
     entry.path(name).entry_type(EntryType::Regular);
     entry.mode(mode).expect("twelve bits fit");
@@ -175,7 +175,10 @@ fn header(name: &[u8], mode: u32, (uid, gid): (u32, u32), mtime: u64) -> EntryBu
 }
 
 /// Adds the attributes that an image may have: `user.*`, without overlay's own, and file capabilities.
-fn add_xattrs(entry: &mut EntryBuilder, file: impl AsFd) -> rustix::io::Result<()> {
+///
+/// # Errors
+/// A failed system call.
+pub fn add_xattrs(entry: &mut EntryBuilder, file: impl AsFd) -> rustix::io::Result<()> {
     let mut names = [0; 64 << 10];
     let length = match flistxattr(&file, &mut names) {
         Ok(length) => length,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use appc::PodManifest;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -91,7 +91,6 @@ impl Apps {
         apps: Vec<(usize, OwnedFd)>,
         monitor: &InitEnd,
     ) -> rustix::io::Result<()> {
-        use std::os::fd::AsFd as _;
         if let Some(pod) = pod {
             monitor.say_with(&FromInit::Listeners { pod: true, apps: Vec::new() }, &[pod.as_fd()])?;
         }
@@ -104,7 +103,6 @@ impl Apps {
 
     /// Says that the apps are created, and hands their terminals over.
     fn tell_created(&mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
-        use std::os::fd::AsFd as _;
         let taken = self.processes.iter_mut().filter_map(|process| Some((process.app, process.terminal.take()?)));
         let (terminals, fds): (Vec<usize>, Vec<OwnedFd>) = taken.unzip();
         monitor.say_with(&FromInit::Created { terminals }, &fds.iter().map(|fd| fd.as_fd()).collect::<Vec<_>>())
@@ -200,6 +198,16 @@ impl Apps {
                     monitor.say(&FromInit::ExecFailed { process, failure })?;
                 }
             }
+            ToInit::Room { app, process } => match self.apps.get(&app).and_then(|app| app.room.as_ref()) {
+                Some(room) => {
+                    let fds = [room.user.as_fd(), room.mount.as_fd()];
+                    monitor.say_with(&FromInit::Room { process }, &fds)?;
+                }
+                None => {
+                    let failure = Failure::new(FailureKind::Setup, &"the app has no namespaces of its own");
+                    monitor.say(&FromInit::ExecFailed { process, failure })?;
+                }
+            },
             ToInit::Add { app } => {
                 if let Err(failure) = self.add(app, fds, monitor) {
                     monitor.say(&FromInit::AddFailed { app, failure })?;
@@ -303,7 +311,6 @@ fn said(errno: Errno) -> Failure {
 
 /// Says something with a descriptor, or without one if `always`.
 fn say_with(monitor: &InitEnd, message: &FromInit, fd: Option<OwnedFd>, always: bool) -> rustix::io::Result<()> {
-    use std::os::fd::AsFd as _;
     match fd {
         Some(fd) => monitor.say_with(message, &[fd.as_fd()]),
         None if always => monitor.say(message),

@@ -100,6 +100,14 @@ impl Monitor<'_> {
             }
             Call::Remove { app } => self.remove(connection, &app, keeper)?,
             Call::Enter { app, spec } => self.enter_for(connection, &app, &spec, fds)?,
+            Call::Room { app } => {
+                if let Some(app) = self.find(connection, &app) {
+                    let process = self.next_process;
+                    self.next_process += 1;
+                    self.processes.insert(process, Purpose::Room(connection));
+                    self.say(&ToInit::Room { app, process })?;
+                }
+            }
             Call::Forward { signal } => {
                 let entered = |purpose: &&Purpose| **purpose == Purpose::Entered(connection);
                 let process = self.processes.iter().find(|(_, purpose)| entered(purpose)).map(|(id, _)| *id);

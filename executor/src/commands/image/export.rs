@@ -1,20 +1,20 @@
 //! `proa image export`: writes a stored image to a file that other programs read.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use executor::aci::{Target, TargetError};
+use clap::Args;
 use store::{ImageKind, ImageRecord};
 
 use super::list;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
+use crate::export_format::{Export, Format};
 use crate::import::Images;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
 use crate::pull_policy::PullPolicy;
-use crate::{exporting, images, umask};
+use crate::{exporting, images};
 
 /// Write an image to a file or a layout directory
 ///
@@ -49,19 +49,6 @@ pub(crate) struct ExportArgs {
     name: Option<String>,
 }
 
-/// Formats of exported images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// An App Container Image, uncompressed
-    Aci,
-    /// An OCI layout: a directory
-    Oci,
-    /// An OCI layout in a tar archive
-    OciArchive,
-    /// What `docker load` reads
-    DockerArchive,
-}
-
 pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
     let images = Images::open(context, PullPolicy::Never)?;
     let image = images::find(&images.store, &args.image)?;
@@ -71,22 +58,13 @@ pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandErro
         (ImageKind::Oci, _) => Format::OciArchive,
     });
     let name = args.name.clone().unwrap_or_else(|| list::name(&image));
-    let name = Some(name.as_str()).filter(|name| *name != "<none>");
-    if format == Format::Oci {
-        check_directory(&args.output, args.overwrite)?;
-        let form = oci_form(&images, &image, Packing::Gzip)?;
-        exporting::layout(&form, name, &args.output, args.overwrite)?;
-        return Ok(0);
-    }
-    let target = Target::create(&args.output, args.overwrite, umask::file_mode()).map_err(explain)?;
-    let file = target.file()?;
-    match format {
-        Format::Aci => exporting::aci(&images, &image, &file)?,
-        Format::OciArchive => exporting::oci_archive(&oci_form(&images, &image, Packing::Gzip)?, name, file)?,
-        Format::DockerArchive => exporting::docker_archive(&oci_form(&images, &image, Packing::Plain)?, name, file)?,
-        Format::Oci => unreachable!("a layout is no file"),
-    }
-    target.publish().map_err(explain)?;
+    let out = Export {
+        format,
+        name: Some(name.as_str()).filter(|name| *name != "<none>"),
+        output: &args.output,
+        overwrite: args.overwrite,
+    };
+    out.write(|file| exporting::aci(&images, &image, file), |packing| oci_form(&images, &image, packing))?;
     Ok(0)
 }
 
@@ -97,20 +75,4 @@ fn oci_form(images: &Images, image: &ImageRecord, packing: Packing) -> Result<Oc
         warn(&format!("an OCI image cannot say this of the app: {}", form.lost.join(", ")));
     }
     Ok(form)
-}
-
-fn check_directory(output: &Path, overwrite: bool) -> Result<(), CommandError> {
-    match output.symlink_metadata() {
-        Ok(_) if !overwrite => Err(CommandError::failed("output directory exists (try --overwrite)")),
-        Ok(found) if !found.is_dir() => Err(CommandError::failed(format!("{} is no directory", output.display()))),
-        _ => Ok(()),
-    }
-}
-
-/// In rkt's words.
-fn explain(error: TargetError) -> CommandError {
-    match error {
-        TargetError::Exists(_) => CommandError::failed("output ACI file exists (try --overwrite)"),
-        error => error.into(),
-    }
 }

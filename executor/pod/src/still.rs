@@ -1,0 +1,94 @@
+//! Pods that do not run: held, so that nobody runs or removes them while something is done with their files, and run again.
+
+use appc::{AcName, PodUuid};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+
+use crate::contents::unmark_work;
+use crate::dir::Dir;
+use crate::handle::{AppDirs, Pod, Running};
+use crate::listing::{entries, locate, open_lock};
+use crate::root::{Pods, path};
+use crate::{LockState, Place, PodError, State, lock, names};
+
+/// A pod that is prepared or has exited, and stays so until this is dropped.
+#[derive(Debug)]
+pub struct StillPod {
+    place: Place,
+    dir: Dir,
+    lock: OwnedFd,
+    user: u32,
+}
+
+impl Pods {
+    /// Takes hold of a pod that does not run.
+    ///
+    /// # Errors
+    /// [`PodError::WrongState`] if it is in another state than prepared or exited, or somebody else holds it;
+    /// [`PodError::NotFound`]; a failed system call.
+    pub fn hold(&self, uuid: PodUuid) -> Result<StillPod, PodError> {
+        self.root.check_writable()?;
+        let (place, state) = locate(&self.root, uuid)?.ok_or(PodError::NotFound { uuid })?;
+        let wrong = |state| PodError::WrongState { uuid, state, wanted: "work on its files" };
+        if !matches!(state, State::Prepared | State::Exited) {
+            return Err(wrong(state));
+        }
+        let pod = path(place, uuid);
+        let gone = || PodError::NotFound { uuid };
+        let dir = match self.root.dir.open_dir(&pod, format!("pods/{uuid}")) {
+            Err(e) if e.source == Errno::NOENT => return Err(gone()),
+            other => other?,
+        };
+        let (lock, _) = open_lock(&self.root.dir, &pod, OFlags::RDWR)?.ok_or_else(gone)?;
+        if !lock::take(&lock, lock::SHORT_PATIENCE).map_err(|e| self.root.dir.error("flock", &pod, e))? {
+            return Err(wrong(State::of(place, LockState::Held)));
+        }
+        // Who has moved it on before the lock was taken has it.
+        if !self.root.dir.exists(&pod)? {
+            return Err(locate(&self.root, uuid)?.map_or_else(gone, |(_, state)| wrong(state)));
+        }
+        Ok(StillPod { place, dir, lock, user: self.root.user })
+    }
+
+    /// Makes a pod that has exited one that runs: nothing is left of how it ended, everything of what its apps have
+    /// written. Who holds what is returned starts the apps.
+    ///
+    /// # Errors
+    /// As [`Pods::hold`]; it has not run yet.
+    pub fn run_again(&self, uuid: PodUuid) -> Result<Pod<Running>, PodError> {
+        let still = self.hold(uuid)?;
+        if still.place != Place::Run {
+            return Err(PodError::WrongState { uuid, state: State::Prepared, wanted: "run it again" });
+        }
+        let of_before = |name: &String| {
+            ["status", "started", "control"].contains(&name.as_str())
+                || name.strip_prefix("app.").is_some_and(|rest| rest.contains('.'))
+        };
+        for name in entries(&still.dir, ".")?.iter().filter(|name| of_before(name)) {
+            still.dir.unlink(name)?;
+        }
+        for name in entries(&still.dir, ".")?.iter().filter(|name| name.starts_with("work.")) {
+            still.unmark(name)?;
+        }
+        let name = names::written(&self.root, Place::Run, uuid)?;
+        Ok(Pod::new(self.root.clone(), uuid, name, still.dir, still.lock))
+    }
+}
+
+impl StillPod {
+    /// Opens the directories of one of its apps, for an overlay of what has this name.
+    ///
+    /// # Errors
+    /// A failed system call: `ENOENT` if there is no such app.
+    pub fn app_dirs(&self, name: &AcName) -> Result<AppDirs, PodError> {
+        self.unmark(&format!("work.{name}"))?;
+        let open = |what: &str| self.dir.open(&format!("{what}.{name}"), OFlags::RDONLY | OFlags::DIRECTORY);
+        Ok(AppDirs { upper: open("upper")?, work: open("work")? })
+    }
+
+    /// Has the kernel mount an overlay again that was mounted as volatile: it refuses while the mark of that is there.
+    fn unmark(&self, work: &str) -> Result<(), PodError> {
+        Ok(unmark_work(self.dir.fd(), work, self.user).map_err(|e| self.dir.error("unlinkat", work, e))?)
+    }
+}

@@ -1,0 +1,81 @@
+//! The formats that images and pods are exported in, and the file or directory that they become.
+
+use std::fs::File;
+use std::path::Path;
+
+use clap::ValueEnum;
+use executor::aci::{Target, TargetError};
+
+use crate::error::CommandError;
+use crate::layer_writer::Packing;
+use crate::oci_form::OciForm;
+use crate::{exporting, umask};
+
+/// Formats of exported images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// An App Container Image, uncompressed
+    Aci,
+    /// An OCI layout: a directory
+    Oci,
+    /// An OCI layout in a tar archive
+    OciArchive,
+    /// What `docker load` reads
+    DockerArchive,
+}
+
+/// What is exported, and where to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Export<'a> {
+    pub(crate) format: Format,
+    /// What it is called in formats that have names.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) output: &'a Path,
+    /// Whether what is there is replaced.
+    pub(crate) overwrite: bool,
+}
+
+impl Export<'_> {
+    /// Writes the format; the output appears when it is complete.
+    ///
+    /// # Errors
+    ///
+    /// Those of `aci` and `oci`, which make the image in one form or the other; the output is there already, or cannot be
+    /// written.
+    pub(crate) fn write(
+        &self,
+        aci: impl FnOnce(&File) -> Result<(), CommandError>,
+        oci: impl FnOnce(Packing) -> Result<OciForm, CommandError>,
+    ) -> Result<(), CommandError> {
+        let Self { format, name, output, overwrite } = *self;
+        if format == Format::Oci {
+            check_directory(output, overwrite)?;
+            return exporting::layout(&oci(Packing::Gzip)?, name, output, overwrite);
+        }
+        let target = Target::create(output, overwrite, umask::file_mode()).map_err(explain)?;
+        let file = target.file()?;
+        match format {
+            Format::Aci => aci(&file)?,
+            Format::OciArchive => exporting::oci_archive(&oci(Packing::Gzip)?, name, file)?,
+            Format::DockerArchive => exporting::docker_archive(&oci(Packing::Plain)?, name, file)?,
+            Format::Oci => unreachable!("a layout is no file"),
+        }
+        target.publish().map_err(explain)
+    }
+}
+
+fn check_directory(output: &Path, overwrite: bool) -> Result<(), CommandError> {
+    match output.symlink_metadata() {
+        Ok(_) if !overwrite => Err(CommandError::failed("output directory exists (try --overwrite)")),
+        Ok(found) if !found.is_dir() => Err(CommandError::failed(format!("{} is no directory", output.display()))),
+        _ => Ok(()),
+    }
+}
+
+/// In rkt's words.
+fn explain(error: TargetError) -> CommandError {
+    match error {
+        TargetError::Exists(_) => CommandError::failed("output ACI file exists (try --overwrite)"),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,63 @@
+//! What an app of a kept pod sees in its root file system, but for volumes: its image's trees and what it has changed.
+
+use appc::ImageManifest;
+use pod::{PodEntry, Pods};
+use stage1::idmap::IdMapping;
+use store::Tree;
+use store::stack::Stack;
+
+use crate::context::Context;
+use crate::copying;
+use crate::error::CommandError;
+use crate::import::Images;
+use crate::pull_policy::PullPolicy;
+use crate::setup::Setup;
+use crate::userns::{self, Userns};
+
+/// An app's files, as they lie there.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The store, with the id map under which the files are read.
+    pub(crate) images: Images,
+    pub(crate) stack: Stack,
+    /// The manifest of the app's image, with the app as the pod runs it.
+    pub(crate) manifest: ImageManifest,
+    /// As long as these are there, the trees are.
+    _guards: Vec<Tree>,
+}
+
+impl Snapshot {
+    /// The files of this app of a pod, or of the only one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such app, or a tree of its image is gone.
+    pub(crate) fn of(
+        context: &Context,
+        pods: &Pods,
+        entry: &PodEntry,
+        app: Option<&str>,
+    ) -> Result<Self, CommandError> {
+        let pod = pods.open(entry)?;
+        let pod_manifest = pod.manifest()?;
+        let runtime = copying::choose(&pod_manifest.apps, app)?;
+        let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
+        let setup = Setup::from_json(&json)?;
+        let of_app = setup.apps.iter().position(|setup| setup.name == runtime.name.as_str());
+        let of_app = of_app.ok_or_else(|| CommandError::failed("the pod's setup lacks the app"))?;
+        let index = pod_manifest.apps.iter().position(|app| app.name == runtime.name).expect("it was found there");
+        let mut manifest = setup.images(&pod_manifest)?.swap_remove(index);
+        // All of it is in the trees.
+        manifest.dependencies.clear();
+        manifest.path_whitelist.clear();
+        manifest.app = runtime.app.clone().or(manifest.app);
+        let mut images = Images::open(context, PullPolicy::Never)?;
+        images.map_ids(Userns::of(&pod_manifest)?)?;
+        let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
+        let mapping: IdMapping = keep.unwrap_or_else(|| images.mapping.clone());
+        images.set_mapping(mapping);
+        let trees = images.trees_of(&setup.apps[of_app].layers)?;
+        let (stack, guards) = images.stack_with(trees, Some(pod.upper(&runtime.name)?))?;
+        Ok(Self { images, stack, manifest, _guards: guards })
+    }
+}
