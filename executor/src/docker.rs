@@ -20,18 +20,22 @@ mod attach;
 pub(crate) mod columns;
 mod container;
 mod cp;
+mod create;
 mod exec;
 mod export;
 mod image;
 mod images;
 mod inspect;
 mod logs;
+mod port;
 mod protection_option;
 mod ps;
 mod pull;
 mod push;
+mod rename;
 mod rmi;
 mod run;
+mod start;
 mod tag;
 mod targets;
 mod template;
@@ -56,6 +60,8 @@ struct DockerCommand {
     run: fn(&Context, &ArgMatches) -> Result<u8, CommandError>,
     /// Whether failures have the statuses of a started container: 125, 126, 127.
     starts: bool,
+    /// Whether it is in docker's group `container` as well.
+    of_containers: bool,
 }
 
 macro_rules! row {
@@ -70,6 +76,7 @@ macro_rules! row {
                     $($module)::+::run(context, crate::cli::typed::<$($module)::+::$args>(matches)?)
                 },
                 starts: false,
+                of_containers: false,
             }
         }
     };
@@ -77,30 +84,35 @@ macro_rules! row {
 
 /// Every command, in the order of the help text.
 static ALL: &[DockerCommand] = &[
-    row!("run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", run, RunArgs, starts: true),
-    row!("exec", "[OPTIONS] CONTAINER COMMAND [ARG...]", exec, ExecArgs, starts: true),
+    row!("run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", run, RunArgs, starts: true, of_containers: true),
+    row!("create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", create, CreateArgs, of_containers: true),
+    row!("start", "[OPTIONS] CONTAINER [CONTAINER...]", start, StartArgs, of_containers: true),
+    row!("restart", "[OPTIONS] CONTAINER [CONTAINER...]", start::restart, RestartArgs, of_containers: true),
+    row!("exec", "[OPTIONS] CONTAINER COMMAND [ARG...]", exec, ExecArgs, starts: true, of_containers: true),
     row!("ps", "[OPTIONS]", ps, PsArgs),
     row!("images", "[OPTIONS] [REPOSITORY[:TAG]]", images, ImagesArgs),
     row!("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", pull, PullArgs),
     row!("push", "[OPTIONS] NAME[:TAG]", push, PushArgs),
     row!("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, TagArgs),
     row!("rmi", "[OPTIONS] IMAGE [IMAGE...]", rmi, RmiArgs),
-    row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs),
-    row!("cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", cp, CpArgs),
-    row!("export", "[OPTIONS] CONTAINER", export, ExportArgs),
-    row!("attach", "[OPTIONS] CONTAINER", attach, AttachArgs),
-    row!("stop", "[OPTIONS] CONTAINER [CONTAINER...]", targets::stop, StopArgs),
-    row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs),
-    row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs),
-    row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs),
+    row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs, of_containers: true),
+    row!("rename", "CONTAINER NEW_NAME", rename, RenameArgs, of_containers: true),
+    row!("port", "CONTAINER [PRIVATE_PORT[/PROTO]]", port, PortArgs, of_containers: true),
+    row!("cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", cp, CpArgs, of_containers: true),
+    row!("export", "[OPTIONS] CONTAINER", export, ExportArgs, of_containers: true),
+    row!("attach", "[OPTIONS] CONTAINER", attach, AttachArgs, of_containers: true),
+    row!("stop", "[OPTIONS] CONTAINER [CONTAINER...]", targets::stop, StopArgs, of_containers: true),
+    row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs, of_containers: true),
+    row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs, of_containers: true),
+    row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
-    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs),
-    row!("top", "CONTAINER", commands::top, TopArgs),
+    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs, of_containers: true),
+    row!("top", "CONTAINER", commands::top, TopArgs, of_containers: true),
     row!("system", "COMMAND", commands::system, SystemArgs),
     row!("info", "[OPTIONS]", commands::system::info, InfoArgs),
     row!("login", "[OPTIONS] [SERVER]", commands::login, LoginArgs),
     row!("logout", "[SERVER]", commands::logout, LogoutArgs),
-    row!("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", inspect, InspectArgs),
+    row!("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", inspect, InspectArgs, of_containers: true),
 ];
 
 /// Runs the command line of a program named `docker`; returns the exit status.
@@ -123,6 +135,7 @@ pub(crate) fn main(argv: &[OsString]) -> u8 {
 /// Runs the words after `docker`; returns the exit status.
 pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     let tree = tree();
+    let words = &short(words)[..];
     if words.first().is_none_or(|word| word == "help") {
         let of = words.get(1).and_then(|name| tree.find_subcommand(name.to_str()?).cloned());
         let _ = output::write(&of.unwrap_or(tree).render_help().to_string());
@@ -144,6 +157,22 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     let (name, of_command) = matches.subcommand().expect("clap requires a command");
     let command = ALL.iter().find(|command| command.name == name).expect("clap knows the table's commands alone");
     (command.run)(context, of_command).unwrap_or_else(|error| complain(Some(command), &error))
+}
+
+/// The words of a command of one of docker's groups as those of the command that is older than the groups:
+/// `container ls` is `ps`.
+fn short(words: &[OsString]) -> Vec<OsString> {
+    let command = match (words.first().and_then(|word| word.to_str()), words.get(1).and_then(|word| word.to_str())) {
+        (Some("container"), Some("ls" | "list")) => "ps",
+        (Some("image"), Some("ls" | "list")) => "images",
+        (Some("image"), Some("rm" | "remove")) => "rmi",
+        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "inspect"))) => name,
+        (Some("container"), Some(name)) if ALL.iter().any(|command| command.name == name && command.of_containers) => {
+            name
+        }
+        _ => return words.to_vec(),
+    };
+    std::iter::once(OsString::from(command)).chain(words[2..].iter().cloned()).collect()
 }
 
 /// What `docker run` does with these words.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
 use metadata_api::Token;
-use pod::{Pod, PodName, Pods, Running, State};
+use pod::{Pod, PodEntry, PodName, Pods, Running, State};
 use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::LogLimits;
 use stage1::idmap::{IdMapping, Tier};
@@ -110,21 +110,24 @@ fn wait_for_monitor(pods: &Pods, uuid: PodUuid) {
     }
 }
 
-/// Runs a pod that was prepared before, as [`run`] does.
+/// Runs a pod that was prepared before, or runs one again that has ended, as [`run`] does.
 ///
 /// # Errors
 ///
 /// Somebody else was faster; as [`run`].
-pub(crate) fn run_prepared(
+pub(crate) fn resume(
     context: &Context,
     pods: &Pods,
-    uuid: PodUuid,
+    entry: &PodEntry,
     prepared: PreparedPod,
     setup: Setup,
 ) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
-    let resumed = Some((pods.run_prepared(uuid)?, setup));
-    start(context, uuid, prepared, resumed)
+    let pod = match entry.state {
+        State::Exited => pods.run_again(entry.uuid)?,
+        _ => pods.run_prepared(entry.uuid)?,
+    };
+    start(context, entry.uuid, prepared, Some((pod, setup)))
 }
 
 /// Makes the pod for a later run, and makes sure that it is there after a power cut.
@@ -137,7 +140,7 @@ pub(crate) fn prepare(context: &Context, prepared: PreparedPod) -> Result<PodUui
     let uuid = PodUuid::from_random(random_bytes()?);
     let PreparedPod { manifest, mapping, images, keys, guards, name, lifecycle, .. } = prepared;
     let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
-    let setup = setup(&manifest, &hostname, keys, &images);
+    let setup = setup(&manifest, &hostname, keys, &images).with_life(lifecycle.life);
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let pod = pods.create(uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
     if let Err(error) = keeper::fill(&pod, &manifest, &mapping, Some(&setup)) {
@@ -169,7 +172,9 @@ fn supervise(
     let PreparedPod { manifest, mapping, layers, sources, images, keys, guards, name, lifecycle } = prepared;
     let chosen = lifecycle.hostname.or_else(|| resumed.as_ref().map(|(_, setup)| setup.hostname.clone()));
     let hostname = hostname(chosen, name.as_ref(), uuid);
-    let new_setup = (lifecycle.keep && resumed.is_none()).then(|| setup(&manifest, &hostname, keys, &images));
+    let life = lifecycle.life.clone();
+    let new_setup =
+        (lifecycle.keep && resumed.is_none()).then(|| setup(&manifest, &hostname, keys, &images).with_life(life));
     // A pod of its own has nobody's streams, and neither has one whose apps come and go.
     let held = (lifecycle.interactive || lifecycle.attached) && !lifecycle.detach;
     let own = lifecycle.detach || held || lifecycle.exit_policy == ExitPolicy::Never;
@@ -201,7 +206,10 @@ fn supervise(
     let remover = Remover::new(&mapping);
     let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);
     if let Some((pod, setup)) = resumed {
-        keeper = keeper.keep(setup).resume(pod);
+        keeper = keeper.resume(pod);
+        if lifecycle.keep {
+            keeper = keeper.keep(setup);
+        }
     } else if let Some(setup) = new_setup {
         keeper = keeper.keep(setup);
     }

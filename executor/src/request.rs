@@ -16,6 +16,7 @@ use crate::error::{CommandError, Kind};
 use crate::net::NetRequest;
 use crate::protection::Profile;
 use crate::pull_policy::Pulling;
+use crate::setup::Life;
 use crate::userns::Userns;
 
 /// A pod to be run.
@@ -86,6 +87,8 @@ pub(crate) struct Lifecycle {
     pub(crate) hostname: Option<String>,
     /// The file that its UUID is written to.
     pub(crate) uuid_file: Option<PathBuf>,
+    /// What is written down of this for who starts it later.
+    pub(crate) life: Option<Life>,
 }
 
 /// One app of it: an image and what is to be different from what the image says.

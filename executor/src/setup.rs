@@ -17,6 +17,23 @@ pub(crate) struct Setup {
     pub(crate) hostname: String,
     /// For each app, in the order of the manifest.
     pub(crate) apps: Vec<AppSetup>,
+    /// How it is to be run, where that was said when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<Life>,
+}
+
+/// How a pod is to be run, for who starts it without saying so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Life {
+    /// Whether its app has an input.
+    pub(crate) stdin: bool,
+    /// Whether its app has a terminal.
+    pub(crate) tty: bool,
+    /// Whether it is removed when it has ended.
+    pub(crate) remove: bool,
+    /// When its app is started again, as it is typed.
+    pub(crate) restart: String,
 }
 
 /// What the manifest does not say of an app.
@@ -41,7 +58,13 @@ impl AppSetup {
 
 impl Setup {
     pub(crate) fn new(hostname: String, apps: Vec<AppSetup>) -> Self {
-        Self { version: VERSION, hostname, apps }
+        Self { version: VERSION, hostname, apps, life: None }
+    }
+
+    /// The same, with what was said of how the pod is to be run.
+    pub(crate) fn with_life(mut self, life: Option<Life>) -> Self {
+        self.life = life;
+        self
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {

@@ -6,7 +6,7 @@ mod calls;
 mod events;
 mod network;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -103,6 +103,8 @@ pub(crate) struct Monitor<'a> {
     timers: BTreeMap<Timer, Instant>,
     /// Entered processes whose client is gone, and when they are killed.
     hung_up: BTreeMap<u64, Instant>,
+    /// Entered processes that go on without their client.
+    staying: BTreeSet<u64>,
     waiting: BTreeMap<ConnectionId, Waits>,
     /// The connection at whose end the pod is stopped.
     holder: Option<ConnectionId>,
@@ -172,6 +174,7 @@ impl<'a> Monitor<'a> {
             next_process: 0,
             timers: BTreeMap::new(),
             hung_up: BTreeMap::new(),
+            staying: BTreeSet::new(),
             waiting: BTreeMap::new(),
             holder: None,
             namespace: None,
@@ -399,7 +402,7 @@ impl<'a> Monitor<'a> {
                     Some(Purpose::Room(_)) | None => {}
                 }
             }
-            FromInit::ExecFailed { process, failure } => match self.processes.remove(&process) {
+            FromInit::ExecFailed { process, failure } => match self.forget(process) {
                 Some(Purpose::App(app)) => {
                     let status = i32::from(failure.exit_status());
                     self.apps[app].failed(&failure);
@@ -413,16 +416,20 @@ impl<'a> Monitor<'a> {
                 }
                 None => {}
             },
-            FromInit::Exited { process, end } => {
-                self.hung_up.remove(&process);
-                match self.processes.remove(&process) {
-                    Some(Purpose::App(app)) => self.process_ended(app, end, keeper)?,
-                    Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
-                    Some(Purpose::Room(_)) | None => {}
-                }
-            }
+            FromInit::Exited { process, end } => match self.forget(process) {
+                Some(Purpose::App(app)) => self.process_ended(app, end, keeper)?,
+                Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
+                Some(Purpose::Room(_)) | None => {}
+            },
         }
         Ok(())
+    }
+
+    /// A process is gone; returns what it was there for.
+    fn forget(&mut self, process: u64) -> Option<Purpose> {
+        self.hung_up.remove(&process);
+        self.staying.remove(&process);
+        self.processes.remove(&process)
     }
 
     /// The active process of an app has ended.

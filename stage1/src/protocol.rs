@@ -93,6 +93,9 @@ pub enum Call {
     Enter {
         /// The app.
         app: String,
+        /// Whether it goes on when the client has gone.
+        #[serde(default)]
+        stays: bool,
         /// What.
         #[serde(flatten)]
         spec: EnterSpec,

@@ -50,6 +50,7 @@ mod names;
 mod place;
 mod record;
 pub mod removal;
+mod rename;
 mod root;
 mod status;
 mod still;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pod::{PodEntry, Pods};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
 use stage1::EnterSpec;
@@ -121,6 +122,27 @@ pub(crate) fn enter(
     }
 }
 
+/// Executes what `spec` says in the only app, without streams, and does not wait for its end.
+///
+/// # Errors
+///
+/// As [`enter`]; a command that cannot be executed is told of if that is known at once.
+pub(crate) fn start(pods: &Pods, entry: &PodEntry, spec: EnterSpec) -> Result<(), CommandError> {
+    let mut client = Client::connect(pods, entry)?;
+    let app = only_app(&mut client)?;
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let call = Call::Enter { app, stays: true, spec };
+    let (Reply::Started, _) = client.ask(call, &[null.as_fd(), null.as_fd(), null.as_fd()])? else {
+        return Err(client.gone());
+    };
+    // What cannot be executed says so within moments; whatever runs is left alone.
+    let moments = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    if poll(&mut [PollFd::new(&client, PollFlags::IN)], Some(&moments)).is_ok_and(|ready| ready > 0) {
+        client.hear()?;
+    }
+    Ok(())
+}
+
 fn only_app(client: &mut Client) -> Result<String, CommandError> {
     let Reply::Status(report) = client.ask(Call::Status, &[])?.0 else { return Err(client.gone()) };
     match report.apps.as_slice() {
@@ -139,7 +161,7 @@ fn execute(mut client: Client, app: String, spec: EnterSpec) -> Result<u8, Comma
     let watched = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::WINCH];
     let signals = sys::signal::watch(&watched.map(Signal::as_raw), Block::Watched)?;
     let terminal = spec.terminal.is_some();
-    let call = Call::Enter { app, spec };
+    let call = Call::Enter { app, stays: false, spec };
     let streams = [stdin(), stdout(), stderr()];
     let (reply, fds) = client.ask(call, if terminal { &[] } else { &streams })?;
     let Reply::Started = reply else { return Err(client.gone()) };

@@ -38,5 +38,5 @@ pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, Comman
         return Err(CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid)));
     }
     let (prepared, setup) = prepare::again(context, &pods, &entry, lifecycle)?;
-    launch::run_prepared(context, &pods, entry.uuid, prepared, setup)?.tell()
+    launch::resume(context, &pods, &entry, prepared, setup)?.tell()
 }

@@ -94,7 +94,9 @@ impl<R: BufRead> Unpacking<'_, R> {
     fn next(&mut self) -> Result<Option<Member>> {
         match self.reader.next_member() {
             // Whoever packs says why, if it is not the reader's own archive.
-            Err(ExtractError::Truncated { .. }) if !self.destination.is_for_archives() => Err(ENDS_EARLY.to_owned()),
+            Err(ExtractError::Truncated { .. } | ExtractError::NotTar(_)) if !self.destination.is_for_archives() => {
+                Err(ENDS_EARLY.to_owned())
+            }
             other => other.map_err(|error| error.to_string()),
         }
     }

@@ -21,6 +21,13 @@ pub(crate) struct AttachArgs {
     container: String,
 }
 
+impl AttachArgs {
+    /// As if this had been typed.
+    pub(super) fn of(container: String, no_stdin: bool) -> Self {
+        Self { no_stdin, container }
+    }
+}
+
 pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let container = Container::read(&pods, container::find(&pods, &args.container)?)?;

@@ -101,7 +101,13 @@ impl Container {
 
     /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp`.
     pub(crate) fn ports(&self) -> String {
-        let (Some(manifest), "running") = (&self.manifest, self.state()) else { return String::new() };
+        let shown = self.published().into_iter().map(|(inside, outside)| format!("{outside}->{inside}"));
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// For each such port what it is inside and outside: `80/tcp`, `0.0.0.0:8080`.
+    pub(crate) fn published(&self) -> Vec<(String, String)> {
+        let (Some(manifest), "running") = (&self.manifest, self.state()) else { return Vec::new() };
         let shown = manifest.ports.iter().filter_map(|exposed| {
             let of_app = || self.first()?.1.ports.iter().find(|port| port.name == exposed.name);
             let port = exposed.pod_port.as_ref().or_else(of_app)?;
@@ -110,9 +116,9 @@ impl Container {
                 Some(IpAddr::V6(ip)) => format!("[{ip}]"),
                 Some(ip) => ip.to_string(),
             };
-            Some(format!("{address}:{}->{}/{}", exposed.host_port, port.port, port.protocol))
+            Some((format!("{}/{}", port.port, port.protocol), format!("{address}:{}", exposed.host_port)))
         });
-        shown.collect::<Vec<_>>().join(", ")
+        shown.collect()
     }
 
     /// `created`, `running`, `exited`, `dead`, `removing`: docker's states.

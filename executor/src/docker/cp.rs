@@ -12,6 +12,8 @@ use crate::copying::{AppRoot, Options, PlaceName, Use};
 use crate::error::CommandError;
 use crate::output;
 
+const HINT: &str = "one of the two is CONTAINER:PATH";
+
 /// Copy files/folders between a container and the local filesystem
 ///
 /// Use '-' as the source to read a tar archive from stdin and extract it to a directory destination in a container. Use '-'
@@ -44,10 +46,10 @@ pub(crate) fn run(context: &Context, args: CpArgs) -> Result<u8, CommandError> {
     let (from, to) = (PlaceName::parse(&args.from), PlaceName::parse(&args.to));
     match (&from, &to) {
         (PlaceName::App { .. }, PlaceName::App { .. }) => {
-            return Err(CommandError::failed("Error: copying between containers is not supported"));
+            return Err(CommandError::failed("Error: copying between containers is not supported").hint(HINT));
         }
         (PlaceName::App { .. }, _) | (_, PlaceName::App { .. }) => {}
-        _ => return Err(CommandError::failed("Error: must specify at least one container source")),
+        _ => return Err(CommandError::failed("Error: must specify at least one container source").hint(HINT)),
     }
     let (quiet, shown) = (args.quiet || to == PlaceName::Stream, args.to.to_string_lossy().into_owned());
     let root =
@@ -65,8 +67,11 @@ pub(crate) fn run(context: &Context, args: CpArgs) -> Result<u8, CommandError> {
 fn missing(error: CommandError, from: &PlaceName) -> CommandError {
     let PlaceName::App { pod, path } = from else { return error };
     let path = String::from_utf8_lossy(path);
-    match error.chain() == format!("{path}: No such file or directory (os error 2)") {
-        true => CommandError::failed(format!("Could not find the file {path} in container {pod}")),
+    match error.chain() == format!("{path}: No such file or directory") {
+        true => {
+            let text = format!("Could not find the file {path} in container {pod}");
+            CommandError::failed(text).hint("volumes are there only while it runs")
+        }
         false => error,
     }
 }

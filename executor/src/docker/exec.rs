@@ -28,6 +28,10 @@ pub(crate) struct ExecArgs {
     #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     tty: Option<bool>,
 
+    /// Detached mode: run command in the background
+    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    detach: Option<bool>,
+
     /// Set environment variables
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -73,7 +77,11 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(|| "/dev/null".into())?;
         rustix::stdio::dup2_stdin(null)?;
     }
-    enter::enter(&pods, &entry, None, spec, Some(tty)).map_err(|error| match error.kind {
+    let entered = match args.detach == Some(true) {
+        true => enter::start(&pods, &entry, spec).map(|()| 0),
+        false => enter::enter(&pods, &entry, None, spec, Some(tty)),
+    };
+    entered.map_err(|error| match error.kind {
         Kind::NotFound | Kind::NotExecutable => error.during("OCI runtime exec failed"),
         _ => error,
     })

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use fetch::ImageRef;
 use rustix::fs::{Mode, OFlags, open};
+use stage1::supervise::Restart;
 
 use super::container;
 use super::image;
@@ -22,6 +23,7 @@ use crate::launch::{self, Launched};
 use crate::net::{self, NetRequest};
 use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
+use crate::setup::Life;
 use crate::userns::Userns;
 use crate::{devices, dry_run, images, output, prepare, relay, sealed};
 
@@ -146,7 +148,7 @@ pub(crate) struct RunArgs {
 
     /// Print the reified pod manifest, and the whole command, instead of running the container
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 
     /// Print usage
     #[arg(long, action = clap::ArgAction::HelpLong)]
@@ -184,7 +186,7 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
 }
 
 /// What was typed as the pod that is meant.
-fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
+pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
     let (mut net, ports) = network(args.network.as_deref(), &args.publish)?;
     names(&mut net, &args.add_host, &args.dns, args.dns_search)?;
     let mut words = args.words.into_iter();
@@ -221,7 +223,8 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
         attached: !detach && (tty || keep),
         terminal: tty.then(relay::size),
         keep,
-        restart: request::restart(if args.restart == "unless-stopped" { "always" } else { &args.restart })?,
+        restart: restart(&args.restart)?,
+        life: Some(Life { stdin: interactive, tty, remove: !keep, restart: args.restart }),
         hostname: args.hostname.map(request::hostname).transpose()?,
         uuid_file: args.cidfile,
         ..Lifecycle::default()
@@ -244,6 +247,11 @@ fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError>
         ..AppRequest::of(image)
     }];
     Ok(pod)
+}
+
+/// A policy as docker has it.
+pub(super) fn restart(text: &str) -> Result<Restart, CommandError> {
+    request::restart(if text == "unless-stopped" { "always" } else { text })
 }
 
 /// The image, and whether its registry is asked. Says so if it is not there, as docker does.

@@ -77,7 +77,7 @@ pub(crate) struct RmArgs {
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Does something to each container, and prints what came of it. One that fails does not spare the others.
-fn each(
+pub(super) fn each(
     context: &Context,
     containers: &[String],
     mut act: impl FnMut(&Pods, &str) -> Result<Option<String>, CommandError>,

@@ -50,7 +50,7 @@ impl Monitor<'_> {
         self.waiting.remove(&connection);
         let entered = |purpose: &Purpose| *purpose == Purpose::Entered(connection);
         let processes: Vec<u64> = self.processes.iter().filter(|(_, p)| entered(p)).map(|(id, _)| *id).collect();
-        for process in processes {
+        for process in processes.into_iter().filter(|process| !self.staying.contains(process)) {
             self.hung_up.insert(process, Instant::now() + HANG_UP);
             self.say(&ToInit::Signal { process, signal: SIGHUP })?;
         }
@@ -99,7 +99,7 @@ impl Monitor<'_> {
                 }
             }
             Call::Remove { app } => self.remove(connection, &app, keeper)?,
-            Call::Enter { app, spec } => self.enter_for(connection, &app, &spec, fds)?,
+            Call::Enter { app, stays, spec } => self.enter_for((connection, stays), &app, &spec, fds)?,
             Call::Room { app } => {
                 if let Some(app) = self.find(connection, &app) {
                     let process = self.next_process;
@@ -218,7 +218,7 @@ impl Monitor<'_> {
 
     fn enter_for(
         &mut self,
-        connection: ConnectionId,
+        (connection, stays): (ConnectionId, bool),
         name: &str,
         spec: &EnterSpec,
         fds: Vec<OwnedFd>,
@@ -241,6 +241,9 @@ impl Monitor<'_> {
         let process = self.next_process;
         self.next_process += 1;
         self.processes.insert(process, Purpose::Entered(connection));
+        if stays {
+            self.staying.insert(process);
+        }
         self.enter(app, process, spec, &fds)?;
         if spec.terminal.is_none() {
             self.reply(connection, &Reply::Started);

@@ -1,0 +1,120 @@
+//! `docker start` and `docker restart`: containers that were created, or have ended, run again with what they have written.
+
+use clap::Args;
+use pod::{PodEntry, Pods, State};
+
+use super::targets::each;
+use super::{container, run as run_command};
+use crate::commands;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::launch::{self, Launched};
+use crate::request::Lifecycle;
+use crate::{prepare, relay, sealed, signal_argument};
+
+/// Start one or more stopped containers
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Attach STDOUT/STDERR and forward signals
+    #[arg(long, short)]
+    attach: bool,
+
+    /// Attach container's STDIN
+    #[arg(long, short)]
+    interactive: bool,
+
+    /// The containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+/// Restart one or more containers
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// Seconds to wait before killing the container
+    #[arg(
+        long,
+        short = 't',
+        alias = "timeout",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        allow_hyphen_values = true
+    )]
+    time: i64,
+
+    /// Signal to send to the container
+    #[arg(long, short, value_name = "SIGNAL")]
+    signal: Option<String>,
+
+    /// The containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, args: StartArgs) -> Result<u8, CommandError> {
+    sealed::ensure()?;
+    let attached = args.attach || args.interactive;
+    if !attached {
+        return each(context, &args.containers, |pods, needle| {
+            let entry = container::find(pods, needle)?;
+            if entry.state != State::Running {
+                start(context, pods, &entry, None)?;
+            }
+            Ok(Some(needle.to_owned()))
+        });
+    }
+    let [needle] = args.containers.as_slice() else {
+        return Err(CommandError::failed("Error: you cannot start and attach multiple containers at once"));
+    };
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let entry = container::find(&pods, needle)?;
+    if entry.state == State::Running {
+        let attach = super::attach::AttachArgs::of(needle.clone(), !args.interactive);
+        return super::attach::run(context, attach);
+    }
+    match start(context, &pods, &entry, Some(args.interactive))? {
+        Launched::Ended(status) => Ok(status),
+        Launched::Detached(_) => Ok(0),
+    }
+}
+
+/// `docker restart`.
+pub(crate) mod restart {
+    pub(crate) use super::RestartArgs;
+    use super::*;
+
+    pub(crate) fn run(context: &Context, args: RestartArgs) -> Result<u8, CommandError> {
+        sealed::ensure()?;
+        let signal = args.signal.as_deref().map(signal_argument::parse).transpose()?;
+        let grace = u32::try_from(args.time).unwrap_or(u32::MAX);
+        each(context, &args.containers, |pods, needle| {
+            let mut entry = container::find(pods, needle)?;
+            if entry.state == State::Running {
+                commands::stop::stop(pods, &entry, signal, grace)?;
+                entry = container::find(pods, &entry.uuid.to_string())?;
+            }
+            start(context, pods, &entry, None)?;
+            Ok(Some(needle.to_owned()))
+        })
+    }
+}
+
+/// Runs a container as was said when it was created: with a supervisor of its own, or attached, with input or without.
+fn start(context: &Context, pods: &Pods, entry: &PodEntry, attached: Option<bool>) -> Result<Launched, CommandError> {
+    if !matches!(entry.state, State::Prepared | State::Exited) {
+        let id = container::id(entry.uuid);
+        return Err(CommandError::failed(format!("container {id} is {} and cannot be started", entry.state)));
+    }
+    let (mut prepared, setup) = prepare::again(context, pods, entry, Lifecycle::default())?;
+    let life = setup.life.clone().unwrap_or_default();
+    prepared.lifecycle = Lifecycle {
+        detach: attached.is_none(),
+        interactive: life.stdin && attached.unwrap_or(true),
+        attached: attached.is_some(),
+        terminal: life.tty.then(relay::size),
+        keep: !life.remove,
+        restart: run_command::restart(if life.restart.is_empty() { "no" } else { &life.restart })?,
+        ..Lifecycle::default()
+    };
+    launch::resume(context, pods, entry, prepared, setup)
+}

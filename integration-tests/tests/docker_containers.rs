@@ -1,0 +1,114 @@
+//! docker's commands for containers that are made before they run, run again, and are reached into.
+
+use integration_tests::images::{Layout, busybox};
+use integration_tests::{Env, Outcome, User, each_user, needs};
+use serde_json::json;
+use std::fs;
+
+fn docker(env: &Env, words: &[&str]) -> Outcome {
+    env.proa(["docker"].iter().chain(words)).outcome()
+}
+
+fn image(env: &Env) -> String {
+    format!("oci:{}", Layout::new("shell").layer(busybox()).config("Cmd", json!(["sh"])).build(env).display())
+}
+
+/// Waits until the container's log has a line.
+fn wait_for_log(env: &Env, name: &str, line: &str) {
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    while !docker(env, &["logs", name]).stdout.lines().any(|found| found.trim_end() == line) {
+        assert!(std::time::Instant::now() < deadline, "{name} does not say {line}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+each_user! {
+    a_container_is_created_filled_and_started,
+    a_container_runs_again_with_what_it_has_written,
+}
+
+fn a_container_is_created_filled_and_started(env: &Env) {
+    let image = image(env);
+    let file = env.write("file", "put\n").display().to_string();
+    let made =
+        docker(env, &["create", "--name", "web", "-e", "A=1", &image, "sh", "-c", "cat /put; echo $A"]).succeeds();
+    assert_eq!(made.line().len(), 32, "{made}");
+    docker(env, &["ps", "-a", "--format", "{{.Names}} {{.Status}}"]).succeeds().prints("web Created\n");
+    docker(env, &["cp", &file, "web:/put"]).succeeds().stderr_shows("Successfully copied 4B to web:/put");
+    docker(env, &["start", "-a", "web"]).succeeds().prints("put\n1\n");
+    let tar = docker(env, &["export", "-o", &env.path("web.tar").display().to_string(), "web"]).succeeds();
+    assert_eq!(tar.stdout, "");
+    let listed = env.command("tar", vec!["-tf".into(), env.path("web.tar").into()]).outcome().succeeds();
+    assert!(listed.stdout.lines().any(|line| line == "put"), "{listed}");
+    docker(env, &["rm", "web"]).succeeds();
+    // -it, --rm and --restart are kept until it is started.
+    docker(env, &["create", "--rm", "-i", "--name", "cat", &image, "cat"]).succeeds();
+    env.proa(["docker", "start", "-ai", "cat"]).outcome_with_input(b"typed\n").succeeds().prints("typed\n");
+    docker(env, &["ps", "-aq"]).succeeds().prints("");
+    env.assert_nothing_left();
+}
+
+fn a_container_runs_again_with_what_it_has_written(env: &Env) {
+    let image = image(env);
+    let script = "trap 'exit 5' TERM; echo run >>/runs; wc -l </runs; sleep 1000 & wait";
+    docker(env, &["run", "-d", "--name", "web", "-v", "/v", &image, "sh", "-c", script]).succeeds();
+    wait_for_log(env, "web", "1");
+    docker(env, &["start", "web"]).succeeds().prints("web\n");
+    docker(env, &["stop", "web"]).succeeds();
+    docker(env, &["ps", "-a", "--format", "{{.State}}"]).succeeds().prints("exited\n");
+    docker(env, &["start", "web"]).succeeds().prints("web\n");
+    wait_for_log(env, "web", "2");
+    docker(env, &["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "web"]).succeeds().prints("running 0\n");
+    docker(env, &["restart", "-t", "5", "web"]).succeeds().prints("web\n");
+    wait_for_log(env, "web", "3");
+    // Killed with its supervisor, it runs again all the same.
+    docker(env, &["kill", "web"]).succeeds();
+    docker(env, &["restart", "web"]).succeeds().prints("web\n");
+    wait_for_log(env, "web", "4");
+    docker(env, &["container", "stop", "web"]).succeeds();
+    docker(env, &["wait", "web"]).succeeds().prints("5\n");
+    docker(env, &["rm", "web"]).succeeds();
+    docker(env, &["start", "web"]).exits(1).stderr_shows("No such container: web");
+    env.assert_nothing_left();
+}
+
+#[test]
+fn names_ports_groups_and_background_commands() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    docker(env, &["run", "-d", "--name", "web", &image, "sleep", "1000"]).succeeds();
+    docker(env, &["run", "-d", "--name", "other", &image, "sleep", "1000"]).succeeds();
+    docker(env, &["rename", "web", "other"]).exits(1).stderr_shows("The container name \"/other\" is already in use");
+    docker(env, &["rename", "web", "bad/name"]).exits(1);
+    docker(env, &["rename", "web", "front"]).succeeds().prints("");
+    docker(env, &["inspect", "-f", "{{.Name}}", "front"]).succeeds().prints("/front\n");
+    docker(env, &["rename", "other", "web"]).succeeds();
+    docker(env, &["port", "front"]).succeeds().prints("");
+    docker(env, &["port", "front", "80"]).exits(1).stderr_shows("No public port '80/tcp' published for front");
+    docker(env, &["container", "ls", "-q"]).succeeds();
+    docker(env, &["image", "ls", "-q"]).succeeds();
+    docker(env, &["container", "nosuch"]).exits(1);
+    // What is executed in the background outlives its client.
+    docker(env, &["exec", "-d", "front", "sh", "-c", "sleep 0.3; echo done >/done; sleep 1000"]).succeeds().prints("");
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    while docker(env, &["exec", "front", "cat", "/done"]).stdout != "done\n" {
+        assert!(std::time::Instant::now() < deadline, "it was ended");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    docker(env, &["rm", "-f", "front", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
+fn copies_have_dockers_words() {
+    let env = &needs!(Env::of(User::WithRange));
+    docker(env, &["create", "--name", "web", &image(env)]).succeeds();
+    docker(env, &["cp", "web:/nosuch", "."]).exits(1).stderr_shows("Could not find the file /nosuch in container web");
+    docker(env, &["cp", "nosuch:/x", "."]).exits(1).stderr_shows("No such container: nosuch");
+    docker(env, &["cp", "a", "b"]).exits(1).stderr_shows("must specify at least one container source");
+    docker(env, &["cp", "web:/a", "web:/b"]).exits(1).stderr_shows("copying between containers is not supported");
+    docker(env, &["cp", "-q", "web:/bin/busybox", &env.path("b").display().to_string()]).succeeds().quietly();
+    assert!(fs::metadata(env.path("b")).is_ok_and(|found| found.len() > 1000));
+    docker(env, &["rm", "web"]).succeeds();
+    env.assert_nothing_left();
+}
