@@ -224,7 +224,11 @@ impl Store {
     /// The IDs of this store's own images, from the names of their files.
     fn ids(&self) -> Result<Vec<ImageId>, StoreError> {
         let mut ids = Vec::new();
-        let images = self.subdirectory("images")?;
+        let images = match self.subdirectory("images") {
+            // Somebody has removed it: there are no images.
+            Err(StoreError::System { errno, .. }) if errno.is(Errno::NOENT) => return Ok(ids),
+            images => images?,
+        };
         let read = for_each_entry(&images, |name, _| {
             ids.extend(std::str::from_utf8(name).ok().and_then(id_of));
             Ok(())

@@ -98,6 +98,7 @@ impl Store {
     /// [`StoreError::NewerFormat`], [`StoreError::System`].
     pub fn begin(&self) -> Result<Import<'_>, StoreError> {
         self.check_writable()?;
+        self.restore_directories()?;
         Ok(Import {
             store: self,
             work: WorkDir::create(self)?,

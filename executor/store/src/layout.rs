@@ -148,6 +148,11 @@ impl Store {
         self.dir.as_fd()
     }
 
+    /// Makes the directories that somebody has removed, so that what was in them can be fetched again.
+    pub(crate) fn restore_directories(&self) -> Result<(), StoreError> {
+        make_directories(&self.dir, &self.path)
+    }
+
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         if self.is_read_only() {
             return Err(StoreError::NewerFormat { found: self.format, known: KNOWN });
@@ -212,12 +217,7 @@ fn create(data_dir: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
 
 /// Makes what lies below the store, and last the `format` file, which says that all of it is there.
 fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
-    for name in DIRECTORIES {
-        match mkdirat(store, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed("mkdir", path.join(name).display().to_string())(errno)),
-        }
-    }
+    make_directories(store, path)?;
     let temporary = format!("tmp/format-{}", std::process::id());
     let shown = || path.join("format").display().to_string();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -239,6 +239,16 @@ fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
         renamed => renamed.map_err(failed("rename", shown()))?,
     }
     sync(".")
+}
+
+fn make_directories(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+    for name in DIRECTORIES {
+        match mkdirat(store, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed("mkdir", path.join(name).display().to_string())(errno)),
+        }
+    }
+    Ok(())
 }
 
 /// Without waiting for whoever might write to a fifo of that name.

@@ -11,6 +11,7 @@ use super::directories::{Attributes, Directories};
 use super::error::{ExtractError, Fault};
 use super::owners::Owner;
 use super::path::EntryPath;
+use super::paths::Paths;
 use super::reader::{Member, MemberKind, MemberReader};
 use super::tree::{Tree, refused};
 use super::xattrs::Kept;
@@ -29,6 +30,8 @@ pub(super) struct Extraction<'a> {
     directories: Directories,
     xattr_budget: usize,
     root_seen: bool,
+    /// Device nodes that are not there, because hard links to them are none either.
+    devices: Paths,
     done: Extracted,
 }
 
@@ -49,6 +52,7 @@ impl<'a> Extraction<'a> {
             directories,
             xattr_budget: options.limits.xattrs_total,
             root_seen: false,
+            devices: Paths::default(),
             done: Extracted::default(),
         })
     }
@@ -172,16 +176,18 @@ impl<'a> Extraction<'a> {
                 self.tree.fifo(path, &attributes)?
             }
             MemberKind::HardLink(target) => return self.hard_link(&name, path, target),
-            MemberKind::Device | MemberKind::Unknown(_) => {
-                self.done.warnings.add("device nodes are skipped", &name);
-                return Ok(());
-            }
+            MemberKind::Device | MemberKind::Unknown(_) => return self.skip_device(&name, path),
         };
         self.remember_made()?;
         if replaced {
             self.done.owners.forget_tree(path.as_bytes());
         }
         self.remember_owner(&member, path)
+    }
+
+    fn skip_device(&mut self, name: &[u8], path: &EntryPath) -> Result<(), ExtractError> {
+        self.done.warnings.add("device nodes are skipped", name);
+        self.devices.insert(path.as_bytes(), "names of device nodes", self.options.limits.remembered)
     }
 
     /// Owner, mode and time to set. In single-id mode a set-user-id bit would hand out the wrong user, so it is left out.
@@ -299,6 +305,7 @@ impl<'a> Extraction<'a> {
             return Err(refuse(Fault::HardLinkSelf));
         }
         match self.tree.stat(&target)? {
+            None if self.devices.contains(target.as_bytes()) => return self.skip_device(name, path),
             None => return Err(refuse(Fault::HardLinkMissing(Shown::new(target.as_bytes())))),
             Some((_, FileType::RegularFile | FileType::Symlink | FileType::Fifo)) => {}
             Some(_) => return Err(refuse(Fault::HardLinkKind(Shown::new(target.as_bytes())))),
@@ -333,7 +340,7 @@ impl<'a> Extraction<'a> {
             // It may have been replaced by something else since.
             let Some(dir) = self.tree.directory(&path)? else { continue };
             if attributes.implied && !path.is_empty() && self.options.form == Form::Aci {
-                self.done.implied.insert(&path, self.options.limits.remembered)?;
+                self.done.implied.insert(&path, "implied directories", self.options.limits.remembered)?;
             }
             if attributes.implied && !path.is_empty() && !self.options.below.is_empty() {
                 self.done.leans_on_below = true;

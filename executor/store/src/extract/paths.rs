@@ -29,12 +29,13 @@ impl Paths {
         self.paths.is_empty()
     }
 
-    pub(super) fn insert(&mut self, path: &[u8], limit: usize) -> Result<(), ExtractError> {
+    /// Adds one. All of them together may have `limit` bytes; `what` they are is said where they have more.
+    pub(super) fn insert(&mut self, path: &[u8], what: &str, limit: usize) -> Result<(), ExtractError> {
         if self.paths.insert(path.to_vec()) {
             self.bytes += path.len() + NODE;
         }
         if self.bytes > limit {
-            return Err(ExtractError::Limit { what: "bytes of implied directories".to_owned(), limit: limit as u64 });
+            return Err(ExtractError::Limit { what: format!("bytes of {what}"), limit: limit as u64 });
         }
         Ok(())
     }

@@ -240,6 +240,23 @@ fn device_nodes_are_skipped_with_a_warning() {
     assert_eq!(done.warnings.lines().collect::<Vec<_>>(), [r#"device nodes are skipped: "dev/null", "dev/sda""#]);
 }
 
+/// Found by the property test of whole images: such an image was called sound and could not be unpacked.
+#[test]
+fn hard_links_to_device_nodes_are_skipped_like_them() {
+    let bed = Bed::new();
+    let archive = Archive::new().dir("dev").entry(Entry::new("dev/null", b'3')).hard_link("dev/zero", "dev/null");
+    let archive = archive.hard_link("dev/more", "dev/zero").file("dev/null2", "x");
+    let done = bed.layer(&archive.end()).unwrap();
+    assert_eq!(bed.paths(), ["dev", "dev/null2"]);
+    let expected = r#"device nodes are skipped: "dev/null", "dev/zero", "dev/more""#;
+    assert_eq!(done.warnings.lines().collect::<Vec<_>>(), [expected]);
+    // What is there by the time of the link is linked.
+    let bed = Bed::new();
+    let archive = Archive::new().entry(Entry::new("null", b'3')).file("null", "x").hard_link("link", "null");
+    bed.layer(&archive.end()).unwrap();
+    assert_eq!(bed.paths(), ["link", "null"]);
+}
+
 #[test]
 fn sparse_files_have_holes() {
     let bed = Bed::new();
