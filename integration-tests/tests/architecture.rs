@@ -176,3 +176,39 @@ fn control_other_programs_are_dynamic() {
     let (kind, segments) = elf(&needs!(tool("setpriv")));
     assert!(kind != ET_EXEC && segments.contains(&PT_INTERP) && segments.contains(&PT_DYNAMIC));
 }
+
+/// docs/security/corpus.md names tests that there are: `FILE::NAME`.
+#[test]
+fn the_corpus_names_tests() {
+    needs!(place(Place::Host));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let page = std::fs::read_to_string(root.join("docs/security/corpus.md")).expect("it is there");
+    let sources: Vec<(String, String)> = sources(&[root.join("executor"), root.join("integration-tests/tests")]);
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| line"));
+    let words = rows.flat_map(|row| row.split(|c: char| !(c.is_ascii_alphanumeric() || "_:/".contains(c))));
+    let named: Vec<(&str, &str)> = words.filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 100, "{}", named.len());
+    for (file, name) in named {
+        let (path, function) = (format!("/{file}.rs"), format!("fn {name}("));
+        let is_it = |(at, text): &(String, String)| at.ends_with(&path) && text.contains(&function);
+        assert!(sources.iter().any(is_it), "there is no test {file}::{name}");
+    }
+}
+
+/// Paths and texts of the Rust files below some folders.
+fn sources(folders: &[std::path::PathBuf]) -> Vec<(String, String)> {
+    let mut waiting = folders.to_vec();
+    let mut found = Vec::new();
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the checkout").map(|it| it.expect("readable")) {
+            let path = entry.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = std::fs::read_to_string(&path).expect("UTF-8");
+                found.push((path.to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    found
+}
