@@ -28,6 +28,11 @@ impl Gpg {
         Ok(Self { home })
     }
 
+    /// Where it is: `GNUPGHOME` for who runs gpg himself.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Makes a key without a passphrase that may sign (`ed25519`, `rsa2048`, …) and expires after `expire` (`never`,
     /// `1d`, `20300101T000000`).
     pub fn key(&self, user: &str, algorithm: &str, expire: &str) {

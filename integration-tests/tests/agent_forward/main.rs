@@ -1,5 +1,11 @@
 //! The guest agent as forward server: every setup type, both directions, bad packets and slow readers.
 
+use integration_tests::backend::{
+    Backend, CLOSE, DATA, ERROR, NEW_CONNECTION, NO_MORE, SUCCESS, Setup, Value, connection, packet,
+};
+use integration_tests::needs::{Place, place, tool};
+use integration_tests::{binaries, limit, needs};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
@@ -7,12 +13,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use integration_tests::backend::{
-    Backend, CLOSE, DATA, ERROR, NEW_CONNECTION, NO_MORE, SUCCESS, Setup, Value, connection, packet,
-};
-use integration_tests::needs::{Place, place, tool};
-use integration_tests::{binaries, limit, needs};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 mod bulk;
