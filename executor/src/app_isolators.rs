@@ -1,5 +1,7 @@
 //! Isolators that the command line gives to an app, in place of its image's.
 
+use std::path::PathBuf;
+
 use appc::isolator::capabilities::CapabilitySet;
 use appc::isolator::limit::Limit;
 use appc::isolator::scheduling::{CpuShares, OomScoreAdj};
@@ -11,6 +13,7 @@ use clap::Args;
 use stage1::isolators::choices::OPERATOR_ISOLATORS;
 
 use crate::error::CommandError;
+use crate::seccomp_profile::SeccompProfile;
 
 // What may stand after an image. (A doc comment would become help text.)
 #[derive(Debug, Default, Args)]
@@ -27,6 +30,10 @@ pub(crate) struct IsolatorArgs {
     /// call kills
     #[arg(long, value_name = "mode=retain|remove[,errno=NAME],CALL|@SET,...")]
     seccomp: Option<String>,
+
+    /// Filter the app's system calls by a profile in the form of docker, podman and the OCI runtime specification
+    #[arg(long, value_name = "FILE", conflicts_with = "seccomp")]
+    seccomp_profile: Option<PathBuf>,
 
     #[command(flatten)]
     resources: ResourceArgs,
@@ -86,9 +93,40 @@ impl Given {
     pub(crate) fn into_isolator(self) -> Isolator {
         self.isolator
     }
+
+    /// The option that gives it, and its value; none where only a manifest or `proa docker` can.
+    pub(crate) fn option(&self) -> Option<(&'static str, String)> {
+        let limit = |limit: &Limit| limit.limit.as_ref().map(ToString::to_string);
+        let set = |mode: &str, set: &SeccompSet| {
+            let errno = set.errno().map(|errno| format!("errno={errno}"));
+            [Some(format!("mode={mode}")), errno].into_iter().flatten().chain(set.entries().iter().cloned()).collect()
+        };
+        let list = |words: Vec<String>| words.join(",");
+        Some(match self.isolator.value() {
+            IsolatorValue::CapabilitiesRetain(names) => ("caps-retain", names.names().join(",")),
+            IsolatorValue::CapabilitiesRemove(names) => ("caps-remove", names.names().join(",")),
+            IsolatorValue::SeccompRetain(calls) => ("seccomp", list(set("retain", calls))),
+            IsolatorValue::SeccompRemove(calls) => ("seccomp", list(set("remove", calls))),
+            IsolatorValue::Memory(bytes) => ("memory", limit(bytes)?),
+            IsolatorValue::Cpu(time) => ("cpu", limit(time)?),
+            IsolatorValue::CpuShares(shares) => ("cpu-shares", shares.get().to_string()),
+            IsolatorValue::OomScoreAdj(score) => ("oom-score-adj", score.get().to_string()),
+            _ => return None,
+        })
+    }
 }
 
 impl IsolatorArgs {
+    /// The profile of system calls.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is none.
+    pub(crate) fn seccomp_profile(&self) -> Result<Option<SeccompProfile>, CommandError> {
+        let read = |file: &PathBuf| SeccompProfile::read("--seccomp-profile", file);
+        self.seccomp_profile.as_ref().map(read).transpose()
+    }
+
     /// What they mean.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use clap::builder::PossibleValue;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::annotations::Remarks;
+use crate::app_isolators::Given;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::net::{Mode, NetRequest, Resolvers};
@@ -117,6 +118,8 @@ impl Words {
             words.option("mount", Some(format!("volume={},target={}", mount.volume, mount.path)));
         }
         app.environment.iter().for_each(|(name, value)| words.option("environment", Some(format!("{name}={value}"))));
+        app.isolators.iter().filter_map(Given::option).for_each(|(name, value)| words.option(name, Some(value)));
+        words.option("seccomp-profile", app.seccomp_profile.as_ref().map(|profile| profile.file.display()));
         words.remarks(&app.remarks);
         if let Some(args) = &app.args {
             words.0.push("--".to_owned());

@@ -76,6 +76,7 @@ mod relay;
 mod rendering;
 mod request;
 mod sealed;
+mod seccomp_profile;
 mod setup;
 mod signal_argument;
 mod signature;

@@ -10,7 +10,7 @@ use appc::{
     AcIdentifier, AcName, Annotations, App, Hash, ImageId, ImageManifest, Mount, PodManifest, RuntimeApp, RuntimeImage,
 };
 use fetch::oci;
-use stage1::isolators::choices::OPERATOR_ISOLATORS;
+use stage1::isolators::choices::{OPERATOR_ISOLATORS, SECCOMP_PROFILE};
 use stage1::plan::IMAGE_CONTENT;
 
 use crate::app_isolators;
@@ -227,6 +227,9 @@ fn asked(request: AppRequest, image: &ImageManifest, environment: &PodEnvironmen
     app.working_directory = request.working_directory.or(app.working_directory);
     app.environment = environment.around(&app.environment, &request.environment);
     app_isolators::put(&mut app.isolators, request.isolators, &mut annotations);
+    if let Some(profile) = request.seccomp_profile {
+        annotations.set(ours(SECCOMP_PROFILE), profile.text);
+    }
     app.user_annotations.extend(request.remarks.user_annotations);
     app.user_labels.extend(request.remarks.user_labels);
     Ok(Parts { name, app, mounts: request.mounts, read_only_root_fs: request.read_only_root, annotations })

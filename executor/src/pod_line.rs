@@ -364,6 +364,7 @@ fn app(
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
         read_only_root: args.readonly_rootfs.unwrap_or_default(),
         mounts,
+        seccomp_profile: args.isolators.seccomp_profile()?,
         isolators: args.isolators.isolators()?,
         remarks: Remarks::parse(&args.annotation, &args.user_annotation, &args.user_label)?,
     })

@@ -17,6 +17,7 @@ use crate::net::NetRequest;
 use crate::protection::Profile;
 use crate::pull_policy::Pulling;
 use crate::setup::Life;
+use crate::seccomp_profile::SeccompProfile;
 use crate::userns::Userns;
 
 /// A pod to be run.
@@ -120,6 +121,8 @@ pub(crate) struct AppRequest {
     pub(crate) mounts: Vec<Mount>,
     /// Isolators instead of the image's.
     pub(crate) isolators: Vec<Given>,
+    /// Its filter of system calls, in place of any isolator's.
+    pub(crate) seccomp_profile: Option<SeccompProfile>,
     /// What is said of it.
     pub(crate) remarks: Remarks,
 }
@@ -141,6 +144,7 @@ impl AppRequest {
             read_only_root: false,
             mounts: Vec::new(),
             isolators: Vec::new(),
+            seccomp_profile: None,
             remarks: Remarks::default(),
         }
     }

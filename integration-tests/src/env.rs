@@ -148,6 +148,15 @@ impl Env {
         process::all().into_iter().filter(|it| it.state != 'Z').map(|it| it.pid).find(is_its)
     }
 
+    /// Ends what a failed test has left running: with its monitor a pod ends too.
+    fn end_pods(&self) {
+        let data = self.data();
+        let is_its = |pid: &i32| process::command_line(*pid).contains(&*data.to_string_lossy());
+        for pid in process::all().into_iter().map(|it| it.pid).filter(is_its) {
+            process::kill(pid, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Ends the metadata service: it is meant to outlive the pods, for a while.
     pub fn end_metadata_service(&self) {
         while let Some(pid) = self.metadata_service() {
@@ -159,7 +168,9 @@ impl Env {
 
 impl Drop for Env {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            self.end_pods();
+        } else {
             self.assert_nothing_left();
         }
         let root = self.root.take().expect("drop runs once").keep();

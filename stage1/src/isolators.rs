@@ -108,6 +108,12 @@ pub enum BadIsolator {
         /// What is wrong.
         error: SeccompError,
     },
+    /// A profile of system calls that cannot be obeyed.
+    #[error("profile of system calls: {error}")]
+    Profile {
+        /// What is wrong.
+        error: String,
+    },
     /// Two that exclude each other.
     #[error("isolators: {0}")]
     Set(#[from] IsolatorError),
@@ -143,20 +149,26 @@ pub fn rights(
         oom_score_adj: None,
         label: None,
     };
+    let profile = runtime.annotations.get(choices::SECCOMP_PROFILE);
     let mut report = Vec::new();
     for isolator in &app.isolators {
         let by_operator = approved.iter().any(|name| *isolator.name() == **name);
         let is_last =
             set::last(&app.isolators, isolator.name().as_str()).is_some_and(|last| std::ptr::eq(last, isolator));
         let outcome = if is_last {
-            let asked = Asked { isolator, by_operator, choices: &choices };
+            let asked = Asked { isolator, by_operator, choices: &choices, has_profile: profile.is_some() };
             apply(&mut rights, asked, host)?
         } else {
             Outcome::Ignored("it is given again".to_owned())
         };
         report.push(ReportEntry { isolator: isolator.name().clone(), outcome });
     }
-    filter::fit(&mut rights)?;
+    if let Some(text) = profile {
+        let isolator = choices::SECCOMP_PROFILE.parse().expect("names of annotations of ours are identifiers");
+        report.push(ReportEntry { isolator, outcome: filter::profile(&mut rights, text, &choices)? });
+    } else {
+        filter::fit(&mut rights)?;
+    }
     Ok((rights, report))
 }
 
@@ -166,6 +178,8 @@ struct Asked<'a> {
     isolator: &'a Isolator,
     by_operator: bool,
     choices: &'a Choices,
+    /// Whether a profile stands in place of its isolators about system calls.
+    has_profile: bool,
 }
 
 fn apply(rights: &mut Rights, asked: Asked<'_>, host: &Host<'_>) -> Result<Outcome, BadIsolator> {
@@ -179,6 +193,9 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, host: &Host<'_>) -> Result<Outco
         }
         IsolatorValue::CapabilitiesRemove(names) => capabilities::remove(rights, asked, names)?,
         IsolatorValue::CapabilitiesRetain(names) => capabilities::retain(rights, asked, names)?,
+        IsolatorValue::SeccompRetain(_) | IsolatorValue::SeccompRemove(_) if asked.has_profile => {
+            Outcome::Ignored("a profile of system calls takes its place".to_owned())
+        }
         IsolatorValue::SeccompRetain(set) => filter::retain(rights, asked, set)?,
         IsolatorValue::SeccompRemove(set) => filter::remove(rights, asked, set)?,
         IsolatorValue::OomScoreAdj(value) => oom_score_adj(rights, value.get(), asked.by_operator),

@@ -12,6 +12,7 @@ pub mod instruction;
 pub mod isolator;
 #[cfg(test)]
 mod numbers;
+pub mod oci;
 pub mod policy;
 pub mod profile;
 #[cfg(test)]

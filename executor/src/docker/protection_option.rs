@@ -1,5 +1,7 @@
 //! `-m`, `--cpus`, `--cap-add`, `--security-opt` and their like: docker's bounds and protections as isolators.
 
+use std::path::Path;
+
 use appc::isolator::capabilities::{self, CapabilitySet};
 use appc::isolator::confinement::ApparmorProfile;
 use appc::isolator::limit::Limit;
@@ -12,6 +14,7 @@ use clap::Args;
 use crate::app_isolators::Given;
 use crate::error::CommandError;
 use crate::protection;
+use crate::seccomp_profile::SeccompProfile;
 
 // The options are flattened into those of `docker run`; a doc comment here would become its help text.
 #[derive(Debug, Default, Args)]
@@ -40,7 +43,7 @@ pub(crate) struct ProtectionArgs {
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
 
-    /// Security options: no-new-privileges, seccomp=unconfined, apparmor=PROFILE
+    /// Security options: no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=PROFILE
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
 
@@ -57,6 +60,24 @@ impl ProtectionArgs {
     /// A kernel parameter that pods do not have.
     pub(super) fn of_pod(&self) -> Result<Vec<Isolator>, CommandError> {
         protection::sysctls(&self.sysctl)
+    }
+
+    /// The app's profile of system calls; the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is none.
+    pub(super) fn seccomp_profile(&self) -> Result<Option<SeccompProfile>, CommandError> {
+        let value = |option: &'_ String| {
+            let (name, value) = option.split_once(['=', ':'])?;
+            (name == "seccomp").then(|| value.to_owned())
+        };
+        match self.security_opt.iter().rev().find_map(value) {
+            Some(file) if file != "unconfined" && !file.is_empty() => {
+                SeccompProfile::read("--security-opt seccomp", Path::new(&file)).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The isolators of the app, in place of the image's.
@@ -146,12 +167,16 @@ fn security_option(option: &str) -> Result<Option<IsolatorValue>, CommandError> 
                 SeccompSet::new(vec![seccomp::ALL.to_owned()], None).map_err(|error| refused(error.to_string()))?;
             Ok(Some(IsolatorValue::SeccompRetain(set)))
         }
+        // A file: a profile is no isolator.
+        ("seccomp", file) if !file.is_empty() => Ok(None),
         ("apparmor", "unconfined") => Ok(None),
         ("apparmor", profile) => {
             let profile = ApparmorProfile::new(profile.to_owned()).map_err(|error| refused(error.to_string()))?;
             Ok(Some(IsolatorValue::ApparmorProfile(profile)))
         }
-        _ => Err(refused("there are no-new-privileges, seccomp=unconfined and apparmor=PROFILE".to_owned())),
+        _ => Err(refused(
+            "there are no-new-privileges, seccomp=unconfined, seccomp=FILE and apparmor=PROFILE".to_owned(),
+        )),
     }
 }
 

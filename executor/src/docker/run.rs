@@ -244,6 +244,7 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         read_only_root: args.read_only == Some(true),
         mounts,
         isolators: args.protection.of_app()?,
+        seccomp_profile: args.protection.seccomp_profile()?,
         ..AppRequest::of(image)
     }];
     Ok(pod)

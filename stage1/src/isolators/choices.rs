@@ -8,6 +8,10 @@ use appc::Annotations;
 /// Annotation of a pod's app: the names of its isolators that the operator gave or approved, as a JSON array.
 pub const OPERATOR_ISOLATORS: &str = "proa.local/operator-isolators";
 
+/// Annotation of a pod's app: the profile of system calls that the operator gave it, as JSON of the OCI runtime
+/// specification.
+pub const SECCOMP_PROFILE: &str = "proa.local/seccomp-profile";
+
 /// Annotation of a pod: the protections that are off, by rkt's names, with commas between them.
 pub const INSECURE_OPTIONS: &str = "proa.local/insecure-options";
 

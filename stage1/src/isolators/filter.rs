@@ -5,10 +5,11 @@ use std::rc::Rc;
 use appc::isolator::report::Outcome;
 use appc::isolator::seccomp::SeccompSet;
 
+use super::choices::Choices;
 use super::{Asked, BadIsolator, Rights};
 use crate::capabilities;
 use crate::seccomp::isolator::{self, Isolator, IsolatorError, Mode, Origin};
-use crate::seccomp::{Policy, SockFilter, capable, compile};
+use crate::seccomp::{Policy, SockFilter, capable, compile, oci};
 
 /// Which system calls an app can make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,25 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, set: &SeccompSet, mode: Mode) ->
         Outcome::Enforced
     } else {
         Outcome::Modified(format!("an image is not granted {}", got.narrowed.join(", ")))
+    })
+}
+
+/// The filter of a profile that the operator gave, in place of any isolator's. To be asked once the capabilities are
+/// known: parts of profiles are for apps that have some.
+pub(super) fn profile(rights: &mut Rights, text: &str, choices: &Choices) -> Result<Outcome, BadIsolator> {
+    let bad = |error| BadIsolator::Profile { error };
+    let profile = oci::Profile::parse(text).map_err(|error| bad(error.to_string()))?;
+    let here = oci::Circumstances::here(rights.capabilities)
+        .ok_or_else(|| bad(format!("no filter is made for {}", std::env::consts::ARCH)))?;
+    let made = oci::policy(&profile, &here).map_err(|error| bad(error.to_string()))?;
+    let program = compile(&made.policy).map_err(|error| bad(error.to_string()))?;
+    if choices.insecure.seccomp {
+        return Ok(Outcome::Ignored("--insecure-options=seccomp".to_owned()));
+    }
+    rights.filter = Filter::Own(program.into());
+    Ok(match made.unknown.as_slice() {
+        [] => Outcome::Enforced,
+        unknown => Outcome::Modified(format!("no system call here is named {}", unknown.join(", "))),
     })
 }
 

@@ -221,7 +221,7 @@ fn is_allowed(decision: &Decision) -> bool {
 }
 
 /// Whether a call exists on some architecture, if not on this one: no mistake, and nothing to do.
-fn is_elsewhere(arch: Arch, name: &str) -> bool {
+pub(super) fn is_elsewhere(arch: Arch, name: &str) -> bool {
     profile::absent(arch).contains(name) || FOREIGN.split_whitespace().any(|foreign| foreign == name)
 }
 

@@ -53,6 +53,12 @@ pub enum Action {
     Errno(u16),
     /// The whole process dies of SIGSYS.
     KillProcess,
+    /// The thread that made the call dies as if of SIGSYS. Where it is not alone, the others go on.
+    KillThread,
+    /// The call is made and a line of it written into the kernel's log.
+    Log,
+    /// The call is not made, and the thread gets a SIGSYS that it can catch.
+    Trap,
 }
 
 /// The largest errno the kernel returns from a filter (`MAX_ERRNO`, linux/err.h); larger ones would silently change.
@@ -65,6 +71,9 @@ impl Action {
             Self::Allow => 0x7fff_0000,
             Self::Errno(errno) => 0x0005_0000 | u32::from(errno),
             Self::KillProcess => 0x8000_0000,
+            Self::KillThread => 0,
+            Self::Log => 0x7ffc_0000,
+            Self::Trap => 0x0003_0000,
         }
     }
 }
