@@ -54,6 +54,14 @@ pub(crate) struct ResourceArgs {
     #[arg(long, value_name = "CPUS")]
     cpu: Option<String>,
 
+    /// Let the app read and write so many bytes a second of each disk at most
+    #[arg(long, value_name = "BYTES")]
+    block_bandwidth: Option<String>,
+
+    /// Let the app make so many reads and writes a second of each disk at most
+    #[arg(long, value_name = "NUMBER")]
+    block_iops: Option<String>,
+
     /// Weigh the app's processor time against that of others, from 2 to 262144; 1024 is usual
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpu_shares: Option<i64>,
@@ -81,6 +89,8 @@ impl Given {
             IsolatorValue::NoNewPrivileges(_) => &[names::NO_NEW_PRIVILEGES],
             IsolatorValue::Memory(_) => &[names::MEMORY],
             IsolatorValue::Cpu(_) => &[names::CPU],
+            IsolatorValue::BlockBandwidth(_) => &[names::BLOCK_BANDWIDTH],
+            IsolatorValue::BlockIops(_) => &[names::BLOCK_IOPS],
             IsolatorValue::CpuShares(_) => &[names::CPU_SHARES],
             IsolatorValue::OomScoreAdj(_) => &[names::OOM_SCORE_ADJ],
             IsolatorValue::ApparmorProfile(_) => &[names::APPARMOR_PROFILE],
@@ -109,6 +119,8 @@ impl Given {
             IsolatorValue::SeccompRemove(calls) => ("seccomp", list(set("remove", calls))),
             IsolatorValue::Memory(bytes) => ("memory", limit(bytes)?),
             IsolatorValue::Cpu(time) => ("cpu", limit(time)?),
+            IsolatorValue::BlockBandwidth(bytes) => ("block-bandwidth", limit(bytes)?),
+            IsolatorValue::BlockIops(operations) => ("block-iops", limit(operations)?),
             IsolatorValue::CpuShares(shares) => ("cpu-shares", shares.get().to_string()),
             IsolatorValue::OomScoreAdj(score) => ("oom-score-adj", score.get().to_string()),
             _ => return None,
@@ -174,6 +186,17 @@ impl ResourceArgs {
         if let Some(text) = &self.cpu {
             let limit = limit("--cpu", text, |limit| limit.milli_value() > 0, "more than none")?;
             give(IsolatorValue::Cpu(limit));
+        }
+        // These are limits of apps that say nothing themselves, and nothing else (appc ace.md, resource/block-iops).
+        let of_blocks = |option, text: &str| {
+            let limit = limit(option, text, |limit| limit.value() > 0, "more than none")?;
+            Ok::<_, CommandError>(Limit { default: true, ..limit })
+        };
+        if let Some(text) = &self.block_bandwidth {
+            give(IsolatorValue::BlockBandwidth(of_blocks("--block-bandwidth", text)?));
+        }
+        if let Some(text) = &self.block_iops {
+            give(IsolatorValue::BlockIops(of_blocks("--block-iops", text)?));
         }
         if let Some(value) = self.cpu_shares {
             let value = CpuShares::new(value).map_err(|error| wrong("--cpu-shares", &value.to_string(), &error))?;

@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn is_wanted(manifest: &PodManifest) -> bool {
     let bounds = |isolators: &[Isolator]| {
         isolators.iter().any(|isolator| {
-            let value = isolator.value();
-            matches!(value, IsolatorValue::Memory(_) | IsolatorValue::Cpu(_) | IsolatorValue::CpuShares(_))
+            use IsolatorValue::{BlockBandwidth, BlockIops, Cpu, CpuShares, Memory};
+            matches!(isolator.value(), Memory(_) | Cpu(_) | CpuShares(_) | BlockBandwidth(_) | BlockIops(_))
         })
     };
     bounds(&manifest.isolators)

@@ -85,6 +85,21 @@ fn cpu_limit_throttles_and_stats_show_it() {
 }
 
 #[test]
+fn io_limit_holds_for_reads_and_writes() {
+    needs!(place(Place::Vm));
+    let env = needs!(Env::of(User::WithRange));
+    let script = "for f in oflag=direct iflag=direct; do s=$(cut -d. -f1 /proc/uptime); \
+        if [ $f = oflag=direct ]; then dd if=/dev/zero of=/tmp/big bs=1M count=6 $f; else dd if=/tmp/big of=/dev/null bs=1M $f; fi 2>&1; \
+        echo took $(($(cut -d. -f1 /proc/uptime) - s)); done; cat /sys/fs/cgroup/io.max";
+    let image = image(&env, "disk", script);
+    let outcome = env.run(&image, &["--block-bandwidth=1Mi"]).outcome().succeeds();
+    assert!(outcome.stdout.contains("rbps=1048576 wbps=1048576"), "{outcome}");
+    let took: Vec<u64> = outcome.stdout.lines().filter_map(|line| line.strip_prefix("took ")?.parse().ok()).collect();
+    // Six seconds at that rate; the kernel lets a little go ahead. A tenth of a second without a limit.
+    assert!(took.len() == 2 && took.iter().all(|seconds| *seconds >= 4), "{outcome}");
+}
+
+#[test]
 fn line_090_update_of_a_pod_that_runs() {
     needs!(place(Place::Vm));
     let env = needs!(Env::of(User::WithRange));

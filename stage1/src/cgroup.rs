@@ -11,6 +11,7 @@
 //! Processes can be in leaves only (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint"). The
 //! directories are opened once and used by descriptor; names of apps are AC names, which no path can be made of.
 
+mod disks;
 pub mod limits;
 pub mod usage;
 
@@ -138,7 +139,7 @@ impl PodCgroup {
     }
 
     fn set(&self, dir: &OwnedFd, limits: &Limits) -> Result<(), CgroupError> {
-        let mut files = limits.files().into_iter().filter(|file| self.has(file.controller));
+        let mut files = limits.files(disks::all).into_iter().filter(|file| self.has(file.controller));
         files.try_for_each(|file| write(dir, file.name, &file.text))
     }
 

@@ -236,6 +236,7 @@ pub(crate) fn resource(value: &IsolatorValue, controllers: &[String]) -> Outcome
     let controller = match value {
         IsolatorValue::Memory(_) => "memory",
         IsolatorValue::Cpu(_) | IsolatorValue::CpuShares(_) => "cpu",
+        IsolatorValue::BlockBandwidth(_) | IsolatorValue::BlockIops(_) => "io",
         _ => return Outcome::Ignored("not supported yet".to_owned()),
     };
     if controllers.iter().any(|known| known == controller) {

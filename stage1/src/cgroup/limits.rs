@@ -34,6 +34,10 @@ pub struct Limits {
     pub cpu_max_milli: Option<i64>,
     /// Share of the processors among siblings, from 1 to 10000; 100 is usual.
     pub cpu_weight: Option<i64>,
+    /// Bytes a second from and to each disk at most, in either direction.
+    pub block_bandwidth: Option<i64>,
+    /// Operations a second of each disk at most, in either direction.
+    pub block_iops: Option<i64>,
 }
 
 impl Limits {
@@ -42,6 +46,7 @@ impl Limits {
     #[must_use]
     pub fn of(isolators: &[Isolator], annotations: &Annotations) -> Self {
         let mut limits = Self::default();
+        let value = |limit: &Limit| limit.limit.as_ref().map(|it| it.value());
         let approved = choices::approved(annotations).unwrap_or_default();
         let weighed = |isolator: &Isolator, weight: i64| {
             if approved.iter().any(|name| *isolator.name() == **name) { weight } else { weight.min(USUAL_WEIGHT) }
@@ -49,7 +54,7 @@ impl Limits {
         for isolator in isolators {
             match isolator.value() {
                 IsolatorValue::Memory(limit) => {
-                    limits.memory_max = limit.limit.as_ref().map(|it| it.value());
+                    limits.memory_max = value(limit);
                     limits.memory_low = own_request(limit).map(|it| it.value());
                 }
                 IsolatorValue::Cpu(limit) => {
@@ -61,6 +66,8 @@ impl Limits {
                 IsolatorValue::CpuShares(shares) => {
                     limits.cpu_weight = Some(weighed(isolator, weight(shares.get())));
                 }
+                IsolatorValue::BlockBandwidth(limit) => limits.block_bandwidth = value(limit),
+                IsolatorValue::BlockIops(limit) => limits.block_iops = value(limit),
                 _ => {}
             }
         }
@@ -73,9 +80,10 @@ impl Limits {
         *self == Self::default()
     }
 
-    /// The files and their contents.
+    /// The files and their contents, each to be written in turn. `disks` gives the disks of the host as `MAJOR:MINOR`; it
+    /// is asked only where there is a limit for them.
     #[must_use]
-    pub fn files(&self) -> Vec<File> {
+    pub fn files(&self, disks: impl FnOnce() -> Vec<String>) -> Vec<File> {
         let mut files = Vec::new();
         let mut file = |controller, name, text| files.push(File { controller, name, text });
         if let Some(bytes) = self.memory_max {
@@ -92,6 +100,13 @@ impl Limits {
         }
         if let Some(weight) = self.cpu_weight {
             file("cpu", "cpu.weight", weight.to_string());
+        }
+        if self.block_bandwidth.or(self.block_iops).is_some() {
+            // The kernel refuses none at all.
+            let both = |unit, most: Option<i64>| most.map(|most| format!(" r{unit}={0} w{unit}={0}", most.max(1)));
+            let (bytes, operations) = (both("bps", self.block_bandwidth), both("iops", self.block_iops));
+            let most = bytes.unwrap_or_default() + &operations.unwrap_or_default();
+            disks().into_iter().for_each(|disk| file("io", "io.max", disk + &most));
         }
         files
     }
@@ -125,7 +140,7 @@ mod tests {
         let of_image = Limits::of(&app.isolators, &Annotations::default());
         assert!(of_image.cpu_weight.is_none_or(|weight| weight <= USUAL_WEIGHT), "an image has no more weight");
         Limits::of(&app.isolators, &annotations)
-            .files()
+            .files(|| vec!["254:0".to_owned(), "8:16".to_owned()])
             .into_iter()
             .map(|file| format!("{}={}", file.name, file.text))
             .collect()
@@ -143,6 +158,14 @@ mod tests {
         assert_eq!(files(request), ["cpu.max=200000 100000", "cpu.weight=100"]);
         assert_eq!(files(r#"{"name": "os/linux/cpu-shares", "value": 512}"#), ["cpu.weight=50"]);
         assert!(files("").is_empty());
+        let bandwidth = r#"{"name": "resource/block-bandwidth", "value": {"default": true, "limit": "2M"}}"#;
+        assert_eq!(
+            files(bandwidth),
+            ["io.max=254:0 rbps=2000000 wbps=2000000", "io.max=8:16 rbps=2000000 wbps=2000000"]
+        );
+        let both =
+            format!(r#"{bandwidth}, {{"name": "resource/block-iops", "value": {{"default": true, "limit": "0"}}}}"#);
+        assert_eq!(files(&both)[0], "io.max=254:0 rbps=2000000 wbps=2000000 riops=1 wiops=1");
     }
 
     #[test]
