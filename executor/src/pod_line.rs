@@ -53,6 +53,10 @@ pub(crate) struct PodOptions {
     #[arg(long, value_name = "PROFILE", default_value = "default", hide_default_value = true)]
     profile: protection::Profile,
 
+    /// Have Landlock guard the apps' files (default), or also what they listen on, signal and connect to (strict)
+    #[arg(long, value_name = "RIGHTS", default_value = "default", hide_default_value = true)]
+    landlock: protection::Landlock,
+
     /// Annotate the pod
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
@@ -287,6 +291,7 @@ impl PodOptions {
             ports,
             isolators: protection::sysctls(&self.sysctl)?,
             profile: self.profile,
+            landlock: self.landlock,
             remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,
             ..PodRequest::default()
         })

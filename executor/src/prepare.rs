@@ -16,7 +16,7 @@ use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
 use crate::net::NetRequest;
-use crate::protection::Profile;
+use crate::protection::{Landlock, Profile};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
@@ -111,7 +111,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     }
     let of_apps: Vec<&ImageManifest> = records.iter().map(|record| &record.manifest).collect();
     guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
-    protection::decide(context, request.profile, &mut manifest)?;
+    protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
     if strict {
         protection::refuse_less_than_asked(&manifest)?;
     }
@@ -138,7 +138,7 @@ pub(crate) fn again(
 ) -> Result<(PreparedPod, Setup), CommandError> {
     let pod = pods.open(entry)?;
     let mut manifest = pod.manifest()?;
-    protection::decide(context, Profile::Default, &mut manifest)?;
+    protection::decide(context, (Profile::Default, Landlock::Default), &mut manifest)?;
     let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
     let setup = Setup::from_json(&json)?;
     let mut images = Images::open(context, PullPolicy::Never)?;

@@ -21,6 +21,16 @@ pub(crate) enum Profile {
     Strict,
 }
 
+/// What Landlock guards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Landlock {
+    /// Files
+    #[default]
+    Default,
+    /// Also TCP ports, signals and abstract Unix sockets, where the kernel can
+    Strict,
+}
+
 /// The isolator that sets kernel parameters, given as `NAME=VALUE`; none if there are none.
 ///
 /// # Errors
@@ -45,11 +55,18 @@ pub(crate) fn sysctls(texts: &[String]) -> Result<Vec<Isolator>, CommandError> {
 /// # Errors
 ///
 /// An annotation of the manifest says nothing known.
-pub(crate) fn decide(context: &Context, profile: Profile, manifest: &mut PodManifest) -> Result<(), CommandError> {
+pub(crate) fn decide(
+    context: &Context,
+    (profile, landlock): (Profile, Landlock),
+    manifest: &mut PodManifest,
+) -> Result<(), CommandError> {
     let choices = choices::Choices::of(&manifest.annotations)?;
     let ours = |name: &str| -> AcIdentifier { name.parse().expect("names of annotations of ours are identifiers") };
     if profile == Profile::Strict {
         manifest.annotations.set(ours(choices::PROFILE), "strict");
+    }
+    if landlock == Landlock::Strict {
+        manifest.annotations.set(ours(choices::LANDLOCK), "strict");
     }
     let off = context.insecure.protections_of_apps();
     if !off.is_empty() {

@@ -14,10 +14,10 @@ use crate::app_isolators::Given;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
 use crate::net::NetRequest;
-use crate::protection::Profile;
+use crate::protection::{Landlock, Profile};
 use crate::pull_policy::Pulling;
-use crate::setup::Life;
 use crate::seccomp_profile::SeccompProfile;
+use crate::setup::Life;
 use crate::userns::Userns;
 
 /// A pod to be run.
@@ -43,6 +43,8 @@ pub(crate) struct PodRequest {
     pub(crate) isolators: Vec<Isolator>,
     /// How its apps are protected.
     pub(crate) profile: Profile,
+    /// What Landlock guards.
+    pub(crate) landlock: Landlock,
     /// Whether what would be narrowed, ignored or made up is refused.
     pub(crate) strict: bool,
     /// Whether its apps have ContainerSSH's agent; without a word those whose images ask for it.

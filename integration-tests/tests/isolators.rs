@@ -22,6 +22,7 @@ each_user! {
     oom_score_can_be_raised,
     insecure_options_switch_protections_off,
     strict_profile_gives_less,
+    strict_landlock_guards_ports_signals_and_sockets,
     operators_options_replace_the_images,
     locked_mounts_stay_with_sys_admin,
     seccomp_profile_decides_alone,
@@ -98,6 +99,22 @@ fn line_082_seccomp_of_an_image_cannot_widen(env: &Env) {
     let world: Value = serde_json::from_str(outcome.line()).expect("JSON");
     assert_eq!(world["seccomp"], 2, "the default filter stays");
     outcome.stderr_shows("seccomp-retain-set: modified: an image is not granted @appc.io/all");
+}
+
+fn strict_landlock_guards_ports_signals_and_sockets(env: &Env) {
+    // Debian's kernel in the guest is older than these rights.
+    needs!(place(Place::Host));
+    let script = "kill -0 1 2>/dev/null && echo signals; for p in 8080 8081; do \
+        timeout -s KILL 1 nc -l -p $p 2>&1; echo $p; done; sleep 9 & kill $! && echo own";
+    let port = json!([{"name": "web", "protocol": "tcp", "port": 8080}]);
+    let image = Aci::new("ports", with_probe(busybox())).sh(script).app("ports", port).build(env);
+    let run = |option: &str| {
+        let options = ["--insecure-options=image", "run", "--net=none", option, shown(&image)];
+        env.proa(options).outcome().succeeds().stdout
+    };
+    assert_eq!(run("--landlock=default"), "signals\nKilled\n8080\nKilled\n8081\nown\n");
+    assert_eq!(run("--landlock=strict"), "Killed\n8080\nnc: bind: Permission denied\n8081\nown\n");
+    env.proa(["run", "--landlock=more", shown(&image)]).outcome().rejects("more");
 }
 
 /// A profile that allows everything but two calls, one of them refused only for an argument.

@@ -8,6 +8,8 @@ pub mod choices;
 mod filter;
 pub mod sysctl;
 
+use std::ops::RangeInclusive;
+
 use appc::isolator::report::{Outcome, ReportEntry};
 use appc::isolator::{IsolatorError, IsolatorValue, set};
 use appc::{Annotations, App, Isolator, RuntimeApp};
@@ -16,6 +18,8 @@ use rustix::thread::CapabilitySet;
 use crate::seccomp::isolator::IsolatorError as SeccompError;
 
 use choices::{BadChoice, Choices};
+
+use crate::landlock::Strict;
 
 pub use filter::Filter;
 
@@ -30,6 +34,8 @@ pub struct Rights {
     pub filter: Filter,
     /// How gladly the kernel kills it when memory is short, if that is given (proc_pid_oom_score_adj(5)).
     pub oom_score_adj: Option<OomScore>,
+    /// What else Landlock takes from it, if that is wanted.
+    pub landlock: Option<Strict>,
     /// The label its program is to have, if one is given.
     pub label: Option<Label>,
 }
@@ -147,6 +153,7 @@ pub fn rights(
         no_new_privs: choices.strict,
         filter: if choices.insecure.seccomp { Filter::None } else { Filter::Default },
         oom_score_adj: None,
+        landlock: choices.strict_landlock.then(|| Strict { ports: tcp_ports(app) }),
         label: None,
     };
     let profile = runtime.annotations.get(choices::SECCOMP_PROFILE);
@@ -170,6 +177,11 @@ pub fn rights(
         filter::fit(&mut rights)?;
     }
     Ok((rights, report))
+}
+
+fn tcp_ports(app: &App) -> Vec<RangeInclusive<u16>> {
+    let tcp = app.ports.iter().filter(|port| port.protocol.eq_ignore_ascii_case("tcp"));
+    tcp.map(|port| port.port..=port.port.saturating_add(port.count.saturating_sub(1))).collect()
 }
 
 /// An isolator, and whose it is.

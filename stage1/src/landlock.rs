@@ -3,28 +3,46 @@
 //! It turns what mounts and namespaces leave open into EACCES: directory descriptors that leaked in, roots reached
 //! through /proc, and the runner's own executable behind `/proc/self/exe` (CVE-2019-5736).
 
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetError, RulesetStatus,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
 /// The newest set of rights this runner knows; older kernels take what they know of it.
 const NEWEST: ABI = ABI::V6;
 
-/// Confines the calling process to `root`, plus the files that it already has as standard streams.
+/// What an operator can take from an app beyond files, where the kernel knows how (Linux 6.7 and 6.12).
+///
+/// It binds TCP sockets to its own ports alone, and neither connects to abstract Unix sockets nor signals processes
+/// outside of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Strict {
+    /// Its TCP ports.
+    pub ports: Vec<RangeInclusive<u16>>,
+}
+
+/// Confines the calling process to `root`, plus the files that it already has as standard streams, and to what
+/// `strict` leaves.
 ///
 /// Returns whether this kernel has Landlock at all.
 ///
 /// # Errors
 /// [`RulesetError`] where a kernel with Landlock refuses the domain.
-pub fn confine(root: BorrowedFd<'_>, streams: &[BorrowedFd<'_>]) -> Result<bool, RulesetError> {
+pub fn confine(
+    root: BorrowedFd<'_>,
+    streams: &[BorrowedFd<'_>],
+    strict: Option<&Strict>,
+) -> Result<bool, RulesetError> {
     let all = AccessFs::from_all(NEWEST);
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(all)?
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?;
+    if strict.is_some() {
+        ruleset = ruleset.handle_access(AccessNet::BindTcp)?.scope(Scope::AbstractUnixSocket | Scope::Signal)?;
+    }
+    let mut ruleset = ruleset
         .create()?
         // Privileges come from CAP_SYS_ADMIN in the app's namespace; whether set-id programs work is not decided here.
         .no_new_privs(false)
@@ -33,6 +51,9 @@ pub fn confine(root: BorrowedFd<'_>, streams: &[BorrowedFd<'_>]) -> Result<bool,
         if let Some(rights) = stream_rights(*stream) {
             ruleset = ruleset.add_rule(PathBeneath::new(stream.as_fd(), rights))?;
         }
+    }
+    for port in strict.iter().flat_map(|strict| strict.ports.iter().cloned()).flatten() {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
     }
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }

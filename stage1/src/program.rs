@@ -47,7 +47,7 @@ pub(crate) struct Wanted<'a> {
 /// Why the program cannot be executed so.
 pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Program, Failure> {
     limits::for_app().map_err(setup)?;
-    confine()?;
+    confine(wanted.rights.landlock.as_ref())?;
     if wanted.rights.no_new_privs {
         rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into()).map_err(setup)?;
     }
@@ -101,10 +101,11 @@ pub(crate) fn lookup_user(user: &str, group: &str, plan: &AppPlan, tier: Tier) -
     found.map_err(|error| failure(FailureKind::User, &error))
 }
 
-fn confine() -> Result<(), Failure> {
+fn confine(strict: Option<&landlock::Strict>) -> Result<(), Failure> {
     let root = open_root()?;
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    landlock::confine(root.as_fd(), &streams).map(drop).map_err(|error| failure(FailureKind::Setup, &error))
+    let confined = landlock::confine(root.as_fd(), &streams, strict);
+    confined.map(drop).map_err(|error| failure(FailureKind::Setup, &error))
 }
 
 fn close_all_but(channel: RawFd, sockets: &[OwnedFd]) -> Result<(), Refusal> {

@@ -9,7 +9,7 @@ const MAX_DISKS: usize = 256;
 /// Every disk of the host that has a size, as `MAJOR:MINOR`. Partitions are no disks, and limits are of disks alone
 /// (Documentation/admin-guide/cgroup-v2.rst, "io.max").
 #[must_use]
-pub fn all() -> Vec<String> {
+pub(super) fn all() -> Vec<String> {
     of(Path::new("/sys/block"))
 }
 

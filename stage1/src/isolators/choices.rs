@@ -18,6 +18,9 @@ pub const INSECURE_OPTIONS: &str = "proa.local/insecure-options";
 /// Annotation of a pod: `strict` for fewer capabilities and no way to gain any.
 pub const PROFILE: &str = "proa.local/profile";
 
+/// Annotation of a pod: `strict` for what Landlock can do beyond files.
+pub const LANDLOCK: &str = "proa.local/landlock";
+
 /// Protections of apps that are switched off (rkt's `--insecure-options`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Insecure {
@@ -47,6 +50,8 @@ pub struct Choices {
     pub insecure: Insecure,
     /// Whether apps get less than usual.
     pub strict: bool,
+    /// Whether Landlock guards more than files.
+    pub strict_landlock: bool,
 }
 
 /// An annotation of ours that says nothing known.
@@ -82,6 +87,11 @@ impl Choices {
             None | Some("default") => {}
             Some("strict") => choices.strict = true,
             Some(other) => return Err(bad(PROFILE, other, "default or strict")),
+        }
+        match pod.get(LANDLOCK) {
+            None | Some("default") => {}
+            Some("strict") => choices.strict_landlock = true,
+            Some(other) => return Err(bad(LANDLOCK, other, "default or strict")),
         }
         Ok(choices)
     }

@@ -36,6 +36,7 @@ fn defaults() -> Rights {
         no_new_privs: false,
         filter: Filter::Default,
         oom_score_adj: None,
+        landlock: None,
         label: None,
     }
 }
@@ -112,6 +113,10 @@ fn choices_of_the_operator_are_annotations_of_the_pod() {
     let strict = format!(r#"{{"name": "{}", "value": "strict"}}"#, choices::PROFILE);
     let (rights, _) = rights_in(&strict, "", "").unwrap();
     assert_eq!(rights, Rights { capabilities: crate::capabilities::STRICT, no_new_privs: true, ..defaults() });
+
+    let landlock = format!(r#"{{"name": "{}", "value": "strict"}}"#, choices::LANDLOCK);
+    let (rights, _) = rights_in(&landlock, "", "").unwrap();
+    assert_eq!(rights, Rights { landlock: Some(Strict::default()), ..defaults() });
 
     let unknown = format!(r#"{{"name": "{}", "value": "capabilities,ponies"}}"#, choices::INSECURE_OPTIONS);
     rights_in(&unknown, "", "").unwrap_err();
