@@ -192,12 +192,15 @@ impl Images {
             )));
         }
         match reference {
-            ImageRef::Id(needle) => self.store.find(needle).map_err(|e| not_found(e, needle)),
+            ImageRef::Id(needle) => {
+                let found = self.store.find(needle).map_err(|e| not_found(e, needle))?;
+                self.as_policies_want(found, None)
+            }
             ImageRef::Name(needle) => match self.store.find(needle) {
                 Err(error @ FindError::NoName(_)) => {
                     self.fetch_by_name(needle, error, signature).and_then(|it| self.with_dependencies(it))
                 }
-                found => found.map_err(|e| not_found(e, needle)),
+                found => self.as_policies_want(found.map_err(|e| not_found(e, needle))?, Some(needle)),
             },
             ImageRef::Registry(name) => self.pull(name),
             ImageRef::Url(url) => {

@@ -32,7 +32,8 @@ pub(crate) fn check_name(policies: &Policies, reference: &RegistryRef) -> Result
     }
 }
 
-/// Checks the signatures of an image, which may be of any of these digests.
+/// Checks the signatures of an image, which may be of any of these digests. Returns the fingerprint of the key by which
+/// one of them is, if the policy wants one.
 ///
 /// # Errors
 ///
@@ -42,7 +43,7 @@ pub(crate) fn check_signatures(
     puller: &Puller<'_>,
     signable: &[Digest],
     required: bool,
-) -> Result<(), CommandError> {
+) -> Result<Option<String>, CommandError> {
     let reference = puller.reference();
     let name = reference.name();
     let (prefix, policy) = match policies.of(&name).filter(|(_, policy)| !policy.sigstore_keys.is_empty()) {
@@ -51,16 +52,17 @@ pub(crate) fn check_signatures(
             return Err(CommandError::failed(format!("no policy says whose signature {name} needs"))
                 .hint("name keys for it in policy.d (docs/configuration.md), or leave --require-signature out"));
         }
-        None => return Ok(()),
+        None => return Ok(None),
     };
     let keys = keys(policy)?;
     let claims = puller.claims(signable)?;
-    let verified = sigstore::verify(&keys, &claims, signable, reference);
-    match verified {
-        Ok(()) => {
-            info!("signature verified: {reference} by a key of the policy for {prefix}");
-            Ok(())
-        }
+    let verify = |keys: &[PublicKey]| sigstore::verify(keys, &claims, signable, reference);
+    if let Some(key) = keys.iter().find(|key| verify(std::slice::from_ref(key)).is_ok()) {
+        info!("signature verified: {reference} by a key of the policy for {prefix}");
+        return Ok(Some(key.fingerprint()));
+    }
+    match verify(&keys) {
+        Ok(()) => Ok(None),
         Err(error) => {
             let hint = match &error {
                 SigstoreError::None(_) => "have it signed: `cosign sign --key KEY IMAGE`",
@@ -68,6 +70,22 @@ pub(crate) fn check_signatures(
             };
             Err(CommandError::from(error).during(format!("the policy for {prefix}")).hint(hint))
         }
+    }
+}
+
+/// The fingerprints of the keys one of which must have signed the images of this name, and the prefix whose policy says
+/// so; `None` if none must.
+///
+/// # Errors
+///
+/// A key of the policy cannot be read.
+pub(crate) fn wanted_keys<'p>(
+    policies: &'p Policies,
+    name: &str,
+) -> Result<Option<(&'p str, Vec<String>)>, CommandError> {
+    match policies.of(name).filter(|(_, policy)| !policy.sigstore_keys.is_empty()) {
+        None => Ok(None),
+        Some((prefix, policy)) => Ok(Some((prefix, keys(policy)?.iter().map(PublicKey::fingerprint).collect()))),
     }
 }
 

@@ -198,6 +198,46 @@ fn images_can_be_required_to_be_signed() {
     }
 }
 
+/// A policy counts for what was stored before it, whatever it is run by.
+#[test]
+fn policies_count_for_stored_images() {
+    let world = needs!(World::new());
+    let id = world.fetch("team/app:v1").succeeds().line().to_owned();
+    let bare = world.registry.name("team/app:v1");
+    let run = |image: &str| world.proa(&["run", "--net=none", image]);
+    world.policy(json!({"prefixes": [world.registry.name("team")], "requireDigest": true}));
+    run(&bare).refuses("wants images named by digest");
+    run(&id).succeeds().prints("it runs\n");
+
+    let (maker, stranger) = (world.key("maker"), world.key("stranger"));
+    let policy = |key: &Path| {
+        let key = key.with_extension("pub");
+        world.policy(json!({"prefixes": [world.registry.name("team")], "sigstoreKeys": [key]}));
+    };
+    policy(&maker);
+    for image in [&bare, &id, &world.name("team/app:v1")] {
+        run(image).refuses("has no signature in its repository");
+        world.proa(&["run", "--net=none", "--pull-policy=never", image]).refuses("no signature was verified");
+    }
+    let manifest = world.manifest("v1");
+    world.sign(&manifest, &[(&maker, world.claim("team/app", &manifest))]);
+    run(&id).succeeds().prints("it runs\n");
+    // It was verified once: now the registry is not asked any more.
+    let before = world.registry.requests().len();
+    for image in [&bare, &id, &world.name("team/app:v1")] {
+        world.proa(&["run", "--net=none", "--pull-policy=never", image]).succeeds().prints("it runs\n");
+        run(image).succeeds().prints("it runs\n");
+    }
+    assert_eq!(world.registry.requests().len(), before);
+    // Another key, another judgement.
+    policy(&stranger);
+    run(&id).refuses("none of them by a key of the policy");
+    // What comes from elsewhere is no matter of these policies.
+    let layout = Layout::new("local").layer(busybox()).sh("echo local").build(&world.env);
+    world.policy(json!({"prefixes": ["*"], "requireDigest": true, "sigstoreKeys": [maker.with_extension("pub")]}));
+    run(&format!("oci:{}", layout.display())).succeeds().prints("local\n");
+}
+
 #[test]
 fn the_signature_of_an_index_is_one_of_its_images() {
     let world = needs!(World::new());

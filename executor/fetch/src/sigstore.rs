@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::json;
@@ -56,6 +57,11 @@ impl PublicKey {
             Ok(_) => Ok(Self(der)),
             Err(_) => Err(PublicKeyError),
         }
+    }
+
+    /// What tells this key from others: SHA-256 over its DER form, in hex.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(Sha256::digest(&self.0))
     }
 }
 

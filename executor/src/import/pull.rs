@@ -8,6 +8,7 @@ use tracing::{debug, info_span};
 
 use super::layers::Remote;
 use super::{Images, digest};
+use crate::config::Policies;
 use crate::error::{CommandError, Explain};
 use crate::policy;
 use crate::pull_policy::PullPolicy;
@@ -25,7 +26,7 @@ impl Images {
         if self.policy != PullPolicy::Update
             && let Some(record) = self.stored(&reference)?
         {
-            return Ok(record);
+            return self.as_policies_want(record, None);
         }
         if self.policy == PullPolicy::Never {
             return Err(CommandError::failed(format!("no image named {reference} is stored"))
@@ -69,13 +70,73 @@ impl Images {
         let puller = Puller::new(&network.client, &network.credentials, &network.registries.single, reference)?;
         policy::check_name(&network.policies, puller.reference())?;
         let found = puller.find()?;
-        policy::check_signatures(&network.policies, &puller, &puller.signable(&found), self.require_signature)?;
-        if let Some(record) = self.known_manifest(&puller, &found)? {
+        let signable = puller.signable(&found);
+        let key = policy::check_signatures(&network.policies, &puller, &signable, self.require_signature)?;
+        let record = match self.known_manifest(&puller, &found)? {
+            Some(record) => record,
+            None => {
+                let image = puller.image(&found)?;
+                let source = source(puller.reference(), &found);
+                self.import_oci(&image, Some(source), Some(Remote { puller: &puller, found: &found }))?
+            }
+        };
+        if let Some(key) = key {
+            self.store.set_remote(&store::Remote {
+                url: verified(&puller.reference().name(), &found.manifest, &key),
+                image: record.id,
+                validators: store::Validators::default(),
+                asked_ns: 0,
+                max_age: 0,
+                signed: true,
+            })?;
+        }
+        Ok(record)
+    }
+
+    /// A stored image, if it is what the policies want: they may be newer than it. `typed` is the name it was found by.
+    ///
+    /// A signature that was verified when the image came is remembered, with the key. If a policy has another key by now
+    /// the registry is asked once more.
+    ///
+    /// # Errors
+    ///
+    /// It is named by tag and the policy wants a digest; its signature was never verified, and cannot be now.
+    pub(super) fn as_policies_want(
+        &self,
+        record: ImageRecord,
+        typed: Option<&str>,
+    ) -> Result<ImageRecord, CommandError> {
+        // Policies are about images of registries.
+        let Some(source) = record.source.as_deref().and_then(|source| source.strip_prefix("docker://")) else {
+            return Ok(record);
+        };
+        let policies = Policies::read(&self.config_dirs)?;
+        if policies.iter().next().is_none() {
             return Ok(record);
         }
-        let image = puller.image(&found)?;
-        let source = source(puller.reference(), &found);
-        self.import_oci(&image, Some(source), Some(Remote { puller: &puller, found: &found }))
+        let Ok(source) = source.parse::<RegistryRef>() else { return Ok(record) };
+        let name = source.name();
+        if let Some(typed) = typed.and_then(|typed| typed.parse::<RegistryRef>().ok())
+            && typed.name() == name
+        {
+            policy::check_name(&policies, &typed)?;
+        }
+        let Some((prefix, keys)) = policy::wanted_keys(&policies, &name)? else { return Ok(record) };
+        if let Version::Digest { digest: manifest, .. } = source.version() {
+            for key in keys {
+                let known = self.store.remote(&verified(&name, manifest, &key))?;
+                if known.is_some_and(|known| known.signed && known.image == record.id) {
+                    return Ok(record);
+                }
+            }
+        }
+        if self.policy == PullPolicy::Never {
+            let why = format!(
+                "the policy for {prefix} wants {name} signed, and no signature was verified when it was stored"
+            );
+            return Err(CommandError::failed(why).hint(format!("have it verified: proa fetch docker://{name}:TAG")));
+        }
+        self.ask_registry(source)
     }
 
     /// What is stored of the name that was typed.
@@ -111,6 +172,11 @@ impl Images {
 fn source(reference: &RegistryRef, found: &Found) -> String {
     let tag = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
     format!("docker://{}{tag}@{}", reference.name(), found.manifest)
+}
+
+/// Under which URL it is remembered that a key has signed an image.
+fn verified(name: &str, manifest: &fetch::Digest, key: &str) -> String {
+    format!("sigstore://{name}@{manifest}#{key}")
 }
 
 /// What an image of a registry is called in the store: `NAME:TAG`, and `NAME` alone where the tag is `latest`.

@@ -3,7 +3,6 @@
 mod archive;
 mod bed;
 mod children;
-mod crashes;
 mod crowds;
 mod extracting;
 mod flattening;

@@ -10,14 +10,13 @@ mod trace;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use store::Store;
 
 use self::disk::Disk;
 use self::trace::{TRACED, parse};
 use crate::children::{Work, command_under, finish};
-use crate::crashes::has_strace;
 use crate::imports::check;
 
 /// What `works` do one after the other in one data directory.
@@ -94,6 +93,15 @@ fn sound(data: &Path, step: usize, lost: &[usize]) {
 
 fn has(data: &Path, name: &str) -> bool {
     check(data).iter().any(|image| image.names().any(|other| other == name))
+}
+
+fn has_strace() -> bool {
+    let run = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    let found = run.is_ok_and(|status| status.success());
+    if !found {
+        eprintln!("strace is missing or may not trace");
+    }
+    found
 }
 
 #[test]
