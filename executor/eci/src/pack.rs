@@ -160,7 +160,10 @@ impl Packed {
         for (descriptor, blob) in &self.blobs {
             let title = descriptor.annotation(media::ANNOTATION_TITLE).and_then(|it| Title::new(it).ok());
             progress.begin(descriptor, title.as_ref(), 0);
-            to.put(descriptor, blob, &mut |bytes| progress.advance(bytes))?;
+            if !to.put(descriptor, blob, &mut |bytes| progress.advance(bytes))? {
+                // It is there already.
+                progress.advance(descriptor.size);
+            }
             progress.end();
         }
         to.finish(&self.manifest, &self.manifest_bytes)
