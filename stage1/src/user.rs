@@ -127,6 +127,9 @@ impl User {
 }
 
 fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
+    if cannot_be_meant_as_a_name(user) {
+        return Err(UserError::Unknown { kind: "user", name: user.to_owned(), file: "/etc/passwd" });
+    }
     let number = id(user);
     let entry = |by: &dyn Fn(&[&str]) -> bool| {
         passwd.lines().find_map(|line| {
@@ -148,6 +151,9 @@ fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
 }
 
 fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
+    if cannot_be_meant_as_a_name(group) {
+        return Err(UserError::Unknown { kind: "group", name: group.to_owned(), file: "/etc/group" });
+    }
     let named = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(group)).then(|| fields.nth(1).and_then(id)).flatten()
@@ -157,6 +163,14 @@ fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
         name: group.to_owned(),
         file: "/etc/group",
     })
+}
+
+/// Whether it is a number that no id can be. An image that has an account of that name, with the id 0, would make whoever
+/// meant a number root (CVE-2024-40635, security.md EXEC-08).
+fn cannot_be_meant_as_a_name(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (digits.len() < text.len() || text.parse().map_or(true, |id: u32| id > i32::MAX.unsigned_abs()))
 }
 
 /// A decimal id as a person writes it: no sign, no leading zero, and not the id that means "none".
