@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use appc::PodUuid;
 use pod::{PodEntry, Pods, State};
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -47,6 +48,16 @@ impl Client {
         }
         let socket = pods.open(entry)?.connect().during(|| format!("reach the supervisor of pod {uuid}"))?;
         Ok(Self { uuid, socket, line: Vec::new(), fds: VecDeque::new() })
+    }
+
+    /// Waits at most so long for anything that the supervisor says.
+    ///
+    /// # Errors
+    ///
+    /// The time cannot be set.
+    pub(crate) fn impatient(self, time: Duration) -> Result<Self, CommandError> {
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(time)).during(|| "setsockopt(SO_RCVTIMEO)".into())?;
+        Ok(self)
     }
 
     /// The supervisor's process.

@@ -10,6 +10,7 @@ use serde::Serialize;
 mod auth;
 mod dirs;
 mod file;
+mod network;
 mod paths;
 mod policy;
 mod registries;
@@ -18,6 +19,7 @@ mod stage1;
 pub(crate) use auth::{of_hosts, of_registry};
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
+pub(crate) use network::Networks;
 pub(crate) use paths::Paths;
 pub(crate) use policy::{Policies, Policy};
 pub(crate) use registries::Registries;
@@ -55,6 +57,7 @@ enum Content<'a> {
         #[serde(flatten)]
         policy: &'a Policy,
     },
+    Networks(&'a Networks),
     Paths(&'a Paths),
     Registry(Registry<'a>),
     AllRegistries(AllRegistries<'a>),
@@ -68,6 +71,7 @@ pub(crate) struct Config {
     docker_auth: BTreeMap<String, Credentials>,
     registries: Registries,
     policies: Policies,
+    networks: Networks,
     paths: Paths,
     stage1: Stage1,
 }
@@ -84,12 +88,13 @@ impl Config {
             docker_auth: auth::of_registries(dirs)?,
             registries: Registries::read(dirs)?,
             policies: Policies::read(dirs)?,
+            networks: Networks::read(dirs)?,
             paths: Paths::read(dirs)?,
             stage1: Stage1::read(dirs)?,
         })
     }
 
-    /// Its entries: one for each domain and registry, then registries, policies, paths and stage1 where something is said about them.
+    /// Its entries: one for each domain and registry, then registries, policies, networks, paths and stage1 where something is said about them.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         let entry = |kind, content| Entry { version: VERSION, kind, content };
         let auth = self.auth.iter().map(|(domain, credentials)| {
@@ -105,9 +110,11 @@ impl Config {
             .policies
             .iter()
             .map(|(prefix, policy)| entry(policy::KIND, Content::Policy { prefixes: [prefix], policy }));
+        let networks =
+            (self.networks != Networks::default()).then(|| entry(network::KIND, Content::Networks(&self.networks)));
         let paths = (self.paths != Paths::default()).then(|| entry(paths::KIND, Content::Paths(&self.paths)));
         let stage1 = (self.stage1 != Stage1::default()).then(|| entry(stage1::KIND, Content::Stage1(&self.stage1)));
-        auth.chain(docker).chain(single).chain(all).chain(policies).chain(paths).chain(stage1).collect()
+        auth.chain(docker).chain(single).chain(all).chain(policies).chain(networks).chain(paths).chain(stage1).collect()
     }
 }
 
@@ -157,6 +164,9 @@ pub(crate) enum Invalid {
     /// A path that would depend on the working directory.
     #[error("{0:?} is not an absolute path")]
     Relative(String),
+    /// A network that there is not.
+    #[error("network {0:?} is not one of none, default, host")]
+    Network(String),
     /// A prefix that no image's name begins with.
     #[error("{0:?} is not HOST[:PORT][/REPOSITORY] or *")]
     Prefix(String),

@@ -11,7 +11,7 @@ use crate::annotations::Remarks;
 use crate::app_isolators::Given;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::net::{Mode, NetRequest, Resolvers};
+use crate::net::{NetRequest, Resolvers};
 use crate::request::{AppRequest, PodRequest};
 use crate::userns::Userns;
 use crate::{output, prepare};
@@ -23,7 +23,7 @@ use crate::{output, prepare};
 ///
 /// Those of preparing the pod.
 pub(crate) fn print(context: &Context, request: PodRequest) -> Result<u8, CommandError> {
-    let mut words = Words::of_pod(&request);
+    let mut words = Words::of_pod(&request, &prepare::network(context, &request)?);
     let apps: Vec<Words> = request.apps.iter().map(Words::of_app).collect();
     let prepared = prepare::pod(context, request)?;
     let ids = prepared.manifest.apps.iter().map(|app| app.image.id.as_ref().map(ToString::to_string));
@@ -42,9 +42,8 @@ struct Words(Vec<String>);
 
 impl Words {
     /// The options of its network and the ports that lead into it.
-    fn network(&mut self, net: Option<&NetRequest>, ports: &[ExposedPort]) {
-        let Some(net) = net else { return };
-        self.option("net", Some(net.mode.as_str()).filter(|_| net.mode != Mode::None || !ports.is_empty()));
+    fn network(&mut self, net: &NetRequest, ports: &[ExposedPort]) {
+        self.option("net", Some(net.mode.as_str()));
         for port in ports {
             let number = port.pod_port.as_ref().map(|port| match port.count {
                 0 | 1 => format!("{}/{}", port.port, port.protocol),
@@ -73,7 +72,7 @@ impl Words {
     }
 
     /// The command with the options of the pod.
-    fn of_pod(request: &PodRequest) -> Self {
+    fn of_pod(request: &PodRequest, net: &NetRequest) -> Self {
         let mut words = Self(vec!["proa".into(), "run".into()]);
         words.option("name", request.name.as_ref());
         words.option("hostname", request.lifecycle.hostname.as_ref());
@@ -83,7 +82,7 @@ impl Words {
         words.option("restart", restart(request.lifecycle.restart));
         words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
         words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
-        words.network(request.net.as_ref(), &request.ports);
+        words.network(net, &request.ports);
         words.flag("strict", request.strict);
         words.option("guest-agent", request.guest_agent);
         let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);

@@ -11,6 +11,7 @@ use stage1::network::{Network, Passed, Relay, Uplink};
 
 use crate::diagnostics::warn;
 use crate::error::CommandError;
+use crate::handed::Handed;
 use crate::net::{MOST_PORTS, Mode, NetRequest};
 
 /// Where pasta is looked for; not in PATH, as every helper program.
@@ -33,14 +34,26 @@ struct Forward {
     activates: Option<(usize, String)>,
 }
 
-/// The network of a pod, with its sockets open.
+/// What leads into a pod.
+#[derive(Debug)]
+pub(crate) struct Entrances {
+    /// Its network, with the sockets of forwarded ports open.
+    pub(crate) network: Network,
+    /// For each app the listening sockets that it takes over (appc aci.md, "socketActivated").
+    pub(crate) sockets: Vec<Vec<Passed>>,
+}
+
+/// Opens what leads into the pod, but for the sockets that this process was handed.
 ///
 /// # Errors
 ///
 /// A port leads nowhere, or cannot be listened on.
-pub(crate) fn network(manifest: &PodManifest, net: &NetRequest) -> Result<Network, CommandError> {
-    let forwards = forwards(manifest)?;
-    let forwards: BTreeSet<Forward> = forwards.into_iter().filter(|forward| forward.activates.is_none()).collect();
+pub(crate) fn open(manifest: &PodManifest, net: &NetRequest, handed: Vec<Handed>) -> Result<Entrances, CommandError> {
+    let (activated, forwarded) = forwards(manifest)?.into_iter().partition(|forward| forward.activates.is_some());
+    Ok(Entrances { network: network(&forwarded, net)?, sockets: sockets(manifest, &activated, handed)? })
+}
+
+fn network(forwards: &BTreeSet<Forward>, net: &NetRequest) -> Result<Network, CommandError> {
     match net.mode {
         Mode::None if forwards.is_empty() => Ok(Network::Loopback),
         Mode::None => Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
@@ -51,25 +64,29 @@ pub(crate) fn network(manifest: &PodManifest, net: &NetRequest) -> Result<Networ
             }
             Ok(Network::Host)
         }
-        Mode::Default => uplink(&forwards).map(Network::Uplink),
+        Mode::Default => uplink(forwards).map(Network::Uplink),
     }
 }
 
 fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
     let (mut relays, mut tcp, mut udp) = (Vec::new(), Vec::new(), Vec::new());
     for forward in forwards {
-        if let (Some(ip), false) = (forward.ip.filter(IpAddr::is_loopback), forward.udp) {
+        if let Some(ip) = forward.ip.filter(IpAddr::is_loopback) {
             let inside = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
             for offset in 0..forward.count {
                 let address = SocketAddr::new(ip, forward.host_port + offset);
-                let listener = match TcpListener::bind(address) {
-                    Ok(listener) => listener,
+                let bound = match forward.udp {
+                    true => UdpSocket::bind(address).map(OwnedFd::from),
+                    false => TcpListener::bind(address).map(OwnedFd::from),
+                };
+                let socket = match bound {
+                    Ok(socket) => socket,
                     // A host without IPv6 has one loopback address.
                     Err(error) if ip.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
                     Err(error) => return Err(refused(address, &error)),
                 };
                 let target = SocketAddr::new(inside, forward.pod_port + offset);
-                relays.push(Relay { listener: listener.into(), target });
+                relays.push(Relay { socket, target, datagrams: forward.udp });
             }
         } else {
             try_out(forward)?;
@@ -90,23 +107,40 @@ fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
             Err(CommandError::failed("--port: ports need pasta, which is not installed")
                 .hint("install the package passt"))
         }
-        pasta => Ok(Uplink { pasta: pasta.unwrap_or_else(|| PASTA[0].into()), ports, relays, required }),
+        pasta => Ok(Uplink { pasta, ports, relays, required }),
     }
 }
 
-/// For each app the listening sockets that it takes over (appc aci.md, "socketActivated").
-///
-/// # Errors
-///
-/// One cannot be made.
-pub(crate) fn sockets(manifest: &PodManifest) -> Result<Vec<Vec<Passed>>, CommandError> {
+fn sockets(
+    manifest: &PodManifest,
+    activated: &BTreeSet<Forward>,
+    handed: Vec<Handed>,
+) -> Result<Vec<Vec<Passed>>, CommandError> {
     let mut sockets: Vec<Vec<Passed>> = manifest.apps.iter().map(|_| Vec::new()).collect();
-    for forward in forwards(manifest)? {
+    let mut served = BTreeSet::new();
+    for Handed { name, address, socket } in handed {
+        match taker(manifest, activated, &name, address.map(|address| address.port())) {
+            Some((app, name)) => {
+                served.insert(name.clone());
+                sockets[app].push(Passed { name, socket });
+            }
+            None => {
+                let at = address.map_or_else(String::new, |address| format!(" at {address}"));
+                warn(&format!(
+                    "the socket {name:?}{at} that proa was handed is for no socket-activated port of an app"
+                ));
+            }
+        }
+    }
+    for forward in activated {
         let Some((app, name)) = &forward.activates else { continue };
+        if served.contains(name) {
+            continue;
+        }
         let ip = forward.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         // One socket is what a program expects for a port: of the two loopback addresses, the older.
         let twin = Forward { ip: Some(Ipv4Addr::LOCALHOST.into()), ..forward.clone() };
-        if ip == IpAddr::from(Ipv6Addr::LOCALHOST) && forwards(manifest)?.contains(&twin) {
+        if ip == IpAddr::from(Ipv6Addr::LOCALHOST) && activated.contains(&twin) {
             continue;
         }
         for offset in 0..forward.count {
@@ -116,6 +150,33 @@ pub(crate) fn sockets(manifest: &PodManifest) -> Result<Vec<Vec<Passed>>, Comman
         }
     }
     Ok(sockets)
+}
+
+/// Which app takes over a socket that this process was handed, and as which of its ports: the one that has the socket's
+/// name, else the one that its port of the host leads to, else the one of that number.
+fn taker(
+    manifest: &PodManifest,
+    activated: &BTreeSet<Forward>,
+    name: &str,
+    number: Option<u16>,
+) -> Option<(usize, String)> {
+    let ports = || {
+        let of_app = |(index, app): (usize, &RuntimeApp)| {
+            let ports: Vec<(usize, Port)> =
+                app.app.iter().flat_map(|app| &app.ports).map(|port| (index, port.clone())).collect();
+            ports
+        };
+        manifest.apps.iter().enumerate().flat_map(of_app).filter(|(_, port)| port.socket_activated)
+    };
+    let has = |first: u16, count: u16, number: u16| number >= first && number - first < count.max(1);
+    let by_name = ports().find(|(_, port)| port.name.as_str() == name);
+    let owned = |(app, port): (usize, Port)| (app, port.name.to_string());
+    by_name.map(owned).or_else(|| {
+        let number = number?;
+        let exposed = activated.iter().find(|forward| has(forward.host_port, forward.count, number));
+        let by_number = || ports().find(|(_, port)| has(port.port, port.count, number)).map(owned);
+        exposed.and_then(|forward| forward.activates.clone()).or_else(by_number)
+    })
 }
 
 /// Listens on the ports that pasta is going to listen on, for an error that says which.
@@ -226,6 +287,31 @@ mod tests {
         assert_eq!(option(&forward(Some("::"), 1)), "8080:80");
         assert_eq!(option(&forward(Some("0.0.0.0"), 1)), "0.0.0.0/8080:80");
         assert_eq!(option(&forward(Some("192.0.2.1"), 3)), "192.0.2.1/8080-8082:80-82");
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_has_a_taker() {
+        let json = r#"{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"a","image":{"id":"sha512-00"},
+            "app":{"exec":["/x"],"user":"0","group":"0","ports":[{"name":"plain","protocol":"tcp","port":90}]}},
+            {"name":"b","image":{"id":"sha512-00"},"app":{"exec":["/x"],"user":"0","group":"0","ports":[
+            {"name":"www","protocol":"tcp","port":80,"socketActivated":true},
+            {"name":"api","protocol":"tcp","port":81,"count":2,"socketActivated":true}]}}],
+            "ports":[{"name":"www","hostPort":8080}]}"#;
+        let manifest = PodManifest::from_json(json.as_bytes()).unwrap();
+        let (activated, _) = forwards(&manifest).unwrap().into_iter().partition(|it| it.activates.is_some());
+        let taken =
+            |name: &str, number| taker(&manifest, &activated, name, number).map(|(app, name)| format!("{app} {name}"));
+        for (name, number, expected) in [
+            ("api", Some(8080), Some("1 api")),
+            ("x.socket", Some(8080), Some("1 www")),
+            ("x.socket", Some(82), Some("1 api")),
+            ("x.socket", Some(83), None),
+            ("plain", Some(90), None),
+            ("www", None, Some("1 www")),
+            ("", None, None),
+        ] {
+            assert_eq!(taken(name, number).as_deref(), expected, "{name} {number:?}");
+        }
     }
 
     #[test]

@@ -19,13 +19,15 @@ use tracing::info_span;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{self, CommandError, Explain, Kind};
+use crate::forward::{self, Entrances};
+use crate::handed::{self, Handed};
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
 use crate::net::NetRequest;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, cgroup, etc, failure_hint, forward, keeper, monitor, output, protection, relay};
+use crate::{attach, cgroup, etc, failure_hint, keeper, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +72,13 @@ fn start(
 ) -> Result<Launched, CommandError> {
     let data_dir = context.data_dir()?;
     let socket_dir = context.socket_dir()?;
+    // A monitor would not be the process that they were handed to.
+    let handed = handed::take()?;
     prepared.lifecycle.attached &= prepared.manifest.apps.len() == 1;
     let Lifecycle { detach, interactive, attached, .. } = prepared.lifecycle;
     if !detach && !interactive && !attached {
         let places = Places { data_dir: data_dir.into(), socket_dir };
-        return supervise(&places, uuid, prepared, resumed, None).map(Launched::Ended);
+        return supervise(&places, uuid, prepared, resumed, handed, None).map(Launched::Ended);
     }
     let app = match prepared.manifest.apps.as_slice() {
         [app] => app.name.as_str().to_owned(),
@@ -88,7 +92,7 @@ fn start(
     // Relative, it would mean another place in the monitor.
     let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
     let places = Places { data_dir: absolute(data_dir)?, socket_dir: absolute(&socket_dir)? };
-    monitor::detach(|started| supervise(&places, uuid, prepared, resumed, Some(started)))?;
+    monitor::detach(|started| supervise(&places, uuid, prepared, resumed, handed, Some(started)))?;
     if detach {
         return Ok(Launched::Detached(uuid));
     }
@@ -166,6 +170,7 @@ fn supervise(
     uuid: PodUuid,
     prepared: PreparedPod,
     resumed: Option<(Pod<Running>, Setup)>,
+    handed: Vec<Handed>,
     started: Option<monitor::Started>,
 ) -> Result<u8, CommandError> {
     let launch = info_span!("launch").entered();
@@ -182,6 +187,7 @@ fn supervise(
     let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
     let options = AppOptions { stdio, restart: lifecycle.restart };
     let net = NetRequest::of(&manifest)?;
+    let Entrances { network, sockets } = forward::open(&manifest, &net, handed)?;
     // A prospect that comes to nothing is an error: apps without the limits that were promised would be worse.
     let bounded = cgroup::is_wanted(&manifest) && cgroup::prospects().is_ok();
     let scope = name.as_ref().map_or_else(|| uuid.to_string(), ToString::to_string);
@@ -198,10 +204,10 @@ fn supervise(
         held,
         signals: if own { Signals::Stop } else { Signals::Forward },
         metadata: Some(registration(places, uuid, &manifest, images)?),
-        network: forward::network(&manifest, &net)?,
+        network,
         etc: etc::files(&net, &hostname),
         cgroup,
-        sockets: forward::sockets(&manifest)?,
+        sockets,
     };
     let remover = Remover::new(&mapping);
     let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);

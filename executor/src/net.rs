@@ -17,8 +17,8 @@ pub(crate) const MOST_PORTS: u16 = 256;
 // Options about the network. (A doc comment would become the help text of the whole command.)
 #[derive(Debug, Default, Args)]
 pub(crate) struct NetArgs {
-    /// Choose the pod's network: none (its own loopback interface alone), default (the world, by pasta), host (yours)
-    /// [default: none, and with --port default]
+    /// Choose the pod's network: default (the world, by pasta), none (its own loopback interface alone), host (yours)
+    /// [default: default, unless configured otherwise]
     #[arg(long, value_name = "NET", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     net: Option<String>,
 
@@ -63,6 +63,11 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// The network of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::None, Self::Default, Self::Host].into_iter().find(|mode| mode.as_str() == name)
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -87,11 +92,53 @@ pub(crate) enum Resolvers {
     These(Vec<IpAddr>),
 }
 
+impl Resolvers {
+    fn are_automatic(&self) -> bool {
+        *self == Self::Automatic
+    }
+}
+
+/// A pod's network as it was asked for, which may leave open what it is connected to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NetChoice {
+    /// What it is connected to, if that was said.
+    pub(crate) mode: Option<Mode>,
+    /// The rest.
+    pub(crate) rest: NetRequest,
+}
+
+impl NetChoice {
+    /// The network of a pod with or without ports, on a machine with this default.
+    ///
+    /// # Errors
+    ///
+    /// That of finding out about the default, which is asked for only if it counts.
+    pub(crate) fn settle<E>(
+        &self,
+        has_ports: bool,
+        default: impl FnOnce() -> Result<Mode, E>,
+    ) -> Result<NetRequest, E> {
+        let mode = match self.mode {
+            Some(mode) => mode,
+            // They are for the world to come in by.
+            None if has_ports => Mode::Default,
+            None => default()?,
+        };
+        let mut request = NetRequest { mode, ..self.rest.clone() };
+        let further = !request.search.is_empty() || !request.options.is_empty() || request.domain.is_some();
+        if further && request.resolvers == Resolvers::Automatic && mode == Mode::None {
+            request.resolvers = Resolvers::These(Vec::new());
+        }
+        Ok(request)
+    }
+}
+
 /// A pod's network, besides its ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct NetRequest {
     pub(crate) mode: Mode,
+    #[serde(skip_serializing_if = "Resolvers::are_automatic")]
     pub(crate) resolvers: Resolvers,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) search: Vec<String>,
@@ -113,20 +160,16 @@ impl NetArgs {
     /// # Errors
     ///
     /// They make no sense.
-    pub(crate) fn request(self) -> Result<(NetRequest, Vec<ExposedPort>), CommandError> {
+    pub(crate) fn request(self) -> Result<(NetChoice, Vec<ExposedPort>), CommandError> {
         let ports = self.port.iter().map(|text| ports(text)).collect::<Result<Vec<_>, _>>()?.concat();
-        let mode = match self.net.as_deref() {
-            None if ports.is_empty() => Mode::None,
-            None | Some("default") => Mode::Default,
-            Some("none") => Mode::None,
-            Some("host") => Mode::Host,
-            Some(other) => {
-                return Err(CommandError::usage(format!("--net={other}: there is no such network"))
-                    .hint("give none, default or host"));
-            }
+        let named = |name: &str| {
+            Mode::named(name).ok_or_else(|| {
+                CommandError::usage(format!("--net={name}: there is no such network"))
+                    .hint("give none, default or host")
+            })
         };
+        let mode = self.net.as_deref().map(named).transpose()?;
         let mut request = NetRequest {
-            mode,
             search: checked("--dns-search", self.dns_search)?,
             options: checked("--dns-opt", self.dns_opt)?,
             domain: checked("--dns-domain", self.dns_domain.into_iter().collect())?.pop(),
@@ -134,9 +177,6 @@ impl NetArgs {
         };
         request.resolvers = resolvers(&self.dns)?;
         let further = !request.search.is_empty() || !request.options.is_empty() || request.domain.is_some();
-        if further && request.resolvers == Resolvers::Automatic && mode == Mode::None {
-            request.resolvers = Resolvers::These(Vec::new());
-        }
         if further && matches!(request.resolvers, Resolvers::None | Resolvers::Host) {
             return Err(CommandError::usage("--dns=none and --dns=host go with no other option beginning --dns"));
         }
@@ -156,7 +196,7 @@ impl NetArgs {
         if request.hosts_of_host && !request.hosts.is_empty() {
             return Err(CommandError::usage("--hosts-entry=host goes with no other --hosts-entry"));
         }
-        Ok((request, ports))
+        Ok((NetChoice { mode, rest: request }, ports))
     }
 
     /// Whether none is given.
@@ -167,27 +207,29 @@ impl NetArgs {
 }
 
 impl NetRequest {
-    /// What a manifest says.
+    /// What a manifest says, if it says anything.
     ///
     /// # Errors
     ///
     /// It says something that this program does not write.
-    pub(crate) fn of(manifest: &PodManifest) -> Result<Self, CommandError> {
-        match manifest.annotations.get(ANNOTATION) {
-            Some(json) => serde_json::from_str(json)
-                .map_err(|error| CommandError::failed(format!("annotation {ANNOTATION}: {error}"))),
-            // A manifest that somebody wrote, with ports for the world to come in by.
-            None if !manifest.ports.is_empty() => Ok(Self { mode: Mode::Default, ..Self::default() }),
-            None => Ok(Self::default()),
-        }
+    pub(crate) fn noted_in(manifest: &PodManifest) -> Result<Option<Self>, CommandError> {
+        let noted = manifest.annotations.get(ANNOTATION).map(serde_json::from_str).transpose();
+        noted.map_err(|error| CommandError::failed(format!("annotation {ANNOTATION}: {error}")))
     }
 
-    /// Says so in a manifest, where it does not go without saying.
+    /// The network of a pod that there is.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetRequest::noted_in`].
+    pub(crate) fn of(manifest: &PodManifest) -> Result<Self, CommandError> {
+        Ok(Self::noted_in(manifest)?.unwrap_or_default())
+    }
+
+    /// Says so in a manifest: what is run again is the same pod, whatever is configured then.
     pub(crate) fn note_in(&self, manifest: &mut PodManifest) {
-        if *self != Self::default() || !manifest.ports.is_empty() {
-            let name: AcIdentifier = ANNOTATION.parse().expect("it is an identifier");
-            manifest.annotations.set(name, serde_json::to_string(self).expect("texts and addresses"));
-        }
+        let name: AcIdentifier = ANNOTATION.parse().expect("it is an identifier");
+        manifest.annotations.set(name, serde_json::to_string(self).expect("texts and addresses"));
     }
 }
 
@@ -328,8 +370,9 @@ mod tests {
     #[test]
     fn what_is_noted_is_read_back() {
         let mut manifest = PodManifest::blank();
+        assert_eq!(NetRequest::noted_in(&manifest).unwrap(), None);
         NetRequest::default().note_in(&mut manifest);
-        assert!(manifest.annotations.is_empty());
+        assert_eq!(manifest.annotations.get(ANNOTATION), Some(r#"{"mode":"none"}"#));
         let args = NetArgs {
             net: Some("host".into()),
             dns: vec!["10.0.0.1".into(), "fd00::1".into()],
@@ -337,19 +380,43 @@ mod tests {
             hosts_entry: vec!["10.1.1.1=a,10.1.1.2=b".into()],
             ..NetArgs::default()
         };
-        let (request, _) = args.request().unwrap();
+        let (choice, _) = args.request().unwrap();
+        let request = choice.settle(false, || unreachable!("it was chosen") as Result<Mode, ()>).unwrap();
         request.note_in(&mut manifest);
         assert_eq!(NetRequest::of(&manifest).unwrap(), request);
         assert_eq!(request.hosts.len(), 2);
     }
 
     #[test]
-    fn ports_bring_a_network() {
-        let mode = |args: NetArgs| args.request().map(|(request, _)| request.mode);
-        assert_eq!(mode(NetArgs::default()).unwrap(), Mode::None);
-        assert_eq!(mode(NetArgs { port: vec!["80:8080".into()], ..NetArgs::default() }).unwrap(), Mode::Default);
-        assert!(mode(NetArgs { net: Some("bridge".into()), ..NetArgs::default() }).is_err());
-        assert!(mode(NetArgs { hosts_entry: vec!["x".into()], ..NetArgs::default() }).is_err());
-        assert!(mode(NetArgs { dns: vec!["host".into(), "1.1.1.1".into()], ..NetArgs::default() }).is_err());
+    fn what_was_not_chosen_is_the_machines_default() {
+        let mode = |args: NetArgs, default: Mode| {
+            let (choice, ports) = args.request().unwrap();
+            choice.settle(!ports.is_empty(), || Ok::<_, ()>(default)).unwrap().mode
+        };
+        let of = |net: &str| NetArgs { net: Some(net.into()), ..NetArgs::default() };
+        let with_port = || NetArgs { port: vec!["80:8080".into()], ..NetArgs::default() };
+        for default in [Mode::None, Mode::Default, Mode::Host] {
+            assert_eq!(mode(NetArgs::default(), default), default);
+            assert_eq!(mode(with_port(), default), Mode::Default, "ports bring a network");
+            assert_eq!(mode(of("none"), default), Mode::None);
+            assert_eq!(mode(of("host"), default), Mode::Host);
+        }
+    }
+
+    #[test]
+    fn a_search_list_alone_leaves_the_servers_as_they_are_where_there_are_any() {
+        let args = NetArgs { dns_search: vec!["example.com".into()], ..NetArgs::default() };
+        let (choice, _) = args.request().unwrap();
+        let resolvers = |mode| choice.settle(false, || Ok::<_, ()>(mode)).unwrap().resolvers;
+        assert_eq!(resolvers(Mode::Default), Resolvers::Automatic);
+        assert_eq!(resolvers(Mode::None), Resolvers::These(Vec::new()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused = |args: NetArgs| args.request().is_err();
+        assert!(refused(NetArgs { net: Some("bridge".into()), ..NetArgs::default() }));
+        assert!(refused(NetArgs { hosts_entry: vec!["x".into()], ..NetArgs::default() }));
+        assert!(refused(NetArgs { dns: vec!["host".into(), "1.1.1.1".into()], ..NetArgs::default() }));
     }
 }

@@ -8,6 +8,7 @@ use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
 use store::{ImageRecord, LayerKey, Tree};
 
+use crate::config::Networks;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::environment::PodEnvironment;
@@ -15,7 +16,7 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
-use crate::net::NetRequest;
+use crate::net::{Mode, NetChoice, NetRequest};
 use crate::protection::{Landlock, Profile};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
@@ -52,6 +53,7 @@ pub(crate) struct PreparedPod {
 /// An image cannot be had, or images and request make no pod. Images that were stored before the error stay stored.
 pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod, CommandError> {
     let whole_hello = is_whole_hello(&request);
+    let net = network(context, &request)?;
     let PodRequest { name, lifecycle, strict, follow_symlinks, environment, guest_agent: agent, .. } = request;
     let (mut pod, wanted) = match request.template {
         Some(template) => template::parts(template)?,
@@ -75,7 +77,6 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let userns = if request.userns == Userns::Auto { Userns::of(&pod)? } else { request.userns };
     userns.note_in(&mut pod);
     pod.ports.extend(request.ports.iter().cloned());
-    let net = request.net.map_or_else(|| NetRequest::of(&pod), Ok)?;
     net.note_in(&mut pod);
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
@@ -171,6 +172,30 @@ fn is_whole_hello(request: &PodRequest) -> bool {
         && request.environment.is_empty()
         && request.remarks.is_empty();
     bare && matches!(request.apps.as_slice(), [app] if *app == AppRequest::of(ImageRef::Hello))
+}
+
+/// The network of the pod: what was asked for, what its template says, or else what is configured. The built-in image
+/// needs none, and so it runs where there is nothing else.
+///
+/// # Errors
+///
+/// Configuration, or an annotation of the template, that cannot be understood.
+pub(crate) fn network(context: &Context, request: &PodRequest) -> Result<NetRequest, CommandError> {
+    let template = request.template.as_ref().map(|template| &template.manifest);
+    let choice = match (&request.net, template) {
+        (Some(choice), _) => choice.clone(),
+        (None, Some(template)) => match NetRequest::noted_in(template)? {
+            Some(noted) => return Ok(noted),
+            None => NetChoice::default(),
+        },
+        (None, None) => NetChoice::default(),
+    };
+    let has_ports = !request.ports.is_empty() || template.is_some_and(|template| !template.ports.is_empty());
+    let is_hello = !request.apps.is_empty() && request.apps.iter().all(|app| app.image == ImageRef::Hello);
+    choice.settle(has_ports, || match is_hello {
+        true => Ok(Mode::None),
+        false => Ok(Networks::read(context.config_dirs())?.default.unwrap_or(Mode::Default)),
+    })
 }
 
 fn reify(

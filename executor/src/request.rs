@@ -13,7 +13,7 @@ use crate::annotations::Remarks;
 use crate::app_isolators::Given;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Kind};
-use crate::net::NetRequest;
+use crate::net::NetChoice;
 use crate::protection::{Landlock, Profile};
 use crate::pull_policy::Pulling;
 use crate::seccomp_profile::SeccompProfile;
@@ -35,8 +35,8 @@ pub(crate) struct PodRequest {
     pub(crate) follow_symlinks: bool,
     /// How its ids are mapped.
     pub(crate) userns: Userns,
-    /// Its network, if that was said.
-    pub(crate) net: Option<NetRequest>,
+    /// Its network, if anything was said of it.
+    pub(crate) net: Option<NetChoice>,
     /// Ports of the host that lead into it.
     pub(crate) ports: Vec<ExposedPort>,
     /// Isolators of the pod as a whole.

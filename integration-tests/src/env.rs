@@ -44,7 +44,22 @@ impl Env {
             env.make_dir(&env.path(dir));
         }
         env.own(env.root());
+        env.configure_network(Some("none"));
         Ok(env)
+    }
+
+    /// Configures which network a pod has for which none is chosen; without a name that is proa's own choice.
+    ///
+    /// An environment begins with `none`: only tests of networks need one, and pasta takes longer to start than a pod.
+    pub fn configure_network(&self, name: Option<&str>) {
+        let folder = self.path("home/.config/proa/network.d");
+        let mut dir = self.path("home");
+        for part in [".config", "proa", "network.d"] {
+            dir.push(part);
+            self.make_dir(&dir);
+        }
+        let json = name.map(|name| format!(r#"{{"rktKind":"network","rktVersion":"v1","default":"{name}"}}"#));
+        self.write(folder.join("harness.json"), json.unwrap_or_default());
     }
 
     /// The role the runs are made in.

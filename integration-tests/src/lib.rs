@@ -4,6 +4,9 @@
 //! [`images`], runs the real binary as that user, and when the `Env` is dropped every mount, process, namespace, pod
 //! directory and temporary file must be as before ([`Snapshot`]). Nothing of the product is linked in or mocked.
 //!
+//! Pods of tests have no network but their own loopback, unless one is chosen on the command line: the environment's
+//! configuration says so. Tests of proa's own choice take that back ([`Env::configure_network`]).
+//!
 //! What a test cannot do without it asks for with [`needs!`]; where that is missing the test says why and is counted
 //! as skipped, and with `CI=true` it fails. [`each_user!`] makes three tests of one function: as root, as an ordinary user
 //! with a range of subordinate ids, and as one without.

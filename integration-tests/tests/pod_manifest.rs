@@ -321,7 +321,10 @@ fn options_that_a_manifest_holds(env: &Env) {
     let app = ["--annotation=app.example/a=4", "--user-annotation=V=5", "--user-label=M=6"];
     let shown = env.proa(pod.iter().chain(&app)).outcome().succeeds();
     let reified: Value = serde_json::from_str(shown.stdout.split_once('\n').expect("two parts").1).expect("JSON");
-    assert_eq!(reified["annotations"], json!([{"name": "pod.example/a", "value": "1"}]));
+    assert_eq!(reified["annotations"][0], json!({"name": "pod.example/a", "value": "1"}));
+    // What was not said is written down, too: run again, this is the same pod.
+    assert_eq!(reified["annotations"][1], json!({"name": "proa.local/network", "value": r#"{"mode":"none"}"#}));
+    assert_eq!(reified["annotations"].as_array().map(Vec::len), Some(2));
     assert_eq!((&reified["userAnnotations"], &reified["userLabels"]), (&json!({"U": "2"}), &json!({"L": "3"})));
     let app = &reified["apps"][0];
     assert_eq!(app["annotations"], json!([{"name": "app.example/a", "value": "4"}]));

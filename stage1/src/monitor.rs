@@ -197,8 +197,10 @@ impl<'a> Monitor<'a> {
     }
 
     /// What is left when the pod is over.
-    pub(crate) fn end(self) -> (Supervisor, Outputs, Option<PodCgroup>) {
-        (self.supervisor, self.outputs, self.cgroup)
+    pub(crate) fn end(self) -> (Supervisor, Outputs, Option<PodCgroup>, Option<Connection>) {
+        // Its interface takes the kernel a while to take apart: pid 1 ends meanwhile.
+        self.uplink.iter().for_each(Connection::end);
+        (self.supervisor, self.outputs, self.cgroup, self.uplink)
     }
 
     /// Starts the apps and sees to the pod until its end.
@@ -294,7 +296,8 @@ impl<'a> Monitor<'a> {
         let of_metadata = polled.len() - before;
         polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
         let respite = self.metadata.as_ref().and_then(Metadata::respite);
-        let next = self.timers.values().chain(self.hung_up.values()).copied().chain(respite).min();
+        let patience = self.uplink.as_ref().and_then(Connection::deadline);
+        let next = self.timers.values().chain(self.hung_up.values()).copied().chain(respite).chain(patience).min();
         let timeout = next.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
@@ -325,6 +328,7 @@ impl<'a> Monitor<'a> {
         if let Some(metadata) = &mut self.metadata {
             metadata.look_at_the_clock();
         }
+        self.network_clock(keeper)?;
         if self.timers.is_empty() && self.hung_up.is_empty() {
             return Ok(());
         }

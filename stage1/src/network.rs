@@ -1,10 +1,27 @@
 //! What a pod's network is, as whoever starts the pod wants it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use metadata_api::ADDRESS;
 use serde::{Deserialize, Serialize};
+
+/// Addresses where clouds tell their machines secrets, other than the one that is the pod's own service. The pod has them
+/// itself, so nothing that is sent there leaves it. (Azure's 168.63.129.16 resolves names as well and has to be reached.)
+pub(crate) const CLOUD_ADDRESSES: [IpAddr; 4] = [
+    // Amazon's tasks, Alibaba, Amazon and Oracle by IPv6.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+];
+
+/// Whether a pod has this address on its loopback interface.
+#[must_use]
+pub fn is_own_loopback(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip == IpAddr::from(*ADDRESS.ip()) || CLOUD_ADDRESSES.contains(&ip)
+}
 
 /// What a pod has for a network.
 #[derive(Debug, Default)]
@@ -21,8 +38,8 @@ pub enum Network {
 /// A connection to the world.
 #[derive(Debug)]
 pub struct Uplink {
-    /// The program.
-    pub pasta: PathBuf,
+    /// The program; without it the pod has its loopback alone, and says why.
+    pub pasta: Option<PathBuf>,
     /// Its options for the ports that it forwards.
     pub ports: Vec<String>,
     /// Ports that are forwarded from sockets which listen already.
@@ -31,13 +48,15 @@ pub struct Uplink {
     pub required: bool,
 }
 
-/// A listening socket of the host, and what is connected to in the pod for each connection to it.
+/// A socket of the host at which connections or datagrams come in, and where they are carried in the pod.
 #[derive(Debug)]
 pub struct Relay {
-    /// The socket.
-    pub listener: OwnedFd,
+    /// The socket: it listens, or it is one for datagrams.
+    pub socket: OwnedFd,
     /// Address and port in the pod.
     pub target: SocketAddr,
+    /// Whether it carries datagrams.
+    pub datagrams: bool,
 }
 
 /// A listening socket of the host that an app takes over (appc aci.md, "socketActivated").

@@ -19,9 +19,8 @@ use crate::idmap::{Extent, IdMapping, Tier};
 use crate::isolators::choices::{BadChoice, Choices};
 use crate::isolators::sysctl::{BadSysctl, Sysctl};
 use crate::isolators::{self, BadIsolator, Modules, Rights};
-use crate::network::EtcFile;
+use crate::network::{CLOUD_ADDRESSES, EtcFile};
 use crate::op::{At, Op, Slot};
-use crate::uplink::CLOUD_ADDRESSES;
 
 use keep_id::{KeepId, NotKeepId};
 use mounts::Mount;

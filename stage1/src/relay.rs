@@ -5,6 +5,8 @@
 //! listening sockets of the host and is itself in the pod's network namespace. Who connects is on the host, and the app
 //! sees its own loopback, as with pasta.
 
+pub(crate) mod datagrams;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -119,8 +121,8 @@ pub(crate) fn run(relays: Vec<Relay>) -> io::Error {
 
 fn serve(relays: Vec<Relay>) -> io::Result<std::convert::Infallible> {
     let mut listeners = Vec::with_capacity(relays.len());
-    for Relay { listener, target } in relays {
-        let listener = TcpListener::from(listener);
+    for Relay { socket, target, .. } in relays {
+        let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
         listeners.push((listener, target));
     }
@@ -190,7 +192,7 @@ mod tests {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let relays = vec![Relay { listener: listener.into(), target: target.local_addr().unwrap() }];
+        let relays = vec![Relay { socket: listener.into(), target: target.local_addr().unwrap(), datagrams: false }];
         std::thread::spawn(move || run(relays));
         let data: Vec<u8> = (0..3_000_000_u32).map(|it| it as u8).collect();
         let sent = data.clone();
@@ -215,7 +217,7 @@ mod tests {
         let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || run(vec![Relay { listener: listener.into(), target }]));
+        std::thread::spawn(move || run(vec![Relay { socket: listener.into(), target, datagrams: false }]));
         let mut answer = Vec::new();
         // Closed or reset, and in either case not held.
         let _ = TcpStream::connect(address).unwrap().read_to_end(&mut answer);

@@ -329,12 +329,13 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
                 monitor.watch(pipes, (files, namespace), keeper)
             });
             // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
-            let (supervisor, mut outputs, cgroup) = monitor.end();
+            let (supervisor, mut outputs, cgroup, uplink) = monitor.end();
             if matches!(result, Ok(Ended::Over)) {
                 keeper.pod_over();
             }
             let end = reap(&pidfd);
             outputs.finish();
+            drop(uplink);
             if let Some(cgroup) = cgroup {
                 cgroup.remove();
             }

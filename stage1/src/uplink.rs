@@ -6,10 +6,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -22,30 +22,24 @@ use sys::fork::{Fork, Namespaces};
 
 use crate::idmap::IdMapping;
 use crate::network::{Relay, Uplink};
+use crate::relay;
 use crate::userns::become_container_root;
 
 /// Most of pasta's last words that are told.
 const MAX_WORDS: u64 = 2000;
 
+/// How long pasta may take to prepare itself, which takes it some 20 ms: apps wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The name of the interface in the pod, whatever the host's is called.
 const INTERFACE: &str = "eth0";
-
-/// Addresses where clouds tell their machines secrets, other than the one that is the pod's own service. The pod has them
-/// itself, so nothing that is sent there leaves it. (Azure's 168.63.129.16 resolves names as well and has to be reached.)
-pub(crate) const CLOUD_ADDRESSES: [std::net::IpAddr; 4] = [
-    // Amazon's tasks, Alibaba, Amazon and Oracle by IPv6.
-    std::net::IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    std::net::IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
-];
 
 /// The monitor's side.
 #[derive(Debug)]
 pub(crate) struct Connection {
     state: State,
-    /// What carries ports of the host's loopback.
-    relay: Option<OwnedFd>,
+    /// What carries ports of the host's loopback: connections, and datagrams.
+    relays: Vec<OwnedFd>,
     required: bool,
 }
 
@@ -58,6 +52,7 @@ enum State {
         pasta: OwnedFd,
         ready: OwnedFd,
         words: OwnedFd,
+        deadline: Instant,
     },
     Up {
         pasta: OwnedFd,
@@ -78,7 +73,7 @@ pub(crate) enum Change {
 
 impl Connection {
     pub(crate) fn new(uplink: Uplink) -> Self {
-        Self { required: uplink.required, state: State::Wanted(uplink), relay: None }
+        Self { required: uplink.required, state: State::Wanted(uplink), relays: Vec::new() }
     }
 
     /// Whether the apps need not wait for it.
@@ -100,16 +95,66 @@ impl Connection {
             return Change::None;
         };
         let Uplink { pasta, ports, relays, .. } = uplink;
-        let started = || -> io::Result<(State, Option<OwnedFd>)> {
-            let relay = if relays.is_empty() { None } else { Some(carry(relays, &net, &user, mapping)?) };
-            Ok((start(&pasta, &ports, &net, &user, mapping)?, relay))
+        let Some(pasta) = pasta else {
+            return self
+                .lost("pasta is not installed (it is in the package passt; --net=none does without)".to_owned());
         };
-        match started() {
-            Ok((state, relay)) => {
-                (self.state, self.relay) = (state, relay);
+        // Kept at once: whatever fails afterwards, it ends with this connection.
+        let (datagrams, streams): (Vec<Relay>, Vec<Relay>) = relays.into_iter().partition(|relay| relay.datagrams);
+        for (relays, run) in [(streams, relay::run as fn(Vec<Relay>) -> io::Error), (datagrams, relay::datagrams::run)]
+        {
+            if relays.is_empty() {
+                continue;
+            }
+            match carry(relays, run, &net, &user, mapping) {
+                Ok(relay) => self.relays.push(relay),
+                Err(error) => return self.lost(format!("start what carries its ports: {error}")),
+            }
+        }
+        match start(&pasta, &ports, &net, &user, mapping) {
+            Ok(state) => {
+                self.state = state;
                 Change::None
             }
             Err(error) => self.lost(format!("start {}: {error}", pasta.display())),
+        }
+    }
+
+    /// When it is too late for pasta, while it prepares itself.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Starting { deadline, .. } => Some(*deadline),
+            _ => None,
+        }
+    }
+
+    /// Gives pasta up if it is too late.
+    pub(crate) fn look_at_the_clock(&mut self) -> Change {
+        if self.deadline().is_none_or(|deadline| deadline > Instant::now()) {
+            return Change::None;
+        }
+        self.end_pasta();
+        self.lost(format!("pasta was not ready after {} seconds", PATIENCE.as_secs()))
+    }
+
+    /// Kills what there is of it, and does not wait for that: the pod is over.
+    pub(crate) fn end(&self) {
+        for process in self.pasta().into_iter().chain(&self.relays) {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+
+    fn pasta(&self) -> Option<&OwnedFd> {
+        match &self.state {
+            State::Starting { pasta, .. } | State::Up { pasta } => Some(pasta),
+            State::Wanted(_) | State::Down(_) => None,
+        }
+    }
+
+    /// Kills pasta, if there is one, and waits for its end.
+    fn end_pasta(&self) {
+        if let Some(pasta) = self.pasta() {
+            end(pasta);
         }
     }
 
@@ -123,22 +168,20 @@ impl Connection {
             State::Up { pasta } => polled.push(PollFd::new(pasta, PollFlags::IN)),
             State::Wanted(_) | State::Down(_) => {}
         }
-        polled.extend(self.relay.iter().map(|relay| PollFd::new(relay, PollFlags::IN)));
+        polled.extend(self.relays.iter().map(|relay| PollFd::new(relay, PollFlags::IN)));
         polled
     }
 
     /// Something that was waited for is there.
     pub(crate) fn polled(&mut self) -> Change {
-        if let Some(how) = self.relay.as_ref().and_then(ended) {
-            self.relay = None;
+        if let Some((index, how)) = self.relays.iter().enumerate().find_map(|(i, relay)| Some((i, ended(relay)?))) {
+            self.relays.swap_remove(index);
             // Without its ports it is not what was asked for, and nobody would look after it any more.
-            if let State::Starting { pasta, .. } | State::Up { pasta } = &self.state {
-                let _ = rustix::process::pidfd_send_signal(pasta, Signal::KILL);
-            }
+            self.end_pasta();
             return self.lost(format!("what carries its ports {how}"));
         }
         match std::mem::replace(&mut self.state, State::Down(String::new())) {
-            State::Starting { pasta, ready, words } => {
+            State::Starting { pasta, ready, words, deadline } => {
                 if let Some(how) = ended(&pasta) {
                     let said = last_words(words);
                     return self.lost(if said.is_empty() { format!("pasta {how}") } else { format!("pasta: {said}") });
@@ -150,7 +193,7 @@ impl Connection {
                     self.required = false;
                     return Change::Settled;
                 }
-                self.state = State::Starting { pasta, ready, words };
+                self.state = State::Starting { pasta, ready, words, deadline };
                 Change::None
             }
             State::Up { pasta } => match ended(&pasta) {
@@ -176,15 +219,16 @@ impl Connection {
 /// Nothing of it outlives the pod.
 impl Drop for Connection {
     fn drop(&mut self) {
-        let pasta = match &self.state {
-            State::Starting { pasta, .. } | State::Up { pasta } => Some(pasta),
-            _ => None,
-        };
-        for process in pasta.into_iter().chain(&self.relay) {
-            let _ = pidfd_send_signal(process, Signal::KILL);
-            let _ = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
-        }
+        // Both are told before either is waited for.
+        self.end();
+        self.pasta().into_iter().chain(&self.relays).for_each(end);
     }
+}
+
+/// Kills a process and waits for its end. It may have ended already.
+fn end(process: &OwnedFd) {
+    let _ = pidfd_send_signal(process, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
 }
 
 /// How a process ended, if it did.
@@ -229,7 +273,7 @@ fn start(
     };
     let keep = [net.as_raw_fd(), told.as_raw_fd()];
     let pasta = child(user, None, mapping, &said, &keep, run)?;
-    Ok(State::Starting { pasta, ready, words })
+    Ok(State::Starting { pasta, ready, words, deadline: Instant::now() + PATIENCE })
 }
 
 /// What pasta is told. The gateway's address would be the host's loopback, and ports that listen in the pod would be opened
@@ -246,14 +290,20 @@ fn arguments(net: i32, told: i32) -> Vec<OsString> {
 }
 
 /// Starts what carries ports of the host's loopback.
-fn carry(relays: Vec<Relay>, net: &OwnedFd, user: &OwnedFd, mapping: &IdMapping) -> io::Result<OwnedFd> {
+fn carry(
+    relays: Vec<Relay>,
+    run: fn(Vec<Relay>) -> io::Error,
+    net: &OwnedFd,
+    user: &OwnedFd,
+    mapping: &IdMapping,
+) -> io::Result<OwnedFd> {
     let (_, nobody) = pipe_with(PipeFlags::CLOEXEC)?;
-    let keep: Vec<RawFd> = relays.iter().map(|relay| relay.listener.as_raw_fd()).collect();
+    let keep: Vec<RawFd> = relays.iter().map(|relay| relay.socket.as_raw_fd()).collect();
     let mut relays = Some(relays);
     child(user, Some(net), mapping, &nobody, &keep, || {
         sys::title::set("proa-ports");
         give_up_rights()?;
-        Err(crate::relay::run(relays.take().unwrap_or_default()))
+        Err(run(relays.take().unwrap_or_default()))
     })
 }
 

@@ -1,14 +1,20 @@
 //! `proa list`: shows the pods there are.
 
+use std::time::Duration;
+
 use appc::{AcName, PodManifest, RuntimeApp};
 use clap::{Args, ValueEnum};
-use pod::{AppStatus, Place, PodEntry, PodRef, Pods};
+use pod::{AppStatus, Place, PodEntry, PodRef, Pods, State};
 use serde::Serialize;
+use stage1::protocol::{Call, PodReport, Reply};
 
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
 use crate::escape::printable;
-use crate::{moment, output, table};
+use crate::net::{Mode, NetRequest};
+use crate::ports::{self, LeadingPort};
+use crate::{addresses, moment, output, table};
 
 /// List pods, one line per app
 ///
@@ -45,6 +51,7 @@ struct ListedPod {
     started_ns: Option<u64>,
     exit_status: Option<i32>,
     networks: Vec<String>,
+    ports: Vec<LeadingPort>,
     apps: Vec<ListedApp>,
 }
 
@@ -60,6 +67,9 @@ struct ListedImage {
     name: Option<String>,
     id: Option<String>,
 }
+
+/// How long a pod's supervisor may take to say how the pod is.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
@@ -93,6 +103,7 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
         started_ns: entry.started_ns,
         exit_status: None,
         networks: Vec::new(),
+        ports: Vec::new(),
         apps: Vec::new(),
     };
     let fill = |listed: &mut ListedPod| -> Result<(), CommandError> {
@@ -101,7 +112,10 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
             return Ok(());
         }
         let pod = pods.open(entry)?;
-        listed.apps = apps(pod.manifest()?);
+        let manifest = pod.manifest()?;
+        listed.networks = networks(pods, entry, NetRequest::of(&manifest)?.mode);
+        listed.ports = ports::of(&manifest);
+        listed.apps = apps(manifest);
         listed.exit_status = pod.pod_status()?.map(|status| status.status);
         for (app, status) in statuses(&pod)? {
             if let Some(listed) = listed.apps.iter_mut().find(|listed| listed.name == app.as_str()) {
@@ -116,6 +130,30 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
         result => result.err(),
     };
     (listed, sick)
+}
+
+/// The networks of a pod that is connected with the world, while it runs with its addresses there. A pod that was never
+/// started has none.
+fn networks(pods: &Pods, entry: &PodEntry, mode: Mode) -> Vec<String> {
+    if mode == Mode::None || entry.started_ns.is_none() {
+        return Vec::new();
+    }
+    let asked = mode == Mode::Default && entry.state == State::Running;
+    let report = asked.then(|| report(pods, entry)).flatten();
+    let found = report.map_or_else(Vec::new, |report| addresses::of_pod(mode, &report));
+    match found.as_slice() {
+        [] => vec![mode.as_str().to_owned()],
+        found => found.iter().map(|ip| addresses::shown(mode.as_str(), *ip)).collect(),
+    }
+}
+
+/// What the pod's supervisor says. One that is stuck must not keep the others from being listed.
+fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
+    let client = Client::connect(pods, entry).ok()?;
+    match client.impatient(PATIENCE).ok()?.ask(Call::Status, &[]).ok()? {
+        (Reply::Status(report), _) => Some(report),
+        _ => None,
+    }
 }
 
 fn apps(manifest: PodManifest) -> Vec<ListedApp> {
@@ -143,15 +181,17 @@ fn json(pods: &[ListedPod]) -> Result<String, CommandError> {
 fn rows(pods: &[ListedPod], args: &ListArgs, now: u64) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let id_column = args.full.then_some("IMAGE ID");
-    // rkt's pods have no names. The column comes last, so that whoever counts rkt's columns finds them.
+    // rkt's pods have no names, and it does not tell ports. These columns come last, so that whoever counts rkt's
+    // columns finds them.
+    let port_column = pods.iter().any(|pod| !pod.ports.is_empty()).then_some("PORTS");
     let name_column = pods.iter().any(|pod| pod.name.is_some()).then_some("NAME");
     if !args.no_legend {
         let titles = ["UUID", "APP", "IMAGE NAME"].into_iter().chain(id_column);
-        let titles = titles.chain(["STATE", "CREATED", "STARTED", "NETWORKS"]).chain(name_column);
+        let titles = titles.chain(["STATE", "CREATED", "STARTED", "NETWORKS"]).chain(name_column).chain(port_column);
         rows.push(titles.map(str::to_owned).collect());
     }
     for pod in pods {
-        let of_pod = PodCells::new(pod, args.full, now, name_column.is_some());
+        let of_pod = PodCells::new(pod, args.full, now, [name_column.is_some(), port_column.is_some()]);
         if pod.apps.is_empty() {
             rows.push(of_pod.row("-", "-", args.full.then_some("-")));
         }
@@ -173,7 +213,7 @@ struct PodCells {
 }
 
 impl PodCells {
-    fn new(pod: &ListedPod, full: bool, now: u64, named: bool) -> Self {
+    fn new(pod: &ListedPod, full: bool, now: u64, [named, with_ports]: [bool; 2]) -> Self {
         let time = |ns: Option<u64>| match ns {
             None => String::new(),
             Some(ns) if full => moment::full(ns),
@@ -181,6 +221,7 @@ impl PodCells {
         };
         let mut rest = vec![pod.state.to_owned(), time(pod.created_ns), time(pod.started_ns), pod.networks.join(", ")];
         rest.extend(named.then(|| pod.name.clone().unwrap_or_default()));
+        rest.extend(with_ports.then(|| pod.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
         Self { uuid: if full { pod.uuid.clone() } else { pod.uuid.chars().take(8).collect() }, rest }
     }
 
@@ -213,6 +254,7 @@ mod tests {
                 started_ns: Some(1_700_000_060 * SECOND),
                 exit_status: Some(0),
                 networks: vec![],
+                ports: vec![],
                 apps: vec![app("redis", Some("sha512-0123456789abcdef0123")), app("logs", None)],
             },
             ListedPod {
@@ -223,6 +265,7 @@ mod tests {
                 started_ns: None,
                 exit_status: None,
                 networks: vec![],
+                ports: vec![],
                 apps: vec![],
             },
         ]

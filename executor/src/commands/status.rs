@@ -1,5 +1,6 @@
 //! `proa status`: how a pod is, or how it went.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::net::{Mode, NetRequest};
-use crate::{cgroup, duration, moment, output, pod_argument, protection};
+use crate::ports::{self, LeadingPort};
+use crate::{addresses, cgroup, duration, moment, output, pod_argument, protection};
 
 /// Show the state of a pod
 ///
@@ -70,6 +72,10 @@ struct PodShown {
     ready: bool,
     /// `none`, `default` or `host`.
     network: &'static str,
+    /// The addresses of a running pod in a network of its own, but for those of its loopback interface.
+    addresses: Vec<IpAddr>,
+    /// Ports of the host that lead into it.
+    ports: Vec<LeadingPort>,
     /// Why a running pod does not have it, if so.
     network_error: Option<String>,
     /// Protections that the operator switched off.
@@ -163,7 +169,7 @@ fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
 fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
     let live = if entry.state == State::Running { report(pods, entry) } else { None };
     let (mut apps, mut exit) = (Vec::new(), None);
-    let mut network = Mode::None.as_str();
+    let (mut network, mut ports) = (Mode::None, Vec::new());
     let (mut choices, mut isolators) = (Choices::default(), Vec::new());
     if entry.place != pod::Place::Prepare {
         let pod = pods.open(entry)?;
@@ -179,7 +185,8 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
             Some(report) => report.cgroup.as_ref().map_or_else(Vec::new, |path| cgroup::controllers(Path::new(path))),
             None => protection::prospects(&manifest),
         };
-        network = NetRequest::of(&manifest)?.mode.as_str();
+        network = NetRequest::of(&manifest)?.mode;
+        ports = ports::of(&manifest);
         for (app, entry) in protection::report(&manifest, &controllers)? {
             match app.and_then(|name| apps.iter_mut().find(|app| app.name == name.as_str())) {
                 Some(app) => app.isolators.push(entry),
@@ -198,7 +205,9 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         exited: is_over(entry.state) && entry.started_ns.is_some(),
         pid: live.as_ref().map(|report| report.pid),
         ready: live.as_ref().is_some_and(|report| report.ready),
-        network,
+        network: network.as_str(),
+        addresses: live.as_ref().map_or_else(Vec::new, |report| addresses::of_pod(network, report)),
+        ports,
         network_error: live.and_then(|report| report.network.down),
         insecure_options: choices.insecure.names(),
         profile: if choices.strict { "strict" } else { "default" },
@@ -260,8 +269,15 @@ fn lines(pod: &PodShown) -> String {
     lines.extend(pod.created_ns.map(|ns| format!("created={}", moment::full(ns))));
     lines.extend(pod.started_ns.map(|ns| format!("started={}", moment::full(ns))));
     if pod.started_ns.is_some() {
-        lines.push(format!("networks={}", if pod.network == "none" { "" } else { pod.network }));
+        let networks: Vec<String> = pod.addresses.iter().map(|ip| addresses::shown(pod.network, *ip)).collect();
+        lines.push(match pod.network {
+            "none" => "networks=".to_owned(),
+            network if networks.is_empty() => format!("networks={network}"),
+            _ => format!("networks={}", networks.join(", ")),
+        });
         lines.extend(pod.network_error.as_ref().map(|why| format!("network-error={why}")));
+        let ports: Vec<String> = pod.ports.iter().map(ToString::to_string).collect();
+        lines.extend((!ports.is_empty()).then(|| format!("ports={}", ports.join(", "))));
     }
     lines.extend(pod.pid.map(|pid| format!("pid={pid}")));
     if pod.started_ns.is_some() {

@@ -1,7 +1,6 @@
 //! A pod as docker sees it: a container.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodStatus, Pods, State};
@@ -9,7 +8,7 @@ use store::Store;
 
 use super::{age, image};
 use crate::error::CommandError;
-use crate::moment;
+use crate::{moment, ports};
 
 /// What is known of a container.
 #[derive(Debug)]
@@ -108,17 +107,7 @@ impl Container {
     /// For each such port what it is inside and outside: `80/tcp`, `0.0.0.0:8080`.
     pub(crate) fn published(&self) -> Vec<(String, String)> {
         let (Some(manifest), "running") = (&self.manifest, self.state()) else { return Vec::new() };
-        let shown = manifest.ports.iter().filter_map(|exposed| {
-            let of_app = || self.first()?.1.ports.iter().find(|port| port.name == exposed.name);
-            let port = exposed.pod_port.as_ref().or_else(of_app)?;
-            let address = match exposed.host_ip {
-                None => "0.0.0.0".to_owned(),
-                Some(IpAddr::V6(ip)) => format!("[{ip}]"),
-                Some(ip) => ip.to_string(),
-            };
-            Some((format!("{}/{}", port.port, port.protocol), format!("{address}:{}", exposed.host_port)))
-        });
-        shown.collect()
+        ports::of(manifest).iter().map(|port| (port.inside(), port.outside())).collect()
     }
 
     /// `created`, `running`, `exited`, `dead`, `removing`: docker's states.

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _};
 use crate::launch::{self, Launched};
-use crate::net::{self, NetRequest};
+use crate::net::{self, NetChoice};
 use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::setup::Life;
@@ -91,7 +91,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short = 'h', value_name = "NAME")]
     hostname: Option<String>,
 
-    /// Connect the container to a network: none (default), bridge (the world), host
+    /// Connect the container to a network: bridge (the world; default), none, host
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Option<String>,
 
@@ -188,7 +188,7 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
 /// What was typed as the pod that is meant.
 pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
     let (mut net, ports) = network(args.network.as_deref(), &args.publish)?;
-    names(&mut net, &args.add_host, &args.dns, args.dns_search)?;
+    names(&mut net.rest, &args.add_host, &args.dns, args.dns_search)?;
     let mut words = args.words.into_iter();
     let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
     let (image, policy) = image(context, &word, args.pull)?;
@@ -275,12 +275,12 @@ fn image(context: &Context, word: &OsString, pull: Pull) -> Result<(ImageRef, Pu
 }
 
 /// The network and the ports that are published. Without an address docker publishes them for everybody.
-fn network(network: Option<&str>, publish: &[String]) -> Result<(NetRequest, Vec<ExposedPort>), CommandError> {
+fn network(network: Option<&str>, publish: &[String]) -> Result<(NetChoice, Vec<ExposedPort>), CommandError> {
     let mode = match network {
-        None if publish.is_empty() => net::Mode::None,
-        None | Some("bridge" | "default") => net::Mode::Default,
-        Some("none") => net::Mode::None,
-        Some("host") => net::Mode::Host,
+        None => None,
+        Some("bridge" | "default") => Some(net::Mode::Default),
+        Some("none") => Some(net::Mode::None),
+        Some("host") => Some(net::Mode::Host),
         Some(network) => {
             return Err(CommandError::usage(format!("--network={network}: there is no such network"))
                 .hint("there are none, bridge and host"));
@@ -288,7 +288,7 @@ fn network(network: Option<&str>, publish: &[String]) -> Result<(NetRequest, Vec
     };
     let mut ports = Vec::new();
     // As docker, which says nothing: with --network=none and host there is nothing to publish.
-    for text in publish.iter().filter(|_| mode == net::Mode::Default) {
+    for text in publish.iter().filter(|_| mode.is_none_or(|mode| mode == net::Mode::Default)) {
         let refused = |why: &str| CommandError::usage(format!("-p {text}: {why}")).hint("[IP:]HOST:CONTAINER[/udp]");
         let (host, container) = text.rsplit_once(':').ok_or_else(|| refused("the port of the host is missing"))?;
         let exposed = net::ports(&format!("{container}:{host}"))?;
@@ -299,11 +299,11 @@ fn network(network: Option<&str>, publish: &[String]) -> Result<(NetRequest, Vec
         });
         ports.extend(one);
     }
-    Ok((NetRequest { mode, ..NetRequest::default() }, ports))
+    Ok((NetChoice { mode, ..NetChoice::default() }, ports))
 }
 
 /// How names are resolved in the pod.
-fn names(net: &mut NetRequest, hosts: &[String], dns: &[String], search: Vec<String>) -> Result<(), CommandError> {
+fn names(net: &mut net::NetRequest, hosts: &[String], dns: &[String], search: Vec<String>) -> Result<(), CommandError> {
     for text in hosts {
         let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
         let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
@@ -315,8 +315,7 @@ fn names(net: &mut NetRequest, hosts: &[String], dns: &[String], search: Vec<Str
     }
     let server = |text: &String| text.parse().map_err(|_| CommandError::usage(format!("--dns {text}: no IP address")));
     let servers = dns.iter().map(server).collect::<Result<Vec<_>, _>>()?;
-    // A search list alone leaves the servers as they are, where there are any.
-    if !servers.is_empty() || (!search.is_empty() && net.mode == net::Mode::None) {
+    if !servers.is_empty() {
         net.resolvers = net::Resolvers::These(servers);
     }
     net.search = net::checked("--dns-search", search)?;

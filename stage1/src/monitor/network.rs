@@ -34,6 +34,13 @@ impl Monitor<'_> {
         self.see_to(change, keeper)
     }
 
+    /// Looks whether it is too late for it.
+    pub(super) fn network_clock(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        let Some(uplink) = &mut self.uplink else { return Ok(()) };
+        let change = uplink.look_at_the_clock();
+        self.see_to(change, keeper)
+    }
+
     /// Says that the pod is there, once it is, with its network.
     pub(super) fn tell_started(&mut self, keeper: &mut dyn Keeper) {
         if self.uplink.as_ref().is_none_or(Connection::is_settled) && std::mem::take(&mut self.created) {

@@ -1,0 +1,92 @@
+//! The ports of the host that lead into a pod, as they are shown.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use appc::PodManifest;
+use serde::Serialize;
+
+/// A port, or a range of ports, of the host that leads into a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LeadingPort {
+    /// What the port is called.
+    name: String,
+    /// `tcp` or `udp`.
+    protocol: String,
+    /// The address of the host; 0.0.0.0 stands for all.
+    host_ip: IpAddr,
+    /// The first port of the host.
+    host_port: u32,
+    /// The first port in the pod.
+    pod_port: u16,
+    /// How many ports there are.
+    count: u16,
+    /// Whether an app takes the socket over, instead of listening in the pod.
+    socket_activated: bool,
+}
+
+/// The ports of a pod; those whose name no app has lead nowhere and are left out.
+pub(crate) fn of(manifest: &PodManifest) -> Vec<LeadingPort> {
+    let of_apps = || manifest.apps.iter().filter_map(|app| app.app.as_ref()).flat_map(|app| &app.ports);
+    let shown = manifest.ports.iter().filter_map(|exposed| {
+        let of_app = || of_apps().find(|port| port.name == exposed.name);
+        let port = exposed.pod_port.as_ref().or_else(of_app)?;
+        Some(LeadingPort {
+            name: exposed.name.to_string(),
+            protocol: port.protocol.to_ascii_lowercase(),
+            host_ip: exposed.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            host_port: u32::try_from(exposed.host_port).ok()?,
+            pod_port: port.port,
+            count: port.count.max(1),
+            // A port by number is forwarded, whatever an image calls its own.
+            socket_activated: exposed.pod_port.is_none() && port.socket_activated,
+        })
+    });
+    shown.collect()
+}
+
+impl LeadingPort {
+    /// Where it leads to: `80/tcp`.
+    pub(crate) fn inside(&self) -> String {
+        format!("{}/{}", self.range(self.pod_port.into()), self.protocol)
+    }
+
+    /// Where it begins: `0.0.0.0:8080`.
+    pub(crate) fn outside(&self) -> String {
+        let range = self.range(self.host_port);
+        match self.host_ip {
+            IpAddr::V6(ip) => format!("[{ip}]:{range}"),
+            IpAddr::V4(ip) => format!("{ip}:{range}"),
+        }
+    }
+
+    fn range(&self, first: u32) -> String {
+        match self.count {
+            1 => first.to_string(),
+            count => format!("{first}-{}", first + u32::from(count) - 1),
+        }
+    }
+}
+
+/// As docker has it: `0.0.0.0:8080->80/tcp`.
+impl fmt::Display for LeadingPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}->{}", self.outside(), self.inside())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_shown_with_both_ends() {
+        let json = r#"{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"web","image":{"id":"sha512-00"},
+            "app":{"exec":["/x"],"user":"0","group":"0","ports":[{"name":"http","protocol":"tcp","port":80}]}}],
+            "ports":[{"name":"http","hostPort":8080},{"name":"nobody","hostPort":1},
+            {"name":"x","hostPort":90,"hostIP":"::1","podPort":{"name":"x","protocol":"udp","port":9,"count":3}}]}"#;
+        let ports = of(&PodManifest::from_json(json.as_bytes()).unwrap());
+        let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["0.0.0.0:8080->80/tcp", "[::1]:90-92->9-11/udp"]);
+    }
+}
