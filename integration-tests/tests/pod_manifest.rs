@@ -217,7 +217,7 @@ fn line_89_what_dry_run_prints_runs_as_the_same_pod(env: &Env) {
     // The manifest of that pod is this one again, and the command can be pasted into a shell.
     let again = run_manifest(env, &reified, &["--dry-run"]).succeeds();
     assert_eq!(again.stdout.split_once('\n').expect("two parts").1, document);
-    assert!(command.starts_with("proa run --name=web --volume=v,kind=host,source="), "{command}");
+    assert!(command.starts_with("proa run --name=web --net=none --volume=v,kind=host,source="), "{command}");
     let line = command.replacen("proa run", "exec \"$@\" run", 1);
     let through = ["sh", "-c", &line, "sh"];
     let none: [&str; 0] = [];
