@@ -14,6 +14,11 @@ pub(crate) fn tighten() {
     let _ = CALLERS.set(callers);
 }
 
+/// Gives the caller's umask back, for a command that makes nothing but what the user asked for.
+pub(crate) fn give_back() {
+    let _ = rustix::process::umask(callers());
+}
+
 /// The mode of a file that a user asked for, an image for instance: as other programs would make it.
 pub(crate) fn file_mode() -> u32 {
     0o666 & !callers().as_raw_mode()

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::umask;
 use crate::vm_images::{Remote, RemoteArgs};
 
 pub(crate) mod inspect;
@@ -36,6 +37,7 @@ enum EciCommand {
 }
 
 pub(crate) fn run(context: &Context, args: EciArgs) -> Result<u8, CommandError> {
+    umask::give_back();
     let remote = args.remote.text();
     let place: Remote = remote.parse().map_err(|error| CommandError::usage(format!("{error}")))?;
     match args.command {

@@ -19,6 +19,11 @@ fn line_105_directories_are_layouts(env: &Env) {
     let names = index["manifests"].as_array().expect("a list").iter();
     let names: Vec<_> = names.map(|it| it["annotations"]["org.opencontainers.image.ref.name"].clone()).collect();
     assert_eq!(names, ["lfedge/vm:1", "lfedge/vm:2"]);
+    // Others may read it, as the user's umask has it.
+    for (path, mode) in [("index.json", 0o644), ("oci-layout", 0o644), ("blobs/sha256", 0o755), ("", 0o755)] {
+        let found = dir.join(path).metadata().expect("it is there").permissions().mode();
+        assert_eq!(found & 0o777, mode, "{path:?}");
+    }
     // The same place in both forms, and the same image by its complete name.
     for (remote, image) in [
         (dir.display().to_string(), "lfedge/vm:1"),

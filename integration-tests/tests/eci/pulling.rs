@@ -29,8 +29,10 @@ fn line_101_round_trips(env: &Env) {
         // Holes stay holes.
         let used = out.join("disk-root-root.raw").metadata().expect("it is there").blocks() * 512;
         assert!(used < 100_000, "{used} bytes are used by 1,200");
-        let mode = out.join("kernel").metadata().expect("it is there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o644);
+        for (path, mode) in [(out.join("kernel"), 0o644), (out, 0o755)] {
+            let found = path.metadata().expect("it is there").permissions().mode();
+            assert_eq!(found & 0o777, mode, "{}", path.display());
+        }
     }
 }
 
