@@ -305,5 +305,7 @@ fn mistakes_in_policies_are_named() {
     world.policy(json!({"prefixes": ["quay.io/team", "*"], "requireDigest": true, "sigstoreKeys": ["/k.pub"]}));
     let printed: Value = serde_json::from_str(&world.proa(&["config"]).succeeds().stdout).expect("JSON");
     let entry = |prefix: &str| json!({"rktVersion": "v1", "rktKind": "policy", "prefixes": [prefix], "requireDigest": true, "sigstoreKeys": ["/k.pub"]});
-    assert_eq!(printed["stage0"], json!([entry("*"), entry("quay.io/team")]));
+    // The tests' own default for networks is there as well.
+    let policies = printed["stage0"].as_array().expect("entries").iter().filter(|it| it["rktKind"] == "policy");
+    assert_eq!(policies.collect::<Vec<_>>(), [&entry("*"), &entry("quay.io/team")]);
 }
