@@ -39,12 +39,20 @@ pub(crate) fn of<'a>(
 ) -> Option<String> {
     let by_type = causes.filter_map(of_cause).last();
     let hint = of_text(chain).or(by_type).map(str::to_owned);
-    hint.or_else(|| match (kind, command) {
-        (Kind::Usage, Some(command)) => Some(format!("see `proa {command} --help`")),
-        (Kind::Usage, None) => Some("see `proa --help`".into()),
-        // What is left are system calls that ordinarily succeed.
-        _ => Some("`proa doctor` says what this machine lacks".into()),
-    })
+    let of_system = || of_system(chain).filter(|_| kind != Kind::Usage).map(str::to_owned);
+    let help = || format!("see `proa {}--help`", command.map(|command| command.to_owned() + " ").unwrap_or_default());
+    Some(hint.or_else(of_system).unwrap_or_else(help))
+}
+
+/// What may be the matter where the kernel refused something.
+fn of_system(chain: &str) -> Option<&'static str> {
+    if chain.ends_with("No such file or directory") {
+        return Some("is the path right?");
+    }
+    let refusals =
+        ["Operation not permitted", "Function not implemented", "Invalid argument", "Operation not supported"];
+    let lacks = refusals.into_iter().chain(["No such device", "Permission denied"]).any(|text| chain.ends_with(text));
+    lacks.then_some("`proa doctor` says what this machine lacks")
 }
 
 /// What mends an error wherever it strikes. The texts are strerror(3)'s.
@@ -368,7 +376,9 @@ mod tests {
         assert_eq!(hint(StoreError::NewerFormat { found: 2, known: 1 }), NEWER);
         assert_eq!(hint(PodError::NewerFormat { found: 2, known: 1 }), NEWER);
         assert_eq!(hint(CommandError::usage("--x=1: no")), "see `proa run --help`");
-        assert_eq!(hint(io::Error::other("odd")), "`proa doctor` says what this machine lacks");
+        assert_eq!(hint(io::Error::other("odd")), "see `proa run --help`");
+        let refused = rustix::io::Errno::PERM;
+        assert_eq!(hint(io::Error::from(refused)), "`proa doctor` says what this machine lacks");
     }
 
     #[test]

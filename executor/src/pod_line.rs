@@ -247,7 +247,8 @@ impl StartArgs {
             detach: self.detach,
             keep: self.detach || self.uuid_file_save.is_some(),
             hostname: self.hostname.map(request::hostname).transpose()?,
-            uuid_file: self.uuid_file_save,
+            // A detached pod is in another directory.
+            uuid_file: self.uuid_file_save.map(std::path::absolute).transpose()?,
             ..Lifecycle::default()
         })
     }

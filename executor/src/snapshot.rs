@@ -20,7 +20,7 @@ pub(crate) struct Snapshot {
     /// The store, with the id map under which the files are read.
     pub(crate) images: Images,
     pub(crate) stack: Stack,
-    /// The manifest of the app's image, with the app as the pod runs it.
+    /// The manifest of the app's image. What the pod was told to do instead is no part of an image.
     pub(crate) manifest: ImageManifest,
     /// As long as these are there, the trees are.
     _guards: Vec<Tree>,
@@ -50,7 +50,7 @@ impl Snapshot {
         // All of it is in the trees.
         manifest.dependencies.clear();
         manifest.path_whitelist.clear();
-        manifest.app = runtime.app.clone().or(manifest.app);
+        manifest.app = manifest.app.or_else(|| runtime.app.clone());
         let mut images = Images::open(context, PullPolicy::Never)?;
         images.map_ids(Userns::of(&pod_manifest)?)?;
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));

@@ -151,6 +151,8 @@ pub(crate) struct Supervisor {
     policy: ExitPolicy,
     apps: Vec<AppState>,
     failure: Option<i32>,
+    /// Whether an app's end has ended the pod.
+    decided: bool,
     /// Whether the pod as a whole is being stopped.
     stopping: bool,
     over: bool,
@@ -159,7 +161,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// A pod without apps.
     pub(crate) fn new(policy: ExitPolicy) -> Self {
-        Self { policy, apps: Vec::new(), failure: None, stopping: false, over: false }
+        Self { policy, apps: Vec::new(), failure: None, decided: false, stopping: false, over: false }
     }
 
     /// Takes in an app, which is then created, and returns its index.
@@ -299,7 +301,9 @@ impl Supervisor {
             actions.push(Action::Set(Timer::Restart(app), pause));
             return;
         }
-        let first_failure = status != 0 && self.failure.is_none() && self.policy != ExitPolicy::Never;
+        // What is stopped because another app ended does not fail by that.
+        let counts = self.policy != ExitPolicy::Never && !self.decided;
+        let first_failure = status != 0 && self.failure.is_none() && counts;
         if first_failure {
             self.failure = Some(status);
         }
@@ -310,6 +314,7 @@ impl Supervisor {
         };
         if ends_the_pod && !self.stopping {
             self.stopping = true;
+            self.decided = true;
             (0..self.apps.len()).for_each(|other| self.stop(other, None, GRACE, actions));
         }
         self.end_if_over(actions);

@@ -127,9 +127,7 @@ impl User {
 }
 
 fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
-    if cannot_be_meant_as_a_name(user) {
-        return Err(UserError::Unknown { kind: "user", name: user.to_owned(), file: "/etc/passwd" });
-    }
+    let unknown = || UserError::Unknown { kind: "user", name: user.to_owned(), file: "/etc/passwd" };
     let number = id(user);
     let entry = |by: &dyn Fn(&[&str]) -> bool| {
         passwd.lines().find_map(|line| {
@@ -142,22 +140,23 @@ fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
     if let Some(fields) = by_name.or_else(|| number.and_then(|uid| entry(&|fields| id(fields[2]) == Some(uid)))) {
         let text = |index: usize| fields.get(index).copied().filter(|text| !text.is_empty()).map(str::to_owned);
         let (uid, gid) = (id(fields[2]).unwrap_or(u32::MAX), id(fields[3]).unwrap_or(u32::MAX));
+        if uid == 0 && is_no_id(user) {
+            return Err(unknown());
+        }
         return Ok(User { uid, gid, name: text(0), home: text(5), shell: text(6) });
     }
     match number.or((user == "root").then_some(0)) {
         Some(uid) => Ok(User { uid, gid: 0, name: None, home: None, shell: None }),
-        None => Err(UserError::Unknown { kind: "user", name: user.to_owned(), file: "/etc/passwd" }),
+        None => Err(unknown()),
     }
 }
 
 fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
-    if cannot_be_meant_as_a_name(group) {
-        return Err(UserError::Unknown { kind: "group", name: group.to_owned(), file: "/etc/group" });
-    }
     let named = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(group)).then(|| fields.nth(1).and_then(id)).flatten()
     });
+    let named = named.filter(|&gid| gid != 0 || !is_no_id(group));
     named.or_else(|| id(group)).or((group == "root").then_some(0)).ok_or_else(|| UserError::Unknown {
         kind: "group",
         name: group.to_owned(),
@@ -165,9 +164,9 @@ fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
     })
 }
 
-/// Whether it is a number that no id can be. An image that has an account of that name, with the id 0, would make whoever
-/// meant a number root (CVE-2024-40635, security.md EXEC-08).
-fn cannot_be_meant_as_a_name(text: &str) -> bool {
+/// Whether it is a number that no id can be. It may be a name, but not root's: an image with an account of that name and the
+/// id 0 would make whoever meant a number root (CVE-2024-40635, security.md EXEC-08).
+fn is_no_id(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number && (digits.len() < text.len() || text.parse().map_or(true, |id: u32| id > i32::MAX.unsigned_abs()))

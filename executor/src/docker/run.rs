@@ -226,7 +226,7 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         restart: restart(&args.restart)?,
         life: Some(Life { stdin: interactive, tty, remove: !keep, restart: args.restart }),
         hostname: args.hostname.map(request::hostname).transpose()?,
-        uuid_file: args.cidfile,
+        uuid_file: args.cidfile.map(std::path::absolute).transpose()?,
         ..Lifecycle::default()
     };
     // Streams that are passed through need nobody to hold them.

@@ -3,7 +3,7 @@
 use fetch::OciImage;
 use fetch::http::{HttpError, Request, Url};
 use fetch::registry::{Found, Puller, RegistryRef, Version};
-use store::{BlobRole, ImageRecord};
+use store::{BlobRole, ImageKind, ImageRecord};
 use tracing::{debug, info_span};
 
 use super::layers::Remote;
@@ -25,6 +25,8 @@ impl Images {
         policy::check_name(&self.network()?.policies, &reference)?;
         if self.policy != PullPolicy::Update
             && let Some(record) = self.stored(&reference)?
+            // What came from elsewhere under this name was never verified for it.
+            && (!self.require_signature || record.source.as_deref().is_some_and(|it| it.starts_with("docker://")))
         {
             return self.as_policies_want(record, None);
         }
@@ -111,7 +113,7 @@ impl Images {
             return Ok(record);
         };
         let policies = Policies::read(&self.config_dirs)?;
-        if policies.iter().next().is_none() {
+        if policies.iter().next().is_none() && !self.require_signature {
             return Ok(record);
         }
         let Ok(source) = source.parse::<RegistryRef>() else { return Ok(record) };
@@ -121,7 +123,10 @@ impl Images {
         {
             policy::check_name(&policies, &typed)?;
         }
-        let Some((prefix, keys)) = policy::wanted_keys(&policies, &name)? else { return Ok(record) };
+        let Some((prefix, keys)) = policy::wanted_keys(&policies, &name)? else {
+            // Says that there is no key for it.
+            return if self.require_signature { self.ask_registry(source) } else { Ok(record) };
+        };
         if let Version::Digest { digest: manifest, .. } = source.version() {
             for key in keys {
                 let known = self.store.remote(&verified(&name, manifest, &key))?;
@@ -145,7 +150,8 @@ impl Images {
             Version::Tag(tag) => format!("{}:{tag}", reference.name()),
             Version::Digest { digest: manifest, .. } => return self.of_manifest(manifest),
         };
-        Ok(self.store.list()?.images.into_iter().find(|image| image.names().any(|name| name == wanted)))
+        let is_it = |image: &ImageRecord| image.kind == ImageKind::Oci && image.names().any(|name| name == wanted);
+        Ok(self.store.list()?.images.into_iter().find(is_it))
     }
 
     /// The stored image of this manifest, if it has the names that were asked for.

@@ -259,15 +259,17 @@ fn split_id(needle: &str) -> Option<(&'static str, &str)> {
 
 /// Leaves each name with the image that claimed it last.
 fn settle_names(images: &mut [ImageRecord]) {
-    let mut owners: BTreeMap<String, (u64, ImageId)> = BTreeMap::new();
+    // An ACI says itself what it is called, whoever made it: it does not take the place of an image that came by that name.
+    let mut owners: BTreeMap<String, (bool, u64, ImageId)> = BTreeMap::new();
     for image in images.iter() {
         for claim in &image.names {
-            let owner = owners.entry(claim.name.clone()).or_insert((claim.claimed_ns, image.id));
-            *owner = (*owner).max((claim.claimed_ns, image.id));
+            let this = (image.kind == ImageKind::Oci, claim.claimed_ns, image.id);
+            let owner = owners.entry(claim.name.clone()).or_insert(this);
+            *owner = (*owner).max(this);
         }
     }
     for image in images {
         let id = image.id;
-        image.names.retain(|claim| owners.get(&claim.name).is_some_and(|owner| owner.1 == id));
+        image.names.retain(|claim| owners.get(&claim.name).is_some_and(|owner| owner.2 == id));
     }
 }

@@ -58,6 +58,8 @@ fn other_policies() {
     let two = [PLAIN, PLAIN];
     let stopped = [Finished(1), Signal(0, 15), Set(Timer::Kill(0), GRACE)];
     play("any", ExitPolicy::Any, &two, &[(ended(1, 0), &stopped)], 0);
+    let gone = [Action::Cancel(Timer::Kill(0)), Finished(0), Shutdown];
+    play("any, whose others are stopped", ExitPolicy::Any, &two, &[(ended(1, 0), &stopped), (ended(0, 143), &gone)], 0);
     play("all", ExitPolicy::All, &two, &[(ended(1, 3), &[Finished(1)]), (ended(0, 0), &[Finished(0), Shutdown])], 3);
     play(
         "never",

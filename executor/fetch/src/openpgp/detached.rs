@@ -282,7 +282,8 @@ fn bad_signature(error: VerificationError<'_>) -> Found {
         VerificationError::UnboundKey { cert, error, .. } => void(cert, unbound(cert, &error)),
         VerificationError::BadKey { ka, error, .. } => void(ka.cert(), bad_key(&ka, &error)),
         VerificationError::BadSignature { ka, error, .. } => match error.downcast_ref::<Error>() {
-            Some(Error::BadSignature(_) | Error::ManipulatedMessage) => {
+            // An error of another kind is the algorithm's own: the numbers do not fit.
+            None | Some(Error::BadSignature(_) | Error::ManipulatedMessage) => {
                 Found::Refused(Refusal::Tampered { key: hex(&ka.cert().fingerprint()) })
             }
             Some(Error::Expired(_) | Error::NotYetLive(_)) => void(ka.cert(), not_alive("the signature", &error)),
