@@ -147,7 +147,7 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     match (cause.downcast_ref::<StoreError>(), cause.downcast_ref::<PodError>()) {
         (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),
         (Some(StoreError::Damaged { .. }), _) => Some("fetch the image again"),
-        (_, Some(PodError::WrongState { .. })) => Some("end it first: interrupt its `proa run`"),
+        (_, Some(PodError::WrongState { .. })) => Some("end it first: `proa stop`"),
         _ if cause.is::<PlanError>() => cause.downcast_ref().and_then(of_plan),
         _ if cause.is::<SourceError>() => cause.downcast_ref().and_then(of_source),
         _ if cause.is::<pod::FindError>() => Some("`proa list` shows the pods there are"),

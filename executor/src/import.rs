@@ -239,6 +239,10 @@ impl Images {
                 let origin = Origin { voucher: &voucher, source: absolute(reference), wanted: None };
                 self.import_aci(aci.file, origin)
             }
+            Source::Oci(_) if self.require_signature => {
+                Err(CommandError::failed("--require-signature: layouts and archives have no signatures")
+                    .hint("fetch it from a registry for which a policy names keys"))
+            }
             Source::Oci(image) => self.import_oci(&image, absolute(reference), None),
             _ => Err(CommandError::failed("this kind of image is not supported")),
         });

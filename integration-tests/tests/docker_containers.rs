@@ -61,6 +61,14 @@ fn a_container_runs_again_with_what_it_has_written(env: &Env) {
     docker(env, &["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "web"]).succeeds().prints("running 0\n");
     docker(env, &["restart", "-t", "5", "web"]).succeeds().prints("web\n");
     wait_for_log(env, "web", "3");
+    // What is removed when it stops cannot be started again: it is not stopped.
+    docker(env, &["run", "-d", "--rm", "--name", "gone", &image, "sleep", "1000"]).succeeds();
+    docker(env, &["restart", "-t", "0", "gone"]).exits(1).stderr_shows("removed when it stops");
+    docker(env, &["stop", "-t", "0", "gone"]).succeeds();
+    // A file that is there stays, and no container is made.
+    let taken = env.write("taken", "mine").display().to_string();
+    docker(env, &["create", "--cidfile", &taken, "--name", "never", &image]).exits(1).stderr_shows("File exists");
+    assert_eq!(std::fs::read_to_string(&taken).expect("it is there"), "mine");
     // Killed with its supervisor, it runs again all the same.
     docker(env, &["kill", "web"]).succeeds();
     docker(env, &["restart", "web"]).succeeds().prints("web\n");

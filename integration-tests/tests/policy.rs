@@ -276,6 +276,29 @@ fn the_signature_of_an_index_is_one_of_its_images() {
     world.fetch("team/app:v1").refuses("has no signature");
 }
 
+/// Archives and layouts, and whoever tags, say what an image is called; a policy is about what the registry has.
+#[test]
+fn what_took_a_name_elsewhere_is_not_what_the_registry_has() {
+    let world = needs!(World::new());
+    let maker = world.key("maker");
+    let layout = Layout::new("other").layer(busybox()).sh("echo another").build(&world.env);
+    let id = world.proa(&["fetch", &format!("oci:{}", layout.display())]).succeeds().line().to_owned();
+    let name = world.registry.name("team/app:v1");
+    world.proa(&["image", "tag", &id, &name]).succeeds();
+    let run = |options: &[&str], image: &str| world.proa(&[options, &["run", "--net=none", image]].concat());
+    run(&[], &name).succeeds().prints("another\n");
+    run(&["--require-signature"], &id).refuses("no signature of it was ever verified");
+    world.proa(&["--require-signature", "fetch", &format!("oci:{}", layout.display())]).refuses("have no signatures");
+    world.policy(json!({"prefixes": ["*"], "sigstoreKeys": [world.env.path("maker.pub")]}));
+    for image in [&name, &format!("docker://{name}")] {
+        run(&[], image).refuses("has no signature in its repository");
+    }
+    world.proa(&["--pull-policy=never", "run", &name]).exits(254);
+    let manifest = world.manifest("v1");
+    world.sign(&manifest, &[(&maker, world.claim("team/app", &manifest))]);
+    run(&[], &name).succeeds().prints("it runs\n");
+}
+
 #[test]
 fn acceptance_95_require_signature_refuses_what_nobody_vouches_for() {
     let world = needs!(World::new());

@@ -140,7 +140,15 @@ impl PodCgroup {
 
     fn set(&self, dir: &OwnedFd, limits: &Limits) -> Result<(), CgroupError> {
         let mut files = limits.files(disks::all).into_iter().filter(|file| self.has(file.controller));
-        files.try_for_each(|file| write(dir, file.name, &file.text))
+        files.try_for_each(|file| match write(dir, file.name, &file.text) {
+            // A disk that was unplugged meanwhile.
+            Err(error)
+                if file.controller == "io" && error.source.raw_os_error() == Some(Errno::NODEV.raw_os_error()) =>
+            {
+                Ok(())
+            }
+            written => written,
+        })
     }
 
     /// What puts a process into the group of pid 1 when `0` is written to it.

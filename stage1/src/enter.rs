@@ -6,7 +6,7 @@ use rustix::process::DumpableBehavior;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::apply::{Fds, Named as _};
-use crate::channel::{EnterSpec, Failure};
+use crate::channel::{EnterSpec, Failure, FailureKind};
 use crate::idmap::Tier;
 use crate::op::Slot;
 use crate::plan::AppPlan;
@@ -75,6 +75,15 @@ fn prepare(
         (None, None) => plan.group.as_str(),
     };
     let user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
+    // There is one id, and in the app's own namespace it is the app's.
+    let only = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if tier == Tier::Single && (user.uid, user.gid) != only {
+        let what = format_args!(
+            "user {}:{}: without a range of subordinate ids there is {}:{} alone",
+            user.uid, user.gid, only.0, only.1
+        );
+        return Err(program::failure(FailureKind::User, &what));
+    }
     let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
     // The app itself takes them over each time it starts; what else is executed in it does not.
     let sockets: Vec<OwnedFd> = if spec.exec.is_empty() {

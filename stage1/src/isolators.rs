@@ -179,9 +179,16 @@ pub fn rights(
     Ok((rights, report))
 }
 
+/// As many as a program could mean: each is a rule, at every start.
+const MAX_STRICT_PORTS: u16 = 64;
+
 fn tcp_ports(app: &App) -> Vec<RangeInclusive<u16>> {
     let tcp = app.ports.iter().filter(|port| port.protocol.eq_ignore_ascii_case("tcp"));
-    tcp.map(|port| port.port..=port.port.saturating_add(port.count.saturating_sub(1))).collect()
+    let range = |port: &appc::Port| {
+        let more = port.count.saturating_sub(1).min(MAX_STRICT_PORTS - 1);
+        port.port..=port.port.saturating_add(more)
+    };
+    tcp.take(usize::from(MAX_STRICT_PORTS)).map(range).collect()
 }
 
 /// An isolator, and whose it is.

@@ -358,7 +358,10 @@ impl<'a> Monitor<'a> {
 
     fn heard(&mut self, message: FromInit, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
         match message {
-            FromInit::Failed(failure) => self.failed = Some(failure),
+            FromInit::Failed(failure) => {
+                self.never_started(&failure, keeper);
+                self.failed = Some(failure);
+            }
             FromInit::Namespaces => self.connect(fds, keeper)?,
             FromInit::Listeners { pod, apps } => {
                 let mut fds = fds.into_iter();
@@ -427,6 +430,20 @@ impl<'a> Monitor<'a> {
             },
         }
         Ok(())
+    }
+
+    /// Has it written down why an app could not be executed, if it is known which one: who looks at the pod later wants
+    /// to know.
+    fn never_started(&mut self, failure: &Failure, keeper: &mut dyn Keeper) {
+        let named = |app: &AppRecord| failure.message.starts_with(&format!("app {:?}", app.report.name));
+        let app =
+            if self.apps.len() == 1 { self.apps.first_mut() } else { self.apps.iter_mut().find(|app| named(app)) };
+        if let Some(app) = app {
+            app.failed(failure);
+            app.main_ended(End::Code(i32::from(failure.exit_status())));
+            app.finished();
+            keeper.app_changed(&app.report);
+        }
     }
 
     /// A process is gone; returns what it was there for.

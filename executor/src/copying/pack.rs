@@ -300,13 +300,17 @@ impl Packer<'_> {
     }
 }
 
+/// Tries so often when something was renamed meanwhile. With a lease an app could have it try for ever (fcntl(2), F_SETLEASE).
+const ATTEMPTS: usize = 1000;
+
 fn opened(dir: impl std::os::fd::AsFd, path: &[u8], access: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    loop {
+    for _ in 0..ATTEMPTS {
         match openat2(&dir, path, access, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             opened => return opened,
         }
     }
+    Err(Errno::AGAIN)
 }
 
 fn kind(stat: &Stat) -> FileType {

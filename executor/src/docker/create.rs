@@ -1,5 +1,8 @@
 //! `docker create`: a container that is started later.
 
+use std::fs::File;
+use std::io::Write as _;
+
 use clap::Args;
 
 use super::container;
@@ -22,11 +25,15 @@ pub(crate) fn run(context: &Context, args: CreateArgs) -> Result<u8, CommandErro
     if dry_run {
         return dry_run::print(context, request);
     }
-    let file = request.lifecycle.uuid_file.take();
+    let mut file = None;
+    if let Some(path) = request.lifecycle.uuid_file.take() {
+        // As with docker, one that is there stays, and there is no container then.
+        file = Some(File::create_new(&path).during(|| format!("--cidfile={}", path.display()))?);
+    }
     request.lifecycle = Lifecycle { keep: true, ..request.lifecycle };
     let uuid = launch::prepare(context, prepare::pod(context, request)?)?;
-    if let Some(file) = file {
-        std::fs::write(&file, uuid.to_string()).during(|| format!("--cidfile={}", file.display()))?;
+    if let Some(mut file) = file {
+        file.write_all(uuid.to_string().as_bytes()).during(|| "--cidfile".into())?;
     }
     output::write(&format!("{}\n", container::id(uuid)))?;
     Ok(0)

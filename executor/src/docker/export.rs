@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandErro
         return Err(CommandError::failed(format!("Error: {why}")));
     }
     let snapshot = Snapshot::of(context, &pods, &entry, None)?;
-    let write = |out: &File| exporting::archive(&snapshot.images, &snapshot.stack, Wrapping::Layer, out);
+    let write = |out: &File| exporting::archive(&snapshot.images, &snapshot.stack, Wrapping::Plain, out);
     match args.output {
         Some(output) => {
             let target = Target::create(&output, true, umask::file_mode())?;

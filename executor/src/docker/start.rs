@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::launch::{self, Launched};
 use crate::request::Lifecycle;
+use crate::setup::Setup;
 use crate::{prepare, relay, sealed, signal_argument};
 
 /// Start one or more stopped containers
@@ -90,6 +91,10 @@ pub(crate) mod restart {
         each(context, &args.containers, |pods, needle| {
             let mut entry = container::find(pods, needle)?;
             if entry.state == State::Running {
+                if is_removed_at_its_end(pods, &entry)? {
+                    return Err(CommandError::failed(format!("container {needle} is removed when it stops (--rm)"))
+                        .hint("docker run it again, without --rm if it is to be restarted"));
+                }
                 commands::stop::stop(pods, &entry, signal, grace)?;
                 entry = container::find(pods, &entry.uuid.to_string())?;
             }
@@ -97,6 +102,12 @@ pub(crate) mod restart {
             Ok(Some(needle.to_owned()))
         })
     }
+}
+
+fn is_removed_at_its_end(pods: &Pods, entry: &PodEntry) -> Result<bool, CommandError> {
+    // What it takes to run it again is only written down if it is kept.
+    let Some(json) = pods.open(entry)?.setup()? else { return Ok(true) };
+    Ok(Setup::from_json(&json)?.life.is_some_and(|life| life.remove))
 }
 
 /// Runs a container as was said when it was created: with a supervisor of its own, or attached, with input or without.

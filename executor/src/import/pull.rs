@@ -25,10 +25,8 @@ impl Images {
         policy::check_name(&self.network()?.policies, &reference)?;
         if self.policy != PullPolicy::Update
             && let Some(record) = self.stored(&reference)?
-            // What came from elsewhere under this name was never verified for it.
-            && (!self.require_signature || record.source.as_deref().is_some_and(|it| it.starts_with("docker://")))
         {
-            return self.as_policies_want(record, None);
+            return self.as_policies_want(record, Some(&reference.to_string()));
         }
         if self.policy == PullPolicy::Never {
             return Err(CommandError::failed(format!("no image named {reference} is stored"))
@@ -109,20 +107,39 @@ impl Images {
         typed: Option<&str>,
     ) -> Result<ImageRecord, CommandError> {
         // Policies are about images of registries.
-        let Some(source) = record.source.as_deref().and_then(|source| source.strip_prefix("docker://")) else {
+        if record.kind != ImageKind::Oci {
             return Ok(record);
-        };
+        }
         let policies = Policies::read(&self.config_dirs)?;
         if policies.iter().next().is_none() && !self.require_signature {
             return Ok(record);
         }
-        let Ok(source) = source.parse::<RegistryRef>() else { return Ok(record) };
-        let name = source.name();
-        if let Some(typed) = typed.and_then(|typed| typed.parse::<RegistryRef>().ok())
-            && typed.name() == name
-        {
-            policy::check_name(&policies, &typed)?;
+        let typed = typed.and_then(|typed| typed.parse::<RegistryRef>().ok());
+        if let Some(typed) = &typed {
+            policy::check_name(&policies, typed)?;
         }
+        let source = record.source.as_deref().and_then(|source| source.strip_prefix("docker://"));
+        let source: Option<RegistryRef> = source.and_then(|source| source.parse().ok());
+        let source: RegistryRef = match (source, typed) {
+            // Archives and layouts say themselves what they are called. Who has a policy for that name means another.
+            (None, Some(typed))
+                if self.require_signature || policy::wanted_keys(&policies, &typed.name())?.is_some() =>
+            {
+                return self.verified_by_registry(typed);
+            }
+            (None, _) if self.require_signature => {
+                return Err(CommandError::failed(format!("image {}: no signature of it was ever verified", record.id))
+                    .hint("fetch it from a registry for which a policy names keys"));
+            }
+            (None, _) => return Ok(record),
+            (Some(source), Some(typed))
+                if typed.name() != source.name() && policy::wanted_keys(&policies, &typed.name())?.is_some() =>
+            {
+                return self.verified_by_registry(typed);
+            }
+            (Some(source), _) => source,
+        };
+        let name = source.name();
         let Some((prefix, keys)) = policy::wanted_keys(&policies, &name)? else {
             // Says that there is no key for it.
             return if self.require_signature { self.ask_registry(source) } else { Ok(record) };
@@ -142,6 +159,15 @@ impl Images {
             return Err(CommandError::failed(why).hint(format!("have it verified: proa fetch docker://{name}:TAG")));
         }
         self.ask_registry(source)
+    }
+
+    /// What the registry has by this name, verified; whatever is stored by it came from elsewhere.
+    fn verified_by_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
+        if self.policy == PullPolicy::Never {
+            let why = format!("{reference} has to be signed, and what is stored by that name came from elsewhere");
+            return Err(CommandError::failed(why).hint(format!("have it verified: proa fetch docker://{reference}")));
+        }
+        self.ask_registry(reference)
     }
 
     /// What is stored of the name that was typed.

@@ -27,6 +27,8 @@ pub enum Wrapping<'a> {
     Aci(&'a [u8]),
     /// The only layer of an OCI image.
     Layer,
+    /// No image: a file system as it is, which may change meanwhile.
+    Plain,
 }
 
 /// Why no archive could be made.
@@ -119,7 +121,8 @@ impl Packer<'_> {
         match self.wrapping {
             Wrapping::Aci(_) if path.is_empty() => Ok(b"rootfs/".to_vec()),
             Wrapping::Aci(_) => Ok([b"rootfs/", path].concat()),
-            Wrapping::Layer if path.is_empty() => Ok(b"./".to_vec()),
+            Wrapping::Layer | Wrapping::Plain if path.is_empty() => Ok(b"./".to_vec()),
+            Wrapping::Plain => Ok(path.to_vec()),
             Wrapping::Layer => {
                 let last = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
                 if last.starts_with(b".wh.") {
@@ -136,6 +139,12 @@ impl Packer<'_> {
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
             match file.read(&mut self.buffer[..most]) {
+                // It has become shorter. As with tar(1), what is missing is zeros.
+                Ok(0) if matches!(self.wrapping, Wrapping::Plain) => {
+                    self.buffer[..most].fill(0);
+                    self.out.write_all(&self.buffer[..most]).map_err(|error| FlattenError::Write(error.into()))?;
+                    left -= most as u64;
+                }
                 Ok(0) => return Err(read_failed(path, Errno::IO)),
                 Ok(read) => {
                     self.out.write_all(&self.buffer[..read]).map_err(|error| FlattenError::Write(error.into()))?;

@@ -96,7 +96,12 @@ impl Stack {
         // What is still to be visited, the next one last: a path, its depth, and the trees that have it.
         let mut queue = vec![(Vec::new(), 0, self.root().map_err(|e| failed(b"", e))?)];
         while let Some((path, depth, found)) = queue.pop() {
-            let Some(node) = self.node(&path, &found, &mut links).map_err(|e| failed(&path, e))? else { continue };
+            let node = match self.node(&path, &found, &mut links) {
+                Ok(Some(node)) => node,
+                Ok(None) => continue,
+                Err(error) if is_gone(&path, &error) => continue,
+                Err(error) => return Err(failed(&path, error).into()),
+            };
             visit(node)?;
             if found.kind != FileType::Directory {
                 continue;
@@ -104,7 +109,10 @@ impl Stack {
             if depth == DEEPEST {
                 return Err(failed(&path, io::Error::from(Errno::NAMETOOLONG)).into());
             }
-            let children = self.children(&path, &found.trees).map_err(|e| failed(&path, e))?;
+            let children = match self.children(&path, &found.trees) {
+                Err(error) if is_gone(&path, &error) => continue,
+                children => children.map_err(|e| failed(&path, e))?,
+            };
             for (name, child) in children.into_iter().rev() {
                 let path = if path.is_empty() { name } else { [&path[..], b"/", &name].concat() };
                 queue.push((path, depth + 1, child));
@@ -220,6 +228,12 @@ impl Stack {
             }
         }
     }
+}
+
+/// Whether it was there a moment ago: the topmost tree may be an app's that runs. Trees of images do not change.
+fn is_gone(path: &[u8], error: &io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|errno| Some(errno.raw_os_error()));
+    !path.is_empty() && gone.contains(&error.raw_os_error())
 }
 
 /// Opens the very file that an `O_PATH` descriptor stands for, whatever happens to its name.

@@ -21,9 +21,9 @@ fn of(dir: &Path) -> Vec<String> {
             // Loop devices that nothing is attached to.
             (text("size")?.trim() != "0").then(|| text("dev"))?.map(|text| text.trim().to_owned())
         })
-        .take(MAX_DISKS)
         .collect();
     disks.sort_unstable();
+    disks.truncate(MAX_DISKS);
     disks
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -51,7 +52,11 @@ impl Resolver {
                 self.inner.get_or_init(|| made)
             }
         };
-        let found: Vec<_> = resolver.lookup_ip(host).await.map_err(|error| unknown(&error))?.iter().collect();
+        let refused = |error: NetError| match error.is_nx_domain() || error.is_no_records_found() {
+            true => unknown(&"no address is known for it"),
+            false => unknown(&error),
+        };
+        let found: Vec<_> = resolver.lookup_ip(host).await.map_err(refused)?.iter().collect();
         if found.is_empty() { Err(unknown(&"it has no address")) } else { Ok(found) }
     }
 }

@@ -63,6 +63,14 @@ fn an_answer_without_conditions_stands_before_others() {
 }
 
 #[test]
+fn an_entry_with_the_default_s_action_says_nothing() {
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir"],"action":"SCMP_ACT_ALLOW"},{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let (policy, _) = of(text, CapabilitySet::empty()).unwrap();
+    assert_eq!(answer(&policy, "mkdir"), Decision::Always(Action::Errno(1)));
+}
+
+#[test]
 fn conditions_on_one_argument_count_each_alone() {
     let args = r#"[{"index":0,"value":0,"op":"SCMP_CMP_EQ"},{"index":0,"value":8,"op":"SCMP_CMP_EQ"}]"#;
     let text =
