@@ -10,11 +10,17 @@ use std::path::Path;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=launch.order");
+    println!("cargo:rerun-if-env-changed=PROA_KEEP_SYMBOLS");
     let variable = |name: &str| env::var(name).unwrap_or_default();
+    // Not of profiles that inherit from it: those are for looking into.
+    let release = variable("OUT_DIR").contains("/release/build/");
+    if release && env::var_os("PROA_KEEP_SYMBOLS").is_none() {
+        println!("cargo:rustc-link-arg-bin=proa=-Wl,--strip-all");
+    }
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
     // Rust's own linker, LLD, is the usual one for this target alone; others do not know the option.
     let usual_linker = variable("TARGET") == "x86_64-unknown-linux-gnu" && !flags.contains("link");
-    if variable("PROFILE") == "release" && usual_linker {
+    if release && usual_linker {
         let file = Path::new(&variable("CARGO_MANIFEST_DIR")).join("launch.order");
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--symbol-ordering-file={}", file.display());
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--no-warn-symbol-ordering");
