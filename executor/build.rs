@@ -1,4 +1,4 @@
-//! Puts the functions of a launch side by side in the program. `proa run` calls about a thousand of fifty thousand: spread over the
+//! Puts the functions of a launch side by side in the program. `proa run` calls some thousand of them: spread over the
 //! whole of it they cost a page fault each few, in each of a pod's processes, and together a tenth of a start.
 //!
 //! `launch.order` is made by `integration-tests/bench/order`. Names that are not there any more are passed over, so an old

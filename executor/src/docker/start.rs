@@ -3,7 +3,7 @@
 use clap::Args;
 use pod::{PodEntry, Pods, State};
 
-use super::targets::each;
+use super::targets::{StoppingArgs, each};
 use super::{container, run as run_command};
 use crate::commands;
 use crate::context::Context;
@@ -32,24 +32,8 @@ pub(crate) struct StartArgs {
 /// Restart one or more containers
 #[derive(Debug, Args)]
 pub(crate) struct RestartArgs {
-    /// Seconds to wait before killing the container
-    #[arg(
-        long,
-        short = 't',
-        alias = "timeout",
-        value_name = "SECONDS",
-        default_value_t = 10,
-        allow_hyphen_values = true
-    )]
-    time: i64,
-
-    /// Signal to send to the container
-    #[arg(long, short, value_name = "SIGNAL")]
-    signal: Option<String>,
-
-    /// The containers
-    #[arg(value_name = "CONTAINER", required = true)]
-    containers: Vec<String>,
+    #[command(flatten)]
+    stopping: StoppingArgs,
 }
 
 pub(crate) fn run(context: &Context, args: StartArgs) -> Result<u8, CommandError> {
@@ -84,7 +68,7 @@ pub(crate) mod restart {
     pub(crate) use super::RestartArgs;
     use super::*;
 
-    pub(crate) fn run(context: &Context, args: RestartArgs) -> Result<u8, CommandError> {
+    pub(crate) fn run(context: &Context, RestartArgs { stopping: args }: RestartArgs) -> Result<u8, CommandError> {
         sealed::ensure()?;
         let signal = args.signal.as_deref().map(signal_argument::parse).transpose()?;
         let grace = u32::try_from(args.time).unwrap_or(u32::MAX);

@@ -14,9 +14,9 @@ use crate::error::CommandError;
 use crate::idmap::{self, Remover};
 use crate::{output, signal_argument};
 
-/// Stop one or more running containers
+// How containers are stopped. (A doc comment would become help text of whoever flattens it.)
 #[derive(Debug, Args)]
-pub(crate) struct StopArgs {
+pub(super) struct StoppingArgs {
     /// Seconds to wait before killing the container
     #[arg(
         long,
@@ -26,15 +26,22 @@ pub(crate) struct StopArgs {
         default_value_t = 10,
         allow_hyphen_values = true
     )]
-    time: i64,
+    pub(super) time: i64,
 
     /// Signal to send to the container
     #[arg(long, short, value_name = "SIGNAL")]
-    signal: Option<String>,
+    pub(super) signal: Option<String>,
 
     /// The containers
     #[arg(value_name = "CONTAINER", required = true)]
-    containers: Vec<String>,
+    pub(super) containers: Vec<String>,
+}
+
+/// Stop one or more running containers
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    #[command(flatten)]
+    stopping: StoppingArgs,
 }
 
 /// Kill one or more running containers
@@ -98,7 +105,7 @@ pub(crate) mod stop {
     pub(crate) use super::StopArgs;
     use super::*;
 
-    pub(crate) fn run(context: &Context, args: StopArgs) -> Result<u8, CommandError> {
+    pub(crate) fn run(context: &Context, StopArgs { stopping: args }: StopArgs) -> Result<u8, CommandError> {
         let signal = args.signal.as_deref().map(signal_argument::parse).transpose()?;
         // A negative number is docker's for ever.
         let grace = u32::try_from(args.time).unwrap_or(u32::MAX);
