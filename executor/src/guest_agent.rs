@@ -11,7 +11,8 @@ use std::path::Path;
 
 use appc::{AcName, ImageManifest, Mount, PodManifest, Volume, VolumeKind};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Stat, Timestamps, fchmod, fstat, futimens, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, Timestamps, fchmod, flock, fstat, ftruncate, futimens, mkdirat,
+    openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -22,6 +23,9 @@ pub(crate) const PROGRAM: &str = "containerssh-agent";
 
 /// Its folder in the data directory.
 pub(crate) const DIR: &str = "guest-agent";
+
+/// A copy that is being made, which its maker has locked.
+const UNFINISHED: &str = ".containerssh-agent.new";
 
 /// Where ContainerSSH looks for it in a container, unless it is told otherwise.
 const PATH: &str = "/usr/bin/containerssh-agent";
@@ -106,25 +110,65 @@ fn is_copy(found: &Stat, wanted: &Stat) -> bool {
     facts(found) == facts(wanted) && found.st_mode & 0o7777 == MODE.as_raw_mode()
 }
 
+/// Makes the copy in a file that whoever makes one uses, one after the other: what a killed process has left of it is
+/// written over, and there is never more than one. The mode, which comes last, makes it good.
 fn copy(dir: &OwnedFd, mut program: File, wanted: &Stat) -> io::Result<()> {
-    let new = format!(".{PROGRAM}.{}", std::process::id());
-    // What a killed process of this number has left.
-    let _ = unlinkat(dir, new.as_str(), AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Some(file) = claim(dir, wanted)? else { return Ok(()) };
+    let mut file = File::from(file);
     let mut make = || -> io::Result<()> {
-        let mut file = File::from(openat(dir, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
+        ftruncate(&file, 0)?;
         io::copy(&mut program, &mut file)?;
-        fchmod(&file, MODE)?;
         let time = rustix::fs::Timespec { tv_sec: wanted.st_mtime, tv_nsec: wanted.st_mtime_nsec as _ };
         futimens(&file, &Timestamps { last_access: time, last_modification: time })?;
-        drop(file);
-        Ok(renameat(dir, new.as_str(), dir, PROGRAM)?)
+        renameat(dir, UNFINISHED, dir, PROGRAM)?;
+        Ok(fchmod(&file, MODE)?)
     };
     let made = make();
     if made.is_err() {
-        let _ = unlinkat(dir, new.as_str(), AtFlags::empty());
+        let _ = unlinkat(dir, UNFINISHED, AtFlags::empty());
     }
     made
+}
+
+/// The unfinished file, locked; `None` if another process has made the copy while this one waited for it.
+fn claim(dir: &OwnedFd, wanted: &Stat) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        let file = openat(dir, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        let opened = fstat(&file)?;
+        match statat(dir, UNFINISHED, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino) => return Ok(Some(file)),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if statat(dir, PROGRAM, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| is_copy(&found, wanted)) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Removes what a killed process has left of a copy, for `proa gc`.
+///
+/// # Errors
+///
+/// It cannot be removed.
+pub(crate) fn sweep(data_dir: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(dir) = openat(CWD, data_dir.join(DIR), flags, Mode::empty()) else { return Ok(()) };
+    let file = match openat(&dir, UNFINISHED, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        file => file?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // It is being made.
+        Err(Errno::WOULDBLOCK) => return Ok(()),
+        locked => locked?,
+    }
+    match unlinkat(&dir, UNFINISHED, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => Ok(removed?),
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +228,41 @@ mod tests {
         fs::write(&path, "old").unwrap();
         ensure(data.path()).unwrap();
         assert!(fs::read(&path).unwrap() == fs::read("/proc/self/exe").unwrap());
+        assert_eq!(fs::read_dir(data.path().join(DIR)).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_copy_left_is_taken_over_or_swept() {
+        let data = tempfile::tempdir().unwrap();
+        sweep(data.path()).unwrap();
+        let dir = data.path().join(DIR);
+        fs::create_dir(&dir).unwrap();
+        let names = || fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        fs::write(dir.join(UNFINISHED), vec![7; 100 << 20]).unwrap();
+        let path = ensure(data.path()).unwrap();
+        assert!(fs::read(&path).unwrap() == fs::read("/proc/self/exe").unwrap());
+        assert_eq!(names(), [PROGRAM]);
+        // One that is being made stays.
+        let unfinished = File::create(dir.join(UNFINISHED)).unwrap();
+        flock(&unfinished, FlockOperation::LockExclusive).unwrap();
+        sweep(data.path()).unwrap();
+        assert_eq!(names().len(), 2);
+        drop(unfinished);
+        sweep(data.path()).unwrap();
+        assert_eq!(names(), [PROGRAM]);
+    }
+
+    #[test]
+    fn many_at_once_make_one_copy() {
+        let data = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let path = ensure(data.path()).unwrap();
+                    assert_eq!(fs::metadata(path).unwrap().len(), fs::metadata("/proc/self/exe").unwrap().len());
+                });
+            }
+        });
         assert_eq!(fs::read_dir(data.path().join(DIR)).unwrap().count(), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use integration_tests::images::{Aci, busybox};
 use integration_tests::{Env, each_user};
+use serde_json::json;
 
 each_user! {
     rkt_app_sandbox_three_apps,
@@ -11,6 +12,7 @@ each_user! {
     what_makes_no_sense_is_refused,
     a_failed_add_leaves_nothing,
     an_added_app_is_confined_as_the_others,
+    added_apps_get_the_guest_agent,
 }
 
 fn sandbox(env: &Env, more: &[&str]) -> String {
@@ -163,5 +165,30 @@ fn an_added_app_is_confined_as_the_others(env: &Env) {
     app(env, &["start", &uuid]);
     wait_for_state(env, &uuid, "look", "exited");
     env.proa(["logs", &uuid]).outcome().succeeds().prints(&direct);
+    end(env, &uuid);
+}
+
+/// Apps that are added get ContainerSSH's agent as the apps do which a pod begins with.
+fn added_apps_get_the_guest_agent(env: &Env) {
+    const AGENT: &str = "/usr/bin/containerssh-agent";
+    let build = |name: &str, wish: bool| {
+        let image = Aci::new(name, busybox()).sh(&format!("test -x {AGENT} && ! echo >>{AGENT}"));
+        let wishes = if wish { json!([{"name": "proa.local/guest-agent", "value": "true"}]) } else { json!([]) };
+        image.manifest(|manifest| manifest["annotations"] = wishes).build(env).display().to_string()
+    };
+    let (plain, asking) = (build("plain", false), build("asking", true));
+    let uuid = sandbox(env, &["--net=none"]);
+    for (name, more, image, code) in [
+        ("none", None, &plain, 1),
+        ("given", Some("--guest-agent"), &plain, 0),
+        ("asked", None, &asking, 0),
+        ("refused", Some("--guest-agent=false"), &asking, 1),
+    ] {
+        let add = ["--insecure-options=image", "app", "add"].into_iter().chain(more);
+        env.proa(add.chain([&*uuid, image, "--name", name])).outcome().succeeds();
+        app(env, &["start", &uuid, "--app", name]);
+        let status = wait_for_state(env, &uuid, name, "exited");
+        assert!(status.contains(&format!("exit_code={code}\n")), "{name}: {status}");
+    }
     end(env, &uuid);
 }

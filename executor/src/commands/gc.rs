@@ -7,9 +7,9 @@ use pod::{GcOptions, GcReport, Pods};
 
 use crate::context::Context;
 use crate::duration;
-use crate::error::{CommandError, FAILURE};
+use crate::error::{CommandError, Explain as _, FAILURE};
 use crate::idmap::{self, Remover};
-use crate::{images, output};
+use crate::{guest_agent, images, output};
 
 /// Remove pods that ended some time ago
 ///
@@ -49,6 +49,8 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
         output::complain(&CommandError::from(error).during(format!("pod {uuid}")).report(Some("gc")));
         status = FAILURE;
     }
+    let data_dir = context.data_dir()?;
+    guest_agent::sweep(data_dir).during(|| format!("sweep {}/{}", data_dir.display(), guest_agent::DIR))?;
     let (_, collected) = images::collect(context, &images::store(context)?, "gc")?;
     Ok(status.max(collected))
 }

@@ -19,7 +19,7 @@ use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
-use crate::{cgroup, output, pod_argument, pod_line, protection, request, skeleton, sources};
+use crate::{cgroup, guest_agent, output, pod_argument, pod_line, protection, request, skeleton, sources};
 
 /// Create an app of an image in a running pod
 ///
@@ -28,12 +28,17 @@ use crate::{cgroup, output, pod_argument, pod_line, protection, request, skeleto
 #[derive(Debug, Args)]
 #[command(
     override_usage = "proa [GLOBAL OPTIONS] app add POD IMAGE [APP OPTIONS] [-- ARGS...]",
-    after_help = "Examples:\n  proa app add box example.com/redis\n  proa app add box example.com/redis --name cache -- --port 7000"
+    after_help = "Examples:\n  proa app add box example.com/redis\n  proa app add box example.com/redis --name cache -- --port 7000\n  proa app add --guest-agent box example.com/redis --name shell"
 )]
 pub(crate) struct AddArgs {
     /// Mount a volume: name=NAME,kind=host|empty[,source=PATH],target=PATH
     #[arg(long, value_name = "MOUNT")]
     mnt_volume: Vec<String>,
+
+    /// Give the app, or not, ContainerSSH's agent at /usr/bin/containerssh-agent [default: if its image asks for it by
+    /// the annotation or label proa.local/guest-agent=true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    guest_agent: Option<bool>,
 
     #[command(flatten)]
     pull: PullArgs,
@@ -80,6 +85,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let reified = manifest::reify(pod, &PodEnvironment::default(), vec![image])?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
+    guest_agent::give(&mut manifest, &[&record.manifest], args.guest_agent, context.data_dir()?)?;
     if let (Userns::KeepId, Some(app)) = (userns, manifest.apps.first_mut()) {
         guards.extend(userns::keep_id(&mut images, Rooted { app, image: &record, layers: &mut dirs })?);
     }
