@@ -81,7 +81,8 @@ fn steady_name(name: &str) -> String {
         "UUID".to_owned()
     } else if name.starts_with(".tmp") {
         ".tmp*".to_owned()
-    } else if digits(name) {
+    } else if digits(name.strip_prefix('#').unwrap_or(name)) {
+        // A number that stands alone, or a file without a name.
         "#".to_owned()
     } else {
         // The number of a process; those of layers and blobs are small.
@@ -105,6 +106,7 @@ mod tests {
             ("/proc/123/fd/4", "/proc/#/fd/#"),
             ("socket:[1234]", "socket"),
             ("/memfd:x (deleted)", "/memfd:x"),
+            ("/a/tmp/#1234 (deleted)", "/a/tmp/#"),
             ("/a/b-1/pods/run/01234567-89ab-cdef-0123-456789abcdef/pid", "DATA/pods/run/UUID/pid"),
             ("/a/b-1/store/tmp/0123456789abcdef/layer-0", "DATA/store/tmp/*/layer-0"),
             ("/a/b-1/store/tmp/0123456789012345", "DATA/store/tmp/*"),
