@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use appc::{AcIdentifier, Annotations};
+use stage1::plan::FILLED;
 
 use crate::error::CommandError;
 
@@ -35,7 +36,8 @@ impl Remarks {
         for (name, value) in pairs("--annotation", annotations)? {
             let refused = |why: String| CommandError::usage(format!("--annotation={name:?}: {why}"));
             let identifier: AcIdentifier = name.parse().map_err(|error| refused(format!("{error}")))?;
-            if name.starts_with(RESERVED_PREFIX) {
+            // That one is no finding of ours, and `--dry-run` prints it.
+            if name.starts_with(RESERVED_PREFIX) && name != FILLED {
                 return Err(refused(format!("names beginning {RESERVED_PREFIX} are proa's own")));
             }
             all.set(identifier, value);

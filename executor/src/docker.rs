@@ -26,19 +26,24 @@ mod export;
 mod image;
 mod images;
 mod inspect;
+mod load;
 mod logs;
 mod port;
 mod protection_option;
+mod prune;
 mod ps;
 mod pull;
 mod push;
 mod rename;
 mod rmi;
 mod run;
+mod save;
 mod start;
+mod stats;
 mod tag;
 mod targets;
 mod template;
+mod version;
 mod volume_option;
 
 pub(crate) use age::size;
@@ -62,6 +67,8 @@ struct DockerCommand {
     starts: bool,
     /// Whether it is in docker's group `container` as well.
     of_containers: bool,
+    /// Whether it is in a group alone, and its name two words.
+    grouped: bool,
 }
 
 macro_rules! row {
@@ -77,6 +84,7 @@ macro_rules! row {
                 },
                 starts: false,
                 of_containers: false,
+                grouped: false,
             }
         }
     };
@@ -95,6 +103,8 @@ static ALL: &[DockerCommand] = &[
     row!("push", "[OPTIONS] NAME[:TAG]", push, PushArgs),
     row!("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, TagArgs),
     row!("rmi", "[OPTIONS] IMAGE [IMAGE...]", rmi, RmiArgs),
+    row!("save", "[OPTIONS] IMAGE [IMAGE...]", save, SaveArgs),
+    row!("load", "[OPTIONS]", load, LoadArgs),
     row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs, of_containers: true),
     row!("rename", "CONTAINER NEW_NAME", rename, RenameArgs, of_containers: true),
     row!("port", "CONTAINER [PRIVATE_PORT[/PROTO]]", port, PortArgs, of_containers: true),
@@ -107,12 +117,16 @@ static ALL: &[DockerCommand] = &[
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
     row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs, of_containers: true),
+    row!("stats", "[OPTIONS] [CONTAINER...]", stats, StatsArgs, of_containers: true),
     row!("top", "CONTAINER", commands::top, TopArgs, of_containers: true),
     row!("system", "COMMAND", commands::system, SystemArgs),
     row!("info", "[OPTIONS]", commands::system::info, InfoArgs),
+    row!("version", "[OPTIONS]", version, VersionArgs),
     row!("login", "[OPTIONS] [SERVER]", commands::login, LoginArgs),
     row!("logout", "[SERVER]", commands::logout, LogoutArgs),
     row!("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", inspect, InspectArgs, of_containers: true),
+    row!("container prune", "[OPTIONS]", prune::containers, PruneArgs, grouped: true),
+    row!("image prune", "[OPTIONS]", prune::images, PruneArgs, grouped: true),
 ];
 
 /// Runs the command line of a program named `docker`; returns the exit status.
@@ -166,7 +180,9 @@ fn short(words: &[OsString]) -> Vec<OsString> {
         (Some("container"), Some("ls" | "list")) => "ps",
         (Some("image"), Some("ls" | "list")) => "images",
         (Some("image"), Some("rm" | "remove")) => "rmi",
-        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "inspect"))) => name,
+        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "inspect" | "save" | "load"))) => name,
+        (Some("container"), Some("prune")) => "container prune",
+        (Some("image"), Some("prune")) => "image prune",
         (Some("container"), Some(name)) if ALL.iter().any(|command| command.name == name && command.of_containers) => {
             name
         }
@@ -229,7 +245,7 @@ pub(crate) fn tree() -> Command {
         .after_help("Run 'docker COMMAND --help' for more information on a command.");
     ALL.iter().fold(root, |root, command| {
         let usage = format!("docker {} {}", command.name, command.usage);
-        let of = Command::new(command.name).override_usage(usage).disable_version_flag(true);
+        let of = Command::new(command.name).override_usage(usage).disable_version_flag(true).hide(command.grouped);
         root.subcommand((command.augment)(of))
     })
 }

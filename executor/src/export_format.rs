@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use executor::aci::{Target, TargetError};
 
 use crate::error::CommandError;
+use crate::exporting::Saved;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
 use crate::{exporting, umask};
@@ -57,7 +58,10 @@ impl Export<'_> {
         match format {
             Format::Aci => aci(&file)?,
             Format::OciArchive => exporting::oci_archive(&oci(Packing::Gzip)?, name, file)?,
-            Format::DockerArchive => exporting::docker_archive(&oci(Packing::Plain)?, name, file)?,
+            Format::DockerArchive => {
+                let names = name.map(str::to_owned).into_iter().collect();
+                exporting::docker_archive(&[Saved { form: oci(Packing::Plain)?, names }], file)?;
+            }
             Format::Oci => unreachable!("a layout is no file"),
         }
         target.publish().map_err(explain)

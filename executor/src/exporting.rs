@@ -89,28 +89,42 @@ pub(crate) fn oci_archive(form: &OciForm, name: Option<&str>, out: File) -> Resu
     tar.finish()
 }
 
+/// An image in an archive of several.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) form: OciForm,
+    /// What it is called there.
+    pub(crate) names: Vec<String>,
+}
+
 /// Writes what `docker load` reads: the configuration, the uncompressed layers, and a list of them.
 ///
 /// # Errors
 ///
 /// The file cannot be written.
-pub(crate) fn docker_archive(form: &OciForm, name: Option<&str>, out: File) -> Result<(), CommandError> {
+pub(crate) fn docker_archive(images: &[Saved], out: File) -> Result<(), CommandError> {
     let mut tar = Tar::new(out);
-    let config = format!("{}.json", form.config_digest().hex());
+    let config_of = |form: &OciForm| format!("{}.json", form.config_digest().hex());
     let file_of = |layer: &LayerFile| format!("{}.tar", layer.diff_id.hex());
-    let layers: Vec<String> = form.layers.iter().map(file_of).collect();
     // Docker knows no image without a tag.
     let tagged = |name: &str| match name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         true => name.to_owned(),
         false => format!("{name}:latest"),
     };
-    let tags: Vec<String> = name.map(tagged).into_iter().collect();
-    let list = serde_json::to_vec(&json!([{ "Config": config, "RepoTags": tags, "Layers": layers }]))?;
-    tar.bytes("manifest.json", &list)?;
-    tar.bytes(&config, &form.config)?;
-    let mut written = BTreeSet::new();
-    for layer in form.layers.iter().filter(|layer| written.insert(layer.diff_id)) {
-        tar.layer(&file_of(layer), layer)?;
+    let entries = images.iter().map(|Saved { form, names, .. }| {
+        let tags: Vec<String> = names.iter().map(|name| tagged(name)).collect();
+        let layers: Vec<String> = form.layers.iter().map(file_of).collect();
+        json!({ "Config": config_of(form), "RepoTags": tags, "Layers": layers })
+    });
+    tar.bytes("manifest.json", &serde_json::to_vec(&entries.collect::<Vec<_>>())?)?;
+    let (mut written, mut configs) = (BTreeSet::new(), BTreeSet::new());
+    for Saved { form, .. } in images {
+        if configs.insert(config_of(form)) {
+            tar.bytes(&config_of(form), &form.config)?;
+        }
+        for layer in form.layers.iter().filter(|layer| written.insert(layer.diff_id)) {
+            tar.layer(&file_of(layer), layer)?;
+        }
     }
     tar.finish()
 }

@@ -89,6 +89,9 @@ fn start(
     if interactive && !detach && !attached {
         prepared.lifecycle.terminal = relay::is_interactive().then(relay::size);
     }
+    if prepared.lifecycle.terminal.is_some() {
+        name_terminal(&mut prepared);
+    }
     // Relative, it would mean another place in the monitor.
     let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
     let places = Places { data_dir: absolute(data_dir)?, socket_dir: absolute(&socket_dir)? };
@@ -101,6 +104,20 @@ fn start(
     wait_for_monitor(&pods, uuid);
     Ok(Launched::Ended(status))
 }
+
+/// Tells the apps that have a terminal which kind: whoever was not told takes it for one that can do nothing.
+fn name_terminal(prepared: &mut PreparedPod) {
+    let of_caller = || std::env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| TERM.to_owned());
+    let term = prepared.lifecycle.term.map_or_else(of_caller, str::to_owned);
+    for app in prepared.manifest.apps.iter_mut().filter_map(|app| app.app.as_mut()) {
+        if app.environment.get("TERM").is_none() {
+            app.environment.set("TERM", term.clone());
+        }
+    }
+}
+
+/// The kind of terminal that every program knows.
+pub(crate) const TERM: &str = "xterm";
 
 /// How long a monitor may take to put its pod away after the pod's end.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);

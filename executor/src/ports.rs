@@ -60,6 +60,13 @@ impl LeadingPort {
         }
     }
 
+    /// Every place where it begins, as docker shows them: pasta listens on all of IPv6 as well where no address is given.
+    pub(crate) fn all_outside(&self) -> Vec<String> {
+        let everywhere = self.host_ip == Ipv4Addr::UNSPECIFIED && self.protocol == "tcp" && !self.socket_activated;
+        let of_six = everywhere.then(|| format!("[::]:{}", self.range(self.host_port)));
+        std::iter::once(self.outside()).chain(of_six).collect()
+    }
+
     fn range(&self, first: u32) -> String {
         match self.count {
             1 => first.to_string(),
@@ -88,5 +95,7 @@ mod tests {
         let ports = of(&PodManifest::from_json(json.as_bytes()).unwrap());
         let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["0.0.0.0:8080->80/tcp", "[::1]:90-92->9-11/udp"]);
+        let all: Vec<Vec<String>> = ports.iter().map(LeadingPort::all_outside).collect();
+        assert_eq!(all, [vec!["0.0.0.0:8080", "[::]:8080"], vec!["[::1]:90-92"]]);
     }
 }

@@ -27,6 +27,12 @@ pub(crate) struct Process {
     pub(crate) started: u64,
     /// The processor time it has had, in seconds.
     pub(crate) time: u64,
+    /// The same in microseconds.
+    pub(crate) time_usec: u64,
+    /// Bytes of its memory that are resident.
+    pub(crate) resident: u64,
+    /// How many threads it has.
+    pub(crate) threads: u64,
     /// Its command line, or its name in brackets.
     pub(crate) command: String,
 }
@@ -77,6 +83,9 @@ fn read(pid: i32, ticks: u64, boot: u64) -> Option<Process> {
         terminal: terminal(field(7)?),
         started: boot + seconds(field(22)?),
         time: seconds(field(14)? + field(15)?),
+        time_usec: u64::try_from(field(14)? + field(15)?).unwrap_or(0).saturating_mul(1_000_000) / ticks.max(1),
+        resident: u64::try_from(field(24)?).unwrap_or(0).saturating_mul(rustix::param::page_size() as u64),
+        threads: u64::try_from(field(20)?).unwrap_or(1),
         command: if words.is_empty() { format!("[{name}]") } else { words },
     })
 }

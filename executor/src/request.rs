@@ -80,6 +80,8 @@ pub(crate) struct Lifecycle {
     pub(crate) attached: bool,
     /// A terminal of this size for it.
     pub(crate) terminal: Option<TerminalSize>,
+    /// What kind of terminal its apps are told to have; without it the caller's.
+    pub(crate) term: Option<&'static str>,
     /// Whether its directory stays when it has ended.
     pub(crate) keep: bool,
     /// Whether its apps are started again.

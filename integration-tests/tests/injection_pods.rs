@@ -1,4 +1,4 @@
-//! Pods killed at any system call, or refused any: run, run again, stopped, removed and collected.
+//! Pods killed at any system call, or refused any: run, run again, detached, stopped, removed and collected.
 //!
 //! Afterwards the next command sees a consistent state, the same command succeeds, and gc leaves nothing of any pod.
 //! Without `--full`, only the removal is disturbed, and killed but not refused; the others are tried undisturbed.
@@ -48,9 +48,15 @@ impl World {
     }
 
     fn everywhere(&self, name: &str, command: &[&str]) {
+        self.everywhere_after(name, &|_| (), command);
+    }
+
+    /// With something that is done in each copy of the data directory before.
+    fn everywhere_after(&self, name: &str, first: &(dyn Fn(&Path) + Sync), command: &[&str]) {
         if !is_full() && name != "pod rm" {
             let data = self.env.path("data");
             fs::rename(&self.before, &data).expect("it is ours");
+            first(&data);
             let outcome = proa(&self.env, &data, command).outcome().succeeds();
             let (disturbance, call) = (Disturbance::Kill, "none".to_owned());
             return self.judge(&data, &Attempt { disturbance, call, outcome }, command);
@@ -61,8 +67,11 @@ impl World {
                 name,
                 program: "proa",
                 before: &self.before,
-                command: &|data| proa(&self.env, data, command),
-                leaves: false,
+                command: &|data| {
+                    first(data);
+                    proa(&self.env, data, command)
+                },
+                leaves: command.contains(&"--detach"),
                 judge: &|data, attempt| self.judge(data, attempt, command),
             };
             let tally = campaign.run(disturbance);
@@ -127,4 +136,18 @@ fn a_collection_of_pods_killed_at_every_call() {
     world.ended("first");
     proa(&world.env, &world.before, &["prepare", "--name=second", &world.image]).outcome().succeeds();
     world.everywhere("pod gc", &["gc", "--grace-period=0s", "--expire-prepared=0s"]);
+}
+
+#[test]
+fn a_pod_that_is_detached_killed_at_every_call() {
+    let world = needs!(World::new());
+    world.everywhere("detach", &["run", "--net=none", "--detach", &world.image]);
+}
+
+#[test]
+fn a_pods_stop_killed_at_every_call() {
+    let world = needs!(World::new());
+    let run = ["run", "--net=none", "--detach", "--name=lives", &world.image, "--exec=/bin/sleep", "--", "1000"];
+    let first = |data: &Path| drop(proa(&world.env, data, &run).outcome().succeeds());
+    world.everywhere_after("stop", &first, &["stop", "lives"]);
 }

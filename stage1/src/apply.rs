@@ -2,6 +2,7 @@
 
 mod account;
 mod attach;
+mod fill;
 mod mask;
 pub(crate) mod overlay;
 mod place;
@@ -188,6 +189,7 @@ fn kind(op: &Op) -> FailureKind {
     match op {
         Op::Overlay { .. } => FailureKind::Overlay,
         Op::OwnVolume { .. }
+        | Op::FillVolume { .. }
         | Op::BindVolume { .. }
         | Op::AttachVolume { .. }
         | Op::AttachDevice { .. }
@@ -219,6 +221,7 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::Account { uid, gid, name, owner } => account::ensure(fds, (*uid, *gid), name, *owner),
         Op::Overlay { layers, attr } => overlay::overlay(fds, *layers, *attr),
         Op::OwnVolume { volume, uid, gid } => volume::give(fds, Slot::VolumeDir(*volume), *uid, *gid),
+        Op::FillVolume { volume, path } => fill::fill(fds, *volume, path),
         Op::BindVolume { volume, recursive, attr, mount } => volume::bind(fds, *volume, *recursive, *attr, *mount),
         Op::AttachSandbox => move_to(fds.get(Slot::Sandbox)?, CWD, c"/", || "move_mount(<sandbox>, \"/\")".into()),
         Op::Attach { slot, at } => attach::at_own_place(fds, *slot, at),

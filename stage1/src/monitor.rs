@@ -39,6 +39,10 @@ use events::Events;
 /// How long an app must have run for its next failure to be a new one.
 const RAN_WELL: Duration = Duration::from_secs(10);
 
+/// After so long without anything to do, the memory that was needed for it is given back. Pods that are over before pay
+/// nothing.
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+
 /// How long apps wait for the client whose streams they are to have.
 const HELD: Duration = Duration::from_secs(30);
 
@@ -132,6 +136,8 @@ pub(crate) struct Monitor<'a> {
     /// The first thing that kept an app from being executed.
     failed: Option<Failure>,
     over: bool,
+    /// Whether something has happened since memory was given back.
+    restless: bool,
 }
 
 impl<'a> Monitor<'a> {
@@ -193,6 +199,7 @@ impl<'a> Monitor<'a> {
             held: spec.held,
             failed: None,
             over: false,
+            restless: true,
         }
     }
 
@@ -225,7 +232,8 @@ impl<'a> Monitor<'a> {
             self.start_all(keeper)?;
         }
         loop {
-            match self.turn(keeper)? {
+            let ready = self.wait()?;
+            match self.turn(&ready, keeper)? {
                 _ if self.over => return self.failed.take().map_or(Ok(Ended::Over), |f| Err(RunError::Pod(f))),
                 None => {}
                 Some(ended) => return self.failed.take().map_or(Ok(ended), |failure| Err(RunError::Pod(failure))),
@@ -245,9 +253,11 @@ impl<'a> Monitor<'a> {
         created.into_iter().try_for_each(|app| self.react(Event::Start(app), keeper))
     }
 
-    /// Waits for the next things to happen and sees to them.
-    fn turn(&mut self, keeper: &mut dyn Keeper) -> Result<Option<Ended>, RunError> {
-        let ready = self.wait()?;
+    /// Sees to what has happened.
+    ///
+    /// Never a part of its caller: what it needs of the stack is given back while nothing happens.
+    #[inline(never)]
+    fn turn(&mut self, ready: &Ready, keeper: &mut dyn Keeper) -> Result<Option<Ended>, RunError> {
         self.look_at_the_clock(keeper)?;
         if !ready.outputs.is_empty() {
             self.outputs.polled(&ready.outputs);
@@ -281,7 +291,26 @@ impl<'a> Monitor<'a> {
     }
 
     /// Waits until something is ready, or a timer.
-    fn wait(&self) -> Result<Ready, std::io::Error> {
+    #[inline(never)]
+    fn wait(&mut self) -> Result<Ready, std::io::Error> {
+        loop {
+            match self.poll(self.restless.then(|| Instant::now() + QUIET))? {
+                None if self.restless => {
+                    sys::memory::release();
+                    self.restless = false;
+                }
+                None => return Ok(Ready::default()),
+                Some(ready) => {
+                    self.restless = true;
+                    return Ok(ready);
+                }
+            }
+        }
+    }
+
+    /// Waits until something is ready, a timer, or that moment.
+    #[inline(never)]
+    fn poll(&self, at_latest: Option<Instant>) -> Result<Option<Ready>, std::io::Error> {
         let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(building) = &self.building {
             polled.push(PollFd::new(building, PollFlags::IN));
@@ -297,14 +326,23 @@ impl<'a> Monitor<'a> {
         polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
         let respite = self.metadata.as_ref().and_then(Metadata::respite);
         let patience = self.uplink.as_ref().and_then(Connection::deadline);
-        let next = self.timers.values().chain(self.hung_up.values()).copied().chain(respite).chain(patience).min();
+        let next = self
+            .timers
+            .values()
+            .chain(self.hung_up.values())
+            .copied()
+            .chain(respite)
+            .chain(patience)
+            .chain(at_latest)
+            .min();
         let timeout = next.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
         match poll(&mut polled, timeout.as_ref()) {
+            Ok(0) => return Ok(None),
             Ok(_) => {}
-            Err(Errno::INTR) => return Ok(Ready::default()),
+            Err(Errno::INTR) => return Ok(Some(Ready::default())),
             Err(errno) => return Err(errno.into()),
         }
         let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
@@ -313,7 +351,7 @@ impl<'a> Monitor<'a> {
         let (outputs, rest) = rest.split_at(of_outputs);
         let (metadata, network) = rest.split_at(of_metadata);
         let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
-        Ok(Ready {
+        Ok(Some(Ready {
             init: any(&fixed[..1]),
             signals: any(&fixed[1..2]),
             built: any(&fixed[2..]),
@@ -321,7 +359,7 @@ impl<'a> Monitor<'a> {
             outputs: outputs.to_vec(),
             metadata: any(metadata),
             network: any(network),
-        })
+        }))
     }
 
     fn look_at_the_clock(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {

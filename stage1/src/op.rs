@@ -138,6 +138,13 @@ pub enum Op {
         /// Group id inside.
         gid: u32,
     },
+    /// Copies what the image has at a path into a volume that is empty.
+    FillVolume {
+        /// Index of [`Slot::VolumeDir`].
+        volume: usize,
+        /// The path in the slot [`Slot::Root`].
+        path: String,
+    },
     /// Makes a second mount of a volume.
     BindVolume {
         /// Index of [`Slot::VolumeDir`].
@@ -340,6 +347,9 @@ impl fmt::Display for Op {
             Self::Account { uid, gid, name, .. } => write!(f, "make sure of an account {name:?} for {uid}:{gid}"),
             Self::Overlay { layers, .. } => write!(f, "make overlay of {layers} layers for <rootfs>"),
             Self::OwnVolume { volume, uid, gid } => write!(f, "give volume {volume} to {uid}:{gid}"),
+            Self::FillVolume { volume, path } => {
+                write!(f, "fill volume {volume} from <rootfs>{}", path.escape_default())
+            }
             Self::BindVolume { volume, recursive, mount, .. } => {
                 let how = if *recursive { " recursively" } else { "" };
                 write!(f, "bind volume {volume}{how} for mount {mount}")

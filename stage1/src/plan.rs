@@ -238,6 +238,10 @@ pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Re
 /// of strings. OCI images want that of volumes that nobody named (image-spec config.md, "Volumes").
 pub const IMAGE_CONTENT: &str = "proa.local/image-content";
 
+/// Annotation of a pod's app: the paths of mounts whose volume, a directory of the host, is filled with what the image has
+/// there if it is empty, as a JSON array of strings. Docker has it so of volumes with a name.
+pub const FILLED: &str = "proa.local/filled";
+
 /// Annotation of a pod's app whose group is the user's primary one, as OCI images have it (image-spec config.md, "User").
 /// An appc manifest cannot say that: its group is always given.
 pub const PRIMARY_GROUP: &str = "proa.local/oci/user";

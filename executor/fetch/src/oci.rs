@@ -11,6 +11,7 @@ pub(crate) mod select;
 
 pub use app::{CMD, ENTRYPOINT, MappingError, STOP_SIGNAL, USER, to_app};
 pub use config::{FromApp, from_app};
+pub use docker::names_in_docker_archive;
 pub use image::{LayerBytes, OciConfig, OciImage, OciLayer};
 pub use media::LayerMediaType;
 

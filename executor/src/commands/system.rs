@@ -7,7 +7,7 @@ use crate::error::CommandError;
 
 mod df;
 pub(crate) mod info;
-mod prune;
+pub(crate) mod prune;
 
 /// Show what proa keeps and where, and remove what is not used
 #[derive(Debug, Args)]

@@ -98,7 +98,7 @@ impl Container {
         self.manifest.as_ref().map(|manifest| manifest.user_labels.clone()).unwrap_or_default()
     }
 
-    /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp`.
+    /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`.
     pub(crate) fn ports(&self) -> String {
         let shown = self.published().into_iter().map(|(inside, outside)| format!("{outside}->{inside}"));
         shown.collect::<Vec<_>>().join(", ")
@@ -107,7 +107,12 @@ impl Container {
     /// For each such port what it is inside and outside: `80/tcp`, `0.0.0.0:8080`.
     pub(crate) fn published(&self) -> Vec<(String, String)> {
         let (Some(manifest), "running") = (&self.manifest, self.state()) else { return Vec::new() };
-        ports::of(manifest).iter().map(|port| (port.inside(), port.outside())).collect()
+        let ports = ports::of(manifest);
+        let of_port = |port: &ports::LeadingPort| {
+            let inside = port.inside();
+            port.all_outside().into_iter().map(move |outside| (inside.clone(), outside))
+        };
+        ports.iter().flat_map(of_port).collect()
     }
 
     /// `created`, `running`, `exited`, `dead`, `removing`: docker's states.

@@ -15,6 +15,7 @@ use crate::commands::enter;
 use crate::context::Context;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _, Kind};
+use crate::launch::TERM;
 use crate::request;
 
 /// Execute a command in a running container
@@ -65,9 +66,13 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
     let given: Vec<String> = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect();
     let environment = PodEnvironment::gather_as("-e", "--env-file", false, &args.env_file, &last_of_each(given))?;
     let (user, group) = split_user(args.user);
+    let mut environment = environment.given;
+    if tty && !environment.iter().any(|(name, _)| name == "TERM") {
+        environment.push(("TERM".to_owned(), TERM.to_owned()));
+    }
     let spec = EnterSpec {
         exec: words.collect(),
-        environment: environment.given,
+        environment,
         working_directory: args.workdir.map(request::working_directory).transpose()?,
         user,
         group,

@@ -7,19 +7,20 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use fetch::ImageRef;
 use rustix::fs::{Mode, OFlags, open};
+use stage1::plan::FILLED;
 use stage1::supervise::Restart;
 
 use super::container;
 use super::image;
 use super::protection_option::ProtectionArgs;
-use super::volume_option;
+use super::volume_option::{self, Mounts};
 use appc::ExposedPort;
 
 use crate::annotations::Remarks;
 use crate::context::Context;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _};
-use crate::launch::{self, Launched};
+use crate::launch::{self, Launched, TERM};
 use crate::net::{self, NetChoice};
 use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
@@ -208,7 +209,8 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
     };
     let given = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect::<Vec<_>>();
     pod.environment = PodEnvironment::gather_as("-e", "--env-file", false, &args.env_file, &last_of_each(given))?;
-    let mut mounts = volume_option::parse(context, &args.volume, &args.mount, &args.tmpfs, &mut pod.volumes)?;
+    let Mounts { mut mounts, filled } =
+        volume_option::parse(context, &args.volume, &args.mount, &args.tmpfs, &mut pod.volumes)?;
     for device in devices::parse(&args.device)? {
         mounts.push(devices::mount(&device, &mut pod.volumes)?);
     }
@@ -222,6 +224,7 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         interactive,
         attached: !detach && (tty || keep),
         terminal: tty.then(relay::size),
+        term: Some(TERM),
         keep,
         restart: restart(&args.restart)?,
         life: Some(Life { stdin: interactive, tty, remove: !keep, restart: args.restart }),
@@ -234,6 +237,11 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
     let words = request::args(words.collect())?;
     let (user, group) = split_user(args.user);
     let gids = (!args.group_add.is_empty()).then(|| request::gids(&args.group_add.join(","))).transpose()?;
+    let mut remarks = Remarks::default();
+    if !filled.is_empty() {
+        let name = FILLED.parse().expect("a constant identifier");
+        remarks.annotations.set(name, serde_json::Value::from(filled).to_string());
+    }
     pod.apps = vec![AppRequest {
         exec: args.entrypoint.filter(|path| !path.is_empty()),
         args: (!words.is_empty()).then_some(words),
@@ -245,6 +253,7 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         mounts,
         isolators: args.protection.of_app()?,
         seccomp_profile: args.protection.seccomp_profile()?,
+        remarks,
         ..AppRequest::of(image)
     }];
     Ok(pod)

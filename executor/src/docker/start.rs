@@ -8,7 +8,7 @@ use super::{container, run as run_command};
 use crate::commands;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::launch::{self, Launched};
+use crate::launch::{self, Launched, TERM};
 use crate::request::Lifecycle;
 use crate::setup::Setup;
 use crate::{prepare, relay, sealed, signal_argument};
@@ -107,6 +107,7 @@ fn start(context: &Context, pods: &Pods, entry: &PodEntry, attached: Option<bool
         interactive: life.stdin && attached.unwrap_or(true),
         attached: attached.is_some(),
         terminal: life.tty.then(relay::size),
+        term: Some(TERM),
         keep: !life.remove,
         restart: run_command::restart(if life.restart.is_empty() { "no" } else { &life.restart })?,
         ..Lifecycle::default()

@@ -19,9 +19,20 @@ struct Wanted {
     source: Source,
     target: String,
     read_only: bool,
+    /// Whether a named volume that is empty begins with what the image has there.
+    copies: bool,
 }
 
-/// Declares the volumes in `volumes`, making named ones that are not there yet; returns what is mounted where.
+/// What a container mounts.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    /// What is mounted where.
+    pub(super) mounts: Vec<Mount>,
+    /// Paths of those that begin with the image's content.
+    pub(super) filled: Vec<String>,
+}
+
+/// Declares the volumes in `volumes`, making named ones that are not there yet.
 ///
 /// # Errors
 ///
@@ -32,15 +43,15 @@ pub(super) fn parse(
     mounts: &[String],
     tmpfs: &[String],
     volumes: &mut Vec<Volume>,
-) -> Result<Vec<Mount>, CommandError> {
+) -> Result<Mounts, CommandError> {
     let mut wanted = binds.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
     wanted.extend(mounts.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
     wanted.extend(tmpfs.iter().map(|text| {
         let target = text.split(':').next().unwrap_or_default().to_owned();
-        Wanted { source: Source::Empty, target, read_only: false }
+        Wanted { source: Source::Empty, target, read_only: false, copies: false }
     }));
-    let mut all = Vec::with_capacity(wanted.len());
-    for Wanted { source, target, read_only } in wanted {
+    let mut all = Mounts::default();
+    for Wanted { source, target, read_only, copies } in wanted {
         if !target.starts_with('/') {
             return Err(CommandError::usage(format!("invalid mount path: {target:?}: mount path must be absolute")));
         }
@@ -50,13 +61,14 @@ pub(super) fn parse(
             Source::Host(source) => VolumeKind::Host { source, recursive: None },
             Source::Named(volume) => {
                 let path = NamedVolumes::open(context)?.ensure(&volume)?;
+                all.filled.extend(copies.then(|| target.clone()));
                 let source = path.into_os_string().into_string();
                 let source = source.map_err(|path| CommandError::failed(format!("{path:?} is not UTF-8")))?;
                 VolumeKind::Host { source, recursive: None }
             }
         };
         volumes.push(Volume { kind, read_only: read_only.then_some(true), ..Volume::empty(name.clone()) });
-        all.push(Mount { volume: name, path: target, app_volume: None });
+        all.mounts.push(Mount { volume: name, path: target, app_volume: None });
     }
     Ok(all)
 }
@@ -74,22 +86,23 @@ fn bind(text: &str) -> Result<Wanted, CommandError> {
     if target.is_empty() || (parts.len() > 1 && source.is_empty()) {
         return Err(invalid());
     }
-    let mut read_only = false;
+    let (mut read_only, mut copies) = (false, true);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" | "readonly" => read_only = true,
-            // Labels and caches of others; copies that are not made anyway.
-            "rw" | "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" | "rprivate" | "private" => {}
+            "nocopy" => copies = false,
+            // Labels and caches of others.
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "rprivate" | "private" => {}
             _ => return Err(CommandError::usage(format!("invalid mode: {option} in {text:?}"))),
         }
     }
-    Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only })
+    Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only, copies })
 }
 
 /// `type=bind,source=PATH,target=PATH[,readonly]`.
 fn mount(text: &str) -> Result<Wanted, CommandError> {
     let invalid = |why: String| CommandError::usage(format!("invalid argument {text:?} for \"--mount\" flag: {why}"));
-    let (mut kind, mut source, mut target, mut read_only) = ("volume", "", "", false);
+    let (mut kind, mut source, mut target, mut read_only, mut copies) = ("volume", "", "", false, true);
     for field in text.split(',') {
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
         match key {
@@ -97,6 +110,7 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
             "source" | "src" => source = value,
             "target" | "destination" | "dst" => target = value,
             "readonly" | "ro" => read_only = !matches!(value, "false" | "0"),
+            "volume-nocopy" => copies = matches!(value, "false" | "0"),
             _ => return Err(invalid(format!("unexpected key '{key}'"))),
         }
     }
@@ -111,7 +125,7 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
         "tmpfs" if source.is_empty() => Source::Empty,
         _ => return Err(invalid(format!("mount type {kind:?} is not supported here"))),
     };
-    Ok(Wanted { source, target: target.to_owned(), read_only })
+    Ok(Wanted { source, target: target.to_owned(), read_only, copies })
 }
 
 /// A path, absolute or relative with a dot, or the name of a volume.
@@ -135,7 +149,8 @@ mod tests {
 
     fn shown(wanted: Result<Wanted, CommandError>) -> String {
         match wanted {
-            Ok(Wanted { source, target, read_only }) => format!("{source:?} {target} {read_only}"),
+            Ok(Wanted { source, target, read_only, copies: true }) => format!("{source:?} {target} {read_only}"),
+            Ok(Wanted { source, target, read_only, .. }) => format!("{source:?} {target} {read_only} nocopy"),
             Err(error) => error.chain(),
         }
     }
@@ -147,6 +162,7 @@ mod tests {
             ("/a:/b:ro", "Host(\"/a\") /b true"),
             ("/a:/b:rw,z", "Host(\"/a\") /b false"),
             ("data:/b", "Named(\"data\") /b false"),
+            ("data:/b:nocopy", "Named(\"data\") /b false nocopy"),
             ("/b", "Empty /b false"),
             (":/b", "invalid volume specification: \":/b\""),
             ("/a:", "invalid volume specification: \"/a:\""),
@@ -163,6 +179,7 @@ mod tests {
             ("type=bind,source=/a,target=/b,readonly", "Host(\"/a\") /b true"),
             ("type=bind,src=/a,dst=/b", "Host(\"/a\") /b false"),
             ("source=data,target=/b", "Named(\"data\") /b false"),
+            ("source=data,target=/b,volume-nocopy", "Named(\"data\") /b false nocopy"),
             ("type=tmpfs,destination=/b", "Empty /b false"),
         ] {
             assert_eq!(shown(mount(text)), expected);

@@ -6,7 +6,7 @@ use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use appc::PodManifest;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::WaitOptions;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ use crate::apply::{Fds, Refusal};
 use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
 use crate::host::Host;
 use crate::idmap::IdMapping;
+use crate::monitor::QUIET;
 use crate::op::Slot;
 use crate::plan::{Net, PodOptions, plan};
 
@@ -111,16 +112,24 @@ impl Apps {
     /// Does what the monitor says and reports ends, until the monitor says that the pod is over or is gone.
     pub(super) fn serve(mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
         self.tell_created(monitor)?;
+        let mut restless = true;
         loop {
             // A process whose program is executed says nothing more: its end is seen when it is reaped.
             let talking: Vec<usize> =
                 (0..self.processes.len()).filter(|index| self.processes[*index].stage < Stage::Waiting).collect();
             let mut ready = vec![PollFd::new(monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
             ready.extend(talking.iter().map(|index| PollFd::new(&self.processes[*index].channel, PollFlags::IN)));
-            match poll(&mut ready, None) {
+            let quiet = restless.then(|| Timespec { tv_sec: QUIET.as_secs().cast_signed(), tv_nsec: 0 });
+            match poll(&mut ready, quiet.as_ref()) {
                 Err(Errno::INTR) => continue,
+                Ok(0) => {
+                    sys::memory::release();
+                    restless = false;
+                    continue;
+                }
                 polled => polled?,
             };
+            restless = true;
             let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
             for (index, _) in talking.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
                 self.listen(*index, monitor)?;

@@ -4,7 +4,7 @@ use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sys::mount::MountAttr;
 
 use super::keep_id::KeepId;
-use super::{IMAGE_CONTENT, PlanError, PodOptions, SourceKind};
+use super::{FILLED, IMAGE_CONTENT, PlanError, PodOptions, SourceKind};
 use crate::idmap::Tier;
 use crate::op::Op;
 
@@ -21,7 +21,7 @@ pub(super) struct Mount {
 #[derive(Debug)]
 enum Place {
     /// Path in the app's root, for a volume of the host or one of the pod's own directories.
-    Root { path: String, recursive: bool, owner: Option<(u32, u32)> },
+    Root { path: String, recursive: bool, owner: Option<(u32, u32)>, filled: bool },
     /// Path below the app's /dev, for a device node.
     Dev(String),
     /// Path in the app's root whose content is the volume.
@@ -33,9 +33,11 @@ impl Mount {
     pub(super) fn build(&self, mount: usize) -> Vec<Op> {
         let (volume, attr) = (self.volume, self.attr);
         match &self.place {
-            Place::Root { recursive, owner, .. } => {
+            Place::Root { recursive, owner, path, filled } => {
                 let own = owner.map(|(uid, gid)| Op::OwnVolume { volume, uid, gid });
-                own.into_iter().chain([Op::BindVolume { volume, recursive: *recursive, attr, mount }]).collect()
+                let fill = filled.then(|| Op::FillVolume { volume, path: path.clone() });
+                let bind = Op::BindVolume { volume, recursive: *recursive, attr, mount };
+                own.into_iter().chain(fill).chain([bind]).collect()
             }
             Place::Dev(_) => vec![Op::BindVolume { volume, recursive: false, attr, mount }],
             Place::Content(_) => vec![],
@@ -74,9 +76,11 @@ pub(super) fn of(
     let explicit = runtime.mounts.iter().map(|mount| (mount.volume.as_str(), mount.path.as_str()));
     let covered = |point: &&MountPoint| runtime.mounts.iter().all(|mount| !same_path(&mount.path, &point.path));
     let named = app.mount_points.iter().filter(covered).map(|point| (point.name.as_str(), point.path.as_str()));
-    let content: Vec<String> =
-        runtime.annotations.get(IMAGE_CONTENT).and_then(|paths| serde_json::from_str(paths).ok()).unwrap_or_default();
-    let context = Context { manifest, runtime, app, surroundings, content: &content };
+    let paths = |annotation| -> Vec<String> {
+        runtime.annotations.get(annotation).and_then(|paths| serde_json::from_str(paths).ok()).unwrap_or_default()
+    };
+    let (content, filled) = (paths(IMAGE_CONTENT), paths(FILLED));
+    let context = Context { manifest, runtime, app, surroundings, content: &content, filled: &filled };
     let mounts = explicit.chain(named).map(|(volume, path)| context.mount(volume, path));
     let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
     refuse_overlaps(runtime.name.as_str(), &mounts)?;
@@ -109,6 +113,8 @@ struct Context<'a> {
     surroundings: &'a Surroundings<'a>,
     /// Paths whose volume begins with the image's content.
     content: &'a [String],
+    /// Paths whose volume is filled with it.
+    filled: &'a [String],
 }
 
 impl Context<'_> {
@@ -144,7 +150,8 @@ impl Context<'_> {
         match &volume.kind {
             VolumeKind::Host { recursive, .. } => {
                 let is_dir = self.surroundings.sources.get(index) == Some(&Some(SourceKind::Directory));
-                Ok(Place::Root { path, recursive: is_dir && *recursive != Some(false), owner: None })
+                let filled = is_dir && self.filled.iter().any(|known| same_path(known, &path));
+                Ok(Place::Root { path, recursive: is_dir && *recursive != Some(false), owner: None, filled })
             }
             VolumeKind::Empty { .. } if self.begins_with_content(volume, &path) => Ok(Place::Content(path)),
             &VolumeKind::Empty { uid, gid, .. } => {
@@ -152,7 +159,7 @@ impl Context<'_> {
                 let id = |id| u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(bad);
                 let owner = self.surroundings.in_pod((id(uid)?, id(gid)?));
                 let owner = Some(owner).filter(|&owner| owner != (0, 0));
-                Ok(Place::Root { path, recursive: false, owner })
+                Ok(Place::Root { path, recursive: false, owner, filled: false })
             }
         }
     }

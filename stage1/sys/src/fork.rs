@@ -92,7 +92,7 @@ pub fn exit_now(status: u8) -> ! {
 }
 
 /// Says whether glibc has seen only one thread in this process (`<sys/single_threaded.h>`).
-fn single_threaded() -> bool {
+pub(crate) fn single_threaded() -> bool {
     unsafe extern "C" {
         static __libc_single_threaded: libc::c_char;
     }

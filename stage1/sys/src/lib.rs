@@ -8,6 +8,7 @@ pub mod exec;
 pub mod fork;
 pub mod inherit;
 pub mod loopback;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod seccomp;

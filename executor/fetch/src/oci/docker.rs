@@ -67,6 +67,18 @@ pub(super) fn open(path: &Path, reference: Option<&str>, host: &Platform) -> Res
     OciImage::assemble(&documents, &of_manifest, manifest, name, host)
 }
 
+/// The names of each image in such an archive, in its order; none if it is another kind of archive.
+///
+/// # Errors
+///
+/// The file is no tar archive, or its list of images makes no sense.
+pub fn names_in_docker_archive(path: &Path) -> Result<Option<Vec<Vec<String>>>, OciError> {
+    let archive = open_archive(path)?;
+    let Some(listing) = piece_of(&archive, "manifest.json")? else { return Ok(None) };
+    let entries: Vec<Entry> = parse("manifest.json", &listing.bytes("manifest.json")?)?;
+    Ok(Some(entries.into_iter().map(|entry| entry.repo_tags.unwrap_or_default()).collect()))
+}
+
 #[derive(Debug)]
 struct Layer {
     path: String,

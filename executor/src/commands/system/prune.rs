@@ -68,7 +68,11 @@ fn warning(args: &PruneArgs) -> String {
 }
 
 /// Removes the pods that have ended; returns their ids, the bytes they had, and a status.
-fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), CommandError> {
+///
+/// # Errors
+///
+/// The pods cannot be listed.
+pub(crate) fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let mapping = idmap::detect(context.data_dir()?)?;
     let (mut removed, mut bytes, mut status) = (Vec::new(), 0, 0);
@@ -93,7 +97,11 @@ fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), CommandError
 
 /// Removes images that no pod was made of and that have no name, or all of the former; returns their ids, their bytes,
 /// and a status.
-fn remove_images(context: &Context, all: bool) -> Result<(Vec<String>, u64, u8), CommandError> {
+///
+/// # Errors
+///
+/// The store cannot be read, or an image not be removed.
+pub(crate) fn remove_images(context: &Context, all: bool) -> Result<(Vec<String>, u64, u8), CommandError> {
     let store = images::store(context)?;
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let used: BTreeSet<_> = images::of_pods(&pods)?.into_iter().flat_map(|(_, images)| images).collect();

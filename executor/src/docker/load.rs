@@ -1,0 +1,91 @@
+//! `docker load`: stores the images of an archive that `docker save` wrote.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fetch::ImageRef;
+use rustix::fs::{Mode, OFlags, open};
+
+use super::image;
+use crate::context::Context;
+use crate::error::{CommandError, Explain as _};
+use crate::import::Images;
+use crate::output;
+use crate::pull_policy::PullPolicy;
+
+/// Load images from a tar archive or STDIN
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Read from a tar archive file, instead of STDIN
+    #[arg(long, short, value_name = "FILE")]
+    input: Option<PathBuf>,
+
+    /// Suppress the load output
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError> {
+    let spooled;
+    let file = match args.input {
+        Some(file) => {
+            File::open(&file).during(|| format!("open {}", file.display()))?;
+            file
+        }
+        None if io::stdin().is_terminal() => {
+            return Err(CommandError::failed("requested load from stdin, but stdin is empty"));
+        }
+        None => {
+            spooled = spool(context.create_data_dir()?)?;
+            PathBuf::from(format!("/proc/self/fd/{}", spooled.as_raw_fd()))
+        }
+    };
+    let images = Images::open(context, PullPolicy::New)?;
+    let listed = fetch::oci::names_in_docker_archive(&file);
+    let references: Vec<ImageRef> = match listed.during(|| "load".into())? {
+        Some(entries) => {
+            let numbered = entries.into_iter().enumerate();
+            let of_entry = |(number, names): (usize, Vec<String>)| {
+                if names.is_empty() { vec![format!("@{number}")] } else { names }
+            };
+            let reference = |reference| ImageRef::DockerArchive { file: file.clone(), reference: Some(reference) };
+            numbered.flat_map(of_entry).map(reference).collect()
+        }
+        // What other programs call docker's archive nowadays.
+        None => vec![ImageRef::OciArchive { file, reference: None }],
+    };
+    for reference in references {
+        let record = images.resolve(&reference, None)?;
+        images.trees(&record)?;
+        let name = match &reference {
+            ImageRef::DockerArchive { reference: Some(name), .. } if !name.starts_with('@') => {
+                Some(image::Name::parse(name))
+            }
+            ImageRef::DockerArchive { .. } => None,
+            _ => image::names(&record).into_iter().next(),
+        };
+        if !args.quiet {
+            output::write(&match name {
+                Some(name) => format!("Loaded image: {name}\n"),
+                None => format!("Loaded image ID: sha256:{}\n", image::digits(&record)),
+            })?;
+        }
+    }
+    Ok(0)
+}
+
+/// Standard input as a file without a name: an archive is read in any order.
+fn spool(dir: &Path) -> Result<File, CommandError> {
+    let mut stdin = io::stdin().lock();
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = open(dir, flags, Mode::RUSR | Mode::WUSR).during(|| format!("make a file in {}", dir.display()))?;
+    let mut file = File::from(file);
+    io::copy(&mut stdin, &mut file).during(|| "read standard input".into())?;
+    if file.metadata()?.len() == 0 {
+        return Err(CommandError::failed("requested load from stdin, but stdin is empty"));
+    }
+    Ok(file)
+}

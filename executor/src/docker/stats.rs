@@ -1,0 +1,171 @@
+//! `docker stats`: what containers use.
+//!
+//! Of a container with control groups the kernel counts it; of another one the processes' own accounts are added up, so that
+//! what has ended is missing and what is shared counts for each.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use pod::{PodEntry, Pods, State};
+use rustix::system::sysinfo;
+use serde_json::{Value, json};
+use stage1::protocol::{Call, Reply};
+
+use super::columns;
+use super::container::{self, Container};
+use super::template::Template;
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::{cgroup, output, processes, size};
+
+/// Display a live stream of container resource usage statistics
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Show all containers (default shows just running)
+    #[arg(long, short)]
+    all: bool,
+
+    /// Disable streaming stats and only pull the first result
+    #[arg(long)]
+    no_stream: bool,
+
+    /// Do not truncate output
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// Format output: table, json, or a template of fields such as '{{.Name}} {{.CPUPerc}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// The containers
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// How long processor time is watched to tell how much is used.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// What is shown where nobody counts.
+const UNKNOWN: &str = "--";
+
+/// One look at a container.
+#[derive(Clone, Copy, Debug, Default)]
+struct Look {
+    cpu_usec: u64,
+    memory: u64,
+    limit: Option<u64>,
+    pids: u64,
+}
+
+pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError> {
+    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let template = match args.format.as_deref() {
+        None | Some("table" | "json") => None,
+        Some(format) => Some(Template::parse(format)?),
+    };
+    let once = args.no_stream || !rustix::termios::isatty(rustix::stdio::stdout());
+    loop {
+        let entries = if args.containers.is_empty() {
+            let wanted = |entry: &PodEntry| {
+                entry.state == State::Running || args.all && pod::Place::VISIBLE.contains(&entry.place)
+            };
+            pods.list()?.into_iter().rev().filter(wanted).collect()
+        } else {
+            args.containers.iter().map(|word| container::find(&pods, word)).collect::<Result<Vec<_>, _>>()?
+        };
+        let rows = rows(&pods, entries, args.no_trunc);
+        let text = match (&template, args.format.as_deref()) {
+            (Some(template), _) => template.table(&rows, &TITLES)?,
+            (None, Some("json")) => {
+                rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<Result<_, CommandError>>()?
+            }
+            (None, _) => table(&rows),
+        };
+        // From the corner of an empty screen, as docker does.
+        output::write(&if once { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        if once {
+            return Ok(0);
+        }
+    }
+}
+
+/// Two looks at each container.
+fn rows(pods: &Pods, entries: Vec<PodEntry>, whole: bool) -> Vec<Value> {
+    let looks = || entries.iter().map(|entry| look(pods, entry)).collect::<Vec<_>>();
+    let (begun, first) = (Instant::now(), looks());
+    if first.iter().any(Option::is_some) {
+        std::thread::sleep(SPAN);
+    }
+    let (span, second) = (begun.elapsed().as_micros().max(1), looks());
+    let total = sysinfo().totalram.saturating_mul(sysinfo().mem_unit.into()).max(1);
+    let mut rows = Vec::new();
+    for ((entry, first), second) in entries.iter().zip(first).zip(second) {
+        let Ok(container) = Container::read(pods, entry.clone()) else { continue };
+        let (first, now) = (first.unwrap_or_default(), second.unwrap_or_default());
+        let used = now.cpu_usec.saturating_sub(first.cpu_usec);
+        let limit = if second.is_some() { now.limit.unwrap_or(total).max(1) } else { 0 };
+        let percent =
+            |part: f64, of: f64| if of > 0.0 { format!("{:.2}%", part / of * 100.0) } else { UNKNOWN.to_owned() };
+        rows.push(json!({
+            "Container": container.short_id(),
+            "ID": if whole { container.id() } else { container.short_id() },
+            "Name": container.name(),
+            "CPUPerc": percent(used as f64, if second.is_some() { span as f64 } else { 0.0 }),
+            "MemUsage": format!("{} / {}", bytes(now.memory), bytes(limit)),
+            "MemPerc": percent(now.memory as f64, limit as f64),
+            "NetIO": UNKNOWN,
+            "BlockIO": UNKNOWN,
+            "PIDs": now.pids.to_string(),
+        }));
+    }
+    rows
+}
+
+/// As docker writes it: without a blank.
+fn bytes(bytes: u64) -> String {
+    size::binary(bytes).replace(' ', "")
+}
+
+fn look(pods: &Pods, entry: &PodEntry) -> Option<Look> {
+    if entry.state != State::Running {
+        return None;
+    }
+    if let Ok((group, _)) = cgroup::of_pod(pods, entry)
+        && let Ok(usage) = group.usage()
+        && let (Some(memory), Some(pids)) = (usage.memory_bytes, usage.pids)
+    {
+        return Some(Look { cpu_usec: usage.cpu_usec, memory, limit: usage.memory_limit_bytes, pids });
+    }
+    let (Reply::Status(report), _) = Client::connect(pods, entry).ok()?.ask(Call::Status, &[]).ok()? else {
+        return None;
+    };
+    let mut sum = Look::default();
+    for process in processes::below(report.pid).ok()? {
+        sum.cpu_usec += process.time_usec;
+        sum.memory += process.resident;
+        sum.pids += process.threads;
+    }
+    Some(sum)
+}
+
+const TITLES: [(&str, &str); 9] = [
+    ("Container", "CONTAINER"),
+    ("ID", "CONTAINER ID"),
+    ("Name", "NAME"),
+    ("CPUPerc", "CPU %"),
+    ("MemUsage", "MEM USAGE / LIMIT"),
+    ("MemPerc", "MEM %"),
+    ("NetIO", "NET I/O"),
+    ("BlockIO", "BLOCK I/O"),
+    ("PIDs", "PIDS"),
+];
+
+fn table(rows: &[Value]) -> String {
+    let (fields, titles): (Vec<&str>, Vec<String>) =
+        TITLES[1..].iter().map(|(field, title)| (*field, (*title).to_owned())).unzip();
+    let cell = |row: &Value, field: &&str| row[*field].as_str().unwrap_or_default().to_owned();
+    let mut cells = vec![titles];
+    cells.extend(rows.iter().map(|row| fields.iter().map(|field| cell(row, field)).collect()));
+    columns::aligned(&cells)
+}
