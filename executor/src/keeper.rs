@@ -3,18 +3,19 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use appc::{AcName, PodManifest, PodUuid, Volume, VolumeKind};
+use appc::{AcName, ImageManifest, PodManifest, PodUuid, Volume, VolumeKind};
 use pod::{AppExit, AppStatus, Pod, PodError, PodName, Pods, Preparing, Running};
 use stage1::End;
 use stage1::idmap::{IdMapping, Tier};
 use stage1::protocol::AppReport;
 use stage1::run::{AppDirs, Keeper, KeeperError, PodFiles};
+use store::LayerKey;
 use tracing::debug;
 
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain as _};
 use crate::idmap::Remover;
-use crate::setup::Setup;
+use crate::setup::{AppSetup, Setup};
 
 /// The mode of an empty volume whose mode is no number; such a manifest was not made by this program.
 const DEFAULT_MODE: u32 = 0o755;
@@ -148,6 +149,14 @@ impl<'a> DirectoryKeeper<'a> {
         self.failed = self.failed.take().or(result.err());
     }
 
+    /// Changes what is written for later commands, if anything is.
+    fn change_setup(&mut self, change: impl FnOnce(&mut Setup)) -> Result<(), KeeperError> {
+        let Some(setup) = &mut self.setup else { return Ok(()) };
+        change(setup);
+        let json = setup.to_json();
+        Ok(self.running()?.replace_setup(&json)?)
+    }
+
     fn running(&self) -> Result<&Pod<Running>, KeeperError> {
         self.pod.as_ref().ok_or_else(|| "the pod has no directory".into())
     }
@@ -227,7 +236,10 @@ impl Keeper for DirectoryKeeper<'_> {
         self.note(recorded);
     }
 
-    fn add_app(&mut self, name: &AcName) -> Result<AppDirs, KeeperError> {
+    /// The setup comes first: from then on no garbage collection removes the trees, which the client holds until now.
+    fn add_app(&mut self, name: &AcName, image: &ImageManifest, trees: &[String]) -> Result<AppDirs, KeeperError> {
+        let trees = trees.iter().map(|tree| tree.parse()).collect::<Result<Vec<LayerKey>, _>>()?;
+        self.change_setup(|setup| setup.add(AppSetup::new(name.to_string(), trees, image)))?;
         let dirs = self.running()?.add_app(name, owner(self.mapping))?;
         Ok(AppDirs { upper: dirs.upper, work: dirs.work })
     }
@@ -243,7 +255,8 @@ impl Keeper for DirectoryKeeper<'_> {
     }
 
     fn remove_app(&mut self, name: &AcName) -> Result<(), KeeperError> {
-        Ok(self.running()?.remove_app(name, self.remover)?)
+        self.running()?.remove_app(name, self.remover)?;
+        self.change_setup(|setup| setup.remove(name.as_str()))
     }
 
     fn manifest_changed(&mut self, manifest: &PodManifest) -> Result<(), KeeperError> {

@@ -146,7 +146,8 @@ pub(crate) fn again(
     images.map_ids(Userns::of(&manifest)?)?;
     let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
     let manifests = setup.images(&manifest)?;
-    for (runtime, app) in manifest.apps.iter().zip(&setup.apps) {
+    for runtime in &manifest.apps {
+        let app = setup.app(&runtime.name)?;
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping = keep.unwrap_or_else(|| images.mapping.clone());
         let trees = images.under(mapping, |images| images.trees_of(&app.layers))?.into_iter().map(Tree::into_parts);

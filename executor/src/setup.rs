@@ -1,6 +1,6 @@
 //! What a kept pod needs to be run again, or exported, beside its manifest: the file `setup` in its directory.
 
-use appc::{ImageManifest, PodManifest, RuntimeApp};
+use appc::{AcName, ImageManifest, PodManifest, RuntimeApp};
 use serde::{Deserialize, Serialize};
 use store::LayerKey;
 
@@ -15,7 +15,7 @@ pub(crate) struct Setup {
     version: u32,
     /// The pod's host name.
     pub(crate) hostname: String,
-    /// For each app, in the order of the manifest.
+    /// For each app of the manifest, by name.
     pub(crate) apps: Vec<AppSetup>,
     /// How it is to be run, where that was said when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +59,26 @@ impl AppSetup {
 impl Setup {
     pub(crate) fn new(hostname: String, apps: Vec<AppSetup>) -> Self {
         Self { version: VERSION, hostname, apps, life: None }
+    }
+
+    /// Takes in an app that was added, in the place of one that has its name.
+    pub(crate) fn add(&mut self, app: AppSetup) {
+        self.remove(&app.name);
+        self.apps.push(app);
+    }
+
+    /// Forgets an app.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.apps.retain(|app| app.name != name);
+    }
+
+    /// What is known of an app.
+    ///
+    /// # Errors
+    /// Nothing is.
+    pub(crate) fn app(&self, name: &AcName) -> Result<&AppSetup, CommandError> {
+        let app = self.apps.iter().find(|app| app.name == name.as_str());
+        app.ok_or_else(|| CommandError::failed(format!("the pod's setup lacks the app {:?}", name.as_str())))
     }
 
     /// The same, with what was said of how the pod is to be run.

@@ -43,8 +43,7 @@ impl Snapshot {
         let runtime = copying::choose(&pod_manifest.apps, app)?;
         let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
         let setup = Setup::from_json(&json)?;
-        let of_app = setup.apps.iter().position(|setup| setup.name == runtime.name.as_str());
-        let of_app = of_app.ok_or_else(|| CommandError::failed("the pod's setup lacks the app"))?;
+        let of_app = setup.app(&runtime.name)?;
         let index = pod_manifest.apps.iter().position(|app| app.name == runtime.name).expect("it was found there");
         let mut manifest = setup.images(&pod_manifest)?.swap_remove(index);
         // All of it is in the trees.
@@ -56,7 +55,7 @@ impl Snapshot {
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping: IdMapping = keep.unwrap_or_else(|| images.mapping.clone());
         images.set_mapping(mapping);
-        let trees = images.trees_of(&setup.apps[of_app].layers)?;
+        let trees = images.trees_of(&of_app.layers)?;
         let (stack, guards) = images.stack_with(trees, Some(pod.upper(&runtime.name)?))?;
         Ok(Self { images, stack, manifest, _guards: guards })
     }

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use appc::{ImageManifest, PodManifest};
+use appc::{ImageManifest, PodManifest, Volume};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
@@ -119,6 +119,8 @@ pub(crate) struct Monitor<'a> {
     adding: Option<usize>,
     /// The manifest of the image of the app that is being added.
     image: Option<ImageManifest>,
+    /// The volumes that it brings into the pod.
+    new_volumes: Vec<Volume>,
     outputs: Outputs,
     cgroup: Option<PodCgroup>,
     metadata: Option<Metadata>,
@@ -187,6 +189,7 @@ impl<'a> Monitor<'a> {
             building: None,
             adding: None,
             image: None,
+            new_volumes: Vec::new(),
             outputs: Outputs::new(),
             cgroup: spec.cgroup.take(),
             metadata: spec.metadata.take().map(Metadata::new),

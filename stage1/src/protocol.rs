@@ -79,6 +79,9 @@ pub enum Call {
         image: Option<String>,
         /// How many trees come along.
         layers: usize,
+        /// The names of those that belong to its image, for whoever keeps the pod: no garbage collection removes them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        trees: Vec<String>,
         /// How its streams are kept.
         stdio: StdioKind,
     },

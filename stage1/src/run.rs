@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
-use appc::{AcName, Annotations, PodManifest, RuntimeApp, Volume};
+use appc::{AcName, Annotations, ImageManifest, PodManifest, RuntimeApp, Volume};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -107,11 +107,12 @@ pub trait Keeper {
     /// The state of an app has changed.
     fn app_changed(&mut self, app: &AppReport);
 
-    /// Makes the directories of an app that is added.
+    /// Makes the directories of an app that is added, and writes down what later commands want to know of it: its image's
+    /// manifest and what the client calls the image's trees.
     ///
     /// # Errors
     /// Whatever kept it from doing so; the app is not added then.
-    fn add_app(&mut self, name: &AcName) -> Result<AppDirs, KeeperError>;
+    fn add_app(&mut self, name: &AcName, image: &ImageManifest, trees: &[String]) -> Result<AppDirs, KeeperError>;
 
     /// Opens the directory of an empty volume, and makes it if the pod has none of that name.
     ///

@@ -67,8 +67,7 @@ impl AppRoot {
         }
         let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
         let setup = Setup::from_json(&json)?;
-        let of_app = setup.apps.iter().find(|setup| setup.name == runtime.name.as_str());
-        let layers = &of_app.ok_or_else(|| CommandError::failed("the pod's setup lacks the app"))?.layers;
+        let layers = &setup.app(&runtime.name)?.layers;
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping = keep.unwrap_or_else(|| images.mapping.clone());
         let trees = images.under(mapping.clone(), |images| images.trees_of(layers))?;

@@ -32,6 +32,7 @@ struct Wanted {
     manifest: String,
     image: Option<String>,
     layers: usize,
+    trees: Vec<String>,
     stdio: StdioKind,
 }
 
@@ -92,8 +93,8 @@ impl Monitor<'_> {
                 }
             },
             Call::Start { app } => self.start(connection, &app, keeper)?,
-            Call::Add { manifest, image, layers, stdio } => {
-                let wanted = Wanted { manifest, image, layers, stdio };
+            Call::Add { manifest, image, layers, trees, stdio } => {
+                let wanted = Wanted { manifest, image, layers, trees, stdio };
                 if let Err((kind, message)) = self.add(connection, &wanted, fds, keeper) {
                     self.refuse(connection, kind, &message);
                 }
@@ -323,6 +324,7 @@ impl Monitor<'_> {
         let image = wanted.image.as_deref().map(|image| ImageManifest::from_json(image.as_bytes())).transpose();
         let image = image.map_err(|error| request(error.to_string()))?;
         let [app] = manifest.apps.as_slice() else { return Err(request("wanted: one app".to_owned())) };
+        let image = image.unwrap_or_else(|| image_of(app));
         if self.alive().any(|(_, known)| known.report.name == app.name.as_str()) {
             return Err(state(&format!("the pod has an app {:?} already", app.name.as_str())));
         }
@@ -335,6 +337,13 @@ impl Monitor<'_> {
         if self.supervisor.is_stopping() {
             return Err(state("the pod is being stopped"));
         }
+        let mut new_volumes = manifest.volumes.clone();
+        for known in &self.manifest.volumes {
+            if new_volumes.iter().any(|volume| volume.name == known.name && volume != known) {
+                return Err(request(format!("the pod has another volume {:?}", known.name.as_str())));
+            }
+            new_volumes.retain(|volume| volume.name != known.name);
+        }
         if fds.len() < layers {
             return Err(request("fewer descriptors than layers".to_owned()));
         }
@@ -345,7 +354,8 @@ impl Monitor<'_> {
         }
         let sources = fds.split_off(layers);
         let volumes = self.volumes_for(&manifest, sources, keeper)?;
-        let dirs = keeper.add_app(&app.name).map_err(|error| failed(crate::run::chain(&*error)))?;
+        let added = keeper.add_app(&app.name, &image, &wanted.trees);
+        let dirs = added.map_err(|error| failed(crate::run::chain(&*error)))?;
         let options = AppOptions { stdio: AppStdio::Kept(stdio), restart: Restart::No };
         let (mapping, hostname) = (self.mapping, self.hostname);
         let parts = Parts { mapping, hostname, manifest: &manifest, layers: fds, dirs, volumes };
@@ -356,7 +366,8 @@ impl Monitor<'_> {
                 self.apps.push(record);
                 self.waiting.insert(connection, Waits::Added(building.app));
                 self.building = Some(building);
-                self.image = Some(image.unwrap_or_else(|| image_of(app)));
+                self.image = Some(image);
+                self.new_volumes = new_volumes;
                 self.manifest.apps.push(app.clone());
                 Ok(())
             }
@@ -459,6 +470,7 @@ impl Monitor<'_> {
             }
             return self.not_added(app, &failure);
         }
+        self.manifest.volumes.append(&mut self.new_volumes);
         let written = keeper.manifest_changed(&self.manifest);
         keeper.app_changed(&self.apps[app].report);
         let name = self.apps[app].report.name.clone();

@@ -1,9 +1,10 @@
 //! `proa app add`: creates an app in a running pod.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use appc::{Mount, PodManifest, Volume};
+use appc::{AcName, ImageManifest, Mount, PodManifest, RuntimeApp, Volume};
 use clap::Args;
 use pod::Pods;
 use stage1::protocol::{Call, StdioKind};
@@ -57,13 +58,17 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let entry = pod_argument::find(&pods, &args.pod)?;
     let pod = pods.open(&entry)?.manifest()?;
     let userns = Userns::of(&pod)?;
-    let mut volumes = pod.volumes;
+    let mut volumes = pod.volumes.clone();
     let mut mounts = Vec::new();
     let (words, more) = take_mounts(args.image)?;
     for text in args.mnt_volume.iter().chain(&more) {
         let (volume, mount) = mnt_volume(text)?;
-        volumes.retain(|known| known.name != volume.name);
-        volumes.push(volume);
+        // One that the pod has must be the same.
+        match volumes.iter().find(|known| known.name == volume.name) {
+            Some(known) if *known != volume => return Err(another_volume(&volume)),
+            Some(_) => {}
+            None => volumes.push(volume),
+        }
         mounts.push(mount);
     }
     let apps = pod_line::apps("app add", words, &mounts, &mut volumes)?;
@@ -71,18 +76,20 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let mut images = Images::open(context, args.pull.pulling(PullPolicy::New)?)?;
     images.map_ids(userns)?;
     let record = images.resolve(&app.image, app.signature.as_deref())?;
-    let (dirs, mut guards): (Vec<OwnedFd>, Vec<OwnedFd>) =
-        images.trees(&record)?.into_iter().map(Tree::into_parts).unzip();
+    let trees = images.trees(&record)?;
+    let names = trees.iter().map(|tree| tree.layer().to_string()).collect();
+    let (dirs, mut guards): (Vec<OwnedFd>, Vec<OwnedFd>) = trees.into_iter().map(Tree::into_parts).unzip();
     let mut layers = [dirs];
     if userns != Userns::KeepId {
         skeleton::put_under(&mut layers, context.data_dir()?, &images.mapping);
     }
     let [mut dirs] = layers;
     let image_manifest = String::from_utf8(record.manifest.to_json()?).ok();
+    forget_left_behind(&mut volumes, &pod.apps, &record.manifest, &app.mounts);
     let wanted = WantedApp::Asked(Box::new(app));
     let image = AppImage { wanted, id: record.id, manifest: record.manifest.clone() };
-    let pod = PodManifest { volumes, annotations: pod.annotations, ..PodManifest::blank() };
-    let reified = manifest::reify(pod, &PodEnvironment::default(), vec![image])?;
+    let blank = PodManifest { volumes, annotations: pod.annotations, ..PodManifest::blank() };
+    let reified = manifest::reify(blank, &PodEnvironment::default(), vec![image])?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
     guest_agent::give(&mut manifest, &[&record.manifest], args.guest_agent, context.data_dir()?)?;
@@ -100,7 +107,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let fds: Vec<BorrowedFd<'_>> = dirs.iter().chain(sources.iter().flatten()).map(|fd| fd.as_fd()).collect();
     let text = String::from_utf8(manifest.to_json()?).map_err(|_| CommandError::failed("the manifest is not UTF-8"))?;
     let (layers, stdio) = (dirs.len(), StdioKind::default());
-    let call = Call::Add { manifest: text, image: image_manifest, layers, stdio };
+    let call = Call::Add { manifest: text, image: image_manifest, layers, trees: names, stdio };
     Client::connect(&pods, &entry)?.ask(call, &fds)?;
     drop(guards);
     let name = manifest.apps.first().map_or_else(String::new, |app| app.name.to_string());
@@ -148,6 +155,20 @@ fn mnt_volume(text: &str) -> Result<(Volume, Mount), CommandError> {
     let volume = volume.map_err(|error| refused(&error.to_string()))?;
     let path = format!("/{}", target.trim_start_matches('/'));
     Ok((volume.clone(), Mount { volume: volume.name, path, ..Mount::default() }))
+}
+
+fn another_volume(volume: &Volume) -> CommandError {
+    let name = volume.name.as_str();
+    CommandError::failed(format!("duplicate volume name {name:?}"))
+        .hint(format!("the pod has another volume of that name: `--mount volume={name},target=PATH` mounts it"))
+}
+
+/// Leaves out the empty volumes that mount points of apps got which are gone: the next app of that name gets them again.
+fn forget_left_behind(volumes: &mut Vec<Volume>, apps: &[RuntimeApp], image: &ImageManifest, wanted: &[Mount]) {
+    let points = image.app.iter().flat_map(|app| &app.mount_points).map(|point| &point.name);
+    let mounts = apps.iter().flat_map(|app| &app.mounts).chain(wanted).map(|mount| &mount.volume);
+    let named: BTreeSet<&AcName> = points.chain(mounts).collect();
+    volumes.retain(|volume| named.contains(&volume.name) || *volume != Volume::empty(volume.name.clone()));
 }
 
 /// Leaves the pod's volumes that this app does not mount to the others.
