@@ -10,14 +10,40 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use stage1::network::is_own_loopback;
 use stage1::protocol::PodReport;
 
-use crate::net::Mode;
+use crate::net::{Mode, NetRequest};
 
 /// Most bytes that are read of a table of the kernel's.
 const LARGEST: u64 = 1 << 20;
 
-/// The addresses of a running pod that is connected with the world. With the host's network those are the host's.
-pub(crate) fn of_pod(network: Mode, report: &PodReport) -> Vec<IpAddr> {
-    if network == Mode::Default { of(report.pid) } else { Vec::new() }
+/// The networks of a pod as they are shown, with the addresses that it has there while it runs. With the host's network
+/// those are the host's.
+pub(crate) fn networks(net: &NetRequest, report: Option<&PodReport>) -> Vec<String> {
+    let mut networks = Vec::new();
+    let mut known = None;
+    if let Some(joins) = &net.joins {
+        known = report.and_then(|report| report.network.named.as_ref()?.address).map(IpAddr::from);
+        networks.push(known.map_or_else(|| joins.network.clone(), |ip| shown(&joins.network, ip)));
+    }
+    if net.mode == Mode::None {
+        return networks;
+    }
+    let mode = net.mode.as_str();
+    let found: Vec<String> =
+        of_world(net.mode, report).filter(|ip| Some(*ip) != known).map(|ip| shown(mode, ip)).collect();
+    if found.is_empty() {
+        networks.push(mode.to_owned());
+    }
+    networks.extend(found);
+    networks
+}
+
+/// The addresses of a pod in a network of its own that runs.
+pub(crate) fn of_pod(net: &NetRequest, report: &PodReport) -> Vec<IpAddr> {
+    if net.mode == Mode::Default || net.joins.is_some() { of(report.pid) } else { Vec::new() }
+}
+
+fn of_world(mode: Mode, report: Option<&PodReport>) -> impl Iterator<Item = IpAddr> {
+    report.filter(|_| mode == Mode::Default).map(|report| of(report.pid)).into_iter().flatten()
 }
 
 /// The addresses of the pod whose pid 1 this is, those of its loopback interface left out. None where it has ended.
@@ -34,7 +60,7 @@ fn of(pid: i32) -> Vec<IpAddr> {
 }
 
 /// As rkt shows them: `default:ip4=192.0.2.2`.
-pub(crate) fn shown(network: &str, ip: IpAddr) -> String {
+fn shown(network: &str, ip: IpAddr) -> String {
     let family = if ip.is_ipv4() { "ip4" } else { "ip6" };
     format!("{network}:{family}={ip}")
 }

@@ -19,13 +19,14 @@ mod stage1;
 pub(crate) use auth::{of_hosts, of_registry};
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
-pub(crate) use network::Networks;
+pub(crate) use network::{NamedNetwork, Networks};
 pub(crate) use paths::Paths;
 pub(crate) use policy::{Policies, Policy};
 pub(crate) use registries::Registries;
 
 use auth::Credentials;
 use file::Document;
+use network::NetworkEntry;
 use registries::{AllRegistries, Registry};
 use stage1::Stage1;
 
@@ -57,7 +58,7 @@ enum Content<'a> {
         #[serde(flatten)]
         policy: &'a Policy,
     },
-    Networks(&'a Networks),
+    Network(NetworkEntry<'a>),
     Paths(&'a Paths),
     Registry(Registry<'a>),
     AllRegistries(AllRegistries<'a>),
@@ -110,8 +111,7 @@ impl Config {
             .policies
             .iter()
             .map(|(prefix, policy)| entry(policy::KIND, Content::Policy { prefixes: [prefix], policy }));
-        let networks =
-            (self.networks != Networks::default()).then(|| entry(network::KIND, Content::Networks(&self.networks)));
+        let networks = self.networks.entries().map(|it| entry(network::KIND, Content::Network(it)));
         let paths = (self.paths != Paths::default()).then(|| entry(paths::KIND, Content::Paths(&self.paths)));
         let stage1 = (self.stage1 != Stage1::default()).then(|| entry(stage1::KIND, Content::Stage1(&self.stage1)));
         auth.chain(docker).chain(single).chain(all).chain(policies).chain(networks).chain(paths).chain(stage1).collect()
@@ -167,6 +167,17 @@ pub(crate) enum Invalid {
     /// A network that there is not.
     #[error("network {0:?} is not one of none, default, host")]
     Network(String),
+    /// A name that no network of pods has.
+    #[error(
+        "{0:?} is no name of a network: 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit, and none of none, default, host"
+    )]
+    NetworkName(String),
+    /// A type of network that proa does not know.
+    #[error("unknown network type: {0:?}: there is bridge")]
+    NetworkType(String),
+    /// A range of addresses that no network of pods can have.
+    #[error(transparent)]
+    Subnet(#[from] ::stage1::node::NotASubnet),
     /// A prefix that no image's name begins with.
     #[error("{0:?} is not HOST[:PORT][/REPOSITORY] or *")]
     Prefix(String),

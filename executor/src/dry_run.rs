@@ -43,7 +43,10 @@ struct Words(Vec<String>);
 impl Words {
     /// The options of its network and the ports that lead into it.
     fn network(&mut self, net: &NetRequest, ports: &[ExposedPort]) {
-        self.option("net", Some(net.mode.as_str()));
+        match &net.joins {
+            Some(joins) => self.option("net", Some(joins.shown())),
+            None => self.option("net", Some(net.mode.as_str())),
+        }
         for port in ports {
             let number = port.pod_port.as_ref().map(|port| match port.count {
                 0 | 1 => format!("{}/{}", port.port, port.protocol),

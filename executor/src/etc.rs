@@ -19,7 +19,8 @@ pub(crate) fn files(net: &NetRequest, hostname: &str) -> Vec<EtcFile> {
     let file = |name: &str, content, replaces| EtcFile { name: name.to_owned(), content, replaces };
     let hosts = if net.hosts_of_host { of_host("/etc/hosts") } else { hosts(&net.hosts, hostname) };
     let mut files = vec![
-        file("hosts", hosts, net.hosts_of_host || !net.hosts.is_empty()),
+        // Names of other pods come into it while the pod runs.
+        file("hosts", hosts, net.hosts_of_host || !net.hosts.is_empty() || net.joins.is_some()),
         file("hostname", format!("{hostname}\n"), true),
     ];
     files.extend(resolv_conf(net).map(|content| file("resolv.conf", content, true)));

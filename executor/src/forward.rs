@@ -56,6 +56,10 @@ pub(crate) fn open(manifest: &PodManifest, net: &NetRequest, handed: Vec<Handed>
 fn network(forwards: &BTreeSet<Forward>, net: &NetRequest) -> Result<Network, CommandError> {
     match net.mode {
         Mode::None if forwards.is_empty() => Ok(Network::Loopback),
+        Mode::None if net.joins.is_some() => {
+            Err(CommandError::usage("--port: nothing leads into a network that is configured as internal")
+                .hint("leave \"internal\" out of its configuration, or --port"))
+        }
         Mode::None => Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
             .hint("leave --net=none out: --port brings a network")),
         Mode::Host => {

@@ -27,7 +27,7 @@ use crate::net::NetRequest;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, cgroup, etc, failure_hint, keeper, monitor, output, protection, relay};
+use crate::{attach, cgroup, etc, failure_hint, keeper, monitor, output, pod_network, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +205,13 @@ fn supervise(
     let options = AppOptions { stdio, restart: lifecycle.restart };
     let net = NetRequest::of(&manifest)?;
     let Entrances { network, sockets } = forward::open(&manifest, &net, handed)?;
+    let joined = net.joins.as_ref().map(|joins| {
+        let names = name.iter().map(ToString::to_string).chain([hostname.clone()]);
+        let mut names: Vec<String> = names.filter(|name| name != "localhost").collect();
+        names.dedup();
+        pod_network::join(&places.data_dir, joins, names)
+    });
+    let (membership, seat) = joined.transpose()?.unzip();
     // A prospect that comes to nothing is an error: apps without the limits that were promised would be worse.
     let bounded = cgroup::is_wanted(&manifest) && cgroup::prospects().is_ok();
     let scope = name.as_ref().map_or_else(|| uuid.to_string(), ToString::to_string);
@@ -222,6 +229,7 @@ fn supervise(
         signals: if own { Signals::Stop } else { Signals::Forward },
         metadata: Some(registration(places, uuid, &manifest, images)?),
         network,
+        membership,
         etc: etc::files(&net, &hostname),
         cgroup,
         sockets,
@@ -243,6 +251,7 @@ fn supervise(
         keeper = keeper.when_started(move || started.tell());
     }
     let outcome = stage1::run::run(spec, &mut keeper);
+    drop(seat);
     drop(launch);
     drop(guards);
     finish(keeper, uuid, outcome)

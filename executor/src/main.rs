@@ -67,6 +67,7 @@ mod output;
 mod packed;
 mod pod_argument;
 mod pod_line;
+mod pod_network;
 mod policy;
 mod ports;
 mod prepare;

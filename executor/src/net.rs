@@ -1,11 +1,14 @@
 //! The network of a pod as the command line says it, and as the pod's manifest keeps it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use appc::{AcIdentifier, ExposedPort, PodManifest, Port};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use stage1::node::Subnet;
 
+use crate::config::{NamedNetwork, Networks};
 use crate::error::CommandError;
 
 /// Annotation of a pod: what of its network the manifest has no other place for, as JSON.
@@ -17,8 +20,9 @@ pub(crate) const MOST_PORTS: u16 = 256;
 // Options about the network. (A doc comment would become the help text of the whole command.)
 #[derive(Debug, Default, Args)]
 pub(crate) struct NetArgs {
-    /// Choose the pod's network: default (the world, by pasta), none (its own loopback interface alone), host (yours)
-    /// [default: default, unless configured otherwise]
+    /// Choose the pod's network: default (the world, by pasta), none (its own loopback interface alone), host (yours),
+    /// or NAME[:IP=ADDRESS] of network.d (the world, and the pods on that network) [default: default, unless configured
+    /// otherwise]
     #[arg(long, value_name = "NET", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     net: Option<String>,
 
@@ -77,6 +81,91 @@ impl Mode {
     }
 }
 
+/// A network of pods that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) network: String,
+    /// The address that the pod is to have there.
+    pub(crate) address: Option<Ipv4Addr>,
+}
+
+impl Named {
+    /// The network that a pod joins, as it is configured, and what else the pod is connected to.
+    ///
+    /// # Errors
+    ///
+    /// There is no such network, or no such address in it.
+    pub(crate) fn find(&self, networks: &Networks) -> Result<(Mode, Joins), CommandError> {
+        let Self { network, address } = self;
+        let Some(NamedNetwork { subnet, internal }) = networks.named.get(network) else {
+            let file = format!("network.d/{network}.json");
+            let form = format!(r#"{{"rktKind":"network","rktVersion":"v1","name":"{network}"}}"#);
+            let error = CommandError::usage(format!("--net={network}: there is no such network"));
+            let known: Vec<&str> = networks.named.keys().map(String::as_str).collect();
+            return Err(error
+                .hint(format!("there are: {}", [&["none", "default", "host"][..], &known].concat().join(", ")))
+                .hint(format!("a network of pods is made by {file} in a configuration directory: {form}")));
+        };
+        if let Some(address) = address.filter(|address| !subnet.has(*address)) {
+            return Err(CommandError::usage(format!("--net={network}: a pod cannot have {address} in {subnet}")));
+        }
+        let mode = if *internal { Mode::None } else { Mode::Default };
+        Ok((mode, Joins { network: network.clone(), subnet: *subnet, address: *address }))
+    }
+}
+
+impl FromStr for Named {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (network, arguments) = text.split_once(':').unwrap_or((text, ""));
+        if !is_network_name(network) {
+            let hint = match network.contains(',') {
+                true => "a pod is on one network",
+                false => "give none, default, host, or the name of a network of pods",
+            };
+            return Err(CommandError::usage(format!("--net={text}: there is no such network")).hint(hint));
+        }
+        let address = match arguments {
+            "" => None,
+            arguments => {
+                let address = arguments.strip_prefix("IP=").and_then(|ip| ip.parse().ok());
+                Some(address.ok_or_else(|| {
+                    CommandError::usage(format!("--net={text}: {arguments:?} is not IP= and an IPv4 address"))
+                        .hint("as in --net=backend:IP=10.1.2.3")
+                })?)
+            }
+        };
+        Ok(Self { network: network.to_owned(), address })
+    }
+}
+
+/// Whether a network of pods can be called so: by what a host can be called, but for what means something else.
+pub(crate) fn is_network_name(name: &str) -> bool {
+    let is_sign = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let in_form = (1..=63).contains(&name.len()) && !name.starts_with('-') && name.chars().all(is_sign);
+    in_form && Mode::named(name).is_none()
+}
+
+/// The network of pods that a pod joins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Joins {
+    pub(crate) network: String,
+    /// Its range, if the pod is the first on it.
+    pub(crate) subnet: Subnet,
+    /// The address that the pod is to have; else one that is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<Ipv4Addr>,
+}
+
+impl Joins {
+    /// As `--net` says it.
+    pub(crate) fn shown(&self) -> String {
+        let address = self.address.map(|address| format!(":IP={address}"));
+        format!("{}{}", self.network, address.unwrap_or_default())
+    }
+}
+
 /// Who resolves names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +192,8 @@ impl Resolvers {
 pub(crate) struct NetChoice {
     /// What it is connected to, if that was said.
     pub(crate) mode: Option<Mode>,
+    /// The network of pods that it joins instead, if it does.
+    pub(crate) named: Option<Named>,
     /// The rest.
     pub(crate) rest: NetRequest,
 }
@@ -138,6 +229,9 @@ impl NetChoice {
 #[serde(default)]
 pub(crate) struct NetRequest {
     pub(crate) mode: Mode,
+    /// The network of pods that it joins as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) joins: Option<Joins>,
     #[serde(skip_serializing_if = "Resolvers::are_automatic")]
     pub(crate) resolvers: Resolvers,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -162,13 +256,8 @@ impl NetArgs {
     /// They make no sense.
     pub(crate) fn request(self) -> Result<(NetChoice, Vec<ExposedPort>), CommandError> {
         let ports = self.port.iter().map(|text| ports(text)).collect::<Result<Vec<_>, _>>()?.concat();
-        let named = |name: &str| {
-            Mode::named(name).ok_or_else(|| {
-                CommandError::usage(format!("--net={name}: there is no such network"))
-                    .hint("give none, default or host")
-            })
-        };
-        let mode = self.net.as_deref().map(named).transpose()?;
+        let mode = self.net.as_deref().and_then(Mode::named);
+        let named = self.net.as_deref().filter(|_| mode.is_none()).map(str::parse).transpose()?;
         let mut request = NetRequest {
             search: checked("--dns-search", self.dns_search)?,
             options: checked("--dns-opt", self.dns_opt)?,
@@ -196,7 +285,7 @@ impl NetArgs {
         if request.hosts_of_host && !request.hosts.is_empty() {
             return Err(CommandError::usage("--hosts-entry=host goes with no other --hosts-entry"));
         }
-        Ok((NetChoice { mode, rest: request }, ports))
+        Ok((NetChoice { mode, named, rest: request }, ports))
     }
 
     /// Whether none is given.
@@ -413,9 +502,30 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_pods_is_found() {
+        let network = NamedNetwork { subnet: "10.1.2.0/24".parse().unwrap(), internal: true };
+        let networks = Networks { default: None, named: [("back".to_owned(), network)].into() };
+        let find = |net: &str| {
+            let args = NetArgs { net: Some(net.into()), ..NetArgs::default() };
+            args.request().unwrap().0.named.unwrap().find(&networks)
+        };
+        let (mode, joins) = find("back:IP=10.1.2.9").unwrap();
+        assert_eq!((mode, joins.shown().as_str()), (Mode::None, "back:IP=10.1.2.9"));
+        assert_eq!(find("back").unwrap().1.shown(), "back");
+        assert!(find("back:IP=10.1.3.9").is_err() && find("back:IP=10.1.2.1").is_err());
+        let error = find("front").unwrap_err();
+        assert!(
+            error.chain().contains("--net=front")
+                && error.all_hints(None).join(" ").contains("none, default, host, back")
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         let refused = |args: NetArgs| args.request().is_err();
-        assert!(refused(NetArgs { net: Some("bridge".into()), ..NetArgs::default() }));
+        for net in ["Back", "", "a b", "-a", "a,b", "none:IP=10.0.0.2", "a:IP=", "a:IP=fd00::1", "a:MAC=1", "../a"] {
+            assert!(refused(NetArgs { net: Some(net.into()), ..NetArgs::default() }), "{net}");
+        }
         assert!(refused(NetArgs { hosts_entry: vec!["x".into()], ..NetArgs::default() }));
         assert!(refused(NetArgs { dns: vec!["host".into(), "1.1.1.1".into()], ..NetArgs::default() }));
     }

@@ -191,12 +191,19 @@ pub(crate) fn network(context: &Context, request: &PodRequest) -> Result<NetRequ
         },
         (None, None) => NetChoice::default(),
     };
+    let joined = match &choice.named {
+        Some(named) => Some(named.find(&Networks::read(context.config_dirs())?)?),
+        None => None,
+    };
+    let (mode, joins) = joined.unzip();
+    let choice = NetChoice { mode: mode.or(choice.mode), ..choice };
     let has_ports = !request.ports.is_empty() || template.is_some_and(|template| !template.ports.is_empty());
     let is_hello = !request.apps.is_empty() && request.apps.iter().all(|app| app.image == ImageRef::Hello);
-    choice.settle(has_ports, || match is_hello {
-        true => Ok(Mode::None),
+    let settled = choice.settle(has_ports, || match is_hello {
+        true => Ok::<_, CommandError>(Mode::None),
         false => Ok(Networks::read(context.config_dirs())?.default.unwrap_or(Mode::Default)),
-    })
+    })?;
+    Ok(NetRequest { joins, ..settled })
 }
 
 fn reify(

@@ -16,7 +16,7 @@ pub struct Snapshot {
     processes: BTreeSet<String>,
     /// Their namespaces that are not ours.
     namespaces: BTreeSet<String>,
-    /// Pods in any state, claimed pod names, and everything in the store's and the user's folders for temporary files.
+    /// Pods in any state, claimed pod names, networks of pods, and everything in the store's and the user's folders for temporary files.
     leftovers: BTreeSet<PathBuf>,
 }
 
@@ -31,6 +31,7 @@ impl Snapshot {
         for state in entries(&data.join("pods")) {
             leftovers.extend(entries(&state));
         }
+        leftovers.extend(entries(&data.join("networks")));
         leftovers.extend(entries(&data.join("store/tmp")));
         leftovers.extend(temporary.iter().flat_map(|it| entries(it)));
         Self {

@@ -73,6 +73,8 @@ pub(crate) enum ToInit {
         /// The signal.
         signal: i32,
     },
+    /// Change every app's /etc/hosts: edits ([`crate::node::Edits`]) as JSON in a memory file.
+    Hosts,
     /// The pod is over.
     Shutdown,
 }

@@ -234,6 +234,36 @@ impl IdMapping {
         }
     }
 
+    /// The same map for a user namespace whose parent has `outer`: what is outside of it are that one's ids. `None` if the
+    /// parent does not have them all.
+    pub(crate) fn within(&self, outer: &Self) -> Option<Self> {
+        let within = |own: &[Extent], outer: &[Extent]| {
+            let one = |extent: &Extent| {
+                let holder = outer.iter().find(|it| {
+                    let place = extent.outside.checked_sub(it.outside);
+                    place.and_then(|place| place.checked_add(extent.count)).is_some_and(|end| end <= it.count)
+                })?;
+                Some(Extent { outside: holder.inside + (extent.outside - holder.outside), ..*extent })
+            };
+            own.iter().map(one).collect::<Option<Vec<_>>>()
+        };
+        let (uids, gids) = (within(&self.uids, &outer.uids)?, within(&self.gids, &outer.gids)?);
+        Some(Self { tier: self.tier, uids, gids })
+    }
+
+    /// Writes the map for `pid`, the first process of a user namespace whose parent is the caller's, as one who has all
+    /// rights there: no helper is needed.
+    ///
+    /// # Errors
+    /// [`IdMapError::Write`].
+    pub(crate) fn hand_on(&self, pid: Pid) -> Result<(), IdMapError> {
+        if self.tier == Tier::Single {
+            // As without a parent of its own: root of such a pod changes no groups.
+            write_file(pid, "setgroups", "deny")?;
+        }
+        self.write_files(pid)
+    }
+
     fn write_files(&self, pid: Pid) -> Result<(), IdMapError> {
         write_file(pid, "uid_map", &map_text(&self.uids))?;
         write_file(pid, "gid_map", &map_text(&self.gids))
@@ -371,6 +401,18 @@ mod tests {
         assert_eq!(map_text(map.uids()), "0 7 1\n1 100 10\n");
         assert_eq!(map_text(map.gids()), "0 8 1\n1 200 20\n");
         assert_eq!(map.container_root(), (7, 8));
+    }
+
+    #[test]
+    fn a_map_within_another_names_its_ids() {
+        let outer = IdMapping::range(1000, 100, (100_000, 10), (200_000, 10));
+        let extents = |mapping: &IdMapping| map_text(mapping.uids()) + &map_text(mapping.gids());
+        assert_eq!(extents(&outer.within(&outer).unwrap()), "0 0 1\n1 1 10\n0 0 1\n1 1 10\n");
+        assert_eq!(extents(&IdMapping::single(1000, 100).within(&outer).unwrap()), "0 0 1\n0 0 1\n");
+        let exchanged = outer.exchanged(3, 0).unwrap().within(&outer).unwrap();
+        assert_eq!(map_text(exchanged.uids()), "0 3 1\n1 1 2\n3 0 1\n4 4 7\n");
+        assert_eq!(outer.within(&IdMapping::single(1000, 100)), None);
+        assert_eq!(IdMapping::single(1001, 100).within(&outer), None);
     }
 
     #[test]

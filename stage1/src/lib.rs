@@ -30,6 +30,7 @@ pub mod isolators;
 pub mod landlock;
 pub mod limits;
 pub mod network;
+pub mod node;
 pub mod op;
 pub mod plan;
 pub mod protocol;

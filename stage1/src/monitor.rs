@@ -24,7 +24,8 @@ use crate::channel::{Failure, FromInit, ToInit};
 use crate::control::{ConnectionId, Control};
 use crate::idmap::IdMapping;
 use crate::metadata::Metadata;
-use crate::network::{EtcFile, Network};
+use crate::network::{EtcFile, HOSTS, Network};
+use crate::node::Member;
 use crate::output::{LogLimits, Outputs};
 use crate::plan::Net;
 use crate::protocol::{End, EventKind, Refused, RefusedKind, Reply};
@@ -126,6 +127,8 @@ pub(crate) struct Monitor<'a> {
     metadata: Option<Metadata>,
     net: Net,
     uplink: Option<Connection>,
+    /// Its place in a network of pods, if it is on one.
+    member: Option<Member>,
     /// Whether the apps are to be started when it is there.
     put_off: bool,
     /// Whether the apps that the pod begins with are created, and nobody was told yet.
@@ -160,10 +163,13 @@ impl<'a> Monitor<'a> {
             apps.push(record);
         }
         let (net, uplink) = match std::mem::take(&mut spec.network) {
-            Network::Loopback => (Net::Loopback, None),
+            Network::Loopback if spec.membership.is_none() => (Net::Loopback, None),
+            Network::Loopback => (Net::Connected, None),
             Network::Host => (Net::Host, None),
             Network::Uplink(uplink) => (Net::Connected, Some(Connection::new(uplink))),
         };
+        let hosts = etc.iter().find(|file| file.name == HOSTS).map(|file| file.content.clone()).unwrap_or_default();
+        let member = spec.membership.take().map(|membership| Member::new(membership, hosts));
         Self {
             init,
             pid,
@@ -195,6 +201,7 @@ impl<'a> Monitor<'a> {
             metadata: spec.metadata.take().map(Metadata::new),
             net,
             uplink,
+            member,
             put_off: false,
             created: false,
             etc,
@@ -248,7 +255,7 @@ impl<'a> Monitor<'a> {
     ///
     /// Before the network is there that is put off: apps look at it once, as they start.
     fn start_all(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        if self.uplink.as_ref().is_some_and(|uplink| !uplink.is_settled()) {
+        if !self.has_network() {
             self.put_off = true;
             return Ok(());
         }
@@ -327,6 +334,7 @@ impl<'a> Monitor<'a> {
         polled.extend(self.metadata.iter().flat_map(Metadata::to_poll));
         let of_metadata = polled.len() - before;
         polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
+        polled.extend(self.member.iter().flat_map(Member::to_poll));
         let respite = self.metadata.as_ref().and_then(Metadata::respite);
         let patience = self.uplink.as_ref().and_then(Connection::deadline);
         let next = self
@@ -621,7 +629,7 @@ impl<'a> Monitor<'a> {
 }
 
 /// A value as JSON in a memory file: messages are too short for some.
-fn memory_file(value: &impl Serialize) -> Result<OwnedFd, RunError> {
+fn memory_file(value: &impl Serialize) -> std::io::Result<OwnedFd> {
     let json = serde_json::to_vec(value).map_err(std::io::Error::other)?;
     let fd = rustix::fs::memfd_create("proa", MemfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
     let mut file = std::fs::File::from(fd);

@@ -76,7 +76,23 @@ pub struct NetworkReport {
     /// Whether it is as it should be; else why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<String>,
+    /// The network of pods that it is on as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<NamedReport>,
 }
+
+/// A network of pods, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedReport {
+    /// Its name.
+    pub name: String,
+    /// The pod's address there; none before it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+}
+
+/// The name of the file in /etc that says who the hosts are.
+pub(crate) const HOSTS: &str = "hosts";
 
 /// A file of /etc that tells an app of its network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,8 @@ use crate::idmap::{IdMapError, IdMapping};
 use crate::init::{self, Init, InitCgroups};
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
-use crate::network::{EtcFile, Network, Passed};
+use crate::network::{EtcFile, HOSTS, Network, Passed};
+use crate::node::{self, Membership};
 use crate::output::LogLimits;
 use crate::plan::{Net, PlanError, PodOptions, SourceKind, plan};
 use crate::protocol::{AppReport, StdioKind};
@@ -58,6 +59,8 @@ pub struct PodSpec<'a> {
     pub metadata: Option<Registration>,
     /// Its network.
     pub network: Network,
+    /// The network of pods that it is on as well, if any.
+    pub membership: Option<Membership>,
     /// The files of /etc that each app is given.
     pub etc: Vec<EtcFile>,
     /// For each app the listening sockets that it takes over; none at all where no app does.
@@ -275,7 +278,8 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let sources = spec.sources.iter().map(|source| source.as_ref().map(source_kind).transpose());
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     let net = match &spec.network {
-        Network::Loopback => Net::Loopback,
+        Network::Loopback if spec.membership.is_none() => Net::Loopback,
+        Network::Loopback => Net::Connected,
         Network::Host => Net::Host,
         Network::Uplink(_) => Net::Connected,
     };
@@ -283,7 +287,12 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
         registration.listen_on_the_host().map_err(std::io::Error::from)?;
     }
     let url = spec.metadata.as_ref().map(Registration::url);
-    let etc = std::mem::take(&mut spec.etc);
+    let mut etc = std::mem::take(&mut spec.etc);
+    if spec.membership.is_some() {
+        // Lines follow.
+        let hosts = etc.iter_mut().filter(|file| file.name == HOSTS && !file.content.ends_with('\n'));
+        hosts.for_each(|file| file.content.push('\n'));
+    }
     let options = PodOptions {
         hostname: spec.hostname,
         mapping: spec.mapping,
@@ -303,7 +312,14 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (channel, init_end) = pair().map_err(std::io::Error::from)?;
-    match sys::fork::fork(Namespaces::USER.with(Namespaces::PID)).map_err(RunError::Namespace)? {
+    let outer = spec.membership.as_ref().and_then(|it| Some((it.node.user()?, &it.mapping)));
+    let namespaces = Namespaces::USER.with(Namespaces::PID);
+    let forked = match outer {
+        None => sys::fork::fork(namespaces),
+        Some((user, outer)) => node::fork(namespaces, user, (spec.mapping, outer)),
+    };
+    let is_nested = outer.is_some();
+    match forked.map_err(RunError::Namespace)? {
         Fork::Child => {
             drop(channel);
             let PodSpec { mapping, layers, sources, sockets, .. } = spec;
@@ -323,7 +339,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
             drop((init_end, streams, cgroups));
             // Before it turns non-dumpable: then only the host's root could.
             let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
-            let launched = launch(&channel, spec.mapping, pid, keeper);
+            let launched = launch(&channel, (!is_nested).then_some(spec.mapping), pid, keeper);
             let mut monitor = Monitor::new(&mut spec, app_cgroups, channel, signals, (pid, etc));
             let result = launched.and_then(|files| {
                 let namespace = namespace.transpose()?;
@@ -387,17 +403,25 @@ fn check_streams() -> Result<(), RunError> {
 }
 
 /// Gives pid 1 what it waits for: the maps, and then the files, which are made while somebody else works: the id
-/// helpers where there are any, else pid 1 itself.
-fn launch(channel: &MonitorEnd, mapping: &IdMapping, pid: Pid, keeper: &mut dyn Keeper) -> Result<PodFiles, RunError> {
-    let maps = mapping.start(pid)?;
-    let files = if maps.is_finished() {
-        say(channel, &ToInit::Mapped)?;
-        keeper.files()
-    } else {
-        let files = keeper.files();
-        maps.finish()?;
-        say(channel, &ToInit::Mapped)?;
-        files
+/// helpers where there are any, else pid 1 itself. The maps of a nested pod are written before.
+fn launch(
+    channel: &MonitorEnd,
+    mapping: Option<&IdMapping>,
+    pid: Pid,
+    keeper: &mut dyn Keeper,
+) -> Result<PodFiles, RunError> {
+    let maps = mapping.map(|mapping| mapping.start(pid)).transpose()?;
+    let files = match maps.filter(|maps| !maps.is_finished()) {
+        None => {
+            say(channel, &ToInit::Mapped)?;
+            keeper.files()
+        }
+        Some(maps) => {
+            let files = keeper.files();
+            maps.finish()?;
+            say(channel, &ToInit::Mapped)?;
+            files
+        }
     };
     let files = files.map_err(RunError::Files)?;
     send_files(channel, &files).map_err(std::io::Error::from)?;

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::duration;
 use crate::error::{CommandError, Explain as _, FAILURE};
 use crate::idmap::{self, Remover};
-use crate::{guest_agent, images, output};
+use crate::{guest_agent, images, output, pod_network};
 
 /// Remove pods that ended some time ago
 ///
@@ -44,6 +44,7 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
         GcOptions { grace: args.grace_period, expire_prepared: args.expire_prepared, mark_only: args.mark_only };
     let report = pods.gc(&options, &Remover::new(&mapping))?;
     output::complain(&told(&report));
+    pod_network::sweep(context.data_dir()?)?;
     let mut status = 0;
     for (uuid, error) in report.failures {
         output::complain(&CommandError::from(error).during(format!("pod {uuid}")).report(Some("gc")));

@@ -113,7 +113,7 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
         }
         let pod = pods.open(entry)?;
         let manifest = pod.manifest()?;
-        listed.networks = networks(pods, entry, NetRequest::of(&manifest)?.mode);
+        listed.networks = networks(pods, entry, &NetRequest::of(&manifest)?);
         listed.ports = ports::of(&manifest);
         listed.apps = apps(manifest);
         listed.exit_status = pod.pod_status()?.map(|status| status.status);
@@ -132,19 +132,14 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
     (listed, sick)
 }
 
-/// The networks of a pod that is connected with the world, while it runs with its addresses there. A pod that was never
-/// started has none.
-fn networks(pods: &Pods, entry: &PodEntry, mode: Mode) -> Vec<String> {
-    if mode == Mode::None || entry.started_ns.is_none() {
+/// The networks of a pod, while it runs with its addresses there. A pod that was never started has none.
+fn networks(pods: &Pods, entry: &PodEntry, net: &NetRequest) -> Vec<String> {
+    if entry.started_ns.is_none() {
         return Vec::new();
     }
-    let asked = mode == Mode::Default && entry.state == State::Running;
-    let report = asked.then(|| report(pods, entry)).flatten();
-    let found = report.map_or_else(Vec::new, |report| addresses::of_pod(mode, &report));
-    match found.as_slice() {
-        [] => vec![mode.as_str().to_owned()],
-        found => found.iter().map(|ip| addresses::shown(mode.as_str(), *ip)).collect(),
-    }
+    let has_own = net.mode == Mode::Default || net.joins.is_some();
+    let report = (has_own && entry.state == State::Running).then(|| report(pods, entry)).flatten();
+    addresses::networks(net, report.as_ref())
 }
 
 /// What the pod's supervisor says. One that is stuck must not keep the others from being listed.

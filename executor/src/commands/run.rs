@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_a_usage_error_that_names_it() {
         for (line, named) in [
-            ("--net=nowhere hello", "--net=nowhere: there is no such network"),
+            ("--net=Nowhere hello", "--net=Nowhere: there is no such network"),
             ("--name a/b hello", "\"a/b\""),
             ("hello --name A", "--name=\"A\""),
             ("hello --environment AC_APP_NAME=x", "AC_APP_NAME=x"),

@@ -9,12 +9,13 @@ use clap::Args;
 use pod::{PodEntry, Pods, State};
 use serde::Serialize;
 use stage1::isolators::choices::Choices;
+use stage1::network::NamedReport;
 use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
 
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
-use crate::net::{Mode, NetRequest};
+use crate::net::NetRequest;
 use crate::ports::{self, LeadingPort};
 use crate::{addresses, cgroup, duration, moment, output, pod_argument, protection};
 
@@ -72,6 +73,12 @@ struct PodShown {
     ready: bool,
     /// `none`, `default` or `host`.
     network: &'static str,
+    /// Its networks, with its addresses there while it runs.
+    #[serde(skip)]
+    networks: Vec<String>,
+    /// The network of pods that it is on, with its address there while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_network: Option<NamedReport>,
     /// The addresses of a running pod in a network of its own, but for those of its loopback interface.
     addresses: Vec<IpAddr>,
     /// Ports of the host that lead into it.
@@ -169,7 +176,7 @@ fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
 fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
     let live = if entry.state == State::Running { report(pods, entry) } else { None };
     let (mut apps, mut exit) = (Vec::new(), None);
-    let (mut network, mut ports) = (Mode::None, Vec::new());
+    let (mut net, mut ports) = (NetRequest::default(), Vec::new());
     let (mut choices, mut isolators) = (Choices::default(), Vec::new());
     if entry.place != pod::Place::Prepare {
         let pod = pods.open(entry)?;
@@ -185,7 +192,7 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
             Some(report) => report.cgroup.as_ref().map_or_else(Vec::new, |path| cgroup::controllers(Path::new(path))),
             None => protection::prospects(&manifest),
         };
-        network = NetRequest::of(&manifest)?.mode;
+        net = NetRequest::of(&manifest)?;
         ports = ports::of(&manifest);
         for (app, entry) in protection::report(&manifest, &controllers)? {
             match app.and_then(|name| apps.iter_mut().find(|app| app.name == name.as_str())) {
@@ -205,8 +212,10 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         exited: is_over(entry.state) && entry.started_ns.is_some(),
         pid: live.as_ref().map(|report| report.pid),
         ready: live.as_ref().is_some_and(|report| report.ready),
-        network: network.as_str(),
-        addresses: live.as_ref().map_or_else(Vec::new, |report| addresses::of_pod(network, report)),
+        network: net.mode.as_str(),
+        networks: addresses::networks(&net, live.as_ref()),
+        pod_network: pod_network(&net, live.as_ref()),
+        addresses: live.as_ref().map_or_else(Vec::new, |report| addresses::of_pod(&net, report)),
         ports,
         network_error: live.and_then(|report| report.network.down),
         insecure_options: choices.insecure.names(),
@@ -214,6 +223,11 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         isolators,
         apps,
     })
+}
+
+fn pod_network(net: &NetRequest, live: Option<&PodReport>) -> Option<NamedReport> {
+    let of_live = live.and_then(|report| report.network.named.clone());
+    of_live.or_else(|| Some(NamedReport { name: net.joins.as_ref()?.network.clone(), address: None }))
 }
 
 /// The apps of a pod without a supervisor, by what was written down.
@@ -269,12 +283,7 @@ fn lines(pod: &PodShown) -> String {
     lines.extend(pod.created_ns.map(|ns| format!("created={}", moment::full(ns))));
     lines.extend(pod.started_ns.map(|ns| format!("started={}", moment::full(ns))));
     if pod.started_ns.is_some() {
-        let networks: Vec<String> = pod.addresses.iter().map(|ip| addresses::shown(pod.network, *ip)).collect();
-        lines.push(match pod.network {
-            "none" => "networks=".to_owned(),
-            network if networks.is_empty() => format!("networks={network}"),
-            _ => format!("networks={}", networks.join(", ")),
-        });
+        lines.push(format!("networks={}", pod.networks.join(", ")));
         lines.extend(pod.network_error.as_ref().map(|why| format!("network-error={why}")));
         let ports: Vec<String> = pod.ports.iter().map(ToString::to_string).collect();
         lines.extend((!ports.is_empty()).then(|| format!("ports={}", ports.join(", "))));

@@ -92,7 +92,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short = 'h', value_name = "NAME")]
     hostname: Option<String>,
 
-    /// Connect the container to a network: bridge (the world; default), none, host
+    /// Connect the container to a network: bridge (the world; default), none, host, or one of network.d
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Option<String>,
 
@@ -285,14 +285,17 @@ fn image(context: &Context, word: &OsString, pull: Pull) -> Result<(ImageRef, Pu
 
 /// The network and the ports that are published. Without an address docker publishes them for everybody.
 fn network(network: Option<&str>, publish: &[String]) -> Result<(NetChoice, Vec<ExposedPort>), CommandError> {
-    let mode = match network {
-        None => None,
-        Some("bridge" | "default") => Some(net::Mode::Default),
-        Some("none") => Some(net::Mode::None),
-        Some("host") => Some(net::Mode::Host),
+    let (mode, named) = match network {
+        None => (None, None),
+        Some("bridge" | "default") => (Some(net::Mode::Default), None),
+        Some("none") => (Some(net::Mode::None), None),
+        Some("host") => (Some(net::Mode::Host), None),
+        Some(network) if net::is_network_name(network) => {
+            (None, Some(net::Named { network: network.to_owned(), address: None }))
+        }
         Some(network) => {
             return Err(CommandError::usage(format!("--network={network}: there is no such network"))
-                .hint("there are none, bridge and host"));
+                .hint("there are none, bridge and host, and what network.d defines"));
         }
     };
     let mut ports = Vec::new();
@@ -308,7 +311,7 @@ fn network(network: Option<&str>, publish: &[String]) -> Result<(NetChoice, Vec<
         });
         ports.extend(one);
     }
-    Ok((NetChoice { mode, ..NetChoice::default() }, ports))
+    Ok((NetChoice { mode, named, ..NetChoice::default() }, ports))
 }
 
 /// How names are resolved in the pod.

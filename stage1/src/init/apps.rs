@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::process::{Process, Stage};
-use super::{InitEnd, Stop, identity, put_etc, sockets, streams, with_mounts};
+use super::{InitEnd, Stop, etc, identity, put_etc, sockets, streams, with_mounts};
 use crate::apply::{Fds, Refusal};
 use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
 use crate::host::Host;
@@ -193,6 +193,13 @@ impl Apps {
     fn obey(&mut self, message: ToInit, fds: Vec<OwnedFd>, monitor: &InitEnd) -> rustix::io::Result<Next> {
         match message {
             ToInit::Shutdown => return Ok(Next::End),
+            ToInit::Hosts => {
+                let mut fds = fds;
+                // Without the names that are new the pod is what it was: no reason to end it.
+                if let Ok(edits) = spec(&mut fds) {
+                    let _ = etc::edit_hosts(self.apps.keys().copied(), &edits);
+                }
+            }
             ToInit::Start { app, process: id } => {
                 let first = |process: &&mut Process| process.app == app && process.id.is_none();
                 if let Some(process) = self.processes.iter_mut().find(first) {

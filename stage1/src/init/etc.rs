@@ -1,12 +1,15 @@
 //! Files of /etc that pid 1 makes for each app: who the hosts are, who resolves names.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat};
+use rustix::io::Errno;
 use sys::mount::{MountAttr, mount_setattr};
 
 use crate::apply::{Named as _, Refusal, clone_tree};
-use crate::network::EtcFile;
+use crate::network::{EtcFile, HOSTS};
+use crate::node::Edits;
 
 /// Makes the files of the app with this index in a directory of its own in the sandbox, for `owner`. Returns a mount of each, in their order.
 pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Result<Vec<OwnedFd>, Refusal> {
@@ -21,7 +24,7 @@ pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Res
         let new = openat(CWD, path.as_str(), flags, Mode::from_raw_mode(0o644)).named(|| format!("open({path:?})"))?;
         let written = rustix::io::write(&new, file.content.as_bytes()).named(|| format!("write({path:?})"))?;
         if written < file.content.len() {
-            return Err(Refusal::because(format!("write({path:?})"), rustix::io::Errno::NOSPC, "the file is too long"));
+            return Err(Refusal::because(format!("write({path:?})"), Errno::NOSPC, "the file is too long"));
         }
         if (uid, gid) != (0, 0) {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -35,4 +38,25 @@ pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Res
         Ok(mount)
     };
     files.iter().map(make).collect()
+}
+
+/// Changes /etc/hosts of these apps, of those of them that have one of pid 1's.
+pub(super) fn edit_hosts(apps: impl Iterator<Item = usize>, edits: &Edits) -> rustix::io::Result<()> {
+    for app in apps {
+        let path = format!("/etc/{app}/{HOSTS}");
+        let file = match openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            file => std::fs::File::from(file?),
+        };
+        // What is written anew is shorter than before.
+        for (at, text) in &edits.writes {
+            file.write_all_at(text.as_bytes(), *at).map_err(as_errno)?;
+        }
+        file.set_len(edits.length).map_err(as_errno)?;
+    }
+    Ok(())
+}
+
+fn as_errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -1,10 +1,11 @@
 //! The monitor and the pod's network.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use super::Monitor;
-use crate::channel::{Failure, FailureKind};
-use crate::network::NetworkReport;
+use super::{Monitor, memory_file};
+use crate::channel::{Failure, FailureKind, ToInit};
+use crate::network::{HOSTS, NamedReport, NetworkReport};
+use crate::node::Member;
 use crate::plan::Net;
 use crate::run::{Keeper, RunError};
 use crate::uplink::{Change, Connection};
@@ -15,21 +16,54 @@ impl Monitor<'_> {
         let mode = match self.net {
             Net::Loopback => "none",
             Net::Host => "host",
+            Net::Connected if self.uplink.is_none() => "none",
             Net::Connected => "default",
         };
         let down = self.uplink.as_ref().and_then(Connection::down).map(str::to_owned);
-        NetworkReport { mode: mode.to_owned(), down }
+        let named = |member: &Member| NamedReport { name: member.network().to_owned(), address: member.address() };
+        NetworkReport { mode: mode.to_owned(), down, named: self.member.as_ref().map(named) }
+    }
+
+    /// Whether all is there of it that can be had.
+    pub(super) fn has_network(&self) -> bool {
+        self.uplink.as_ref().is_none_or(Connection::is_settled)
+            && self.member.as_ref().is_none_or(|member| member.address().is_some())
     }
 
     /// Pid 1 has made the namespaces that are to be connected.
     pub(super) fn connect(&mut self, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        let (Some(uplink), Ok([net, user])) = (&mut self.uplink, <[OwnedFd; 2]>::try_from(fds)) else { return Ok(()) };
-        let change = uplink.connect(net, user, self.mapping);
+        let Ok([net, user]) = <[OwnedFd; 2]>::try_from(fds) else { return Ok(()) };
+        if let Some(member) = &mut self.member {
+            let refused = |why: String| RunError::Pod(Failure::new(FailureKind::Setup, &why));
+            member.join(&net).map_err(refused)?;
+            self.write_hosts()?;
+        }
+        // Without an uplink nothing more is waited for.
+        let uplink = self.uplink.as_mut();
+        let change = uplink.map_or(Change::Settled, |uplink| uplink.connect(net, user, self.mapping));
         self.see_to(change, keeper)
+    }
+
+    /// Has the apps' /etc/hosts say who is on the pod's network.
+    fn write_hosts(&mut self) -> std::io::Result<()> {
+        let Some(member) = &mut self.member else { return Ok(()) };
+        let Some(edits) = member.look_around()? else { return Ok(()) };
+        // An app that is added later finds it as it is by then.
+        let hosts = self.etc.iter_mut().filter(|file| file.name == HOSTS);
+        hosts.for_each(|file| file.content = member.hosts().to_owned());
+        let edits = memory_file(&edits)?;
+        // A pid 1 that is gone is heard of elsewhere.
+        let _ = self.init.say_with(&ToInit::Hosts, &[edits.as_fd()]);
+        Ok(())
     }
 
     /// Something about it has changed.
     pub(super) fn network_changed(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        if self.member.as_mut().is_some_and(Member::polled)
+            && let Err(error) = self.write_hosts()
+        {
+            keeper.remark_on_pod(&format!("who is on the pod's network cannot be found out: {error}"));
+        }
         let change = self.uplink.as_mut().map_or(Change::None, Connection::polled);
         self.see_to(change, keeper)
     }
@@ -43,7 +77,7 @@ impl Monitor<'_> {
 
     /// Says that the pod is there, once it is, with its network.
     pub(super) fn tell_started(&mut self, keeper: &mut dyn Keeper) {
-        if self.uplink.as_ref().is_none_or(Connection::is_settled) && std::mem::take(&mut self.created) {
+        if self.has_network() && std::mem::take(&mut self.created) {
             keeper.pod_started();
         }
     }
@@ -57,7 +91,11 @@ impl Monitor<'_> {
                 return Err(RunError::Pod(Failure::new(FailureKind::Setup, &what)));
             }
             Change::Lost { why, .. } => {
-                keeper.remark_on_pod(&format!("the pod has no network but its own loopback: {why}"));
+                let left = match &self.member {
+                    None => "its own loopback".to_owned(),
+                    Some(member) => format!("its own loopback and {:?}", member.network()),
+                };
+                keeper.remark_on_pod(&format!("the pod has no network but {left}: {why}"));
             }
         }
         self.tell_started(keeper);
