@@ -350,6 +350,20 @@ mod tests {
         assert!(message.text(libc::IFLA_IFNAME, "sixteen-bytes-ab", LONGEST.0).is_err());
     }
 
+    /// NET-07: a length of 16 bits does not overflow (CVE-2021-43784): what is too long is refused, and nothing is sent.
+    #[test]
+    fn net_07_what_is_too_long_is_refused() {
+        let socket = Socket::open().unwrap();
+        let invalid = |result: io::Result<()>| {
+            assert_eq!(result.unwrap_err().raw_os_error(), Some(Errno::INVAL.raw_os_error()));
+        };
+        for length in [256, 70 << 10] {
+            invalid(socket.set_up("lo", Some(&"a".repeat(length)), None));
+            invalid(socket.set_up(&"a".repeat(length), None, None));
+            invalid(socket.add_bridge(&"a".repeat(length)));
+        }
+    }
+
     #[test]
     fn an_answer_that_is_none_is_refused() {
         let mut body: Vec<u8> = interface(5, 0, 0).collect();
