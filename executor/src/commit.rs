@@ -100,6 +100,7 @@ pub(crate) fn commit(
             media_type: LayerMediaType::Tar,
             size: written.size,
             bytes: LayerBytes::File { file: scratch, start: 0 },
+            contents: None,
         }],
         os: "linux".to_owned(),
         architecture: text(&serde_json::from_slice(&config)?, "architecture"),

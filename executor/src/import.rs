@@ -35,12 +35,14 @@ use crate::signature::{self, Voucher};
 use crate::userns::Userns;
 
 mod aci;
+mod chunked;
 mod dependencies;
 mod layers;
 mod pull;
 mod push;
 mod rendered;
 mod spool;
+mod writeback;
 
 use layers::Remote;
 

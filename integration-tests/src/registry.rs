@@ -133,6 +133,17 @@ impl Registry {
         self.logged(&["\"GET ", "\"HEAD "])
     }
 
+    /// The bytes of blobs that it has sent.
+    pub fn sent(&self) -> u64 {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let bytes = |line: &str| {
+            let (_, answer) =
+                line.split_once("\"GET ").filter(|(_, it)| it.contains("/blobs/"))?.1.split_once("\" ")?;
+            answer.split(' ').nth(1)?.parse::<u64>().ok()
+        };
+        log.lines().filter_map(bytes).sum()
+    }
+
     /// The requests that write.
     pub fn uploads(&self) -> Vec<String> {
         self.logged(&["\"POST ", "\"PUT ", "\"PATCH "])
@@ -236,17 +247,41 @@ impl Authority {
     /// # Errors
     /// Says that there is no openssl.
     pub fn issue(&self, file: &str, names: &str, days: i32) -> Result<(PathBuf, PathBuf), String> {
+        let [key, request, certificate] = self.request(file, names)?;
+        self.openssl(
+            &["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"],
+            &["-in", &request, "-out", &certificate, "-extfile", "extensions", "-days", &days.to_string()],
+        )?;
+        Ok((self.dir.join(certificate), self.dir.join(key)))
+    }
+
+    /// A certificate and key for these names that are valid between two moments, `YYYYMMDDHHMMSSZ` each.
+    ///
+    /// # Errors
+    /// Says that there is no openssl.
+    pub fn issue_between(&self, file: &str, names: &str, from: &str, to: &str) -> Result<(PathBuf, PathBuf), String> {
+        let [key, request, certificate] = self.request(file, names)?;
+        let config = "[ca]\ndefault_ca = own\n[own]\ndatabase = issued\nnew_certs_dir = .\ndefault_md = sha256\n\
+                      unique_subject = no\nrand_serial = yes\npolicy = any\n[any]\ncommonName = supplied\n";
+        for (name, content) in [("ca.cnf", config), ("issued", "")] {
+            fs::write(self.dir.join(name), content).expect("the test's folder is ours");
+        }
+        self.openssl(
+            &["ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"],
+            &["-in", &request, "-out", &certificate, "-extfile", "extensions", "-startdate", from, "-enddate", to],
+        )?;
+        Ok((self.dir.join(certificate), self.dir.join(key)))
+    }
+
+    /// Makes a key and asks for a certificate: the files of key, request and certificate.
+    fn request(&self, file: &str, names: &str) -> Result<[String; 3], String> {
         let [key, request, certificate] = ["key", "csr", "pem"].map(|kind| format!("{file}.{kind}"));
         self.openssl(
             &["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
             &["-keyout", &key, "-out", &request, "-subj", "/CN=proa test"],
         )?;
         fs::write(self.dir.join("extensions"), format!("subjectAltName={names}\n")).expect("the test's folder is ours");
-        self.openssl(
-            &["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"],
-            &["-in", &request, "-out", &certificate, "-extfile", "extensions", "-days", &days.to_string()],
-        )?;
-        Ok((self.dir.join(certificate), self.dir.join(key)))
+        Ok([key, request, certificate])
     }
 
     /// A certificate and key that nobody but itself has signed.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use integration_tests::images::{Aci, Layout, Tree, busybox};
 use integration_tests::needs::{Place, Why, place};
-use integration_tests::registry::Setup;
+use integration_tests::registry::{Authority, Setup};
 use integration_tests::site::{Answer, Internet};
 use integration_tests::{Env, Outcome, User, binaries, limit, needs, process};
 use rustix::process::Signal;
@@ -327,6 +327,83 @@ fn table_66_proxies_that_do_not_help() {
         "{heads:?}\n{outcome}"
     );
     assert!(heads.len() <= 6, "it is asked {} times", heads.len());
+}
+
+/// A helper that is not there, that fails or talks nonsense is an error, and nobody is asked with what it said about another.
+#[test]
+fn reg_05_a_broken_helper_sends_nobody_anything() {
+    let env = needs!(somebody());
+    let theirs = needs!(Setup::plain().user("me", "canary").start(&env, "theirs"));
+    // Another server, which counts what it is shown.
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = other.local_addr().expect("it is bound");
+    let server = std::thread::spawn(move || {
+        let mut heads = Vec::new();
+        for mut client in other.incoming().map_while(Result::ok) {
+            let mut head = [0; 4096];
+            match client.read(&mut head) {
+                Ok(length @ 1..) => heads.push(String::from_utf8_lossy(&head[..length]).to_lowercase()),
+                _ => break,
+            }
+            let challenge = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = client.write_all(challenge.as_bytes());
+        }
+        heads
+    });
+    for folder in ["home/.docker", "bin"] {
+        env.make_dir(&env.path(folder));
+    }
+    env.write("home/.docker/config.json", json!({"credHelpers": {theirs.host(): "test"}}).to_string());
+    let path = format!("{}:/usr/bin:/bin", env.path("bin").display());
+    let fetch = |host: &str| {
+        let image = format!("docker://{host}/app:v1");
+        env.proa(["--insecure-options=http", "--debug", "fetch", &image]).var("PATH", &path).outcome()
+    };
+    fetch(&theirs.host()).exits(254).stderr_shows("docker-credential-test");
+    let answers = [
+        "exit 1",
+        "echo; echo canary",
+        "echo '{}'",
+        "echo '{\"Username\":\"me\",\"Secret\":\"canary\"'",
+        // Right in itself, and about somebody else.
+        "echo '{\"ServerURL\":\"https://index.docker.io/v1/\",\"Username\":\"me\",\"Secret\":\"canary\"}'",
+        "kill -9 $$",
+    ];
+    for answer in answers {
+        let helper = env.write("bin/docker-credential-test", format!("#!/bin/sh\ncat >/dev/null\n{answer}\n"));
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let outcome = fetch(&theirs.host()).exits(254);
+        assert!(!outcome.stderr.contains("canary"), "{answer}: the secret is told: {outcome}");
+    }
+    // With a helper that works, the other server is told nothing either: it is not the one that was asked about.
+    let right = "cat >/dev/null\necho '{\"Username\":\"me\",\"Secret\":\"canary\"}'\n";
+    env.write("bin/docker-credential-test", format!("#!/bin/sh\n{right}"));
+    fetch(&address.to_string()).exits(254);
+    fetch(&theirs.host()).exits(254).stderr_shows("has no image");
+    drop(std::net::TcpStream::connect(address));
+    let heads = server.join().expect("it does not panic");
+    assert!(!heads.is_empty() && heads.iter().all(|head| !head.contains("authorization")), "{heads:?}");
+}
+
+/// With a clock that is ten years off, every certificate is of the future or of the past: the message says what time it is here.
+#[test]
+fn table_67_a_clock_that_is_wrong() {
+    let env = needs!(somebody());
+    let authority = needs!(Authority::new(&env));
+    let names = "DNS:localhost,IP:127.0.0.1";
+    for (server, from, to, offending) in [
+        ("future", "20960101000000Z", "20970101000000Z", "the certificate is not valid yet; local time is 20"),
+        ("past", "20120101000000Z", "20130101000000Z", "the certificate is expired; local time is 20"),
+    ] {
+        let certificate = needs!(authority.issue_between(server, names, from, to));
+        let registry = needs!(Setup::plain().tls(certificate).start(&env, server));
+        let image = format!("docker://{}", registry.name("app:v1"));
+        let outcome = env.proa(["fetch", &image]).var("SSL_CERT_FILE", authority.certificate()).outcome();
+        outcome.exits(254).stderr_shows(offending);
+        // It is the clock alone that is in the way.
+        let outcome = env.proa(["--insecure-options=tls", "fetch", &image]).outcome();
+        outcome.exits(254).stderr_shows("has no image");
+    }
 }
 
 /// What an interrupted fetch leaves is only what gc takes away, and the next one succeeds.

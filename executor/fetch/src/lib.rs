@@ -32,7 +32,7 @@ pub use aci::{AciError, AciFile};
 pub use authorize::{AwsKey, HostCredential, HostCredentials};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use json::JsonError;
-pub use oci::{LayerBytes, LayerMediaType, OciConfig, OciError, OciImage, OciLayer};
+pub use oci::{LayerBytes, LayerMediaType, OciConfig, OciError, OciImage, OciLayer, TableOfContents};
 pub use platform::Platform;
 pub use quote::Quoted;
 pub use reference::{ImageRef, RefError};

@@ -1,6 +1,7 @@
 //! OCI images: their documents, wherever they are, and layout directories.
 
 mod app;
+mod chunked;
 mod config;
 mod docker;
 pub(crate) mod document;
@@ -10,6 +11,7 @@ pub(crate) mod media;
 pub(crate) mod select;
 
 pub use app::{CMD, ENTRYPOINT, MappingError, STOP_SIGNAL, USER, to_app};
+pub use chunked::TableOfContents;
 pub use config::{FromApp, from_app};
 pub use docker::names_in_docker_archive;
 pub use image::{LayerBytes, OciConfig, OciImage, OciLayer};

@@ -134,6 +134,7 @@ fn fill(
         expect_uncompressed: None,
         single_id: !keep_owners,
         below: Below::default(),
+        milestones: None,
     })?;
     let manifest = report.extracted.manifest.unwrap_or_default();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

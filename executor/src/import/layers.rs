@@ -5,6 +5,8 @@
 //!              (async)            └ container root of the id map, two threads       ┘
 //! ```
 //!
+//! Of a layer with a table of contents only what is missing is downloaded ([`chunked`](super::chunked)).
+//!
 //! What is downloaded is on no disk unless that takes long ([`spool`](super::spool)). The pipe is all there is between
 //! the two, so memory is bounded whatever the image. A layer that implies directories waits at its end for those below.
 
@@ -23,14 +25,16 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use stage1::userns::Running;
 use store::ingest::{self, IngestError, IngestReport, InputFormat};
-use store::{Digest, Import, LayerKey, PendingLayer};
+use store::{Digest, Import, Keep, LayerKey, PendingLayer};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
+use super::chunked::{Piece, Plan, Shelf};
 use super::spool::Spool;
+use super::writeback::Writeback;
 use super::{Images, compression, digest};
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
@@ -45,6 +49,10 @@ const PIPE: usize = 1 << 20;
 
 /// Read at once of what was kept.
 const PIECE: usize = 256 << 10;
+
+/// Said of a layer that was put together from the store and the registry, and is not what it should be.
+const WRONG_TABLE: &str = "some of it was in the store, as its table of contents says; tell who made the image that the table is \
+                           wrong";
 
 /// Where layers that are not on this machine come from.
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +102,11 @@ impl Images {
             let progress = progress.layer(&compressed, layer.size, remote.is_some());
             tasks.push(Task { layer, compressed, uncompressed, pending, progress });
         }
-        if tasks.is_empty() {
-            return Ok(());
-        }
-        let work = self.take_in_all(&tasks, remote);
+        let Some(first) = tasks.first() else { return Ok(()) };
+        let packed = tasks.iter().fold(0, |sum: u64, task| sum.saturating_add(task.layer.size));
+        let writeback = Writeback::start(&self.mapping, first.pending.root(), packed)?;
+        let help = Help { writeback, shelf: self.shelf(&tasks, remote) };
+        let work = self.take_in_all(&tasks, remote, &help);
         let reports = match remote {
             Some(remote) => remote.puller.client().block_on(work)?,
             None => {
@@ -105,7 +114,7 @@ impl Images {
                 runtime.during(|| "start an event loop".into())?.block_on(work)?
             }
         };
-        drop(progress);
+        drop((progress, help));
         for (task, report) in tasks.into_iter().zip(&reports) {
             report.extracted.warnings.lines().for_each(|line| warn(&line));
             import.add_layer(task.pending, report)?;
@@ -113,10 +122,18 @@ impl Images {
         Ok(())
     }
 
+    /// The trees in the store, if there is a layer that may have files in common with them.
+    fn shelf(&self, tasks: &[Task<'_>], remote: Option<Remote<'_>>) -> Option<Shelf> {
+        // An archive that is to be kept has to come as it is.
+        let useful = remote.is_some() && self.keep_of_layers == Keep::Recipe;
+        (useful && tasks.iter().any(|task| task.layer.contents.is_some())).then(|| Shelf::open(&self.store, &self.map))
+    }
+
     async fn take_in_all(
         &self,
         tasks: &[Task<'_>],
         remote: Option<Remote<'_>>,
+        help: &Help,
     ) -> Result<Vec<IngestReport>, CommandError> {
         let processors = available_parallelism().map_or(2, |it| it.get().max(2));
         // They are given out in the order of the layers: one that waits for those below never keeps them from beginning.
@@ -124,7 +141,7 @@ impl Images {
         let completion = Completion::new(tasks.len())?;
         let one = async |index: usize, task: &Task<'_>| {
             let _slot = slots.acquire().await.expect("nobody closes it");
-            let taken = self.take_in_one(task, &completion.events[index], remote).await;
+            let taken = self.take_in_one(task, &completion.events[index], remote, help).await;
             let report = taken.during(|| format!("layer {}", task.compressed))?;
             task.progress.done();
             task.pending.tell(&report).during(|| "pass owners on".into())?;
@@ -139,7 +156,12 @@ impl Images {
         task: &Task<'_>,
         below: &Arc<OwnedFd>,
         remote: Option<Remote<'_>>,
+        help: &Help,
     ) -> Result<IngestReport, CommandError> {
+        let plan = match (remote, &help.shelf) {
+            (Some(remote), Some(shelf)) => Plan::make(remote, task.layer, shelf).await,
+            _ => None,
+        };
         let (input, sender) = match (&task.layer.bytes, remote) {
             (LayerBytes::File { file, start }, _) => (at(file, *start).during(|| "open the layer".into())?, None),
             (_, Some(remote)) => {
@@ -151,23 +173,33 @@ impl Images {
         let format = InputFormat::OciLayer(compression(task.layer.media_type));
         let job = task.pending.job(input, format, self.single_id());
         let mut job = job.during(|| "copy descriptors".into())?;
-        job.length = Some(task.layer.size);
-        job.expect_compressed = Some(task.compressed);
+        job.length = Some(plan.as_ref().map_or(task.layer.size, |plan| plan.length));
+        // What is put together here is proved by the digest of the archive in it.
+        job.expect_compressed = plan.is_none().then_some(task.compressed);
         job.expect_uncompressed = Some(task.uncompressed);
         job.below = job.below.until(Arc::clone(below));
+        job.milestones = help.writeback.as_ref().map(Writeback::milestones);
         let running = idmap::start_in(&self.mapping, || ingest::run(job))?;
         let Some((sender, remote)) = sender else { return answer(running).await };
+        if let Some(plan) = plan {
+            let answered = beside(feed_pieces(sender, remote, task, plan), running).await?;
+            let report = answered.map_err(|error| error.hint(WRONG_TABLE))?;
+            return Ok(IngestReport { compressed: task.compressed, compressed_size: task.layer.size, ..report });
+        }
         let mut spool = Spool::open(&self.store, &task.compressed, task.layer.size)?;
-        let answered = match select(pin!(feed(sender, remote, task, &mut spool)), pin!(answer(running))).await {
-            Either::Left((Ok(()), answer)) => answer.await,
-            // Dropping the other ends the child. What there is of the download stays.
-            Either::Left((Err(error), _)) => return Err(error.into()),
-            Either::Right((answered, _)) => answered,
-        };
+        // After an error of the download what there is of it stays.
+        let answered = beside(feed(sender, remote, task, &mut spool), running).await?;
         // It has become a tree, or what was kept is not what it should be.
         spool.discard();
         answered
     }
+}
+
+/// What helps with all layers.
+struct Help {
+    writeback: Option<Writeback>,
+    /// Where to look for what need not be downloaded.
+    shelf: Option<Shelf>,
 }
 
 impl Completion {
@@ -216,6 +248,47 @@ async fn feed(sender: Sender, remote: Remote<'_>, task: &Task<'_>, spool: &mut S
         task.progress.received(bytes.len() as u64);
     }
     Ok(())
+}
+
+/// Writes the pieces of a layer into the pipe, as [`feed`] does.
+async fn feed_pieces(sender: Sender, remote: Remote<'_>, task: &Task<'_>, plan: Plan) -> Result<(), RegistryError> {
+    let mut bytes = Vec::new();
+    for piece in plan.pieces {
+        match piece {
+            Piece::Missing(part) => {
+                let mut download = remote.puller.download_part(remote.found, task.layer, part);
+                while let Some(bytes) = download.chunk().await? {
+                    if !send(&sender, &bytes).await.map_err(RegistryError::Write)? {
+                        return Ok(());
+                    }
+                    task.progress.received(bytes.len() as u64);
+                }
+            }
+            Piece::Stored { mut frame, packed } => {
+                while frame.next(&mut bytes).map_err(RegistryError::Write)? {
+                    if !send(&sender, &bytes).await.map_err(RegistryError::Write)? {
+                        return Ok(());
+                    }
+                }
+                task.progress.received(packed);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Feeds an extractor until it answers; what it says is the inner result. After an error of the feeder it is ended.
+async fn beside(
+    feed: impl Future<Output = Result<(), RegistryError>>,
+    running: Running<Result<IngestReport, IngestError>>,
+) -> Result<Result<IngestReport, CommandError>, RegistryError> {
+    match select(pin!(feed), pin!(answer(running))).await {
+        Either::Left((fed, answer)) => {
+            fed?;
+            Ok(answer.await)
+        }
+        Either::Right((answered, _)) => Ok(answered),
+    }
 }
 
 /// Writes all of `bytes`; false if nobody reads any more.

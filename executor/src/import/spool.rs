@@ -10,7 +10,10 @@ use store::{Digest, Partial, Store, StoreError};
 /// Layers below this size are not kept.
 const SMALL: u64 = 1 << 20;
 
-/// After so many bytes it is decided whether the download is fast.
+/// From so many bytes on a download can turn out to be fast; a new connection may need a while for that.
+const BEGINNING: u64 = 4 << 20;
+
+/// After so many bytes it is decided.
 const TRIAL: u64 = 16 << 20;
 
 /// Bytes per second from which on a download is not kept.
@@ -66,8 +69,8 @@ impl<'s> Spool<'s> {
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         let Some(partial) = &mut self.partial else { return };
         let kept = partial.append(bytes).is_ok();
-        if !self.decided && partial.length() >= TRIAL {
-            self.decided = true;
+        if !self.decided && partial.length() >= BEGINNING {
+            self.decided = partial.length() >= TRIAL;
             if is_fast(partial.length(), self.begin.elapsed()) {
                 self.discard();
                 return;

@@ -171,6 +171,7 @@ impl PendingLayer {
             expect_uncompressed: None,
             single_id,
             below: self.below.clone(),
+            milestones: None,
         })
     }
 

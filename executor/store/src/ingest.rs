@@ -6,6 +6,7 @@
 mod chunks;
 mod compression;
 mod error;
+mod milestones;
 mod pass;
 mod pump;
 mod source;
@@ -18,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::compression::Compression;
 pub use self::error::IngestError;
+pub use self::milestones::Milestones;
 
+use self::milestones::Measured;
 use self::pass::pass;
 use self::pump::Pump;
 use self::source::Source;
@@ -60,6 +63,8 @@ pub struct IngestJob {
     pub single_id: bool,
     /// The trees of the layers below; see [`ExtractOptions::below`].
     pub below: Below,
+    /// Who is told how far it has come.
+    pub milestones: Option<Milestones>,
 }
 
 /// What was taken in.
@@ -93,7 +98,7 @@ pub struct IngestReport {
 /// else they led to. The tree and the blob are then partial; the caller removes them.
 pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
     let IngestJob { input, length, format, root, blob, recipe, limits, .. } = job;
-    let IngestJob { expect_compressed, expect_uncompressed, single_id, below, .. } = job;
+    let IngestJob { expect_compressed, expect_uncompressed, single_id, below, milestones, .. } = job;
     let (form, compressed_with) = (form(format), expect_compressed.map_or(Algorithm::Sha256, |d| d.algorithm()));
     let own = if form == Form::Aci { Algorithm::Sha512 } else { Algorithm::Sha256 };
     let uncompressed_with = expect_uncompressed.map_or(own, |d| d.algorithm());
@@ -109,7 +114,7 @@ pub fn run(job: IngestJob) -> Result<IngestReport, IngestError> {
     let options = ExtractOptions { form, limits, single_id, below, hollow: false };
     let recorder = recipe.map(Recorder::new).transpose().map_err(|error| IngestError::WriteRecipe(error.into()))?;
     let (source, outcome) = pass(pump, small, uncompressed_with, |tar| {
-        let mut tar = Recorded::new(tar, recorder.as_ref());
+        let mut tar = Recorded::new(Measured::new(tar, milestones), recorder.as_ref());
         let extracted = extract_recorded(&mut tar, root.as_fd(), &options, recorder.as_ref())?;
         tar.drain().map_err(|error| IngestError::Read((&error).into()))?;
         Ok::<_, IngestError>(extracted)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,26 @@ impl Store {
 }
 
 impl Store {
+    /// The trees under an id map that were made last, at most `most`, from this store alone.
+    ///
+    /// # Errors
+    /// [`StoreError::System`].
+    pub fn newest_trees(&self, map: &IdMap, most: usize) -> Result<Vec<Tree>, StoreError> {
+        let trees = self.subdirectory("trees")?;
+        let mut found = Vec::new();
+        let read = for_each_entry(&trees, |name, _| {
+            let key = std::str::from_utf8(name).ok().and_then(|name| name.split_once('.'));
+            let key = key.filter(|(_, of)| IdMap::new(of) == *map).and_then(|(key, _)| key.parse::<LayerKey>().ok());
+            if let Some((key, made)) = key.zip(statat(&trees, name, AtFlags::SYMLINK_NOFOLLOW).ok()) {
+                found.push((made.st_mtime, made.st_mtime_nsec, key));
+            }
+            Ok(())
+        });
+        read.map_err(|error| failed("read", "trees")(error))?;
+        found.sort_by_key(|(seconds, nanoseconds, _)| std::cmp::Reverse((*seconds, *nanoseconds)));
+        found.iter().take(most).filter_map(|(.., key)| self.own_tree(key, map).transpose()).collect()
+    }
+
     /// The trees of a layer under whatever id maps there are. A layer that implies directories has its own for each stack
     /// it lies in; all of them are of the same archive.
     ///

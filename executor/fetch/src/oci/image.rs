@@ -6,6 +6,7 @@ use std::path::Path;
 
 use oci_spec::image::{Config, Descriptor, ImageConfiguration, ImageManifest};
 
+use super::chunked::TableOfContents;
 use super::document::{self, Documents, check_head, parse};
 use super::layout::Layout;
 use super::media::{Document, LayerMediaType, is_config};
@@ -56,6 +57,8 @@ pub struct OciLayer {
     pub size: u64,
     /// Where they are.
     pub bytes: LayerBytes,
+    /// What is said to be where in them.
+    pub contents: Option<TableOfContents>,
 }
 
 /// Where the bytes of a layer are.
@@ -237,13 +240,15 @@ fn open_layers(documents: &dyn Documents, descriptors: &[Descriptor]) -> Result<
     for descriptor in descriptors {
         let media_type = LayerMediaType::from_media_type(descriptor.media_type().as_ref())
             .ok_or_else(|| media_type_error("layer", descriptor))?;
-        typed.push((Blob::of(descriptor)?, media_type));
+        let annotations = descriptor.annotations().as_ref().filter(|_| media_type == LayerMediaType::TarZstd);
+        let contents = annotations.and_then(|it| TableOfContents::of(it, descriptor.size()));
+        typed.push((Blob::of(descriptor)?, media_type, contents));
     }
     typed
         .into_iter()
-        .map(|(blob, media_type)| {
+        .map(|(blob, media_type, contents)| {
             let bytes = documents.layer(&blob)?;
-            Ok(OciLayer { digest: blob.digest, media_type, size: blob.size, bytes })
+            Ok(OciLayer { digest: blob.digest, media_type, size: blob.size, bytes, contents })
         })
         .collect()
 }

@@ -18,6 +18,8 @@ pub struct Download<'r, 'a> {
     repository: &'r Repository<'a>,
     digest: Digest,
     size: u64,
+    /// Where what is wanted of it ends.
+    end: u64,
     received: u64,
     body: Option<Response>,
     /// Bytes at the beginning of the body that are there already.
@@ -28,7 +30,12 @@ pub struct Download<'r, 'a> {
 impl<'r, 'a> Download<'r, 'a> {
     /// The blob `digest` of `size` bytes, of which the first `received` are there already.
     pub(super) fn new(repository: &'r Repository<'a>, digest: Digest, size: u64, received: u64) -> Self {
-        Self { repository, digest, size, received, body: None, skip: 0, fruitless: 0 }
+        Self { repository, digest, size, end: size, received, body: None, skip: 0, fruitless: 0 }
+    }
+
+    /// Only what is before `end`.
+    pub(super) fn until(self, end: u64) -> Self {
+        Self { end: end.min(self.size), ..self }
     }
 
     /// The next bytes, `None` when all are there. After a cut connection it asks for the rest.
@@ -38,7 +45,7 @@ impl<'r, 'a> Download<'r, 'a> {
     /// [`RegistryError::Http`] when the server does not give them.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
-            if self.received == self.size && self.body.is_none() {
+            if self.received == self.end && self.body.is_none() {
                 return Ok(None);
             }
             let body = match &mut self.body {
@@ -61,7 +68,7 @@ impl<'r, 'a> Download<'r, 'a> {
                         return Ok(Some(fresh));
                     }
                 }
-                Ok(None) if self.received == self.size => {
+                Ok(None) if self.received == self.end => {
                     self.body = None;
                     return Ok(None);
                 }
@@ -82,7 +89,7 @@ impl<'r, 'a> Download<'r, 'a> {
         }
         self.fruitless = 0;
         self.received += fresh.len() as u64;
-        if self.received > self.size {
+        if self.received > self.end {
             return Err(self.size_error(self.received));
         }
         Ok(Some(fresh))
@@ -100,16 +107,25 @@ impl<'r, 'a> Download<'r, 'a> {
 
     async fn open(&mut self) -> Result<Response, RegistryError> {
         let path = format!("blobs/{}", self.digest);
-        let from = self.received;
+        let (from, end) = (self.received, self.end);
+        let is_part = end < self.size;
         let answer = self
             .repository
             .send(&path, |url| {
                 // Some servers compress what they think is text; the digest is of the bytes as they are.
                 let request = Request::get(url).header(ACCEPT_ENCODING, "identity");
-                if from > 0 { request.header(RANGE, &format!("bytes={from}-")) } else { request }
+                match (from, is_part) {
+                    (_, true) => request.header(RANGE, &format!("bytes={from}-{}", end - 1)),
+                    (0, false) => request,
+                    (_, false) => request.header(RANGE, &format!("bytes={from}-")),
+                }
             })
             .await?;
         match answer.status().as_u16() {
+            200 if is_part => Err(RegistryError::Protocol {
+                url: ShownUrl::new(answer.url()),
+                reason: "the server does not know ranges".to_owned(),
+            }),
             200 => {
                 if let Some(found) = answer.content_length().filter(|length| *length != self.size) {
                     return Err(self.size_error(found));

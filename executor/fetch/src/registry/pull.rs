@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use oci_spec::image::{Descriptor, MediaType};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -141,6 +142,12 @@ impl<'a> Puller<'a> {
     /// Begins to download a layer of the image that was found; the first `received` bytes are there already.
     pub fn download(&self, found: &Found, layer: &OciLayer, received: u64) -> Download<'_, 'a> {
         Download::new(&self.repositories[found.repository], layer.digest.clone(), layer.size, received)
+    }
+
+    /// Begins to download a part of such a layer.
+    pub fn download_part(&self, found: &Found, layer: &OciLayer, part: Range<u64>) -> Download<'_, 'a> {
+        let whole = self.download(found, layer, part.start);
+        whole.until(part.end)
     }
 
     /// The manifest or index that the name means in one repository: media type, digest and bytes. What a digest names is

@@ -41,6 +41,7 @@ impl Bench {
             expect_uncompressed: None,
             single_id: true,
             below: store::extract::Below::default(),
+            milestones: None,
         };
         Self { dir, job }
     }

@@ -42,6 +42,7 @@ impl Layer {
             expect_uncompressed: None,
             single_id: true,
             below: store::extract::Below::default(),
+            milestones: None,
         });
         Self { dir, recipe, report: report.unwrap() }
     }
