@@ -1,5 +1,5 @@
-//! Killed at any system call, or refused any: a fetch of two layers, an import of a signed image, a removal and a
-//! collection of garbage.
+//! Killed at any system call, or refused any: a fetch of two layers, an import of a signed image, a removal, a
+//! collection of garbage, a pod that becomes an image, and an image that gets a name.
 //!
 //! Afterwards every image that was acknowledged is there and whole, the same command succeeds, and gc leaves nothing that
 //! no image names.
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use integration_tests::images::{Aci, Layout, Tree};
+use integration_tests::images::{Aci, Layout, Tree, busybox};
 use integration_tests::injection::{Attempt, Campaign, Disturbance, is_full};
 use integration_tests::needs::{Place, Why, place};
 use integration_tests::registry::{self, Registry};
@@ -122,6 +122,19 @@ impl World {
         file
     }
 
+    /// As [`World::everywhere`] where there is time for it; else the command runs undisturbed, and the same must hold.
+    fn everywhere_if_full(&self, name: &str, command: &[&str], disturbance: Disturbance) {
+        if is_full() {
+            return self.everywhere(name, command, None, disturbance);
+        }
+        // Not in the environment's own directory, which has to be empty in the end: a pod may stay.
+        let data = self.env.path("undisturbed");
+        fs::rename(&self.before, &data).expect("it is ours");
+        let outcome = proa(&self.env, &data, command).outcome().succeeds();
+        let promise = Promise { env: &self.env, command, kept: &self.other, removes: None };
+        promise.judge(&data, &Attempt { disturbance, call: "none".to_owned(), outcome });
+    }
+
     /// Disturbs every call of a command.
     fn everywhere(&self, name: &str, command: &[&str], removes: Option<&str>, disturbance: Disturbance) {
         let promise = Promise { env: &self.env, command, kept: &self.other, removes };
@@ -169,11 +182,15 @@ fn fetch(disturbance: Disturbance) {
     world.everywhere("fetch", &["fetch", &reference], None, disturbance);
 }
 
-fn import(disturbance: Disturbance) {
-    let world = needs!(World::new(User::WithRange));
+fn import(user: User, disturbance: Disturbance) {
+    let world = needs!(World::new(user));
     let tree = Tree::new().dir("d", 0o2750).file("d/f", "x", 0o4755).owned_by(7, 8).file("g", "y", 0o600);
     let file = world.signed(&Aci::new("imported", more(tree)));
-    world.everywhere("import", &["fetch", file.to_str().expect("UTF-8")], None, disturbance);
+    let command = ["fetch", file.to_str().expect("UTF-8")];
+    match user {
+        User::NoRange => world.everywhere_if_full("import without range", &command, disturbance),
+        _ => world.everywhere("import", &command, None, disturbance),
+    }
 }
 
 fn rm(disturbance: Disturbance) {
@@ -193,6 +210,54 @@ fn gc(disturbance: Disturbance) {
     world.everywhere("gc", &["gc"], None, disturbance);
 }
 
+/// A pod that has ended, with a file of its own in another layer than its image's.
+fn commit(disturbance: Disturbance) {
+    let world = needs!(World::new(User::WithRange));
+    let layout = Layout::new("base").layer(more(busybox())).sh("echo new >/new").build(&world.env);
+    let layout = format!("oci:{}", layout.display());
+    world.proa(&["run", "--net=none", "--keep", "--name=ended", &layout]).succeeds();
+    world.everywhere_if_full("commit", &["commit", "ended", "made:1"], disturbance);
+}
+
+/// The image that gets the name has others already, and another image has this one.
+fn tag(disturbance: Disturbance) {
+    let world = needs!(World::new(User::WithRange));
+    let layout = format!("oci:{}:latest", layers("tagged").build(&world.env).display());
+    let id = world.proa(&["fetch", &layout]).succeeds().line().to_owned();
+    world.proa(&["image", "tag", &world.other, "taken:1"]).succeeds();
+    world.everywhere("tag", &["image", "tag", &id, "new:1", "taken:1"], None, disturbance);
+}
+
+#[test]
+fn a_commit_killed_at_every_call() {
+    commit(Disturbance::Kill);
+}
+
+#[test]
+fn a_commit_with_every_call_failing() {
+    commit(Disturbance::Fail);
+}
+
+#[test]
+fn a_new_name_killed_at_every_call() {
+    tag(Disturbance::Kill);
+}
+
+#[test]
+fn a_new_name_with_every_call_failing() {
+    tag(Disturbance::Fail);
+}
+
+#[test]
+fn an_import_without_a_range_killed_at_every_call() {
+    import(User::NoRange, Disturbance::Kill);
+}
+
+#[test]
+fn an_import_without_a_range_with_every_call_failing() {
+    import(User::NoRange, Disturbance::Fail);
+}
+
 #[test]
 fn a_fetch_killed_at_every_call() {
     fetch(Disturbance::Kill);
@@ -205,12 +270,12 @@ fn a_fetch_with_every_call_failing() {
 
 #[test]
 fn an_import_killed_at_every_call() {
-    import(Disturbance::Kill);
+    import(User::WithRange, Disturbance::Kill);
 }
 
 #[test]
 fn an_import_with_every_call_failing() {
-    import(Disturbance::Fail);
+    import(User::WithRange, Disturbance::Fail);
 }
 
 #[test]
