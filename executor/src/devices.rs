@@ -3,6 +3,9 @@
 //! A device is a volume whose source is the node, and the same checks hold for it. Nothing is made with mknod(2): an app
 //! gets a second mount of the host's node, which it may open if its user may.
 
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+
 use appc::{AcName, Mount, Volume};
 
 use crate::error::CommandError;
@@ -31,7 +34,7 @@ fn device(text: &str) -> Result<Device, CommandError> {
     let source = parts.next().unwrap_or_default();
     let (target, rights) = match (parts.next(), parts.next(), parts.next()) {
         (None, _, _) => (source, "rwm"),
-        (Some(rights), None, _) if !rights.starts_with('/') => (source, rights),
+        (Some(rights), None, _) if rights.bytes().all(|letter| b"rwm".contains(&letter)) => (source, rights),
         (Some(target), rights, None) => (target, rights.unwrap_or("rwm")),
         _ => return Err(refused("too many colons")),
     };
@@ -40,6 +43,12 @@ fn device(text: &str) -> Result<Device, CommandError> {
     }
     if !matches!(rights, "rwm" | "rw") {
         return Err(refused("the permissions of a device cannot be narrowed without a device cgroup"));
+    }
+    // What cannot be looked at is told of when it is opened.
+    if let Ok(found) = fs::metadata(source)
+        && !(found.file_type().is_char_device() || found.file_type().is_block_device())
+    {
+        return Err(refused("not a device").hint("--volume and --mount are for files and directories"));
     }
     Ok(Device { source: source.to_owned(), target: target.to_owned() })
 }
@@ -74,7 +83,10 @@ mod tests {
             ("fuse", "not an absolute path"),
             ("/dev/a:/dev/b:rwm:x", "too many colons"),
             ("/dev/a:/dev/b:r", "cannot be narrowed"),
-            ("/dev/a:b", "cannot be narrowed"),
+            ("/dev/a:", "cannot be narrowed"),
+            ("/dev/a:b", "not an absolute path"),
+            ("/etc", "not a device"),
+            ("/etc/passwd:/dev/x", "not a device"),
         ] {
             let report = shown(text).unwrap_err().report(None);
             assert!(report.contains(why), "{report}");

@@ -140,7 +140,7 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if let Some(error) = cause.downcast_ref::<DependencyError>() {
         return Some(match error {
-            DependencyError::Missing { .. } => "fetch what is missing, or give the images in one `proa fetch`",
+            DependencyError::Missing { .. } => "fetch what is missing; images in files come before those that need them",
             _ => "correct the images' manifests and build them again",
         });
     }
