@@ -206,6 +206,17 @@ impl ResourceArgs {
     }
 }
 
+/// The bound of a pod's network.
+///
+/// # Errors
+///
+/// It makes no sense.
+pub(crate) fn network_bandwidth(text: &str) -> Result<Option<Isolator>, CommandError> {
+    let limit = limit("--network-bandwidth", text, |limit| limit.value() > 0, "more than none")?;
+    // As those of disks: of whatever says nothing itself.
+    Ok(Isolator::new(IsolatorValue::NetworkBandwidth(Limit { default: true, ..limit })))
+}
+
 fn capabilities(option: &str, text: &str) -> Result<CapabilitySet, CommandError> {
     let names = text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     CapabilitySet::new(names).map_err(|error| wrong(option, text, &error))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use appc::ExposedPort;
+use appc::{ExposedPort, IsolatorValue};
 use clap::ValueEnum as _;
 use clap::builder::PossibleValue;
 use stage1::supervise::{ExitPolicy, Restart};
@@ -86,6 +86,15 @@ impl Words {
         words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
         words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
         words.network(net, &request.ports);
+        for isolator in &request.isolators {
+            match isolator.value() {
+                IsolatorValue::Sysctl(values) => {
+                    values.iter().for_each(|(name, value)| words.option("sysctl", Some(format!("{name}={value}"))));
+                }
+                IsolatorValue::NetworkBandwidth(limit) => words.option("network-bandwidth", limit.limit.as_ref()),
+                _ => {}
+            }
+        }
         words.flag("strict", request.strict);
         words.option("guest-agent", request.guest_agent);
         let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);

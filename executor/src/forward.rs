@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use appc::{ExposedPort, PodManifest, Port, RuntimeApp};
+use stage1::bandwidth::Bandwidth;
 use stage1::network::{Network, Passed, Relay, Uplink};
 
 use crate::diagnostics::warn;
@@ -50,10 +51,15 @@ pub(crate) struct Entrances {
 /// A port leads nowhere, or cannot be listened on.
 pub(crate) fn open(manifest: &PodManifest, net: &NetRequest, handed: Vec<Handed>) -> Result<Entrances, CommandError> {
     let (activated, forwarded) = forwards(manifest)?.into_iter().partition(|forward| forward.activates.is_some());
-    Ok(Entrances { network: network(&forwarded, net)?, sockets: sockets(manifest, &activated, handed)? })
+    let network = network(&forwarded, net, Bandwidth::of(manifest))?;
+    Ok(Entrances { network, sockets: sockets(manifest, &activated, handed)? })
 }
 
-fn network(forwards: &BTreeSet<Forward>, net: &NetRequest) -> Result<Network, CommandError> {
+fn network(
+    forwards: &BTreeSet<Forward>,
+    net: &NetRequest,
+    bandwidth: Option<Bandwidth>,
+) -> Result<Network, CommandError> {
     match net.mode {
         Mode::None if forwards.is_empty() => Ok(Network::Loopback),
         Mode::None if net.joins.is_some() => {
@@ -68,7 +74,7 @@ fn network(forwards: &BTreeSet<Forward>, net: &NetRequest) -> Result<Network, Co
             }
             Ok(Network::Host)
         }
-        Mode::Default => uplink(forwards).map(Network::Uplink),
+        Mode::Default => uplink(forwards).map(|uplink| Network::Uplink(Uplink { bandwidth, ..uplink })),
     }
 }
 
@@ -111,7 +117,7 @@ fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
             Err(CommandError::failed("--port: ports need pasta, which is not installed")
                 .hint("install the package passt"))
         }
-        pasta => Ok(Uplink { pasta, ports, relays, required }),
+        pasta => Ok(Uplink { pasta, ports, relays, required, bandwidth: None }),
     }
 }
 

@@ -309,7 +309,8 @@ fn random_bytes() -> Result<[u8; 16], CommandError> {
 
 /// Says what an app gets other than its image asks for, or than a person would expect.
 fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), CommandError> {
-    protection::tell(manifest, &protection::prospects(manifest))?;
+    // What becomes of its network's bound, the monitor tells: it sets it.
+    protection::tell(manifest, &protection::prospects(manifest), &protection::network(manifest, false)?)?;
     let supplementary = |app: &&RuntimeApp| app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
     if let (Tier::Single, Some(app)) = (mapping.tier(), manifest.apps.iter().find(supplementary)) {
         let name = app.name.as_str();

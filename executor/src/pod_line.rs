@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, FromArgMatches};
 
 use crate::annotations::Remarks;
-use crate::app_isolators::IsolatorArgs;
+use crate::app_isolators::{self, IsolatorArgs};
 use crate::environment::{self, PodEnvironment};
 use crate::error::CommandError;
 use crate::net::NetArgs;
@@ -48,6 +48,10 @@ pub(crate) struct PodOptions {
     /// Set a kernel parameter of the pod's own namespaces: net.*, fs.mqueue.*, kernel.shm*, kernel.msg*, kernel.sem
     #[arg(long, value_name = "NAME=VALUE")]
     sysctl: Vec<String>,
+
+    /// Let so many bytes a second pass between the pod and the world at most, in each direction
+    #[arg(long, value_name = "BYTES")]
+    network_bandwidth: Option<String>,
 
     /// Protect the apps as ever (default), or give them fewer capabilities and no way to gain any (strict)
     #[arg(long, value_name = "PROFILE", default_value = "default", hide_default_value = true)]
@@ -281,6 +285,10 @@ impl PodOptions {
             let (net, ports) = self.net.request()?;
             (Some(net), ports)
         };
+        let mut isolators = protection::sysctls(&self.sysctl)?;
+        if let Some(text) = &self.network_bandwidth {
+            isolators.extend(app_isolators::network_bandwidth(text)?);
+        }
         let name = self.name.map(|name| name.parse().map_err(|e| CommandError::usage(format!("--name: {e}"))));
         Ok(PodRequest {
             name: name.transpose()?,
@@ -290,7 +298,7 @@ impl PodOptions {
             userns: self.userns,
             net,
             ports,
-            isolators: protection::sysctls(&self.sysctl)?,
+            isolators,
             profile: self.profile,
             landlock: self.landlock,
             remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,

@@ -113,12 +113,13 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let of_apps: Vec<&ImageManifest> = records.iter().map(|record| &record.manifest).collect();
     guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
     protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
-    if strict {
-        protection::refuse_less_than_asked(&manifest)?;
-    }
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
     let mapping = images.into_mapping();
+    // Now that nobody fetches any more: it may fork, and a process with threads cannot.
+    if strict {
+        protection::refuse_less_than_asked(&manifest)?;
+    }
     if userns != Userns::KeepId {
         skeleton::put_under(&mut layers, context.data_dir()?, &mapping);
     }

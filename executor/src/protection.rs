@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use appc::isolator::report::{Outcome, ReportEntry};
 use appc::{AcIdentifier, AcName, Isolator, IsolatorValue, PodManifest};
+use stage1::bandwidth::Bandwidth;
 use stage1::isolators::{self, Modules, choices, sysctl};
+use stage1::landlock::strict_outcome;
+use stage1::network::NetworkReport;
 
 use crate::cgroup;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain as _};
+use crate::net::{Mode, NetRequest};
 
 /// How well apps are protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -61,7 +65,6 @@ pub(crate) fn decide(
     manifest: &mut PodManifest,
 ) -> Result<(), CommandError> {
     let choices = choices::Choices::of(&manifest.annotations)?;
-    let ours = |name: &str| -> AcIdentifier { name.parse().expect("names of annotations of ours are identifiers") };
     if profile == Profile::Strict {
         manifest.annotations.set(ours(choices::PROFILE), "strict");
     }
@@ -79,6 +82,56 @@ pub(crate) fn decide(
     Ok(())
 }
 
+fn ours(name: &str) -> AcIdentifier {
+    name.parse().expect("names of annotations of ours are identifiers")
+}
+
+/// What becomes of a bound of the pod's network on this host. Whether its kernel can do it is looked at where that is
+/// wanted; while a pod runs, its monitor knows.
+///
+/// # Errors
+///
+/// An annotation of the manifest says nothing known.
+pub(crate) fn network(manifest: &PodManifest, try_out: bool) -> Result<Outcome, CommandError> {
+    let wanted = Bandwidth::of(manifest).is_some();
+    let request = NetRequest::of(manifest)?;
+    let outcome = match request.mode {
+        Mode::Host if wanted => Outcome::Ignored("the pod has the host's network".to_owned()),
+        Mode::Default if wanted && try_out => Bandwidth::prospect(),
+        _ => Outcome::Enforced,
+    };
+    Ok(if wanted { beside_pods(&request, outcome) } else { outcome })
+}
+
+/// The same for a pod that is on a network of pods as well: the bound is that of the way to the world.
+fn beside_pods(request: &NetRequest, outcome: Outcome) -> Outcome {
+    match &request.joins {
+        Some(joins) if outcome == Outcome::Enforced => {
+            Outcome::Modified(format!("what goes over the network {} is not bounded", joins.network))
+        }
+        _ => outcome,
+    }
+}
+
+/// What became of a bound of the network of a pod that runs.
+///
+/// # Errors
+///
+/// As [`network`].
+pub(crate) fn network_of_running(manifest: &PodManifest, report: &NetworkReport) -> Result<Outcome, CommandError> {
+    let request = NetRequest::of(manifest)?;
+    match &report.bandwidth {
+        Some(outcome) => Ok(beside_pods(&request, outcome.clone())),
+        None if request.mode == Mode::Default => Ok(network_is_there()),
+        None => network(manifest, false),
+    }
+}
+
+/// What becomes of a bound that is given to an app of a pod whose network is there.
+pub(crate) fn network_is_there() -> Outcome {
+    Outcome::Ignored("it is set when a pod's network is made: give it to the pod".to_owned())
+}
+
 /// The controllers that a pod of this manifest would have on this host.
 pub(crate) fn prospects(manifest: &PodManifest) -> Vec<String> {
     let prospects = if cgroup::is_wanted(manifest) { cgroup::prospects() } else { Err("no limit is wanted") };
@@ -93,10 +146,14 @@ pub(crate) fn prospects(manifest: &PodManifest) -> Vec<String> {
 pub(crate) fn report<'a>(
     manifest: &'a PodManifest,
     controllers: &[String],
+    network: &Outcome,
 ) -> Result<Vec<(Option<&'a AcName>, ReportEntry)>, CommandError> {
-    let host = isolators::Host { modules: Modules::detect, controllers };
-    let (_, of_pod) = sysctl::of(manifest, controllers)?;
+    let host = isolators::Host { modules: Modules::detect, controllers, network, is_alone: manifest.apps.len() == 1 };
+    let (_, of_pod) = sysctl::of(manifest, &host)?;
     let mut report: Vec<_> = of_pod.into_iter().map(|entry| (None, entry)).collect();
+    if choices::Choices::of(&manifest.annotations)?.strict_landlock {
+        report.push((None, ReportEntry { isolator: ours(choices::LANDLOCK), outcome: strict_outcome() }));
+    }
     for app in &manifest.apps {
         let Some(inner) = &app.app else { continue };
         let (_, of_app) = isolators::rights(&manifest.annotations, app, inner, &host)
@@ -111,8 +168,8 @@ pub(crate) fn report<'a>(
 /// # Errors
 ///
 /// As [`report`].
-pub(crate) fn tell(manifest: &PodManifest, controllers: &[String]) -> Result<(), CommandError> {
-    less_than_asked(manifest, controllers)?.iter().for_each(|less| warn(less));
+pub(crate) fn tell(manifest: &PodManifest, controllers: &[String], network: &Outcome) -> Result<(), CommandError> {
+    less_than_asked(manifest, controllers, network)?.iter().for_each(|less| warn(less));
     Ok(())
 }
 
@@ -122,7 +179,7 @@ pub(crate) fn tell(manifest: &PodManifest, controllers: &[String]) -> Result<(),
 ///
 /// That; as [`report`].
 pub(crate) fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), CommandError> {
-    match less_than_asked(manifest, &prospects(manifest))?.first() {
+    match less_than_asked(manifest, &prospects(manifest), &network(manifest, true)?)?.first() {
         Some(less) => {
             Err(CommandError::failed(format!("--strict: {less}")).hint("without --strict the pod runs all the same"))
         }
@@ -130,9 +187,13 @@ pub(crate) fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), Comma
     }
 }
 
-fn less_than_asked(manifest: &PodManifest, controllers: &[String]) -> Result<Vec<String>, CommandError> {
+fn less_than_asked(
+    manifest: &PodManifest,
+    controllers: &[String],
+    network: &Outcome,
+) -> Result<Vec<String>, CommandError> {
     let whose = |app: Option<&AcName>| app.map_or_else(|| "pod".to_owned(), |app| format!("app {:?}", app.as_str()));
-    let report = report(manifest, controllers)?;
+    let report = report(manifest, controllers, network)?;
     let less = report.into_iter().filter(|(_, entry)| entry.outcome != Outcome::Enforced);
     Ok(less.map(|(app, entry)| format!("{}: isolator {entry}", whose(app))).collect())
 }

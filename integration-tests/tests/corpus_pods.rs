@@ -1,13 +1,15 @@
 //! Attacks of apps on their pod, their host and each other that no other test file is about. docs/security/corpus.md says
 //! where each line of the corpus is.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use integration_tests::images::{Aci, busybox, with_perl};
-use integration_tests::needs::tool;
-use integration_tests::{Env, User, each_user, needs};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use integration_tests::needs::{Place, place, tool};
+use integration_tests::{Env, User, denial, each_user, limit, needs, process};
+use rustix::fs::{CWD, Gid, RenameFlags, Uid, chown, renameat_with};
 use serde_json::json;
 
 each_user! {
@@ -15,7 +17,10 @@ each_user! {
     mnt_07_links_where_files_are_made,
     mnt_10_what_is_on_a_volume_stays,
     mnt_14_no_way_out_by_chroot,
+    usr_01_groups_are_exactly_those_named,
+    usr_02_groups_of_the_caller,
     exec_03_users_are_exactly_those_named,
+    exec_07_clients_that_do_not_read_cost_nothing,
     exec_08_numbers_are_no_names,
     dev_04_no_devices_are_made,
     dev_05_shared_memory_has_an_end,
@@ -129,6 +134,90 @@ fn exec_03_users_are_exactly_those_named(env: &Env) {
     }
 }
 
+fn usr_01_groups_are_exactly_those_named(env: &Env) {
+    let tree = busybox()
+        .file("primary", "x\n", 0o604)
+        .owned_by(0, 9)
+        .file("further", "x\n", 0o604)
+        .owned_by(0, 71)
+        .file("others", "x\n", 0o604)
+        .owned_by(0, 5);
+    // A group without rights has less than others: to lack the group would be to gain the file.
+    let script = "id -u; id -G; for f in primary further others; do cat /$f 2>/dev/null || echo refused; done";
+    let image = Aci::new("groups", tree).sh(script).user("1000", "9").app("supplementaryGIDs", json!([70, 71]));
+    let outcome = env.run(&image.build(env), &[]).outcome();
+    if env.user() == User::NoRange {
+        // One id is all there is, and the app hears that it has no others.
+        outcome.stderr_shows("supplementary groups cannot be had");
+    } else {
+        outcome.succeeds().prints("1000\n9 70 71\nrefused\nrefused\nx\n");
+    }
+}
+
+/// A group that no test user has.
+const STRANGE_GROUP: u32 = 54_321;
+
+fn usr_02_groups_of_the_caller(env: &Env) {
+    needs!(place(Place::Host));
+    needs!(User::Root.account());
+    let shared = env.path("shared");
+    env.make_dir(&shared);
+    let secret = env.write("shared/secret", "for a group\n");
+    chown(&secret, Some(Uid::ROOT), Some(Gid::from_raw(STRANGE_GROUP))).expect("root may");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o640)).expect("root may");
+    let image = shell(env, "caller", "cat /v/secret 2>/dev/null || echo refused");
+    let volume = format!("--volume=v,kind=host,source={}", shared.display());
+    let path = image.to_str().expect("UTF-8");
+    let args = ["--insecure-options=image", "run", "--net=none", &volume, path, "--mount=volume=v,target=/v"];
+    // The harness drops all groups; here the caller keeps one.
+    let account = env.account();
+    let drop = format!(
+        "[ \"$1\" != setpriv ] || shift 4; exec setpriv --reuid={} --regid={} --groups={STRANGE_GROUP} \"$@\"",
+        account.uid, account.gid
+    );
+    let outcome = env.proa(args).through_as_invoker(["sh", "-c", &drop, "sh"]).outcome().succeeds();
+    match env.user() {
+        // Without a range nobody can drop groups: they stay, and that is told.
+        User::NoRange => {
+            outcome.prints("for a group\n").stderr_shows(&format!("keep your supplementary groups: {STRANGE_GROUP}"))
+        }
+        _ => outcome.prints("refused\n"),
+    };
+}
+
+fn exec_07_clients_that_do_not_read_cost_nothing(env: &Env) {
+    let image = shell(env, "patient", "echo up; exec sleep 600");
+    let run = ["--insecure-options=image", "run", "--net=none", "--detach", "--name=patient"];
+    env.proa(run.into_iter().chain([image.to_str().expect("UTF-8")])).outcome().succeeds();
+    let status = env.proa(["status", "--wait-ready=60s", "patient"]).outcome().succeeds();
+    let init: i32 = status.stdout.lines().find_map(|line| line.strip_prefix("pid=")?.parse().ok()).expect("a pid");
+    let monitor = process::read(init).expect("it runs").parent;
+    // Descriptors are the user's own to see; pid 1's are nobody's.
+    let descriptors = || std::fs::read_dir(format!("/proc/{monitor}/fd")).map(|dir| dir.count()).ok();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{monitor}/status")).expect("it runs");
+        let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        high.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let (before, children) = (descriptors(), process::descendants(monitor).len());
+    let proa = format!("{} --dir {}", integration_tests::binaries::proa().display(), env.data().display());
+    // Endless output to a reader that reads nothing; clients that come and go, with a stream, a terminal, and neither.
+    let script = format!(
+        "{proa} enter patient /bin/busybox yes | sleep 1 & for i in 1 2 3 4 5 6 7 8; do
+         {proa} enter patient /bin/true; timeout -s KILL 0.05 {proa} attach --mode stdout patient >/dev/null; done; wait"
+    );
+    env.command("sh", vec!["-c".into(), script.into()]).outcome();
+    assert!(memory() < 64 << 10, "{} kB", memory());
+    let deadline = Instant::now() + limit();
+    // The one that asked for the status may still have been there.
+    while descriptors() > before || process::descendants(monitor).len() > children {
+        assert!(Instant::now() < deadline, "{:?} instead of {before:?} descriptors", descriptors());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    env.proa(["stop", "--force", "patient"]).outcome().succeeds();
+    env.proa(["rm", "patient"]).outcome().succeeds();
+}
+
 fn exec_08_numbers_are_no_names(env: &Env) {
     let accounts = "4294967296:x:0:0::/:/bin/sh\n2147483648:x:0:0::/:/bin/sh\n-1:x:0:0::/:/bin/sh\n";
     let tree = busybox().file("etc/passwd", accounts, 0o644);
@@ -226,4 +315,26 @@ fn sec_10_every_thread_is_filtered(env: &Env) {
     let script =
         "sleep 5 & cat /proc/self/task/*/status /proc/$!/task/*/status | grep -E '^Seccomp(_filters)?:' | sort -u";
     env.run(&shell(env, "threads", script), &[]).outcome().prints("Seccomp:\t2\nSeccomp_filters:\t1\n");
+}
+
+/// A kernel, or a filter around proa, that has no openat2: paths of images are not walked in any other way.
+#[test]
+fn sec_11_without_openat2_nothing_runs() {
+    needs!(place(Place::Host));
+    for user in [User::WithRange, User::NoRange] {
+        let env = needs!(Env::of(user));
+        let image = shell(&env, "plain", "echo ran");
+        let stored =
+            env.proa(["--insecure-options=image", "fetch", image.to_str().expect("UTF-8")]).outcome().succeeds();
+        let id = stored.line();
+        for errno in [syscalls::Errno::ENOSYS, syscalls::Errno::EPERM] {
+            let denied = needs!(denial::of(&["openat2"], errno));
+            let outcome = env.proa(["run", "--net=none", id]).through_as_invoker(denied.clone()).outcome();
+            assert!(outcome.stdout.is_empty(), "{outcome}");
+            outcome.exits(254).stderr_shows("openat2");
+            env.assert_nothing_left();
+        }
+        // The control: with it the same command runs.
+        env.proa(["run", "--net=none", id]).outcome().succeeds().prints("ran\n");
+    }
 }

@@ -1,12 +1,14 @@
 //! Who an app is, as it can prove: the socket of its own, from inside pods.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use integration_tests::images::{Aci, busybox, with_probe};
-use integration_tests::needs::{Place, place};
-use integration_tests::{Env, User, each_user, needs};
+use integration_tests::needs::{Place, file, place, tool};
+use integration_tests::{Env, User, each_user, needs, process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 each_user! {
@@ -84,4 +86,50 @@ fn another_apps_socket_is_out_of_reach() {
     let images = [there.to_str().expect("UTF-8"), seeker.to_str().expect("UTF-8")];
     let outcome = env.proa(args.iter().chain(&mount).chain(&images)).outcome().succeeds();
     assert_eq!(outcome.stdout, "own 200 1\n", "{outcome}");
+}
+
+/// The guide's examples, as they stand: curl at the app's socket, and a verifier of another program with PyJWT.
+#[test]
+fn the_documents_verifier_works() {
+    needs!(place(Place::Host));
+    needs!(tool("curl"));
+    // Debian's, which has the package python3-jwt; another one may come first in PATH.
+    let python = needs!(file("/usr/bin/python3"));
+    needs!(file("/usr/lib/python3/dist-packages/jwt"));
+    let env = needs!(Env::of(User::WithRange));
+    let page = include_str!("../../docs/identity.md");
+    let curl = page.lines().find_map(|line| line.strip_prefix("    curl ")).expect("the page has an example");
+    let verifier = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("and a verifier");
+    let jwks = page.lines().find_map(|line| line.strip_prefix("    proa ")).expect("and how to get the keys");
+    let image = image(&env, "server", "exec /probe sleep 600");
+    let args = ["--insecure-options=image", "run", "--net=none", "--name=pod", image.to_str().expect("UTF-8")];
+    let mut running = env.proa(args).start();
+    running.wait_for("ready");
+    // The test is root's: it sees the app's root, where the socket is.
+    let app = process::descendants(running.pid()).into_iter().find(|it| it.name == "probe").expect("the app runs");
+    let curl = curl.replace("/run/proa/identity.sock", &format!("/proc/{}/root/run/proa/identity.sock", app.pid));
+    let asked = Command::new("sh").args(["-c", &format!("curl {curl}")]).output().expect("a shell");
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let token = String::from_utf8(asked.stdout).expect("ASCII");
+    let (command, target) = jwks.split_once(" >").expect("into a file");
+    assert_eq!(target, "jwks.json");
+    let keys = env.proa(command.split(' ')).outcome().succeeds();
+    env.write(target, &keys.stdout);
+    let verify = |token: &str, verifier: &str| {
+        let program = env.write("verify.py", verifier);
+        env.command(&python, vec![program.into()]).outcome_with_input(token.as_bytes())
+    };
+    let id = {
+        let shown = claims(&format!("200 {token}"));
+        shown["image"].as_str().expect("an ID").to_owned()
+    };
+    verify(&token, verifier).succeeds().prints(&format!("{} server {id}\n", env.account().name));
+    // The controls: another verifier's name, another app's name, and a signature of nothing.
+    let other = verifier.replace("https://vault.example.com", "https://other.example.com");
+    verify(&token, &other).exits(1).stderr_shows("InvalidAudienceError");
+    let parts: Vec<&str> = token.split('.').collect();
+    let forged = URL_SAFE_NO_PAD.encode(r#"{"aud":"https://vault.example.com","user":"x","app":"x","image":"x"}"#);
+    verify(&format!("{}.{forged}.{}", parts[0], parts[2]), verifier).exits(1).stderr_shows("InvalidSignatureError");
+    running.kill(Signal::TERM);
+    running.wait();
 }

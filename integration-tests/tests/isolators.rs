@@ -17,6 +17,8 @@ each_user! {
     line_083_no_new_privileges,
     line_085_sysctls_are_the_pods_own,
     line_086_apparmor_profile_that_is_not_loaded,
+    line_086_apparmor_profile_confines,
+    net_admin_changes_nothing_of_the_pods_network,
     capabilities_of_an_image_cannot_widen,
     misspelt_isolators_are_refused,
     oom_score_can_be_raised,
@@ -220,6 +222,58 @@ fn line_086_apparmor_profile_that_is_not_loaded(env: &Env) {
     // Where AppArmor is on, it is the kernel that does not know the profile.
     let known = ["\"no-such-profile\" is not loaded", "attr/apparmor/exec"];
     assert!(known.iter().any(|text| outcome.stderr.contains(text)), "{outcome}");
+}
+
+/// The operator may give it, hears what it is worth, and the app's siblings are as safe as before.
+fn net_admin_changes_nothing_of_the_pods_network(env: &Env) {
+    let script = "grep CapEff /proc/self/status; ip link set lo mtu 900 2>/dev/null && echo changed; \
+        ip address add 10.9.8.7/32 dev lo 2>/dev/null && echo added; ip link add x type dummy 2>/dev/null && echo made; true";
+    let image = shell(env, "admin", script, &[]);
+    let run = ["--insecure-options=image", "run", "--net=none", "--keep", "--name=admin", shown(&image)];
+    let outcome = env.proa(run.into_iter().chain(["--caps-retain=CAP_NET_ADMIN"])).outcome().succeeds();
+    let why = "CAP_NET_ADMIN has no power outside the app's own user namespace";
+    let outcome = outcome.prints("CapEff:\t0000000000001000\n").stderr_shows(why);
+    assert!(outcome.stderr.contains("os/linux/capabilities-retain-set: modified"), "{outcome}");
+    let row = format!("isolator-admin=os/linux/capabilities-retain-set: modified: {why}\n");
+    env.proa(["status", "admin"]).outcome().succeeds().shows(&row);
+    env.proa(["rm", "admin"]).outcome().succeeds();
+    let strict =
+        ["--insecure-options=image", "run", "--strict", "--net=none", shown(&image), "--caps-retain=CAP_NET_ADMIN"];
+    env.proa(strict).outcome().exits(254).stderr_shows(why);
+}
+
+/// In the guest, whose root has loaded a profile which denies /secret and nothing else.
+fn line_086_apparmor_profile_confines(env: &Env) {
+    needs!(place(Place::Vm));
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").expect("Debian's kernel has it");
+    assert_eq!(enabled.trim(), "Y");
+    let script = "cat /proc/self/attr/current; cat /secret; cat /open";
+    let tree = busybox().file("secret", "secret\n", 0o644).file("open", "open\n", 0o644);
+    let image =
+        |name: &str, isolators: Value| Aci::new(name, tree.clone()).sh(script).app("isolators", isolators).build(env);
+    // The control: without a profile nothing is denied.
+    let free = image("free", json!([]));
+    env.run(&free, &[]).outcome().succeeds().shows("unconfined").shows("secret\n").shows("open\n");
+    // An image's profile stands beside what there is, and takes away.
+    let confined = image("confined", json!([{"name": "os/linux/apparmor-profile", "value": {"profile": "proa-lab"}}]));
+    let outcome = env.run(&confined, &[]).outcome().shows("proa-lab").shows("open\n");
+    outcome.stderr_shows("/secret': Permission denied");
+    // The operator's takes its place; what is executed in the app later has it too.
+    let stored = env.proa(["--insecure-options=image", "fetch", shown(&free)]).outcome().succeeds();
+    let run = ["docker", "run", "--rm", "--security-opt", "apparmor=proa-lab", stored.line()];
+    let outcome = env.proa(run).outcome().shows("proa-lab (enforce)\n").shows("open\n");
+    outcome.stderr_shows("/secret': Permission denied");
+    let image = Aci::new("stays", tree.clone()).sh("echo up; exec sleep 600");
+    let profile = json!([{"name": "os/linux/apparmor-profile", "value": {"profile": "proa-lab"}}]);
+    let image = image.app("isolators", profile).build(env);
+    let run = ["--insecure-options=image", "run", "--net=none", "--name=stays", shown(&image)];
+    let mut running = env.proa(run).start();
+    running.wait_for("up");
+    let entered = env.proa(["enter", "stays", "/bin/sh", "-c", script]).outcome().shows("proa-lab").shows("open\n");
+    entered.stderr_shows("/secret': Permission denied");
+    env.proa(["status", "stays"]).outcome().succeeds().shows("os/linux/apparmor-profile: enforced");
+    running.kill(rustix::process::Signal::TERM);
+    running.wait();
 }
 
 fn misspelt_isolators_are_refused(env: &Env) {

@@ -183,7 +183,7 @@ fn keys_of_identities(env: &Env) {
 
 /// Registration is for the user's own processes, root's among the others'.
 #[test]
-fn mds11_other_users_are_refused() {
+fn mds11_f104_other_users_are_refused() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let service = foreground(&env, &[]);

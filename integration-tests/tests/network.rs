@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 each_user! {
-    net_none_is_the_loopback_alone,
+    net04_none_is_the_loopback_alone,
     rkt_etc_hosts,
     rkt_hostname_and_etc_hostname,
     rkt_dns,
@@ -38,7 +38,7 @@ fn sh(env: &Env, options: &[&str], script: &str) -> String {
 
 const INTERFACES: &str = "ls /sys/class/net | tr '\\n' ' '";
 
-fn net_none_is_the_loopback_alone(env: &Env) {
+fn net04_none_is_the_loopback_alone(env: &Env) {
     assert_eq!(sh(env, &["--net=none"], INTERFACES).trim(), "lo");
     // NET-04: no address but loopback ones, nobody to ask.
     let script = "grep -v ' lo$' /proc/net/if_inet6; ls /etc; echo done";
@@ -219,7 +219,7 @@ fn ports_that_cannot_be_are_refused() {
 
 /// NET-03, NET-09: neither the host's loopback nor where clouds keep their secrets can be reached.
 #[test]
-fn net03_and_net09_the_hosts_loopback_and_cloud_metadata_are_out_of_reach() {
+fn net03_net09_f108_the_hosts_loopback_and_cloud_metadata_are_out_of_reach() {
     needs!(place(Place::Host));
     needs!(uplink());
     let env = needs!(Env::of(User::WithRange));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -138,4 +139,161 @@ fn mds12_f107_the_token_is_nowhere_but_with_the_apps() {
     running.kill(Signal::TERM);
     let outcome = running.wait();
     assert!(!outcome.stderr.contains(&token), "{outcome}");
+}
+
+/// The rights that a process has: its sets of capabilities, no_new_privs and its filter.
+fn rights(pid: i32) -> Vec<(String, String)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let wanted = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"];
+    let lines = status.lines().filter_map(|line| line.split_once(":\t"));
+    lines.filter(|(name, _)| wanted.contains(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// CAP-05: what strangers talk to has given its rights up: what carries ports, and the metadata service.
+#[test]
+fn cap_05_helpers_have_no_rights() {
+    needs!(place(Place::Host));
+    needs!(tool("pasta"));
+    let env = needs!(Env::of(User::WithRange));
+    let image = Aci::new("pod", busybox()).sh("echo up; sleep 600").build(&env);
+    let port = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+    let (tcp, udp) = (format!("--port=80:{}", port()), format!("--port=53/udp:{}", port()));
+    let args = ["--insecure-options=image", "run", "--name=pod", &tcp, &udp, path(&image)];
+    let mut running = env.proa(args).start();
+    running.wait_for("up");
+    env.proa(["enter", "pod", "/bin/sh", "-c", ASK]).outcome().succeeds();
+    let children = process::descendants(running.pid());
+    let relays: Vec<i32> =
+        children.iter().map(|it| it.pid).filter(|pid| process::command_line(*pid).starts_with("proa-ports")).collect();
+    assert_eq!(relays.len(), 2, "one for connections, one for datagrams");
+    let none = "0000000000000000";
+    for pid in relays {
+        for (name, value) in rights(pid) {
+            let expected = match name.as_str() {
+                "NoNewPrivs" => "1",
+                "Seccomp" => "2",
+                _ => none,
+            };
+            assert_eq!(value, expected, "{name} of {}", process::command_line(pid));
+        }
+    }
+    // pasta sees to itself: it keeps what it needs in the pod's network and has a filter.
+    let pasta = children.iter().find(|it| it.name.starts_with("passt")).expect("pasta runs");
+    assert!(rights(pasta.pid).contains(&("Seccomp".to_owned(), "2".to_owned())), "{:?}", rights(pasta.pid));
+    let service = rights(env.metadata_service().expect("an app has asked"));
+    for expected in [("CapEff", none), ("CapPrm", none), ("NoNewPrivs", "1"), ("Seccomp", "2")] {
+        assert!(
+            service.iter().any(|(name, value)| (name.as_str(), value.as_str()) == expected),
+            "{expected:?}: {service:?}"
+        );
+    }
+    running.kill(Signal::TERM);
+    running.wait();
+}
+
+/// NET-06: networks are three names; a name that is a path to a plugin (CVE-2021-20206) is none of them, wherever it stands.
+#[test]
+fn net06_a_network_is_no_path_to_a_program() {
+    let env = needs!(Env::of(User::WithRange));
+    let canary = env.write("plugin", "#!/bin/sh\ntouch \"$(dirname \"$0\")/executed\"\n");
+    std::fs::set_permissions(&canary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let image = Aci::new("pod", busybox()).sh("echo ran").build(&env);
+    for name in ["../../bin/x", "/bin/true", "", "../plugin", path(&canary), "default:x", "-x"] {
+        let option = format!("--net={name}");
+        let outcome = env.proa(["--insecure-options=image", "run", &option, path(&image)]).outcome().exits(254);
+        assert!(outcome.stdout.is_empty() && !outcome.stderr.is_empty(), "{name:?}: {outcome}");
+        let noted = serde_json::json!({"acKind": "PodManifest", "acVersion": "0.8.11", "apps": [],
+            "annotations": [{"name": "proa.local/network", "value": serde_json::json!({"mode": name}).to_string()}]});
+        let file = env.write("pod.json", noted.to_string());
+        let outcome = env.proa(["run", "--pod-manifest", path(&file)]).outcome().exits(254);
+        assert!(!outcome.stderr.is_empty(), "{name:?}: {outcome}");
+    }
+    assert!(!env.path("executed").exists());
+}
+
+/// Table 4F 104: where pods register is no place that an app sees, not even with the host's network.
+#[test]
+fn f104_an_app_does_not_see_where_pods_register() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::WithRange));
+    let image = Aci::new("pod", busybox()).sh("echo up; sleep 600").build(&env);
+    let args = ["--insecure-options=image", "run", "--net=host", "--name=pod", path(&image)];
+    let mut running = env.proa(args).start();
+    running.wait_for("up");
+    // By AC_METADATA_URL it asks, and the service is there.
+    env.proa(["enter", "pod", "/bin/sh", "-c", ASK]).outcome().succeeds();
+    let socket = env.data().join("run/metadata.sock");
+    assert!(socket.exists());
+    let look = format!(
+        "for s in {0} /proc/1/root{0} /run/metadata.sock; do [ -e $s ] && echo seen; done; \
+         grep -c metadata.sock /proc/self/mountinfo; echo done",
+        socket.display()
+    );
+    env.proa(["enter", "pod", "/bin/sh", "-c", &look]).outcome().prints("0\ndone\n");
+    running.kill(Signal::TERM);
+    running.wait();
+}
+
+/// Table 4F 105: a pod's control socket bears clients that say too much, nothing sensible, half of something, or listen
+/// and never read.
+#[test]
+fn f105_the_control_socket_bears_bad_clients() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::WithRange));
+    let image = Aci::new("pod", busybox()).sh("sleep 600").build(&env);
+    let args = ["--insecure-options=image", "run", "--net=none", "--detach", "--name=pod", path(&image)];
+    let uuid = env.proa(args).outcome().succeeds().line().to_owned();
+    let status = || env.proa(["status", "pod"]).outcome().succeeds().shows("state=running");
+    let init: i32 = status().stdout.lines().find_map(|line| line.strip_prefix("pid=")?.parse().ok()).expect("a pid");
+    let monitor = process::read(init).expect("it runs").parent;
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{monitor}/status")).expect("it runs");
+        let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        high.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let dir = std::fs::File::open(env.data().join("pods/run").join(&uuid)).expect("the pod's directory");
+    let control = format!("/proc/self/fd/{}/control", std::os::fd::AsRawFd::as_raw_fd(&dir));
+    let connect = || {
+        let stream = UnixStream::connect(&control).expect("it listens");
+        stream.set_read_timeout(Some(limit())).expect("a socket");
+        stream
+    };
+    let before = memory();
+    let say = |bytes: &[u8]| {
+        let mut stream = connect();
+        // It may be closed while this is being written.
+        let _ = stream.write_all(bytes).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(say(b"{\"version\":99,\"call\":\"status\"}\n").contains("error"), "a version that nobody knows");
+    for nonsense in [
+        &b"\n"[..],
+        b"{}\n",
+        b"{\"version\":1,\"call\":\"nothing\"}\n",
+        b"\xff\xfe\n",
+        b"{\"version\":1,\"call\":\"attach\"}\n",
+    ] {
+        let answer = say(nonsense);
+        assert!(answer.is_empty() || answer.contains("error"), "{answer}");
+    }
+    assert!(!say(&[&b"["[..]; 100_000].concat()).contains("done"), "nesting");
+    let long = [b"{\"version\":1,\"call\":\"".to_vec(), vec![b'x'; 8 << 20], b"\"}\n".to_vec()].concat();
+    assert!(!say(&long).contains("done"), "8 MiB in a line");
+    // Half a request each, and clients that listen and do not read.
+    let mut open: Vec<UnixStream> = (0..25).map(|_| connect()).collect();
+    open.iter_mut().for_each(|stream| stream.write_all(b"{\"version\":1,").expect("it reads"));
+    let mut watchers: Vec<UnixStream> = (0..25).map(|_| connect()).collect();
+    let events = b"{\"version\":1,\"call\":\"events\"}\n";
+    watchers.iter_mut().for_each(|stream| stream.write_all(events).expect("it reads"));
+    for _ in 0..20 {
+        env.proa(["enter", "pod", "/bin/true"]).outcome().succeeds();
+    }
+    status();
+    let after = memory();
+    assert!(after < before + (16 << 10), "{before} kB, then {after} kB");
+    drop((open, watchers));
+    env.proa(["stop", "pod"]).outcome().succeeds();
+    env.proa(["rm", "pod"]).outcome().succeeds();
 }

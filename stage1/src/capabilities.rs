@@ -81,7 +81,11 @@ pub fn drop_to(ids: &Ids, keep: CapabilitySet) -> Result<(), Refusal> {
     }
 }
 
-fn reduce_bounding_set(keep: CapabilitySet) -> Result<(), Refusal> {
+/// Takes everything else out of the bounding set: no program that is executed has it.
+///
+/// # Errors
+/// [`Refusal`] without CAP_SETPCAP.
+pub fn reduce_bounding_set(keep: CapabilitySet) -> Result<(), Refusal> {
     for number in 0..=LAST_POSSIBLE {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if keep.contains(capability) {

@@ -420,4 +420,39 @@ mod tests {
         let map = IdMapping::root(ROOT_RANGE_START);
         assert!(map.uids().iter().chain(map.gids()).all(|extent| extent.outside > 0));
     }
+
+    /// USR-05: maps of one line, of two, of five and of as many as the kernel takes (user_namespaces(7)) are what the
+    /// kernel says they are. As root: others write two lines at most.
+    #[test]
+    fn usr_05_maps_are_read_back_as_they_were_written() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        for count in [1, 2, 5, 340] {
+            let extent = |index: u32| Extent { inside: 2 * index, outside: 1000 + 2 * index, count: 1 };
+            let extents: Vec<Extent> = (0..count).map(extent).collect();
+            let mapping = IdMapping { tier: Tier::Root, uids: extents.clone(), gids: extents };
+            // A process of its own: the tests' has threads, and such a one cannot be forked.
+            let mut child = Command::new("unshare").args(["--user", "sleep", "60"]).spawn().unwrap();
+            let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+            let own = fs::read_link("/proc/self/ns/user").unwrap();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            while fs::read_link(format!("/proc/{}/ns/user", child.id())).is_ok_and(|other| other == own) {
+                assert!(std::time::Instant::now() < deadline, "no namespace");
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            let written = mapping.write(pid);
+            let read = |file: &str| -> Vec<u32> {
+                let text = fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+                text.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect()
+            };
+            let (uids, gids) = (read("uid_map"), read("gid_map"));
+            child.kill().and_then(|()| child.wait()).unwrap();
+            written.unwrap();
+            let numbers = |extents: &[Extent]| -> Vec<u32> {
+                extents.iter().flat_map(|it| [it.inside, it.outside, it.count]).collect()
+            };
+            assert_eq!((uids, gids), (numbers(mapping.uids()), numbers(mapping.gids())), "{count} lines");
+        }
+    }
 }

@@ -92,6 +92,18 @@ pub struct Host<'a> {
     pub modules: fn() -> Modules,
     /// The controllers of the pod's control groups; none where it has no groups.
     pub controllers: &'a [String],
+    /// What becomes of a bound of the pod's network.
+    pub network: &'a Outcome,
+    /// Whether the app is the only one of its pod.
+    pub is_alone: bool,
+}
+
+impl Host<'_> {
+    /// One of which nothing is known yet but its security modules: enough for a plan, which does not report.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { modules: Modules::detect, controllers: &[], network: &Outcome::Enforced, is_alone: true }
+    }
 }
 
 /// An isolator that cannot be obeyed: not to start the app is the only safe answer.
@@ -246,6 +258,10 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, host: &Host<'_>) -> Result<Outco
         IsolatorValue::SelinuxContext(_) => Outcome::Ignored("this host runs without SELinux".to_owned()),
         IsolatorValue::Sysctl(_) => Outcome::Ignored("it is one of pods, not of apps".to_owned()),
         IsolatorValue::Unknown => Outcome::Ignored("not known".to_owned()),
+        IsolatorValue::NetworkBandwidth(_) if !host.is_alone => {
+            Outcome::Ignored("the apps of a pod share its network: give it to the pod".to_owned())
+        }
+        IsolatorValue::NetworkBandwidth(_) => host.network.clone(),
         value => resource(value, host.controllers),
     })
 }

@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use appc::isolator::report::Outcome;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
@@ -58,6 +59,19 @@ pub fn confine(
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
+/// Confines the calling process to what is below these directories. It keeps what it has open.
+///
+/// Returns whether this kernel has Landlock at all.
+///
+/// # Errors
+/// [`RulesetError`] where a kernel with Landlock refuses the domain.
+pub fn confine_to(dirs: &[BorrowedFd<'_>]) -> Result<bool, RulesetError> {
+    let all = AccessFs::from_all(NEWEST);
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
+    let rules = dirs.iter().map(|dir| Ok::<_, RulesetError>(PathBeneath::new(dir, all)));
+    Ok(ruleset.add_rules(rules)?.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
 /// What an app may do when it opens a standard stream again (`/dev/stdout`): what the stream itself can. Pipes and
 /// sockets have no path and need no rule.
 fn stream_rights(stream: BorrowedFd<'_>) -> Option<BitFlags<AccessFs>> {
@@ -73,6 +87,25 @@ fn stream_rights(stream: BorrowedFd<'_>) -> Option<BitFlags<AccessFs>> {
         _ => write | AccessFs::ReadFile,
     };
     Some(if kind == FileType::CharacterDevice { rights | AccessFs::IoctlDev } else { rights })
+}
+
+/// What this kernel makes of a [`Strict`] domain.
+#[must_use]
+pub fn strict_outcome() -> Outcome {
+    let none = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ports = none().handle_access(AccessNet::BindTcp).and_then(Ruleset::create).is_ok();
+    let signals = none().scope(Scope::AbstractUnixSocket | Scope::Signal).and_then(Ruleset::create).is_ok();
+    match (ports, signals) {
+        (true, true) => Outcome::Enforced,
+        (true, false) => {
+            Outcome::Modified("signals and abstract Unix sockets are not restricted before Linux 6.12".to_owned())
+        }
+        (false, true) => Outcome::Modified("this kernel's Landlock does not restrict TCP ports".to_owned()),
+        (false, false) if supported() => {
+            Outcome::Ignored("beyond files nothing is restricted before Linux 6.7".to_owned())
+        }
+        (false, false) => Outcome::Ignored("this kernel has no Landlock".to_owned()),
+    }
 }
 
 /// Says whether this kernel has Landlock, without confining anything.

@@ -21,6 +21,7 @@ mod stub;
 mod uplink;
 
 pub mod apply;
+pub mod bandwidth;
 pub mod capabilities;
 pub mod cgroup;
 pub mod environment;

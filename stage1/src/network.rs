@@ -4,8 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use appc::isolator::report::Outcome;
 use metadata_api::ADDRESS;
 use serde::{Deserialize, Serialize};
+
+use crate::bandwidth::Bandwidth;
 
 /// Addresses where clouds tell their machines secrets, other than the one that is the pod's own service. The pod has them
 /// itself, so nothing that is sent there leaves it. (Azure's 168.63.129.16 resolves names as well and has to be reached.)
@@ -46,6 +49,8 @@ pub struct Uplink {
     pub relays: Vec<Relay>,
     /// Whether the pod cannot do without it.
     pub required: bool,
+    /// How much may pass in a second.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// A socket of the host at which connections or datagrams come in, and where they are carried in the pod.
@@ -79,6 +84,9 @@ pub struct NetworkReport {
     /// The network of pods that it is on as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<NamedReport>,
+    /// What became of the bound of what passes in a second, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Outcome>,
 }
 
 /// A network of pods, for people.

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::idmap::{Extent, IdMapping, Tier};
 use crate::isolators::choices::{BadChoice, Choices};
 use crate::isolators::sysctl::{BadSysctl, Sysctl};
-use crate::isolators::{self, BadIsolator, Modules, Rights};
+use crate::isolators::{self, BadIsolator, Rights};
 use crate::network::{CLOUD_ADDRESSES, EtcFile};
 use crate::op::{At, Op, Slot};
 
@@ -224,7 +224,7 @@ pub enum PlanError {
 pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Result<Plan, PlanError> {
     let own_volumes = mounts::own_volumes(manifest, options.sources)?;
     let choices = Choices::of(&manifest.annotations)?;
-    let (sysctls, _) = isolators::sysctl::of(manifest, &[])?;
+    let (sysctls, _) = isolators::sysctl::of(manifest, &isolators::Host::unknown())?;
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| plan_app(manifest, app, layers, options));
     Ok(Plan {
         early: early(options),
@@ -365,13 +365,8 @@ fn plan_app(
     if app.exec.first().is_none_or(String::is_empty) {
         return Err(PlanError::NoExec(name.to_owned()));
     }
-    let (rights, _) = isolators::rights(
-        &manifest.annotations,
-        runtime,
-        app,
-        &isolators::Host { modules: Modules::detect, controllers: &[] },
-    )
-    .map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
+    let (rights, _) = isolators::rights(&manifest.annotations, runtime, app, &isolators::Host::unknown())
+        .map_err(|error| PlanError::Isolator { app: name.to_owned(), error })?;
     let keep_id = keep_id_of(runtime, options.mapping)?;
     let mounts = mounts::of(manifest, runtime, app, &mounts::Surroundings::new(options, keep_id.as_ref()))?;
     let root = keep_id.as_ref().map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));

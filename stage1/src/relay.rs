@@ -5,6 +5,7 @@
 //! listening sockets of the host and is itself in the pod's network namespace. Who connects is on the host, and the app
 //! sees its own loopback, as with pasta.
 
+pub(crate) mod confinement;
 pub(crate) mod datagrams;
 
 use std::io::{self, Read as _, Write as _};

@@ -11,15 +11,17 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use appc::isolator::report::Outcome;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Signal, WaitId, WaitIdOptions, getppid, pidfd_send_signal, set_parent_process_death_signal, setsid, waitid,
 };
-use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space, set_capabilities};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sys::fork::{Fork, Namespaces};
 
+use crate::bandwidth::Bandwidth;
 use crate::idmap::IdMapping;
 use crate::network::{Relay, Uplink};
 use crate::relay;
@@ -41,6 +43,8 @@ pub(crate) struct Connection {
     /// What carries ports of the host's loopback: connections, and datagrams.
     relays: Vec<OwnedFd>,
     required: bool,
+    /// What became of the bound of what passes, if there is to be one.
+    bandwidth: Option<Outcome>,
 }
 
 #[derive(Debug)]
@@ -53,11 +57,21 @@ enum State {
         ready: OwnedFd,
         words: OwnedFd,
         deadline: Instant,
+        bound: Option<Bound>,
     },
     Up {
         pasta: OwnedFd,
     },
     Down(String),
+}
+
+/// A bound, and the namespaces in which it is set as soon as the interface is there.
+#[derive(Debug)]
+struct Bound {
+    bandwidth: Bandwidth,
+    net: OwnedFd,
+    user: OwnedFd,
+    mapping: IdMapping,
 }
 
 /// What became of it.
@@ -73,7 +87,7 @@ pub(crate) enum Change {
 
 impl Connection {
     pub(crate) fn new(uplink: Uplink) -> Self {
-        Self { required: uplink.required, state: State::Wanted(uplink), relays: Vec::new() }
+        Self { required: uplink.required, state: State::Wanted(uplink), relays: Vec::new(), bandwidth: None }
     }
 
     /// Whether the apps need not wait for it.
@@ -89,12 +103,17 @@ impl Connection {
         }
     }
 
+    /// What became of the bound of what passes.
+    pub(crate) fn bandwidth(&self) -> Option<&Outcome> {
+        self.bandwidth.as_ref()
+    }
+
     /// The pod's namespaces are there: its network namespace and its user namespace.
     pub(crate) fn connect(&mut self, net: OwnedFd, user: OwnedFd, mapping: &IdMapping) -> Change {
         let State::Wanted(uplink) = std::mem::replace(&mut self.state, State::Down(String::new())) else {
             return Change::None;
         };
-        let Uplink { pasta, ports, relays, .. } = uplink;
+        let Uplink { pasta, mut ports, relays, bandwidth, required: _ } = uplink;
         let Some(pasta) = pasta else {
             return self
                 .lost("pasta is not installed (it is in the package passt; --net=none does without)".to_owned());
@@ -111,9 +130,13 @@ impl Connection {
                 Err(error) => return self.lost(format!("start what carries its ports: {error}")),
             }
         }
+        if let Some(packets) = bandwidth.and_then(Bandwidth::packets) {
+            ports.push(format!("--mtu={packets}"));
+        }
         match start(&pasta, &ports, &net, &user, mapping) {
-            Ok(state) => {
-                self.state = state;
+            Ok((pasta, ready, words)) => {
+                let bound = bandwidth.map(|bandwidth| Bound { bandwidth, net, user, mapping: mapping.clone() });
+                self.state = State::Starting { pasta, ready, words, deadline: Instant::now() + PATIENCE, bound };
                 Change::None
             }
             Err(error) => self.lost(format!("start {}: {error}", pasta.display())),
@@ -181,19 +204,20 @@ impl Connection {
             return self.lost(format!("what carries its ports {how}"));
         }
         match std::mem::replace(&mut self.state, State::Down(String::new())) {
-            State::Starting { pasta, ready, words, deadline } => {
+            State::Starting { pasta, ready, words, deadline, bound } => {
                 if let Some(how) = ended(&pasta) {
                     let said = last_words(words);
                     return self.lost(if said.is_empty() { format!("pasta {how}") } else { format!("pasta: {said}") });
                 }
                 let mut byte = [0; 16];
                 if matches!(rustix::io::read(&ready, &mut byte[..]), Ok(1..)) {
+                    self.bandwidth = bound.map(|bound| bound.set());
                     self.state = State::Up { pasta };
                     // One that was there once is no reason to end the pod.
                     self.required = false;
                     return Change::Settled;
                 }
-                self.state = State::Starting { pasta, ready, words, deadline };
+                self.state = State::Starting { pasta, ready, words, deadline, bound };
                 Change::None
             }
             State::Up { pasta } => match ended(&pasta) {
@@ -249,13 +273,14 @@ fn last_words(words: OwnedFd) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
+/// Starts pasta: the process, where it says that it is ready, and where it says what went wrong.
 fn start(
     program: &std::path::Path,
     ports: &[String],
     net: &OwnedFd,
     user: &OwnedFd,
     mapping: &IdMapping,
-) -> io::Result<State> {
+) -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
     let (ready, told) = pipe_with(PipeFlags::CLOEXEC)?;
     let (words, said) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ready, true)?;
@@ -273,7 +298,7 @@ fn start(
     };
     let keep = [net.as_raw_fd(), told.as_raw_fd()];
     let pasta = child(user, None, mapping, &said, &keep, run)?;
-    Ok(State::Starting { pasta, ready, words, deadline: Instant::now() + PATIENCE })
+    Ok((pasta, ready, words))
 }
 
 /// What pasta is told. The gateway's address would be the host's loopback, and ports that listen in the pod would be opened
@@ -289,6 +314,24 @@ fn arguments(net: i32, told: i32) -> Vec<OsString> {
     all.map(OsString::from).collect()
 }
 
+impl Bound {
+    /// Sets it, and waits for that: the apps start afterwards.
+    fn set(self) -> Outcome {
+        let Self { bandwidth, net, user, mapping } = self;
+        let set = || -> io::Result<Outcome> {
+            let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+            let process = child(&user, Some(&net), &mapping, &tell, &[], || {
+                let outcome = serde_json::to_vec(&bandwidth.put_on(INTERFACE))?;
+                rustix::io::write(&tell, &outcome)?;
+                sys::fork::exit_now(0)
+            })?;
+            drop(tell);
+            Bandwidth::hear(told, &process)
+        };
+        set().unwrap_or_else(|error| Outcome::Ignored(error.to_string()))
+    }
+}
+
 /// Starts what carries ports of the host's loopback.
 fn carry(
     relays: Vec<Relay>,
@@ -302,16 +345,9 @@ fn carry(
     let mut relays = Some(relays);
     child(user, Some(net), mapping, &nobody, &keep, || {
         sys::title::set("proa-ports");
-        give_up_rights()?;
+        relay::confinement::confine()?;
         Err(run(relays.take().unwrap_or_default()))
     })
-}
-
-/// It has sockets and needs nothing else: strangers talk to it.
-fn give_up_rights() -> io::Result<()> {
-    rustix::thread::set_no_new_privs(true)?;
-    let none = CapabilitySet::empty();
-    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
 }
 
 /// Closes what the monitor, or its caller, has open: the pod's streams would not end while this process has them.

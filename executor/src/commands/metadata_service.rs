@@ -1,5 +1,7 @@
 //! `proa metadata-service`: answers the questions of apps about their pods.
 
+mod confinement;
+
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ use crate::duration;
 use crate::error::{CommandError, Explain};
 use crate::identity;
 use crate::sockets;
+
+use confinement::Confinement;
 
 /// Run the metadata service of this user in the foreground
 ///
@@ -72,6 +76,7 @@ pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, Co
             (place, listener)
         }
     };
+    let confinement = Confinement::prepare(context.data_dir()?, &place)?;
     if args.on_demand.is_some() {
         if let Fork::Parent { .. } = sys::fork::fork(Namespaces::NONE).during(|| "detach".into())? {
             return Ok(0);
@@ -80,6 +85,7 @@ pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, Co
     } else {
         diagnostics::show_warnings();
     }
+    confinement.enter()?;
     server.run(listener, &place)?;
     Ok(0)
 }

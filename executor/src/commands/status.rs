@@ -194,7 +194,11 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         };
         net = NetRequest::of(&manifest)?;
         ports = ports::of(&manifest);
-        for (app, entry) in protection::report(&manifest, &controllers)? {
+        let bandwidth = match &live {
+            Some(report) => protection::network_of_running(&manifest, &report.network)?,
+            None => protection::network(&manifest, true)?,
+        };
+        for (app, entry) in protection::report(&manifest, &controllers, &bandwidth)? {
             match app.and_then(|name| apps.iter_mut().find(|app| app.name == name.as_str())) {
                 Some(app) => app.isolators.push(entry),
                 None => isolators.push(entry),

@@ -59,7 +59,7 @@ fn g66_an_apps_annotations_override_the_images_in_place() {
 }
 
 #[test]
-fn g65_what_is_not_there_is_404_and_what_is_not_allowed_405() {
+fn g65_f101_what_is_not_there_is_404_and_what_is_not_allowed_405() {
     let pod = TestPod::new();
     for route in
         ["/pod", "/pod/nothing", "/apps/other/image/id", "/apps/web/nothing", "", "/", "/log", "/apps/side/log"]

@@ -7,7 +7,7 @@ use metadata_api::Token;
 use crate::harness::{PodSpec, Server, TestPod, status};
 
 #[test]
-fn mds01_every_wrong_token_gets_the_same_answer() {
+fn mds01_f99_every_wrong_token_gets_the_same_answer() {
     let (pod, other) = (TestPod::new(), TestPod::new());
     let good = pod.spec.token.expose();
     let guess = Token::generate().unwrap();
@@ -46,7 +46,7 @@ fn mds03_a_stolen_token_is_worth_nothing_at_another_pods_listener() {
 }
 
 #[test]
-fn mds04_and_06_requests_from_proxies_and_browsers_are_refused() {
+fn mds04_mds06_f100_requests_from_proxies_and_browsers_are_refused() {
     let pod = TestPod::new();
     for (field, expected) in [
         ("Metadata-Flavor: AppContainer", 200),
@@ -78,7 +78,7 @@ fn mds04_and_06_requests_from_proxies_and_browsers_are_refused() {
 }
 
 #[test]
-fn mds07_ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
+fn mds07_f101_ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
     let pod = TestPod::new();
     let host = pod.spec.address();
     let get = |more: &str| pod.get("/pod/uuid", more);
@@ -118,7 +118,7 @@ fn mds07_ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
 }
 
 #[test]
-fn mds08_tricks_with_paths_find_nothing() {
+fn mds08_f101_tricks_with_paths_find_nothing() {
     let pod = TestPod::new();
     let token = pod.spec.token.expose();
     for (path, expected) in [
@@ -154,7 +154,7 @@ fn mds13_heads_are_limited() {
 }
 
 #[test]
-fn mds13_a_huge_body_is_refused_before_it_is_sent() {
+fn mds13_f103_a_huge_body_is_refused_before_it_is_sent() {
     let pod = TestPod::new();
     let (target, host) = (pod.target("/pod/hmac/sign"), pod.spec.address());
     let head =
@@ -167,7 +167,7 @@ fn mds13_a_huge_body_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn mds10_a_token_dies_with_its_registration() {
+fn mds10_f99_a_token_dies_with_its_registration() {
     let server = Server::start();
     let spec = PodSpec::new();
     let address = spec.address();
@@ -185,4 +185,75 @@ fn mds10_a_token_dies_with_its_registration() {
     assert_eq!(old.get_path("/acMetadata/v1/pod/uuid").unwrap().status, 401);
     assert_eq!(again.service().get_path("/acMetadata/v1/pod/uuid").unwrap().status, 200);
     assert_eq!(crate::harness::read_all(&mut idle), "", "a connection of the old registration");
+}
+
+#[test]
+fn mds05_an_app_that_fetches_what_strangers_name_gives_no_token_away() {
+    let pod = TestPod::new();
+    let token = pod.spec.token.expose();
+    let host = pod.spec.address();
+    // Without the token a URL gets nothing, whatever else it says; no answer redirects, names the token, or lets one be
+    // made: there is no way to it but the app's own environment.
+    for request in [
+        format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET /acMetadata/v1/pod/uuid HTTP/1.1\r\nHost: {host}\r\nMetadata-Flavor: AppContainer\r\n\r\n"),
+        format!("GET /latest/meta-data/ HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!(
+            "PUT /latest/api/token HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nX-aws-ec2-metadata-token-ttl-seconds: 9\r\n\r\n"
+        ),
+        format!("GET /{token} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        pod.get("/nothing", ""),
+        pod.get("/pod/uuid", "Referer: http://x/\r\n"),
+        pod.get("/pod/manifest", ""),
+    ] {
+        let answer = pod.exchange(request.clone());
+        let lower = answer.to_lowercase();
+        assert!(
+            !answer.contains(token) && !lower.contains("\r\nlocation:") && !lower.contains("\r\nset-cookie:"),
+            "{answer}"
+        );
+        assert!(lower.contains("\r\nreferrer-policy: no-referrer\r\n"), "{answer}");
+        let knows = request.contains(&format!("/{token}/acMetadata/v1/pod"));
+        assert_eq!(status(&answer) == 200, knows && !request.contains("/nothing"), "{request}: {answer}");
+        assert!(knows || request.contains(token) || status(&answer) == 401, "{request}: {answer}");
+    }
+}
+
+#[test]
+fn mds14_a_pod_is_told_of_itself_alone() {
+    let server = Server::start();
+    let with = |mark: &str| {
+        let mut spec = PodSpec::new();
+        let more = format!(r#","annotations":[{{"name":"mark","value":"{mark}"}}],"userLabels":{{"mark":"{mark}"}}"#);
+        spec.manifest = crate::harness::manifest(&["web", "side"], &more);
+        spec.registered(&server)
+    };
+    let (a, b) = (with("of-a"), with("of-b"));
+    let routes = [
+        "/pod/uuid",
+        "/pod/manifest",
+        "/pod/annotations",
+        "/apps/web/image/id",
+        "/apps/web/image/manifest",
+        "/apps/web/annotations",
+        "/apps/web/log",
+        "/pod",
+        "/apps",
+        "/apps/other/image/id",
+        "/",
+    ];
+    for (pod, other) in [(&a, &b), (&b, &a)] {
+        let (uuid, token) = (other.spec.uuid.to_string(), other.spec.token.expose());
+        let mark = if std::ptr::eq(pod, &a) { "of-b" } else { "of-a" };
+        // What the service reads and keeps is no business of any pod either.
+        let paths = [server.data().to_str().unwrap().to_owned(), "hmac.key".to_owned()];
+        for route in routes {
+            let answer = pod.exchange(pod.get(route, ""));
+            for foreign in [mark, &uuid, token, &paths[0], &paths[1]] {
+                assert!(!answer.contains(foreign), "{route} tells {foreign}: {answer}");
+            }
+        }
+    }
+    // The control: what is a pod's own is told.
+    assert!(a.exchange(a.get("/pod/manifest", "")).contains("of-a"));
 }

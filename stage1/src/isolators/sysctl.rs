@@ -9,6 +9,8 @@ use appc::isolator::IsolatorValue;
 use appc::isolator::report::{Outcome, ReportEntry};
 use appc::{Isolator, PodManifest};
 
+use super::Host;
+
 /// A kernel parameter and its value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sysctl {
@@ -49,7 +51,7 @@ const IPC: [&str; 8] = [
 ///
 /// # Errors
 /// [`BadSysctl`].
-pub fn of(manifest: &PodManifest, controllers: &[String]) -> Result<(Vec<Sysctl>, Vec<ReportEntry>), BadSysctl> {
+pub fn of(manifest: &PodManifest, host: &Host<'_>) -> Result<(Vec<Sysctl>, Vec<ReportEntry>), BadSysctl> {
     let mut sysctls = BTreeMap::new();
     let mut report = Vec::new();
     for isolator in &manifest.isolators {
@@ -66,18 +68,19 @@ pub fn of(manifest: &PodManifest, controllers: &[String]) -> Result<(Vec<Sysctl>
                 }
             }
         }
-        report.push(ReportEntry { isolator: isolator.name().clone(), outcome: outcome(isolator, controllers) });
+        report.push(ReportEntry { isolator: isolator.name().clone(), outcome: outcome(isolator, host) });
     }
     Ok((sysctls.into_iter().map(|(path, value)| Sysctl { path, value }).collect(), report))
 }
 
-fn outcome(isolator: &Isolator, controllers: &[String]) -> Outcome {
+fn outcome(isolator: &Isolator, host: &Host<'_>) -> Outcome {
     match isolator.value() {
         IsolatorValue::Sysctl(_) => Outcome::Enforced,
         IsolatorValue::Unknown => Outcome::Ignored("not known".to_owned()),
         IsolatorValue::Memory(_) | IsolatorValue::Cpu(_) | IsolatorValue::CpuShares(_) => {
-            super::resource(isolator.value(), controllers)
+            super::resource(isolator.value(), host.controllers)
         }
+        IsolatorValue::NetworkBandwidth(_) => host.network.clone(),
         _ => Outcome::Ignored("not supported for a pod as a whole".to_owned()),
     }
 }

@@ -15,7 +15,7 @@ fn rights_in(annotations: &str, app: &str, isolators: &str) -> Result<(Rights, V
         &manifest.annotations,
         &manifest.apps[0],
         app,
-        &Host { modules: || NOTHING, controllers: &["memory".to_owned()] },
+        &Host { modules: || NOTHING, controllers: &["memory".to_owned()], ..Host::unknown() },
     )
     .map(|(rights, report)| (rights, report.iter().map(ToString::to_string).collect()))
 }

@@ -2,6 +2,9 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use appc::isolator::names;
+use appc::isolator::report::{Outcome, ReportEntry};
+
 use super::{Monitor, memory_file};
 use crate::channel::{Failure, FailureKind, ToInit};
 use crate::network::{HOSTS, NamedReport, NetworkReport};
@@ -21,7 +24,8 @@ impl Monitor<'_> {
         };
         let down = self.uplink.as_ref().and_then(Connection::down).map(str::to_owned);
         let named = |member: &Member| NamedReport { name: member.network().to_owned(), address: member.address() };
-        NetworkReport { mode: mode.to_owned(), down, named: self.member.as_ref().map(named) }
+        let bandwidth = self.uplink.as_ref().and_then(Connection::bandwidth).cloned();
+        NetworkReport { mode: mode.to_owned(), down, named: self.member.as_ref().map(named), bandwidth }
     }
 
     /// Whether all is there of it that can be had.
@@ -85,7 +89,13 @@ impl Monitor<'_> {
     fn see_to(&mut self, change: Change, keeper: &mut dyn Keeper) -> Result<(), RunError> {
         match change {
             Change::None => return Ok(()),
-            Change::Settled => {}
+            Change::Settled => {
+                let bandwidth = self.uplink.as_ref().and_then(Connection::bandwidth).cloned();
+                if let Some(outcome) = bandwidth.filter(|outcome| *outcome != Outcome::Enforced) {
+                    let isolator = names::NETWORK_BANDWIDTH.parse().expect("names of isolators are identifiers");
+                    keeper.remark_on_pod(&format!("isolator {}", ReportEntry { isolator, outcome }));
+                }
+            }
             Change::Lost { why, fatal: true } => {
                 let what = format_args!("the pod's ports cannot be forwarded: {why}");
                 return Err(RunError::Pod(Failure::new(FailureKind::Setup, &what)));

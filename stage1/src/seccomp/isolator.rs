@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The kernel's errors by name, sorted.
 static ERRNOS: &[(&str, u16)] = &include!(concat!(env!("OUT_DIR"), "/errnos.rs"));
 /// The system calls of this architecture by name, sorted.
-pub(super) static NUMBERS: &[(&str, u32)] = &include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
+pub(crate) static NUMBERS: &[(&str, u32)] = &include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
 
 /// Other names of errors: C99's and POSIX's second names for a number, and the misspelling in the appc specification's
 /// own example.

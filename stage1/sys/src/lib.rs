@@ -11,6 +11,7 @@ pub mod loopback;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod rtnetlink;
 pub mod seccomp;
 pub mod signal;

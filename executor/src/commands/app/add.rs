@@ -98,7 +98,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     }
     let controllers =
         cgroup::of_pod(&pods, &entry).map_or_else(|_| Vec::new(), |(group, _)| group.controllers().to_vec());
-    protection::tell(&manifest, &controllers)?;
+    protection::tell(&manifest, &controllers, &protection::network_is_there())?;
     if !reified.implicit_volumes.is_empty() {
         let volumes = reified.implicit_volumes.join(", ");
         warn(&format!("no volume for these mount points, each gets an empty one: {volumes}"));
