@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat2, readlinkat};
+use rustix::fs::{CWD, Dir, FileType, OFlags, ResolveFlags, Stat, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
 use store::flatten::{add_xattrs, header, padding};
 use tar_core::EntryType;
 
 use super::Copied;
+use super::resolve::opened;
 use crate::escape::printable;
 
 /// Most files of one copy.
@@ -298,19 +299,6 @@ impl Packer<'_> {
     fn failed(&self, path: &[u8], call: &str, errno: Errno) -> String {
         format!("{}: {call}: {}", self.path_shown(path), io::Error::from(errno))
     }
-}
-
-/// Tries so often when something was renamed meanwhile. With a lease an app could have it try for ever (fcntl(2), F_SETLEASE).
-const ATTEMPTS: usize = 1000;
-
-fn opened(dir: impl std::os::fd::AsFd, path: &[u8], access: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    for _ in 0..ATTEMPTS {
-        match openat2(&dir, path, access, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 fn kind(stat: &Stat) -> FileType {

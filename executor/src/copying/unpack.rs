@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown,
-    fsetxattr, linkat, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+    fsetxattr, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use store::archive::{EntryPath, Member, MemberKind, MemberReader as _, TarReader};
@@ -16,6 +16,7 @@ use store::extract::{ExtractError, ExtractLimits};
 use super::Copied;
 use super::pack::MOST_FILES;
 use super::place::{Destination, Target};
+use super::resolve::opened;
 use crate::escape::printable;
 
 /// Whose the files become.
@@ -351,12 +352,7 @@ impl<R: BufRead> Unpacking<'_, R> {
 
 fn open_below(dir: &OwnedFd, path: &[u8], flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match openat2(dir, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    opened(dir, path, flags, resolve)
 }
 
 fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
