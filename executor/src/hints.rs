@@ -140,7 +140,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if let Some(error) = cause.downcast_ref::<DependencyError>() {
         return Some(match error {
-            DependencyError::Missing { .. } => "fetch what is missing; images in files come before those that need them",
+            DependencyError::Missing { .. } => {
+                "fetch what is missing; images in files come before those that need them"
+            }
             _ => "correct the images' manifests and build them again",
         });
     }
