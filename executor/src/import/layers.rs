@@ -104,7 +104,7 @@ impl Images {
         }
         let Some(first) = tasks.first() else { return Ok(()) };
         let packed = tasks.iter().fold(0, |sum: u64, task| sum.saturating_add(task.layer.size));
-        let writeback = Writeback::start(&self.mapping, first.pending.root(), packed)?;
+        let writeback = Writeback::start(&self.mapping, first.pending.root(), packed);
         let help = Help { writeback, shelf: self.shelf(&tasks, remote) };
         let work = self.take_in_all(&tasks, remote, &help);
         let reports = match remote {

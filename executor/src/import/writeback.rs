@@ -14,6 +14,7 @@ use rustix::fs::syncfs;
 use stage1::idmap::IdMapping;
 use stage1::userns::Running;
 use store::ingest::Milestones;
+use tracing::debug;
 
 use crate::error::{CommandError, Explain};
 use crate::idmap;
@@ -32,20 +33,17 @@ pub(super) struct Writeback {
 }
 
 impl Writeback {
-    /// Begins for the file system that `directory` is on, where `packed` bytes are worth it. To be called before there are pipes to extractors: the child
-    /// would keep them open.
-    ///
-    /// # Errors
-    ///
-    /// There can be no further process or descriptor.
-    pub(super) fn start(
-        mapping: &IdMapping,
-        directory: BorrowedFd<'_>,
-        packed: u64,
-    ) -> Result<Option<Self>, CommandError> {
+    /// Begins for the file system that `directory` is on, where `packed` bytes are worth it; where there can be no further
+    /// process it is done without. To be called before there are pipes to extractors: the child would keep them open.
+    pub(super) fn start(mapping: &IdMapping, directory: BorrowedFd<'_>, packed: u64) -> Option<Self> {
         if packed < LARGE {
-            return Ok(None);
+            return None;
         }
+        let started = Self::start_child(mapping, directory);
+        started.inspect_err(|error| debug!(error = error.chain(), "nothing is written ahead")).ok()
+    }
+
+    fn start_child(mapping: &IdMapping, directory: BorrowedFd<'_>) -> Result<Self, CommandError> {
         let open =
             || -> io::Result<_> { Ok((Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?), directory.try_clone_to_owned()?)) };
         let (event, directory) = open().during(|| "write ahead".into())?;
@@ -56,7 +54,7 @@ impl Writeback {
                 let _ = syncfs(&directory);
             }
         };
-        Ok(Some(Self { event, _running: idmap::start_in(mapping, write)? }))
+        Ok(Self { event, _running: idmap::start_in(mapping, write)? })
     }
 
     /// What an extractor is to say.
