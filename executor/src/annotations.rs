@@ -10,6 +10,9 @@ use crate::error::CommandError;
 /// Annotations beginning so say what proa has worked out, such as how an image's user is meant.
 const RESERVED_PREFIX: &str = "proa.local/";
 
+/// Annotation of a container's app: what its image was called on the command line. An image may have many names.
+pub(crate) const TYPED_IMAGE: &str = "proa.local/typed-image";
+
 /// What is said of a pod or an app besides what it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Remarks {

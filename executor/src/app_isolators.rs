@@ -7,7 +7,7 @@ use appc::isolator::limit::Limit;
 use appc::isolator::scheduling::{CpuShares, OomScoreAdj};
 use appc::isolator::seccomp::SeccompSet;
 use appc::isolator::{IsolatorError, names, set};
-use appc::resource::Quantity;
+use appc::resource::{Quantity, QuantityError};
 use appc::{AcIdentifier, Annotations, Isolator, IsolatorValue};
 use clap::Args;
 use stage1::isolators::choices::OPERATOR_ISOLATORS;
@@ -225,7 +225,13 @@ fn capabilities(option: &str, text: &str) -> Result<CapabilitySet, CommandError>
 /// A limit without a request.
 fn limit(option: &str, text: &str, is_enough: impl Fn(&Quantity) -> bool, enough: &str) -> Result<Limit, CommandError> {
     let refused = |why: &str| CommandError::usage(format!("{option}={text:?}: {why}"));
-    let quantity: Quantity = text.parse().map_err(|error| refused(&format!("{error}")))?;
+    let quantity: Quantity = text.parse().map_err(|error| match error {
+        // A regular expression and a suffix tell nobody who typed 64MB what is wrong.
+        QuantityError::Format { .. } | QuantityError::Suffix { .. } => {
+            refused("it is no quantity").hint("such as 500m, 2, 64Mi, 1.5Gi or 500M")
+        }
+        error => refused(&format!("{error}")),
+    })?;
     if !is_enough(&quantity) {
         return Err(refused(&format!("it must be {enough}")));
     }

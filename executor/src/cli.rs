@@ -96,6 +96,8 @@ impl Line {
 ///
 /// Of kind [`Kind::Usage`] with clap's error as source, which may be a request for help.
 pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
+    let asked = asked_for_help(argv);
+    let argv = asked.as_deref().unwrap_or(argv);
     let occurs = |subcommand: &&Subcommand| subcommand.names().any(|name| argv.iter().any(|word| word == name));
     let mut named = commands::ALL.iter().filter(occurs).map(Subcommand::command).peekable();
     let attempt = match named.peek() {
@@ -135,6 +137,14 @@ pub(crate) fn unknown_subcommand<'a>(
     let parsed = candidates.filter_map(|index| Some((Globals::try_parse_from(&argv[..index]).ok()?, index)));
     let (globals, index) = parsed.into_iter().next()?;
     Some((globals.global, name.clone(), &argv[index + 1..]))
+}
+
+/// `proa help COMMAND` as `proa COMMAND --help`.
+fn asked_for_help(argv: &[OsString]) -> Option<Vec<OsString>> {
+    let (program, rest) = argv.split_first()?;
+    let (_, of) = rest.split_first().filter(|(first, _)| *first == "help")?;
+    let words = std::iter::once(program).chain(of).cloned();
+    Some(words.chain(["--help".into()]).collect())
 }
 
 /// What may be abbreviated.

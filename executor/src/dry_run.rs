@@ -7,7 +7,7 @@ use clap::ValueEnum as _;
 use clap::builder::PossibleValue;
 use stage1::supervise::{ExitPolicy, Restart};
 
-use crate::annotations::Remarks;
+use crate::annotations::{Remarks, TYPED_IMAGE};
 use crate::app_isolators::Given;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -148,7 +148,8 @@ impl Words {
     }
 
     fn remarks(&mut self, remarks: &Remarks) {
-        for annotation in &remarks.annotations {
+        // What was typed to docker is not what is typed here.
+        for annotation in remarks.annotations.iter().filter(|annotation| annotation.name != TYPED_IMAGE) {
             self.option("annotation", Some(format!("{}={}", annotation.name, annotation.value)));
         }
         for (option, pairs) in [("user-annotation", &remarks.user_annotations), ("user-label", &remarks.user_labels)] {

@@ -93,6 +93,7 @@ mod split;
 mod table;
 mod template;
 mod umask;
+mod unknown_keys;
 mod userns;
 mod verifier;
 mod vm_images;

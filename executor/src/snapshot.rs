@@ -1,5 +1,7 @@
 //! What an app of a kept pod sees in its root file system, but for volumes: its image's trees and what it has changed.
 
+use std::os::fd::OwnedFd;
+
 use appc::ImageManifest;
 use pod::{PodEntry, Pods};
 use stage1::idmap::IdMapping;
@@ -24,6 +26,8 @@ pub(crate) struct Snapshot {
     pub(crate) manifest: ImageManifest,
     /// As long as these are there, the trees are.
     _guards: Vec<Tree>,
+    /// The same for what the app has changed.
+    _pin: OwnedFd,
 }
 
 impl Snapshot {
@@ -38,6 +42,7 @@ impl Snapshot {
         entry: &PodEntry,
         app: Option<&str>,
     ) -> Result<Self, CommandError> {
+        let pin = pods.pin(entry.uuid)?;
         let pod = pods.open(entry)?;
         let pod_manifest = pod.manifest()?;
         let runtime = copying::choose(&pod_manifest.apps, app)?;
@@ -57,6 +62,6 @@ impl Snapshot {
         images.set_mapping(mapping);
         let trees = images.trees_of(&of_app.layers)?;
         let (stack, guards) = images.stack_with(trees, Some(pod.upper(&runtime.name)?))?;
-        Ok(Self { images, stack, manifest, _guards: guards })
+        Ok(Self { images, stack, manifest, _guards: guards, _pin: pin })
     }
 }

@@ -9,9 +9,11 @@ use appc::{MAX_MANIFEST_BYTES, ManifestError, PodManifest, RuntimeApp, SemVer};
 use executor::aci::{YamlError, yaml_to_json};
 use fetch::ImageRef;
 
+use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain as _};
 use crate::manifest::WantedApp;
 use crate::request::Template;
+use crate::unknown_keys;
 
 /// Reads the pod manifest in `file`.
 ///
@@ -35,7 +37,10 @@ pub(crate) fn read(file: PathBuf) -> Result<Template, CommandError> {
         };
         bytes = yaml_to_json(&bytes).map_err(wrong).during(|| shown.clone())?.into_bytes();
     }
-    let manifest = PodManifest::from_json(&bytes).map_err(|error| explain(&error).during(shown))?;
+    let manifest = PodManifest::from_json(&bytes).map_err(|error| explain(&error).during(shown.clone()))?;
+    for place in unknown_keys::of_pod(&bytes) {
+        warn(&format!("{shown}: {place} is no key of a pod manifest, and means nothing"));
+    }
     Ok(Template { file, manifest })
 }
 

@@ -25,6 +25,36 @@ fn wait_for_log(env: &Env, name: &str, line: &str) {
 each_user! {
     a_container_is_created_filled_and_started,
     a_container_runs_again_with_what_it_has_written,
+    a_container_that_is_written_to_is_held_and_looks_as_before,
+}
+
+/// From outside nobody could start it meanwhile, though it does not run.
+fn a_container_that_is_written_to_is_held_and_looks_as_before(env: &Env) {
+    let image = image(env);
+    docker(env, &["run", "--name", "web", &image, "true"]).succeeds();
+    let uuid = env.proa(["list", "--full", "--no-legend"]).outcome().succeeds();
+    let uuid = uuid.stdout.split_whitespace().next().expect("the pod is listed").to_owned();
+    let lock = env.data().join("pods/run").join(uuid).join("lock");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let copy = env.proa(["docker", "cp", "-", "web:/"]).stdin(reader).start();
+    let free = || {
+        let flock = ["--nonblock", "--exclusive"].map(std::ffi::OsString::from).into_iter();
+        env.command("flock", flock.chain([lock.clone().into(), "true".into()]).collect()).outcome().status.success()
+    };
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    // With pauses, in which it can become so.
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(100));
+    pause();
+    while free() {
+        assert!(std::time::Instant::now() < deadline, "it is not held");
+        pause();
+    }
+    docker(env, &["ps", "-a", "--format", "{{.State}}"]).succeeds().prints("exited\n");
+    docker(env, &["start", "web"]).exits(1);
+    drop(writer);
+    copy.wait();
+    docker(env, &["start", "-a", "web"]).succeeds();
+    docker(env, &["rm", "web"]).succeeds();
 }
 
 fn a_container_is_created_filled_and_started(env: &Env) {

@@ -114,7 +114,11 @@ fn what_is_not_used_goes(env: &Env) {
     assert!(pruned.stdout.starts_with(&format!("Deleted Containers:\n{ended}\n\nTotal reclaimed space: ")), "{pruned}");
     docker(env, &["ps", "-a", "--format", "{{.Names}}"]).succeeds().prints("lives\n");
     docker(env, &["image", "prune", "-af"]).succeeds().prints("Total reclaimed space: 0B\n");
-    docker(env, &["rm", "-f", "lives"]).succeeds();
+    // An image with several names is shown with the one that was typed.
+    docker(env, &["tag", &id, "newer"]).succeeds();
+    docker(env, &["run", "-d", "--name", "named", "kept", "sleep", "1000"]).succeeds();
+    docker(env, &["ps", "--filter", "name=named", "--format", "{{.Image}}"]).succeeds().prints("kept\n");
+    docker(env, &["rm", "-f", "lives", "named"]).succeeds();
     let pruned = docker(env, &["image", "prune", "-a", "--force"]).succeeds();
     assert!(pruned.stdout.starts_with("Deleted Images:\ndeleted: sha256:"), "{pruned}");
     docker(env, &["images", "-q"]).succeeds().prints("");

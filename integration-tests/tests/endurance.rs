@@ -323,6 +323,11 @@ fn a_supervisor_does_not_grow() {
     for _ in 0..times(10, 5_000) {
         cycle();
     }
+    // That its last client is gone is seen a moment later.
+    let deadline = Instant::now() + limit();
+    while holds(monitor).0 != before[0].0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let after = [holds(monitor), holds(pid_1)];
     eprintln!("descriptors and kB of monitor and pid 1: {before:?}, then {after:?}");
     for (before, after) in before.iter().zip(after) {

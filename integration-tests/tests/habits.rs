@@ -16,6 +16,19 @@ each_user! {
     top_shows_the_processes_of_a_pod_and_no_others,
     system_df_info_and_prune,
     line_126_a_profile_adds_a_subcommand,
+    help_may_be_asked_for_in_words,
+}
+
+fn help_may_be_asked_for_in_words(env: &Env) {
+    for words in [&["run"][..], &["image", "list"], &[]] {
+        let option = env.proa(words.iter().chain(&["--help"])).outcome().succeeds();
+        let command = env.command(integration_tests::binaries::proa(), {
+            std::iter::once("help").chain(words.iter().copied()).map(Into::into).collect()
+        });
+        assert_eq!(command.outcome().succeeds().stdout, option.stdout);
+    }
+    let refused = env.proa(["run", &shell(env), "--memory=64MB"]).outcome();
+    refused.refuses("64MB").stderr_shows("64Mi, 1.5Gi or 500M");
 }
 
 fn top_shows_the_processes_of_a_pod_and_no_others(env: &Env) {

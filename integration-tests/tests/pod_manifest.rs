@@ -57,6 +57,16 @@ each_user! {
     exit_policies_say_when_a_pod_is_over,
     line_89_a_manifest_is_prepared_and_run,
     habits_are_answered,
+    keys_that_mean_nothing_are_told,
+}
+
+fn keys_that_mean_nothing_are_told(env: &Env) {
+    let id = env.proa(["--insecure-options=image", "fetch", Aci::new("shell", busybox()).build(env).to_str().unwrap()]);
+    let id = id.outcome().succeeds().line().to_owned();
+    let mut manifest = manifest(json!([app(&id, "echo ran")]), json!([]));
+    manifest["apps"][0]["app"]["enviroment"] = json!([{"name": "A", "value": "b"}]);
+    let outcome = run_manifest(env, &manifest, &["--net=none"]).succeeds().prints("ran\n");
+    outcome.stderr_shows("apps[0].app.enviroment is no key of a pod manifest, and means nothing");
 }
 
 fn rkt_run_pod_manifest_reads_writes_and_prints(env: &Env) {

@@ -51,6 +51,24 @@ impl Pods {
         Ok(StillPod { place, dir, lock, user: self.root.user })
     }
 
+    /// Keeps a pod from being removed, and one that does not run from running, until what is returned is closed: for whoever
+    /// reads its files. To everybody else it looks as before.
+    ///
+    /// # Errors
+    /// [`PodError::NotFound`]; a failed system call.
+    pub fn pin(&self, uuid: PodUuid) -> Result<OwnedFd, PodError> {
+        let gone = || PodError::NotFound { uuid };
+        let (place, _) = locate(&self.root, uuid)?.ok_or_else(gone)?;
+        let pod = path(place, uuid);
+        let (lock, _) = open_lock(&self.root.dir, &pod, OFlags::RDONLY)?.ok_or_else(gone)?;
+        // Who has it runs the pod, and so keeps it, or is removing it.
+        lock::probe(&lock).map_err(|e| self.root.dir.error("flock", &pod, e))?;
+        if !self.root.dir.exists(&pod)? {
+            return Err(gone());
+        }
+        Ok(lock)
+    }
+
     /// Makes a pod that has exited one that runs: nothing is left of how it ended, everything of what its apps have
     /// written. Who holds what is returned starts the apps.
     ///
@@ -77,6 +95,21 @@ impl Pods {
 }
 
 impl StillPod {
+    /// Lets the pod look like what it is, instead of one that runs. It still cannot be run, removed or held.
+    ///
+    /// # Errors
+    /// [`PodError::WrongState`] if somebody else was faster: the kernel gives one lock up before it takes the other
+    /// (flock(2)).
+    pub fn seen(self, uuid: PodUuid) -> Result<Self, PodError> {
+        match lock::probe(&self.lock).map_err(|e| self.dir.error("flock", "lock", e))? {
+            LockState::Free => Ok(self),
+            LockState::Held => {
+                let state = State::of(self.place, LockState::Held);
+                Err(PodError::WrongState { uuid, state, wanted: "work on its files" })
+            }
+        }
+    }
+
     /// Opens the directories of one of its apps, for an overlay of what has this name.
     ///
     /// # Errors

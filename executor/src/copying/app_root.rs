@@ -75,7 +75,7 @@ impl AppRoot {
         let (upper, work, held) = match to {
             Use::Read => (pod.upper(&runtime.name)?, None, None),
             Use::Write => {
-                let held = pods.hold(entry.uuid)?;
+                let held = pods.hold(entry.uuid)?.seen(entry.uuid)?;
                 let dirs = held.app_dirs(&runtime.name)?;
                 (dirs.upper, Some(dirs.work), Some(held))
             }

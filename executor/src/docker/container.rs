@@ -7,6 +7,7 @@ use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodStatus, Pods, State
 use store::Store;
 
 use super::{age, image};
+use crate::annotations::TYPED_IMAGE;
 use crate::error::CommandError;
 use crate::{moment, ports};
 
@@ -88,7 +89,13 @@ impl Container {
     /// What its image is called.
     pub(crate) fn image(&self, store: &Store) -> String {
         let record = self.image_id().and_then(|id| store.record(&id).ok().flatten());
-        let stored = record.and_then(|record| image::names(&record).first().map(image::Name::shown));
+        let typed = self.first().and_then(|(app, _)| app.annotations.get(TYPED_IMAGE)).map(image::Name::parse);
+        let stored = record.and_then(|record| {
+            let names = image::names(&record);
+            // Of several, the one that was meant, as long as it means this image.
+            let meant = names.iter().find(|name| Some(*name) == typed.as_ref());
+            meant.or(names.first()).map(image::Name::shown)
+        });
         let said = || Some(image::Name::parse(self.first()?.0.image.name.as_ref()?.as_ref()).shown());
         stored.or_else(said).unwrap_or_else(|| "<none>".to_owned())
     }

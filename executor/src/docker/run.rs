@@ -16,7 +16,7 @@ use super::protection_option::ProtectionArgs;
 use super::volume_option::{self, Mounts};
 use appc::ExposedPort;
 
-use crate::annotations::Remarks;
+use crate::annotations::{Remarks, TYPED_IMAGE};
 use crate::context::Context;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _};
@@ -238,6 +238,9 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
     let (user, group) = split_user(args.user);
     let gids = (!args.group_add.is_empty()).then(|| request::gids(&args.group_add.join(","))).transpose()?;
     let mut remarks = Remarks::default();
+    if let Some(typed) = word.to_str().filter(|_| matches!(image, ImageRef::Id(_))) {
+        remarks.annotations.set(TYPED_IMAGE.parse().expect("a constant identifier"), typed.to_owned());
+    }
     if !filled.is_empty() {
         let name = FILLED.parse().expect("a constant identifier");
         remarks.annotations.set(name, serde_json::Value::from(filled).to_string());
