@@ -23,11 +23,14 @@ mod cp;
 mod create;
 mod exec;
 mod export;
+mod filters;
+mod flags;
 mod image;
 mod images;
 mod inspect;
 mod load;
 mod logs;
+mod noted_option;
 mod port;
 mod protection_option;
 mod prune;
@@ -198,6 +201,7 @@ fn short(words: &[OsString]) -> Vec<OsString> {
 /// Those of [`run`], a command line that makes no sense among them.
 pub(crate) fn run_image(context: &Context, words: Vec<OsString>) -> Result<u8, CommandError> {
     let command = <run::RunArgs as clap::Args>::augment_args(Command::new("docker run").no_binary_name(true));
+    let command = flags::as_docker_has_them(command);
     let matches = command.try_get_matches_from(words).map_err(crate::cli::usage)?;
     run::run(context, crate::cli::typed(&matches)?)
 }
@@ -246,7 +250,7 @@ pub(crate) fn tree() -> Command {
     ALL.iter().fold(root, |root, command| {
         let usage = format!("docker {} {}", command.name, command.usage);
         let of = Command::new(command.name).override_usage(usage).disable_version_flag(true).hide(command.grouped);
-        root.subcommand((command.augment)(of))
+        root.subcommand(flags::as_docker_has_them((command.augment)(of)))
     })
 }
 

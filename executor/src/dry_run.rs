@@ -84,7 +84,7 @@ impl Words {
         words.flag("keep", request.lifecycle.keep && !request.lifecycle.detach);
         words.option("restart", restart(request.lifecycle.restart));
         words.option("exit-policy", exit_policy(request.lifecycle.exit_policy));
-        words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.display()));
+        words.option("uuid-file-save", request.lifecycle.uuid_file.as_ref().map(|file| file.path().display()));
         words.network(net, &request.ports);
         for isolator in &request.isolators {
             match isolator.value() {

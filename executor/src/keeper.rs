@@ -13,9 +13,10 @@ use store::LayerKey;
 use tracing::debug;
 
 use crate::diagnostics::warn;
-use crate::error::{CommandError, Explain as _};
+use crate::error::CommandError;
 use crate::idmap::Remover;
 use crate::setup::{AppSetup, Setup};
+use crate::uuid_file::UuidFile;
 
 /// The mode of an empty volume whose mode is no number; such a manifest was not made by this program.
 const DEFAULT_MODE: u32 = 0o755;
@@ -30,8 +31,10 @@ pub(crate) struct DirectoryKeeper<'a> {
     remover: &'a Remover<'a>,
     /// What is written for later commands; without it the directory goes when the pod has ended.
     setup: Option<Setup>,
-    /// Where its UUID is written for whoever asked for it.
-    uuid_file: Option<&'a Path>,
+    /// Whether the directory has the apps' logs as long as it is there.
+    logs: bool,
+    /// Where it is written which pod it is, for whoever asked for it.
+    uuid_file: Option<&'a UuidFile>,
     /// The pod, once there is one: from the beginning if it was prepared before.
     pod: Option<Pod<Running>>,
     /// What to do when all apps are being started.
@@ -52,7 +55,8 @@ impl<'a> DirectoryKeeper<'a> {
         remover: &'a Remover<'a>,
     ) -> Self {
         let (setup, uuid_file, pod, started, refused, failed) = (None, None, None, None, None, None);
-        Self { data_dir, uuid, name, manifest, mapping, remover, setup, uuid_file, pod, started, refused, failed }
+        let logs = false;
+        Self { data_dir, uuid, name, manifest, mapping, remover, setup, logs, uuid_file, pod, started, refused, failed }
     }
 
     /// Has the directory stay when the pod has ended.
@@ -61,8 +65,14 @@ impl<'a> DirectoryKeeper<'a> {
         self
     }
 
-    /// Has the pod's UUID written to `file` before any app is started.
-    pub(crate) fn save_uuid(mut self, file: &'a Path) -> Self {
+    /// Has logs kept of what apps write to streams that this process reads.
+    pub(crate) fn keep_logs(mut self) -> Self {
+        self.logs = true;
+        self
+    }
+
+    /// Has it written to `file` which pod it is, before any app is started.
+    pub(crate) fn save_uuid(mut self, file: &'a UuidFile) -> Self {
         self.uuid_file = Some(file);
         self
     }
@@ -119,12 +129,11 @@ impl<'a> DirectoryKeeper<'a> {
     }
 
     fn write_uuid(&self) -> Result<(), CommandError> {
-        let Some(file) = self.uuid_file else { return Ok(()) };
-        std::fs::write(file, self.uuid.to_string()).during(|| format!("--uuid-file-save={}", file.display()))
+        self.uuid_file.map_or(Ok(()), |file| file.write(self.uuid))
     }
 
     fn logs<S>(&self, pod: &Pod<S>) -> Result<Option<OwnedFd>, CommandError> {
-        Ok(self.setup.as_ref().map(|_| pod.dir().try_clone_to_owned()).transpose()?)
+        Ok(self.logs.then(|| pod.dir().try_clone_to_owned()).transpose()?)
     }
 
     /// Removes the directory, or records how the pod ended. Returns why it was never made, and what went wrong since.

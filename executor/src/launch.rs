@@ -244,6 +244,9 @@ fn supervise(
     } else if let Some(setup) = new_setup {
         keeper = keeper.keep(setup);
     }
+    if own {
+        keeper = keeper.keep_logs();
+    }
     if let Some(file) = &lifecycle.uuid_file {
         keeper = keeper.save_uuid(file);
     }

@@ -95,6 +95,7 @@ mod template;
 mod umask;
 mod unknown_keys;
 mod userns;
+mod uuid_file;
 mod verifier;
 mod vm_images;
 

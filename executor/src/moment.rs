@@ -1,6 +1,8 @@
 //! Points in time as lists show them. All are nanoseconds since the epoch.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 /// rkt's layout `2006-01-02 15:04:05.999 -0700 MST`, always in UTC: a static program does not read time zones.
 pub(crate) fn full(nanoseconds: u64) -> String {
@@ -21,6 +23,25 @@ pub(crate) fn rfc3339(nanoseconds: u64) -> String {
 /// A time in RFC 3339; `None` if it is none, or before 1970.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<Timestamp>().ok()?.as_nanosecond()).ok()
+}
+
+/// A time as people and scripts write it: RFC 3339, the same without a zone or without a time, which mean UTC, or
+/// seconds since the epoch. `None` if it is none of these, or before 1970.
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
+    parse_rfc3339(text).or_else(|| epoch(text)).or_else(|| u64::try_from(civil()?.timestamp().as_nanosecond()).ok())
+}
+
+/// `SECONDS[.FRACTION]`.
+fn epoch(text: &str) -> Option<u64> {
+    const DIGITS: usize = 9;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits(seconds) || !all_digits(fraction) || fraction.len() > DIGITS {
+        return None;
+    }
+    let nanoseconds: u64 = format!("{fraction:0<DIGITS$}").parse().ok()?;
+    seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// The time now.
@@ -61,6 +82,24 @@ mod tests {
         assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
         assert_eq!(parse_rfc3339("2026-01-02T04:04:05+01:00"), Some(time - 6));
         assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn times_that_people_and_scripts_write() {
+        let midnight = 1_767_312_000_000_000_000;
+        for (text, time) in [
+            ("2026-01-02T00:00:00Z", Some(midnight)),
+            ("2026-01-02T00:00:00", Some(midnight)),
+            ("2026-01-02", Some(midnight)),
+            ("1767312000", Some(midnight)),
+            ("1767312000.5", Some(midnight + 500_000_000)),
+            ("1767312000.", None),
+            ("-5", None),
+            ("99999999999999999999", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(parse(text), time, "{text}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::split::{self, ImageWords};
 use crate::userns::Userns;
+use crate::uuid_file::UuidFile;
 use crate::{cli, devices, habits, protection, template};
 
 // What belongs to a pod as a whole, whether it has apps or not. (A doc comment would become the help text of the whole
@@ -252,7 +253,7 @@ impl StartArgs {
             keep: self.detach || self.uuid_file_save.is_some(),
             hostname: self.hostname.map(request::hostname).transpose()?,
             // A detached pod is in another directory.
-            uuid_file: self.uuid_file_save.map(std::path::absolute).transpose()?,
+            uuid_file: self.uuid_file_save.map(std::path::absolute).transpose()?.map(UuidFile::Uuid),
             ..Lifecycle::default()
         })
     }

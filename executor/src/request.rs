@@ -19,6 +19,7 @@ use crate::pull_policy::Pulling;
 use crate::seccomp_profile::SeccompProfile;
 use crate::setup::Life;
 use crate::userns::Userns;
+use crate::uuid_file::UuidFile;
 
 /// A pod to be run.
 #[derive(Debug, Default)]
@@ -90,8 +91,8 @@ pub(crate) struct Lifecycle {
     pub(crate) exit_policy: ExitPolicy,
     /// The host name inside; without it the pod's name, or one made of its UUID.
     pub(crate) hostname: Option<String>,
-    /// The file that its UUID is written to.
-    pub(crate) uuid_file: Option<PathBuf>,
+    /// The file that tells which pod it is.
+    pub(crate) uuid_file: Option<UuidFile>,
     /// What is written down of this for who starts it later.
     pub(crate) life: Option<Life>,
 }

@@ -97,7 +97,9 @@ fn a_container_runs_again_with_what_it_has_written(env: &Env) {
     docker(env, &["stop", "-t", "0", "gone"]).succeeds();
     // A file that is there stays, and no container is made.
     let taken = env.write("taken", "mine").display().to_string();
-    docker(env, &["create", "--cidfile", &taken, "--name", "never", &image]).exits(1).stderr_shows("File exists");
+    docker(env, &["create", "--cidfile", &taken, "--name", "never", &image])
+        .exits(125)
+        .stderr_shows("container ID file found, make sure the other container isn't running or delete ");
     assert_eq!(std::fs::read_to_string(&taken).expect("it is there"), "mine");
     // Killed with its supervisor, it runs again all the same.
     docker(env, &["kill", "web"]).succeeds();
@@ -107,6 +109,100 @@ fn a_container_runs_again_with_what_it_has_written(env: &Env) {
     docker(env, &["wait", "web"]).succeeds().prints("5\n");
     docker(env, &["rm", "web"]).succeeds();
     docker(env, &["start", "web"]).exits(1).stderr_shows("No such container: web");
+    env.assert_nothing_left();
+}
+
+#[test]
+fn what_detached_containers_write_is_kept_as_long_as_they_are() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    let script = "echo out; sleep 1000";
+    docker(env, &["run", "-d", "--rm", "--network=none", "--name", "brief", &image, "sh", "-c", script]).succeeds();
+    wait_for_log(env, "brief", "out");
+    docker(env, &["logs", "--follow=false", "--tail", "-1", "--since", "2020-01-01", "brief"])
+        .succeeds()
+        .prints("out\n");
+    docker(env, &["logs", "--until", "1600000000", "--details", "brief"]).succeeds().prints("");
+    docker(env, &["kill", "brief"]).succeeds();
+    env.assert_nothing_left_within(std::time::Duration::from_secs(5));
+    let words = ["run", "--detach", "--rm", "--net=none", "--name=pod", &image, "--exec=/bin/sh", "--", "-c", script];
+    env.proa(words).outcome().succeeds();
+    wait_for_log(env, "pod", "out");
+    env.proa(["logs", "pod"]).outcome().succeeds().prints("out\n");
+    docker(env, &["kill", "pod"]).succeeds();
+    env.assert_nothing_left_within(std::time::Duration::from_secs(5));
+}
+
+#[test]
+fn options_are_dockers_and_the_last_one_counts() {
+    let env = &needs!(Env::of(User::WithRange));
+    let layout = Layout::new("labelled").layer(busybox()).config("Cmd", json!(["true"]));
+    let layout = layout.config("Entrypoint", json!(["echo", "entry"])).config("Labels", json!({"of": "image"}));
+    let image = &format!("oci:{}", layout.build(env).display());
+    let run = |words: &[&str]| docker(env, &[&["run", "--network=none"], words].concat());
+    run(&["--rm", "--rm", "-t=false", "-w", "/", "-w", "/tmp", "--entrypoint", "pwd", image]).prints("/tmp\n");
+    run(&["--rm", "--entrypoint", "", image, "echo", "bare"]).succeeds().prints("bare\n");
+    run(&["--rm", "--entrypoint=", image]).exits(125).stderr_shows("no command specified");
+    run(&["--rm", "--restart=always", image]).exits(125).stderr_shows("Conflicting options: --restart and --rm");
+    run(&["--rm=perhaps", image]).exits(125);
+    run(&["--rm", "--platform=linux/sparc", image]).exits(125).stderr_shows("--platform=linux/sparc");
+    let noted = run(&["--rm", "--ulimit=nofile=1", "--expose=80", "--log-driver=json-file", image]).succeeds();
+    assert_eq!(noted.stdout, "entry true\n");
+    assert!(noted.stderr.contains("--ulimit nofile=1 is not held") && !noted.stderr.contains("--expose"), "{noted}");
+    let stat = ["--entrypoint=stat", image, "-c", "%a", "/a", "/b", "/c"];
+    let scratch = ["--rm", "--tmpfs=/a", "--tmpfs", "/b:mode=750,size=1m", "--mount"];
+    let scratch = run(&[&scratch[..], &["type=tmpfs,dst=/c,tmpfs-mode=700"], &stat].concat()).succeeds();
+    assert_eq!(scratch.stdout, "1777\n750\n700\n");
+    assert!(scratch.stderr.contains("size=1m is not held"), "{scratch}");
+    run(&["--rm", "--read-only", "--tmpfs=/tmp", "-u=65534", "--entrypoint=touch", image, "/tmp/x"]).succeeds();
+    // The file has the id that is printed, and one that is there stays.
+    let cid = env.path("cid");
+    let file = cid.to_str().expect("UTF-8");
+    let words = ["-d", "--cidfile", file, "--name=one", "-l", "of=mine", "-l", "a=b", "--stop-signal=INT"];
+    let made = run(&[&words[..], &["--entrypoint=sh", image, "-c", "trap 'exit 9' INT; sleep 1000 & wait"]].concat());
+    assert_eq!(fs::read_to_string(&cid).expect("it was written"), made.succeeds().line());
+    run(&["--cidfile", file, image]).exits(125).stderr_shows("container ID file found");
+    docker(env, &["create", "--name=two", "--network=none", image]).succeeds();
+    docker(env, &["logs", "two"]).succeeds().quietly();
+    docker(env, &["inspect", "-f", "{{json .Config.Labels}}", "two"]).succeeds().prints("{\"of\":\"image\"}\n");
+    let format = "{{.HostConfig.NetworkMode}} {{.HostConfig.RestartPolicy.Name}} {{.Config.Labels.of}}";
+    docker(env, &["inspect", "-f", format, "one"]).succeeds().prints("none no mine\n");
+    for (filters, found) in [
+        (&["status=created", "status=running"][..], "two\none\n"),
+        (&["status=created"], "two\n"),
+        (&["name=one", "name=^two$"], "two\none\n"),
+        (&["label=of", "label=a=b"], "one\n"),
+        (&["label=of=image"], "two\n"),
+        (&["ancestor=labelled:latest", "name=two"], "two\n"),
+        (&["network=none", "health=none", "before=two"], "one\n"),
+        (&["since=one"], "two\n"),
+    ] {
+        let words = filters.iter().flat_map(|filter| ["-f", filter]);
+        let words: Vec<&str> =
+            ["ps", "-a=true", "--no-trunc=false", "--format", "{{.Names}}"].into_iter().chain(words).collect();
+        docker(env, &words).succeeds().prints(found);
+    }
+    docker(env, &["ps", "-f", "status=bogus"]).exits(1).stderr_shows("invalid filter 'status=bogus'");
+    docker(env, &["ps", "-f", "bogus=1"]).exits(1).stderr_shows("invalid filter 'bogus'");
+    docker(env, &["stop", "one"]).succeeds();
+    docker(env, &["wait", "one"]).succeeds().prints("9\n");
+    docker(env, &["rm", "one", "two"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
+fn a_stop_signal_between_two_runs_ends_the_pod() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    let words = ["run", "--restart=always", "--net=none", &image, "--exec=/bin/echo", "--", "again"];
+    let mut running = env.proa(words).start();
+    running.wait_for("again");
+    // An app that runs takes it, and is started again; but it runs ever more seldom.
+    for _ in 0..20 {
+        running.kill(rustix::process::Signal::TERM);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    running.wait().exits(143);
     env.assert_nothing_left();
 }
 

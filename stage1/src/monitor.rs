@@ -15,7 +15,7 @@ use appc::{ImageManifest, PodManifest, Volume};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use serde::Serialize;
 
 use crate::builder::Building;
@@ -396,10 +396,10 @@ impl<'a> Monitor<'a> {
     }
 
     fn signalled(&mut self, signal: i32, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        use rustix::process::Signal;
-        let stops = [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal);
+        let stops = asks_to_end(signal);
         let event = match self.what_signals_mean {
             Signals::Stop if stops => Event::Stop { app: None, signal: None, grace: GRACE },
+            Signals::Forward if stops => Event::Interrupt(signal),
             _ => Event::Signal(signal),
         };
         self.react(event, keeper)
@@ -626,6 +626,11 @@ impl<'a> Monitor<'a> {
             self.reply(connection, &reply);
         }
     }
+}
+
+/// Whether a program that is sent this signal is asked to end.
+fn asks_to_end(signal: i32) -> bool {
+    [Signal::INT, Signal::TERM].map(Signal::as_raw).contains(&signal)
 }
 
 /// A value as JSON in a memory file: messages are too short for some.

@@ -16,6 +16,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 pub(crate) const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
+/// Shells add the number of the signal that ended a process to this.
+const SIGNALLED: i32 = 128;
+
 /// When a pod is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExitPolicy {
@@ -96,6 +99,8 @@ pub(crate) enum Event {
     Ended { app: usize, status: i32 },
     /// A signal for the main process of each app.
     Signal(i32),
+    /// The same, of a signal that asks programs to end: if no app runs that could follow it, the pod does.
+    Interrupt(i32),
     /// An app is to end; `None` for the whole pod. Without a signal, each app's own.
     Stop { app: Option<usize>, signal: Option<i32>, grace: Duration },
     /// A timer has run out.
@@ -205,6 +210,13 @@ impl Supervisor {
             Event::Signal(signal) => {
                 let active = self.indices(|phase| matches!(phase, Phase::Active(_)));
                 actions.extend(active.map(|app| Action::Signal(app, signal)));
+            }
+            Event::Interrupt(signal) if self.indices(|phase| matches!(phase, Phase::Active(_))).next().is_some() => {
+                return self.handle(Event::Signal(signal));
+            }
+            Event::Interrupt(signal) => {
+                self.failure = self.failure.or(Some(SIGNALLED + signal));
+                return self.handle(Event::Stop { app: None, signal: None, grace: GRACE });
             }
             Event::Stop { app: Some(app), signal, grace } => self.stop(app, signal, grace, &mut actions),
             Event::Stop { app: None, signal, grace } => {

@@ -68,6 +68,8 @@ pub(crate) struct Wanted {
     pub(crate) tail: Option<usize>,
     /// Only what was written since: a time or an age.
     pub(crate) since: Option<String>,
+    /// Only what was written until then: a time or an age.
+    pub(crate) until: Option<String>,
     /// Only of this app.
     pub(crate) app: Option<String>,
     /// Whether lines begin with their time.
@@ -78,7 +80,7 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError>
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     let LogsArgs { follow, tail, since, app, timestamps, .. } = args;
-    print(&pods, &entry, &Wanted { follow, tail, since, app, timestamps })
+    print(&pods, &entry, &Wanted { follow, tail, since, until: None, app, timestamps })
 }
 
 /// Prints what the apps of a pod have written.
@@ -87,11 +89,12 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError>
 ///
 /// The pod has no such app or no logs, or they cannot be read or printed.
 pub(crate) fn print(pods: &Pods, entry: &PodEntry, args: &Wanted) -> Result<u8, CommandError> {
-    let since = args.since.as_deref().map(since).transpose()?;
+    let since = args.since.as_deref().map(|text| time("--since", text)).transpose()?;
+    let until = args.until.as_deref().map(|text| time("--until", text)).transpose()?;
     let pod = pods.open(entry)?;
     let mut logs = logs(&pod, args.app.as_deref())?;
     let named = logs.len() > 1;
-    let mut printer = Printer { args, named, since, open: [false; 2] };
+    let mut printer = Printer { args, named, since, until, open: [false; 2] };
     let mut lines = Vec::new();
     for (index, log) in logs.iter_mut().enumerate() {
         let mut of_app = Vec::new();
@@ -142,13 +145,13 @@ fn is_running(pods: &Pods, entry: &PodEntry) -> bool {
 }
 
 /// An age or a time in the form that logs have.
-fn since(text: &str) -> Result<String, CommandError> {
+fn time(option: &str, text: &str) -> Result<String, CommandError> {
     if let Ok(age) = duration::parse(text) {
         let then = moment::now().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
         return Ok(moment::rfc3339(then));
     }
-    moment::parse_rfc3339(text).map(moment::rfc3339).ok_or_else(|| {
-        CommandError::usage(format!("--since={text:?}: neither a time nor an age"))
+    moment::parse(text).map(moment::rfc3339).ok_or_else(|| {
+        CommandError::usage(format!("{option}={text:?}: neither a time nor an age"))
             .hint("write a time as 2026-01-02T03:04:05Z, an age as 10m")
     })
 }
@@ -245,6 +248,7 @@ struct Printer<'a> {
     args: &'a Wanted,
     named: bool,
     since: Option<String>,
+    until: Option<String>,
     /// Whether output and errors stand in the middle of a line.
     open: [bool; 2],
 }
@@ -252,7 +256,8 @@ struct Printer<'a> {
 impl Printer<'_> {
     /// Prints a line; false when nobody reads any more.
     fn print(&mut self, app: &AcName, line: &LogLine) -> Result<bool, CommandError> {
-        if self.since.as_ref().is_some_and(|since| line.time < *since) {
+        let late = self.until.as_ref().is_some_and(|until| line.time > *until);
+        if late || self.since.as_ref().is_some_and(|since| line.time < *since) {
             return Ok(true);
         }
         let open = &mut self.open[usize::from(line.stream == Stream::Stderr)];

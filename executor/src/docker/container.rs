@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp};
+use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodStatus, Pods, State};
 use store::Store;
 
 use super::{age, image};
 use crate::annotations::TYPED_IMAGE;
 use crate::error::CommandError;
+use crate::net::{Mode, NetRequest};
 use crate::{moment, ports};
 
 /// What is known of a container.
@@ -100,9 +101,36 @@ impl Container {
         stored.or_else(said).unwrap_or_else(|| "<none>".to_owned())
     }
 
-    /// Its labels.
+    /// Its labels: those of its image, and those that it was given.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        self.manifest.as_ref().map(|manifest| manifest.user_labels.clone()).unwrap_or_default()
+        let mut labels = self.first().map(|(_, app)| app.user_labels.clone()).unwrap_or_default();
+        labels.extend(self.manifest.iter().flat_map(|manifest| manifest.user_labels.clone()));
+        labels
+    }
+
+    /// Of each mount its source, if that is on the host, and where it is mounted.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let mounts = self.first().into_iter().flat_map(|(runtime, _)| &runtime.mounts);
+        mounts.map(|mount| {
+            let volume = self.manifest.as_ref().and_then(|manifest| manifest.volume(&mount.volume));
+            let source = volume.and_then(|volume| match &volume.kind {
+                VolumeKind::Host { source, .. } => Some(source.as_str()),
+                VolumeKind::Empty { .. } => None,
+            });
+            (source, mount.path.as_str())
+        })
+    }
+
+    /// The network that it is in, as docker calls it.
+    pub(crate) fn network(&self) -> String {
+        let net = self.manifest.as_ref().and_then(|manifest| NetRequest::of(manifest).ok());
+        let name = match net {
+            Some(NetRequest { joins: Some(joins), .. }) => return joins.network,
+            Some(NetRequest { mode: Mode::None, .. }) => "none",
+            Some(NetRequest { mode: Mode::Host, .. }) => "host",
+            _ => "bridge",
+        };
+        name.to_owned()
     }
 
     /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`.

@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use appc::{App, VolumeKind};
 use clap::{Args, ValueEnum};
+use fetch::oci;
 use pod::Pods;
 use serde_json::{Map, Value, json};
 use store::{BlobRole, ImageRecord, Store};
@@ -15,6 +16,7 @@ use super::template::Template;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::setup::{Life, Setup};
 use crate::{images, moment, output};
 use stage1::protocol::{Call, Reply};
 
@@ -90,6 +92,10 @@ fn of_container(pods: &Pods, store: &Store, container: &Container) -> Value {
     let app = container.app.as_ref();
     let exec = container.first().map(|(_, app)| app.exec.clone()).unwrap_or_default();
     let digits = container.image_id().map(|id| format!("sha256:{}", image::digits_of(&id))).unwrap_or_default();
+    let network = container.network();
+    let life = life(pods, container);
+    let policy = life.as_ref().map(|life| life.restart.as_str()).filter(|policy| !policy.is_empty()).unwrap_or("no");
+    let (policy, retries) = policy.split_once(':').unwrap_or((policy, ""));
     json!({
         "Id": container.id(),
         "Created": container.created_at(),
@@ -115,8 +121,19 @@ fn of_container(pods: &Pods, store: &Store, container: &Container) -> Value {
         "Platform": "linux",
         "Mounts": mounts(container),
         "Config": config(container, store),
-        "NetworkSettings": { "Ports": {}, "Networks": {} },
+        "HostConfig": {
+            "NetworkMode": network,
+            "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries.parse::<u32>().unwrap_or(0) },
+            "AutoRemove": life.as_ref().is_none_or(|life| life.remove),
+        },
+        "NetworkSettings": { "Ports": {}, "IPAddress": "", "Networks": { (network.as_str()): { "IPAddress": "" } } },
     })
+}
+
+/// How it is to be run, if that was said and is kept: a container that is removed at its end is not run again.
+fn life(pods: &Pods, container: &Container) -> Option<Life> {
+    let json = pods.open(&container.entry).ok()?.setup().ok()??;
+    Setup::from_json(&json).ok()?.life
 }
 
 fn supervisor_pid(pods: &Pods, container: &Container) -> Option<i32> {
@@ -127,8 +144,12 @@ fn supervisor_pid(pods: &Pods, container: &Container) -> Option<i32> {
 }
 
 fn config(container: &Container, store: &Store) -> Value {
-    let Some((_, app)) = container.first() else { return Value::Null };
+    let Some((runtime, app)) = container.first() else { return Value::Null };
     let mut config = of_app(app);
+    if let Some(user) = runtime.annotations.get(oci::USER) {
+        // As the image or the command line has it: its group follows from it.
+        config.insert("User".into(), user.into());
+    }
     config.insert("Image".into(), container.image(store).into());
     config.insert("Hostname".into(), container.name().into());
     config.insert("Labels".into(), json!(container.labels()));

@@ -1,7 +1,7 @@
 //! `docker logs`: what a container has written.
 
 use clap::Args;
-use pod::Pods;
+use pod::{Pods, State};
 
 use super::container;
 use crate::commands::logs;
@@ -16,12 +16,20 @@ pub(crate) struct LogsArgs {
     follow: bool,
 
     /// Number of lines to show from the end of the logs
-    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "all")]
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value = "all", allow_hyphen_values = true)]
     tail: String,
 
     /// Show logs since timestamp (e.g. 2026-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+
+    /// Show logs before a timestamp or relative, as --since
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+
+    /// Show extra details, of which there are none
+    #[arg(long)]
+    details: bool,
 
     /// Show timestamps
     #[arg(long, short)]
@@ -35,8 +43,13 @@ pub(crate) struct LogsArgs {
 pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let entry = container::find(&pods, &args.container)?;
+    if entry.state == State::Prepared {
+        // It was never started.
+        return Ok(0);
+    }
     // As docker: what is no number, or a negative one, means all.
     let tail = args.tail.parse().ok();
-    let wanted = logs::Wanted { follow: args.follow, tail, since: args.since, app: None, timestamps: args.timestamps };
+    let LogsArgs { follow, since, until, timestamps, .. } = args;
+    let wanted = logs::Wanted { follow, tail, since, until, app: None, timestamps };
     logs::print(&pods, &entry, &wanted)
 }

@@ -5,6 +5,7 @@ use pod::Pods;
 use serde_json::{Value, json};
 
 use super::container::Container;
+use super::filters::Filters;
 use super::template::Template;
 use super::{columns, complain_of};
 use crate::context::Context;
@@ -35,7 +36,7 @@ pub(crate) struct PsArgs {
     #[arg(long, short)]
     latest: bool,
 
-    /// Filter output: id=, name=, status=, label=, ancestor=
+    /// Filter output: id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=, network=, health=
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
 
@@ -50,16 +51,15 @@ const COMMAND_WIDTH: usize = 20;
 pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let store = images::store(context)?;
-    let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let any_state =
-        args.all || args.latest || args.last.is_some() || filters.iter().any(|filter| filter.key == "status");
     let (containers, sick) = Container::all(&pods)?;
+    let filters = Filters::parse(&args.filter, (context, &store), &containers)?;
+    let any_state = args.all || args.latest || args.last.is_some() || filters.name_states();
     let last = if args.latest { Some(1) } else { args.last };
     let now = moment::now();
     let mut fields = Vec::new();
     for container in containers.iter().filter(|container| any_state || container.state() == "running") {
         let image = container.image(&store);
-        if filters.iter().all(|filter| filter.admits(container, &image)) {
+        if filters.admit(container, &image) {
             fields.push(of(container, &image, args.no_trunc, now));
         }
     }
@@ -126,42 +126,6 @@ fn ellipsis(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width - 1).chain(['…']).collect()
-}
-
-/// `KEY=VALUE`: which containers are wanted.
-struct Filter {
-    key: String,
-    value: String,
-}
-
-impl Filter {
-    fn parse(text: &str) -> Result<Self, CommandError> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| CommandError::usage(format!("invalid filter '{text}': not KEY=VALUE")))?;
-        if !["id", "name", "status", "label", "ancestor", "exited"].contains(&key) {
-            return Err(CommandError::usage(format!("invalid filter '{key}'")));
-        }
-        Ok(Self { key: key.to_owned(), value: value.to_owned() })
-    }
-
-    fn admits(&self, container: &Container, image: &str) -> bool {
-        let value = self.value.as_str();
-        match self.key.as_str() {
-            "id" => container.id().starts_with(&value.replace('-', "")),
-            "name" => container.name().contains(value.trim_start_matches(['^', '/']).trim_end_matches('$')),
-            "status" => container.state() == value,
-            "exited" => container.state() == "exited" && container.exit_code().to_string() == value,
-            "ancestor" => image == value || image.split(':').next() == Some(value),
-            _ => {
-                let labels = container.labels();
-                match value.split_once('=') {
-                    Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
-                    None => labels.contains_key(value),
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use fetch::ImageRef;
+use fetch::{ImageRef, oci};
 use rustix::fs::{Mode, OFlags, open};
 use stage1::plan::FILLED;
 use stage1::supervise::Restart;
 
 use super::container;
 use super::image;
+use super::noted_option::NotedArgs;
 use super::protection_option::ProtectionArgs;
 use super::volume_option::{self, Mounts};
 use appc::ExposedPort;
@@ -26,6 +27,7 @@ use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::setup::Life;
 use crate::userns::Userns;
+use crate::uuid_file::UuidFile;
 use crate::{devices, dry_run, images, output, prepare, relay, sealed};
 
 /// Create and run a new container from an image
@@ -33,20 +35,20 @@ use crate::{devices, dry_run, images, output, prepare, relay, sealed};
 #[command(disable_help_flag = true)]
 pub(crate) struct RunArgs {
     /// Run container in background and print container ID
-    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    detach: Option<bool>,
+    #[arg(long, short)]
+    detach: bool,
 
     /// Keep STDIN open even if not attached
-    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    interactive: Option<bool>,
+    #[arg(long, short)]
+    interactive: bool,
 
     /// Allocate a pseudo-TTY; with --interactive only if standard input is a terminal
-    #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    tty: Option<bool>,
+    #[arg(long, short)]
+    tty: bool,
 
     /// Automatically remove the container when it exits
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    rm: Option<bool>,
+    #[arg(long)]
+    rm: bool,
 
     /// Set environment variables
     #[arg(long, short, value_name = "NAME[=VALUE]")]
@@ -105,8 +107,8 @@ pub(crate) struct RunArgs {
     label: Vec<String>,
 
     /// Mount the container's root filesystem as read only
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    read_only: Option<bool>,
+    #[arg(long)]
+    read_only: bool,
 
     /// Add a host device to the container: /dev/NAME[:/dev/NAME]
     #[arg(long, value_name = "DEVICE")]
@@ -114,6 +116,13 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     protection: ProtectionArgs,
+
+    #[command(flatten)]
+    noted: NotedArgs,
+
+    /// Signal to stop the container
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
 
     /// Add a custom host-to-IP mapping: NAME:IP
     #[arg(long, value_name = "HOST")]
@@ -168,8 +177,8 @@ enum Pull {
 }
 
 pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
-    let (dry_run, detach) = (args.dry_run, args.detach == Some(true));
-    let passes_input = args.interactive == Some(true);
+    let (dry_run, detach) = (args.dry_run, args.detach);
+    let passes_input = args.interactive;
     let request = request(context, args)?;
     if dry_run {
         return dry_run::print(context, request);
@@ -190,6 +199,13 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
 pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
     let (mut net, ports) = network(args.network.as_deref(), &args.publish)?;
     names(&mut net.rest, &args.add_host, &args.dns, args.dns_search)?;
+    args.noted.tell()?;
+    let restarts = restart(&args.restart)?;
+    if args.rm && restarts != Restart::No {
+        return Err(CommandError::usage("Conflicting options: --restart and --rm"));
+    }
+    let cidfile = args.cidfile.map(std::path::absolute).transpose()?.map(UuidFile::Cid);
+    cidfile.as_ref().map_or(Ok(()), UuidFile::check)?;
     let mut words = args.words.into_iter();
     let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
     let (image, policy) = image(context, &word, args.pull)?;
@@ -215,10 +231,10 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         mounts.push(devices::mount(&device, &mut pod.volumes)?);
     }
     let input_is_terminal = std::io::stdin().is_terminal();
-    let (detach, interactive) = (args.detach == Some(true), args.interactive == Some(true));
+    let (detach, interactive) = (args.detach, args.interactive);
     // With -i and input from elsewhere there is no key to say where it ends: no terminal then.
-    let tty = args.tty == Some(true) && (!interactive || detach || input_is_terminal);
-    let keep = args.rm != Some(true);
+    let tty = args.tty && (!interactive || detach || input_is_terminal);
+    let keep = !args.rm;
     pod.lifecycle = Lifecycle {
         detach,
         interactive,
@@ -226,15 +242,23 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         terminal: tty.then(relay::size),
         term: Some(TERM),
         keep,
-        restart: restart(&args.restart)?,
+        restart: restarts,
         life: Some(Life { stdin: interactive, tty, remove: !keep, restart: args.restart }),
         hostname: args.hostname.map(request::hostname).transpose()?,
-        uuid_file: args.cidfile.map(std::path::absolute).transpose()?,
+        uuid_file: cidfile,
         ..Lifecycle::default()
     };
     // Streams that are passed through need nobody to hold them.
     pod.lifecycle.interactive &= pod.lifecycle.attached || detach;
-    let words = request::args(words.collect())?;
+    let mut words = request::args(words.collect())?;
+    let mut exec = args.entrypoint;
+    if exec.as_ref().is_some_and(String::is_empty) {
+        // It resets what the image has: the command is all there is.
+        if words.is_empty() {
+            return Err(CommandError::failed("no command specified"));
+        }
+        exec = Some(words.remove(0));
+    }
     let (user, group) = split_user(args.user);
     let gids = (!args.group_add.is_empty()).then(|| request::gids(&args.group_add.join(","))).transpose()?;
     let mut remarks = Remarks::default();
@@ -245,14 +269,18 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         let name = FILLED.parse().expect("a constant identifier");
         remarks.annotations.set(name, serde_json::Value::from(filled).to_string());
     }
+    if let Some(signal) = args.stop_signal {
+        crate::signal_argument::parse(&signal)?;
+        remarks.annotations.set(oci::STOP_SIGNAL.parse().expect("names of annotations are identifiers"), signal);
+    }
     pod.apps = vec![AppRequest {
-        exec: args.entrypoint.filter(|path| !path.is_empty()),
+        exec,
         args: (!words.is_empty()).then_some(words),
         user,
         group,
         supplementary_gids: gids,
         working_directory: args.workdir.map(request::working_directory).transpose()?,
-        read_only_root: args.read_only == Some(true),
+        read_only_root: args.read_only,
         mounts,
         isolators: args.protection.of_app()?,
         seccomp_profile: args.protection.seccomp_profile()?,

@@ -3,6 +3,7 @@
 use appc::{AcName, Mount, Volume, VolumeKind};
 
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
 
@@ -12,7 +13,14 @@ enum Source {
     Host(String),
     Named(String),
     Empty,
+    /// An empty directory of this mode.
+    Scratch {
+        mode: u32,
+    },
 }
+
+/// docker's mode of what `--tmpfs` mounts, unless another is given.
+const TMPFS_MODE: u32 = 0o1777;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
@@ -46,10 +54,7 @@ pub(super) fn parse(
 ) -> Result<Mounts, CommandError> {
     let mut wanted = binds.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
     wanted.extend(mounts.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
-    wanted.extend(tmpfs.iter().map(|text| {
-        let target = text.split(':').next().unwrap_or_default().to_owned();
-        Wanted { source: Source::Empty, target, read_only: false, copies: false }
-    }));
+    wanted.extend(tmpfs.iter().map(|text| scratch(text)).collect::<Result<Vec<_>, _>>()?);
     let mut all = Mounts::default();
     for Wanted { source, target, read_only, copies } in wanted {
         if !target.starts_with('/') {
@@ -58,6 +63,7 @@ pub(super) fn parse(
         let name: AcName = format!("mount-{}", volumes.len()).parse().expect("it is letters, a dash and digits");
         let kind = match source {
             Source::Empty => Volume::empty(name.clone()).kind,
+            Source::Scratch { mode } => VolumeKind::Empty { mode: format!("{mode:04o}"), uid: 0, gid: 0 },
             Source::Host(source) => VolumeKind::Host { source, recursive: None },
             Source::Named(volume) => {
                 let path = NamedVolumes::open(context)?.ensure(&volume)?;
@@ -99,10 +105,36 @@ fn bind(text: &str) -> Result<Wanted, CommandError> {
     Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only, copies })
 }
 
+/// `TARGET[:OPTIONS]`, with options of mount(8) for a tmpfs.
+fn scratch(text: &str) -> Result<Wanted, CommandError> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let (mut mode, mut read_only) = (TMPFS_MODE, false);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let invalid = || CommandError::usage(format!("invalid tmpfs option [{option:?}]"));
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("ro", "") => read_only = true,
+            ("mode", digits) => mode = octal(digits).ok_or_else(invalid)?,
+            // What every volume has anyway, or what changes nothing.
+            ("rw" | "exec" | "nosuid" | "nodev" | "noatime" | "relatime" | "async", "") => {}
+            ("size" | "nr_inodes" | "nr_blocks" | "uid" | "gid", _)
+            | ("noexec" | "suid" | "dev" | "sync" | "dirsync" | "strictatime" | "nodiratime" | "atime", "") => {
+                warn(&format!("--tmpfs {text}: {option} is not held"));
+            }
+            _ => return Err(invalid()),
+        }
+    }
+    Ok(Wanted { source: Source::Scratch { mode }, target: target.to_owned(), read_only, copies: false })
+}
+
+fn octal(digits: &str) -> Option<u32> {
+    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777)
+}
+
 /// `type=bind,source=PATH,target=PATH[,readonly]`.
 fn mount(text: &str) -> Result<Wanted, CommandError> {
     let invalid = |why: String| CommandError::usage(format!("invalid argument {text:?} for \"--mount\" flag: {why}"));
     let (mut kind, mut source, mut target, mut read_only, mut copies) = ("volume", "", "", false, true);
+    let (mut mode, mut of_tmpfs) = (TMPFS_MODE, false);
     for field in text.split(',') {
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
         match key {
@@ -110,6 +142,14 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
             "source" | "src" => source = value,
             "target" | "destination" | "dst" => target = value,
             "readonly" | "ro" => read_only = !matches!(value, "false" | "0"),
+            "tmpfs-mode" => {
+                mode = octal(value).ok_or_else(|| invalid(format!("invalid value for tmpfs-mode: {value}")))?;
+                of_tmpfs = true;
+            }
+            "tmpfs-size" => {
+                warn(&format!("--mount {text}: {field} is not held"));
+                of_tmpfs = true;
+            }
             "volume-nocopy" => copies = matches!(value, "false" | "0"),
             _ => return Err(invalid(format!("unexpected key '{key}'"))),
         }
@@ -117,12 +157,15 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
     if target.is_empty() {
         return Err(invalid("target is required".to_owned()));
     }
+    if of_tmpfs && kind != "tmpfs" {
+        return Err(invalid(format!("cannot mix 'tmpfs-*' options with mount type '{kind}'")));
+    }
     let source = match kind {
         "bind" if source.starts_with('/') => Source::Host(source.to_owned()),
         "bind" => return Err(invalid("the source of a bind mount is an absolute path".to_owned())),
         "volume" if source.is_empty() => Source::Empty,
         "volume" => source_of(source)?,
-        "tmpfs" if source.is_empty() => Source::Empty,
+        "tmpfs" if source.is_empty() => Source::Scratch { mode },
         _ => return Err(invalid(format!("mount type {kind:?} is not supported here"))),
     };
     Ok(Wanted { source, target: target.to_owned(), read_only, copies })
@@ -174,17 +217,33 @@ mod tests {
     }
 
     #[test]
+    fn scratch_directories() {
+        for (text, expected) in [
+            ("/b", "Scratch { mode: 1023 } /b false nocopy"),
+            ("/b:rw,nosuid,mode=0750", "Scratch { mode: 488 } /b false nocopy"),
+            ("/b:ro", "Scratch { mode: 1023 } /b true nocopy"),
+            ("/b:mode=9", "invalid tmpfs option [\"mode=9\"]"),
+            ("/b:bogus", "invalid tmpfs option [\"bogus\"]"),
+        ] {
+            assert_eq!(shown(scratch(text)), expected);
+        }
+    }
+
+    #[test]
     fn mounts() {
         for (text, expected) in [
             ("type=bind,source=/a,target=/b,readonly", "Host(\"/a\") /b true"),
             ("type=bind,src=/a,dst=/b", "Host(\"/a\") /b false"),
             ("source=data,target=/b", "Named(\"data\") /b false"),
             ("source=data,target=/b,volume-nocopy", "Named(\"data\") /b false nocopy"),
-            ("type=tmpfs,destination=/b", "Empty /b false"),
+            ("type=tmpfs,destination=/b", "Scratch { mode: 1023 } /b false"),
+            ("type=tmpfs,dst=/b,tmpfs-mode=700,ro", "Scratch { mode: 448 } /b true"),
         ] {
             assert_eq!(shown(mount(text)), expected);
         }
-        for bad in ["type=bind,target=/b", "type=x,target=/b", "source=a", "target=/b,nonsense=1"] {
+        for bad in
+            ["type=bind,target=/b", "type=x,target=/b", "source=a", "target=/b,nonsense=1", "target=/b,tmpfs-mode=7"]
+        {
             assert!(mount(bad).is_err(), "{bad}");
         }
     }

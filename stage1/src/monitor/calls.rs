@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use appc::{ImageManifest, PodManifest, VolumeKind};
 
-use super::{AppRecord, Monitor, Purpose, Waits, memory_file};
+use super::{AppRecord, Monitor, Purpose, Waits, asks_to_end, memory_file};
 use crate::builder::{Building, Parts, VolumeFd};
 use crate::cgroup::limits::Limits;
 use crate::channel::{AddSpec, Failure, FailureKind, ToInit};
@@ -181,6 +181,12 @@ impl Monitor<'_> {
             Some(name) => {
                 let Some(app) = self.find(connection, &name) else { return Ok(()) };
                 let Some(process) = self.apps[app].process else {
+                    // Whoever holds the pod passes on what a person typed: between two runs there is no app to hear it.
+                    if self.holder == Some(connection) && asks_to_end(signal) {
+                        self.react(Event::Interrupt(signal), keeper)?;
+                        self.reply(connection, &Reply::Done);
+                        return Ok(());
+                    }
                     self.refuse(connection, RefusedKind::State, &format!("app {name:?} is not running"));
                     return Ok(());
                 };

@@ -54,6 +54,21 @@ fn the_policy_of_run() {
 }
 
 #[test]
+fn a_stop_signal_that_no_app_can_take_ends_the_pod() {
+    let always = AppPolicy { restart: Restart::Always, ..PLAIN };
+    let again = [Finished(0), Set(Timer::Restart(0), Duration::from_millis(100))];
+    let over = [Cancel(Timer::Restart(0)), Shutdown];
+    play("in the pause", ExitPolicy::Failure, &[always], &[(ended(0, 3), &again), (Event::Interrupt(2), &over)], 130);
+    play(
+        "while another runs",
+        ExitPolicy::Failure,
+        &[always, PLAIN],
+        &[(ended(0, 0), &again), (Event::Interrupt(15), &[Signal(1, 15)])],
+        0,
+    );
+}
+
+#[test]
 fn other_policies() {
     let two = [PLAIN, PLAIN];
     let stopped = [Finished(1), Signal(0, 15), Set(Timer::Kill(0), GRACE)];

@@ -1,0 +1,192 @@
+//! `docker ps --filter`: which containers are wanted.
+
+use std::path::{Path, PathBuf};
+
+use appc::ImageId;
+use store::Store;
+
+use super::container::Container;
+use super::image;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::named_volumes::NamedVolumes;
+
+/// The states there are of docker's containers.
+const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+
+/// What docker knows of the health of containers.
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+
+/// What was asked for. Of several filters of one key a container has to satisfy one, but of labels all.
+#[derive(Debug)]
+pub(super) struct Filters(Vec<Filter>);
+
+#[derive(Debug)]
+struct Filter {
+    key: String,
+    wanted: Wanted,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    /// The beginning of an id.
+    Id(String),
+    /// A part of a name; the marks say whether it is its beginning or its end.
+    Name {
+        part: String,
+        first: bool,
+        last: bool,
+    },
+    State(String),
+    ExitCode(i32),
+    /// A label, with a value or whatever value it has.
+    Label(String, Option<String>),
+    /// What was typed when the container was made, and what the word means now.
+    Ancestor(String, Option<ImageId>),
+    /// Made before this time.
+    Before(u64),
+    /// Made after this time.
+    Since(u64),
+    /// Where the volume of that name is, and the path where one may be mounted.
+    Volume(Option<PathBuf>, String),
+    Network(String),
+    /// No container here has a health check.
+    Health(String),
+}
+
+impl Filters {
+    /// Understands each `KEY=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// One makes no sense, or names a container that is not there; the texts are docker's.
+    pub(super) fn parse(
+        texts: &[String],
+        (context, store): (&Context, &Store),
+        containers: &[Container],
+    ) -> Result<Self, CommandError> {
+        let parsed = texts.iter().map(|text| {
+            let (key, value) = text.split_once('=').ok_or_else(|| {
+                let why = "bad format of filter (expected name=value)";
+                CommandError::usage(format!("invalid argument {text:?} for \"-f, --filter\" flag: {why}"))
+            })?;
+            let (key, value) = (key.trim().to_lowercase(), value.trim());
+            let wanted = wanted(&key, value, (context, store), containers)?;
+            Ok(Filter { key, wanted })
+        });
+        parsed.collect::<Result<_, CommandError>>().map(Self)
+    }
+
+    /// Whether it is about states, so that it is not about those alone that run.
+    pub(super) fn name_states(&self) -> bool {
+        self.0.iter().any(|filter| matches!(filter.wanted, Wanted::State(_) | Wanted::ExitCode(_)))
+    }
+
+    /// Whether the container, whose image is called `image`, is wanted.
+    pub(super) fn admit(&self, container: &Container, image: &str) -> bool {
+        self.0.iter().all(|filter| {
+            let mut of_key = self.0.iter().filter(|other| other.key == filter.key);
+            match filter.wanted {
+                Wanted::Label(..) => filter.wanted.admits(container, image),
+                _ => of_key.any(|filter| filter.wanted.admits(container, image)),
+            }
+        })
+    }
+}
+
+fn wanted(
+    key: &str,
+    value: &str,
+    (context, store): (&Context, &Store),
+    containers: &[Container],
+) -> Result<Wanted, CommandError> {
+    let invalid = || CommandError::failed(format!("invalid filter '{key}={value}'"));
+    let made = |value: &str| {
+        let meant = |container: &&Container| container.name() == value || container.id().starts_with(value);
+        let found = containers.iter().find(meant).ok_or_else(|| super::container::not_found(value))?;
+        Ok::<_, CommandError>(found.entry.created_ns.unwrap_or_default())
+    };
+    Ok(match key {
+        "id" => Wanted::Id(value.replace('-', "")),
+        "name" => {
+            let (first, last) = (value.starts_with('^'), value.ends_with('$'));
+            let part = value.trim_start_matches(['^', '/']).trim_end_matches('$').to_owned();
+            Wanted::Name { part, first, last }
+        }
+        "status" if STATES.contains(&value) => Wanted::State(value.to_owned()),
+        "exited" => Wanted::ExitCode(value.parse().map_err(|_| invalid())?),
+        "label" => match value.split_once('=') {
+            Some((name, value)) => Wanted::Label(name.to_owned(), Some(value.to_owned())),
+            None => Wanted::Label(value.to_owned(), None),
+        },
+        "ancestor" => {
+            let found = image::stored(context, store, value).ok().flatten();
+            Wanted::Ancestor(value.to_owned(), found.map(|image| image.id))
+        }
+        "before" => Wanted::Before(made(value)?),
+        "since" => Wanted::Since(made(value)?),
+        "volume" => {
+            let volume = NamedVolumes::open(context)?.find(value)?;
+            Wanted::Volume(volume.map(|volume| volume.path), value.to_owned())
+        }
+        "network" => Wanted::Network(value.to_owned()),
+        "health" if HEALTH.contains(&value) => Wanted::Health(value.to_owned()),
+        "status" | "health" => return Err(invalid()),
+        _ => return Err(CommandError::failed(format!("invalid filter '{key}'"))),
+    })
+}
+
+impl Wanted {
+    fn admits(&self, container: &Container, image: &str) -> bool {
+        let made = container.entry.created_ns.unwrap_or_default();
+        match self {
+            Self::Id(beginning) => container.id().starts_with(beginning),
+            Self::Name { part, first, last } => contains(&container.name(), part, (*first, *last)),
+            Self::State(state) => container.state() == state,
+            Self::ExitCode(code) => container.state() == "exited" && container.exit_code() == *code,
+            Self::Label(name, value) => {
+                container.labels().get(name).is_some_and(|known| value.as_ref().is_none_or(|value| known == value))
+            }
+            Self::Ancestor(word, id) => {
+                (id.is_some() && container.image_id() == *id)
+                    || image == word
+                    || image.split(':').next() == Some(word.as_str())
+            }
+            Self::Before(time) => made < *time,
+            Self::Since(time) => made > *time,
+            Self::Volume(volume, target) => container.mounts().any(|(source, path)| {
+                path == target || volume.as_ref().is_some_and(|volume| source.map(Path::new) == Some(volume))
+            }),
+            Self::Network(network) => container.network() == *network,
+            Self::Health(health) => health == "none",
+        }
+    }
+}
+
+/// Whether the name has the part, at its beginning, at its end, or anywhere.
+fn contains(name: &str, part: &str, (first, last): (bool, bool)) -> bool {
+    match (first, last) {
+        (true, true) => name == part,
+        (true, false) => name.starts_with(part),
+        (false, true) => name.ends_with(part),
+        (false, false) => name.contains(part),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_beginnings_and_ends() {
+        for (part, ends, admitted) in [
+            ("eb", (false, false), true),
+            ("web", (true, false), true),
+            ("eb", (true, false), false),
+            ("eb", (false, true), true),
+            ("we", (true, true), false),
+        ] {
+            assert_eq!(contains("web", part, ends), admitted, "{part} {ends:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! docker's grammar of flags, where it is not clap's own.
+
+use clap::builder::ValueParser;
+use clap::{ArgAction, Command};
+
+/// Lets every switch have a value (`--all=false`), and what is given again replace what was given before.
+pub(super) fn as_docker_has_them(command: Command) -> Command {
+    let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .value_parser(ValueParser::from(truth))
+            .value_name("BOOL")
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => arg,
+    });
+    command.mut_subcommands(as_docker_has_them)
+}
+
+/// What Go takes for a truth value.
+fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Arg;
+
+    #[test]
+    fn switches_have_values_and_the_last_word_counts() {
+        let all = || Arg::new("all").long("all").short('a').action(ArgAction::SetTrue);
+        let name = || Arg::new("name").long("name").num_args(1);
+        let command = || as_docker_has_them(Command::new("x").arg(all()).arg(name()));
+        let parsed = |words: &[&str]| {
+            let matches = command().try_get_matches_from([&["x"], words].concat()).map_err(|error| error.kind())?;
+            Ok((matches.get_one::<bool>("all").copied(), matches.get_one::<String>("name").cloned()))
+        };
+        let invalid = Err(clap::error::ErrorKind::ValueValidation);
+        for (words, expected) in [
+            (&[][..], Ok((Some(false), None))),
+            (&["-a"], Ok((Some(true), None))),
+            (&["-a", "--all=0"], Ok((Some(false), None))),
+            (&["--all=F", "-a", "-a=T"], Ok((Some(true), None))),
+            (&["--name", "a", "--name=b"], Ok((Some(false), Some("b".to_owned())))),
+            (&["--all=perhaps"], invalid),
+        ] {
+            assert_eq!(parsed(words), expected, "{words:?}");
+        }
+    }
+}
