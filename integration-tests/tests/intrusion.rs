@@ -190,7 +190,10 @@ fn namespaces_hold_without_the_filter(env: &Env) {
         told("swapon", syscall($swapon, $tmp, 0));
         told("module", syscall($init_module, $zeros, 16, $none));
         for my $file (qw(/proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/1/oom_score_adj /sys/kernel/uevent_helper)) {
-            told($file, open(my $f, "+<", $file) && print($f "x") && close($f) ? 0 : -1);
+            # A masked file is a null device: it may be opened, and nobody reads what is written there.
+            next if -c $file;
+            my $opened = open(my $f, "+<", $file);
+            told($file, $opened && defined syswrite($f, "x") ? 0 : -1);
         }
         open(my $done, ">", "/v/done");"#;
     let attacker = needs!(perl(env, "attacker", &script));
@@ -200,7 +203,7 @@ fn namespaces_hold_without_the_filter(env: &Env) {
     let images = [shown(&sibling), shown(&attacker)];
     let outcome = env.proa(options.iter().chain(&volume).chain(&images)).outcome().succeeds();
     let told: Vec<&str> = outcome.stdout.lines().collect();
-    assert!(told.len() >= 44, "{outcome}");
+    assert!(told.len() >= 43, "{outcome}");
     // What is readable without a right over anybody, by the kernel's rules for the files of /proc.
     let worked: Vec<&&str> = told.iter().filter(|line| line.ends_with(" ok")).collect();
     assert!(worked.is_empty(), "{worked:?}: {outcome}");
