@@ -50,7 +50,33 @@ fn line_69_handlers_run_as_the_app_and_decide_whether_it_starts() {
     let killed = env.run(&app("kill -9 $$", &handlers), &[]).outcome().exits(137);
     assert_eq!(killed.stdout, "pre-start 7 /srv v\npost-stop 7 /srv v\n", "{killed}");
     let failing = json!([{"name": "pre-start", "exec": ["/bin/sh", "-c", "exit 3"]}]);
-    env.run(&app("echo started", &failing), &[]).outcome().exits(3).prints("");
+    let outcome = env.run(&app("echo started", &failing), &[]).outcome().exits(3).prints("");
+    outcome.stderr_shows("app \"handled\": its pre-start handler failed with status 3");
+    // What a post-stop handler comes to is told, and changes nothing.
+    let after = |exec: serde_json::Value| json!([{"name": "post-stop", "exec": exec}]);
+    for (exec, what) in [
+        (json!(["/nofile"]), "could not be executed: execute \"/nofile\": not in the image"),
+        (json!(["/bin"]), "could not be executed: execute \"/bin\": "),
+        (json!(["/bin/sh", "-c", "exit 9"]), "failed with status 9"),
+        (json!(["/bin/sh", "-c", "kill -9 $$"]), "was killed by signal 9"),
+    ] {
+        for status in [0, 3] {
+            let image = app(&format!("exit {status}"), &after(exec.clone()));
+            let outcome = env.run(&image, &[]).outcome().exits(status);
+            outcome.stderr_shows(&format!("app \"handled\": its post-stop handler {what}"));
+        }
+    }
+    let image = app("exit 3", &after(json!(["/nofile"])));
+    let args = ["--insecure-options=image", "run", "--keep", "--name=kept", image.to_str().expect("UTF-8")];
+    env.proa(args).outcome().exits(3);
+    let status = env.proa(["status", "kept"]).outcome().succeeds();
+    status.shows("app-handled=3\nreason-handled=its post-stop handler could not be executed: ");
+    env.proa(["wait", "kept"]).outcome().shows("3\n");
+    let never = json!([{"name": "pre-start", "exec": ["/nofile"]}]);
+    let outcome = env.run(&app("echo started", &never), &[]).outcome().refuses_with(127, "its pre-start handler");
+    outcome.prints("");
+    let removed = env.proa(["rm", "kept"]).outcome().succeeds().stdout;
+    assert!(removed.starts_with('"') && removed.ends_with("\"\n"), "{removed}");
     env.assert_nothing_left();
 }
 

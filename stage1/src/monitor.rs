@@ -459,21 +459,17 @@ impl<'a> Monitor<'a> {
                 }
             }
             FromInit::ExecFailed { process, failure } => match self.forget(process) {
-                Some(Purpose::App(app)) => {
-                    let status = i32::from(failure.exit_status());
-                    self.apps[app].failed(&failure);
-                    if !self.forgives {
-                        self.failed = self.failed.take().or(Some(failure));
-                    }
-                    self.process_ended(app, End::Code(status), keeper)?;
-                }
+                Some(Purpose::App(app)) => self.never_executed(app, failure, keeper)?,
                 Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {
                     self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
                 }
                 None => {}
             },
             FromInit::Exited { process, end } => match self.forget(process) {
-                Some(Purpose::App(app)) => self.process_ended(app, end, keeper)?,
+                Some(Purpose::App(app)) => {
+                    self.tell_of_handler(app, end, keeper);
+                    self.process_ended(app, end, keeper)?;
+                }
                 Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
                 Some(Purpose::Room(_)) | None => {}
             },
@@ -500,6 +496,43 @@ impl<'a> Monitor<'a> {
         self.hung_up.remove(&process);
         self.staying.remove(&process);
         self.processes.remove(&process)
+    }
+
+    /// The active process of an app could not be executed. Of a post-stop handler that is told, and changes nothing of
+    /// the program's status.
+    fn never_executed(&mut self, app: usize, failure: Failure, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        let status = i32::from(failure.exit_status());
+        let record = &mut self.apps[app];
+        let name = record.report.name.clone();
+        let prefix = format!("app {name:?}: ");
+        let what = failure.message.strip_prefix(&prefix).unwrap_or(&failure.message);
+        match record.handler_failed(&format!("could not be executed: {what}")) {
+            Some(text) if record.role == Some(Role::PostStop) => keeper.remark(&name, &text),
+            text => {
+                let named = text.map(|text| Failure::new(failure.kind, &format_args!("{prefix}{text}")));
+                let failure = named.unwrap_or(failure);
+                record.failed(&failure);
+                if !self.forgives {
+                    self.failed = self.failed.take().or(Some(failure));
+                }
+            }
+        }
+        self.process_ended(app, End::Code(status), keeper)
+    }
+
+    /// Tells of a handler that has failed by itself: its program says nothing of that.
+    fn tell_of_handler(&mut self, app: usize, end: End, keeper: &mut dyn Keeper) {
+        let record = &mut self.apps[app];
+        if end.status() == 0 || (record.role == Some(Role::PreStart) && self.supervisor.apps()[app].is_to_end()) {
+            return;
+        }
+        let how = match end {
+            End::Code(code) => format!("failed with status {code}"),
+            End::Signal(signal) => format!("was killed by signal {signal}"),
+        };
+        if let Some(text) = record.handler_failed(&how) {
+            keeper.remark(&record.report.name, &text);
+        }
     }
 
     /// The active process of an app has ended.

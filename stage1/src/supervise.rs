@@ -150,6 +150,13 @@ pub(crate) struct AppState {
     restarts: u32,
 }
 
+impl AppState {
+    /// Whether it was asked to end.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.stopping.is_some()
+    }
+}
+
 /// The state of a pod's apps.
 #[derive(Debug)]
 pub(crate) struct Supervisor {

@@ -15,6 +15,7 @@ use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
+use crate::escape::printable;
 use crate::net::NetRequest;
 use crate::ports::{self, LeadingPort};
 use crate::{addresses, cgroup, duration, moment, output, pod_argument, protection};
@@ -298,6 +299,8 @@ fn lines(pod: &PodShown) -> String {
     }
     if pod.exited {
         lines.extend(pod.apps.iter().filter_map(|app| Some(format!("app-{}={}", app.name, app.exit_status?))));
+        let reasons = pod.apps.iter().filter_map(|app| Some((&app.name, app.reason.as_deref()?)));
+        lines.extend(reasons.map(|(app, reason)| format!("reason-{app}={}", printable(reason))));
     }
     lines.extend(protection(pod));
     lines.join("\n") + "\n"

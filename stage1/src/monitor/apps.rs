@@ -126,6 +126,19 @@ impl AppRecord {
         self.report.reason = Some(failure.message.clone());
     }
 
+    /// Its handler came to grief, if its process is one. Returns what is to be told of that.
+    pub(super) fn handler_failed(&mut self, how: &str) -> Option<String> {
+        let event = match self.role? {
+            Role::PreStart => Handler::PreStart,
+            Role::PostStop => Handler::PostStop,
+            Role::Main => return None,
+        };
+        let text = format!("its {} handler {how}", event.name());
+        // What is said of the program counts more.
+        self.report.reason.get_or_insert_with(|| text.clone());
+        Some(text)
+    }
+
     /// Nothing of it runs any more.
     pub(super) fn finished(&mut self) {
         self.report.state = AppStateName::Exited;
