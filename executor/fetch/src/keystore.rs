@@ -258,7 +258,8 @@ pub fn remove(
     if !trusted(&keystore.read()?) {
         return Err(KeystoreError::Absent { fingerprint: fingerprint.to_owned(), scope: scope.clone() });
     }
-    let path = config_dir.join("trustedkeys").join(scope.folder()).join(fingerprint);
+    let store = config_dir.join("trustedkeys");
+    let path = store.join(scope.folder()).join(fingerprint);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(KeystoreError::Write { path, source: error });
@@ -268,6 +269,9 @@ pub fn remove(
     if trusted(&keystore.read()?) {
         return write(&ensure_folder(config_dir, scope)?, fingerprint, b"");
     }
+    // The folders of a prefix go with its last key; one that is not empty stays.
+    let folders = path.ancestors().skip(1).take_while(|folder| folder.parent().is_some_and(|it| it != store));
+    folders.take_while(|folder| fs::remove_dir(folder).is_ok()).for_each(drop);
     Ok(path)
 }
 

@@ -94,6 +94,9 @@ pub enum RefError {
     /// The ID is no prefix of an image ID.
     #[error("image ID {0} must be sha512- or sha256: and 2 to 128 or 64 lower-case hexadecimal digits")]
     Id(Quoted),
+    /// The ID has fewer than two digits; the text is rkt's.
+    #[error("image ID too short: {0}")]
+    ShortId(Quoted),
     /// A digest of an algorithm that names no image here.
     #[error("image ID {0} uses an unsupported algorithm (supported: sha256, sha512)")]
     Algorithm(Quoted),
@@ -284,6 +287,9 @@ fn id(text: &str) -> Result<Option<String>, RefError> {
             return if is_digest { Err(RefError::Algorithm(Quoted::new(text))) } else { Ok(None) };
         }
     };
+    if hex.len() < MIN_ID_HEX && is_lower_hex(hex) {
+        return Err(RefError::ShortId(Quoted::new(text)));
+    }
     if !(MIN_ID_HEX..=full).contains(&hex.len()) || !is_lower_hex(hex) {
         return Err(RefError::Id(Quoted::new(text)));
     }
@@ -407,7 +413,7 @@ mod tests {
             ("https://user:secret@h/x.aci", "credentials"),
             ("oci-archive:", "empty path"),
             ("sha512-", "image ID"),
-            ("sha512-a", "image ID"),
+            ("sha512-a", "image ID too short: \"sha512-a\""),
             ("sha256:../../x", "image ID"),
             ("sha256:AB", "image ID"),
             (&upper, "image ID"),

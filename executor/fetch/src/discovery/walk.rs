@@ -16,6 +16,9 @@ use crate::http::{HttpError, Request};
 #[derive(Debug, Default)]
 pub(super) struct Pages(RefCell<HashMap<String, Rc<Result<Page, Miss>>>>);
 
+/// How often a page is asked for.
+const TRIES: u32 = 2;
+
 /// No page.
 #[derive(Debug)]
 struct Miss {
@@ -66,9 +69,13 @@ impl Discovery<'_> {
     fn ask(&self, prefix: &str) -> Result<Page, Miss> {
         let first = self.ask_over("https", prefix);
         match first {
-            Err(miss) if self.client.settings().plain_http => self
-                .ask_over("http", prefix)
-                .map_err(|second| Miss { is_of_host: miss.is_of_host && second.is_of_host, ..second }),
+            Err(miss) if self.client.settings().plain_http => self.ask_over("http", prefix).map_err(|second| {
+                let is_of_host = miss.is_of_host && second.is_of_host;
+                // Of a server that answers over HTTPS alone, that answer is what counts.
+                let answered = |miss: &Miss| matches!(miss.error, AttemptError::Status(_));
+                let told = if answered(&miss) && !answered(&second) { miss } else { second };
+                Miss { is_of_host, ..told }
+            }),
             outcome => outcome,
         }
     }
@@ -81,7 +88,8 @@ impl Discovery<'_> {
         let slash = if path.is_empty() { "" } else { "/" };
         let url = format!("{scheme}://{host}{port}{slash}{path}?ac-discovery=1");
         let url = Url::parse(&url).map_err(|_| unusable())?;
-        let request = self.credentials.authorize(Request::get(url));
+        // A page is small and there are others: what fails is tried once more, not as often as a download.
+        let request = self.credentials.authorize(Request::get(url)).at_most(TRIES);
         let asked: Result<_, HttpError> = self.client.block_on(async {
             let answer = self.client.send(&request).await?;
             if answer.status() != StatusCode::OK {

@@ -101,6 +101,9 @@ impl Client {
                 _ => return outcome,
             };
             tries += 1;
+            if request.tries.is_some_and(|most| tries > most) {
+                return outcome;
+            }
             let pause = retry::pause(&self.settings, tries, asked).filter(|_| retry::is_repeatable(&request.method));
             let Some(pause) = pause else { return outcome };
             let why = outcome.as_ref().map_or_else(ToString::to_string, |answer| answer.status().to_string());

@@ -244,6 +244,10 @@ fn certificate(error: &CertificateError) -> String {
             "it is for no host name".to_owned()
         }
         CertificateError::NotValidForNameContext { presented, .. } => format!("it is for {}", names(presented)),
+        // webpki's name for what `openssl req -x509` makes, which rustls hides behind a type of its own.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "it is an authority's own, or signed by itself, and not among the trusted ones".to_owned()
+        }
         other => other.to_string(),
     }
 }
@@ -291,5 +295,25 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)
 }
 
 fn innermost(error: &reqwest::Error) -> String {
-    Quoted::bare(&causes(error).last().map_or_else(String::new, ToString::to_string))
+    let text = causes(error).last().map_or_else(String::new, ToString::to_string);
+    // rustls tells its users where to read on; ours do not program with it.
+    Quoted::bare(text.split(": https://docs.rs/").next().unwrap_or(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_its_own_authority_is_told_in_words() {
+        /// As webpki's error shows itself.
+        #[derive(Debug, thiserror::Error)]
+        #[error("another text")]
+        struct CaUsedAsEndEntity;
+        let hidden = CertificateError::Other(rustls::OtherError(Arc::new(CaUsedAsEndEntity)));
+        let expected = "it is an authority's own, or signed by itself, and not among the trusted ones";
+        assert_eq!(certificate(&hidden), expected);
+    }
 }

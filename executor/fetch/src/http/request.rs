@@ -22,12 +22,14 @@ pub struct Request {
     pub(super) authorization: Option<Authorization>,
     pub(super) body: Body,
     pub(super) reach: Reach,
+    pub(super) tries: Option<u32>,
 }
 
 impl Request {
     /// A request for a URL that the user gave, or that follows from it.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), authorization: None, body: Body::Empty, reach: Reach::Special }
+        let (authorization, tries) = (None, None);
+        Self { method, url, headers: Vec::new(), authorization, body: Body::Empty, reach: Reach::Special, tries }
     }
 
     /// Asks for what is at a URL.
@@ -70,6 +72,13 @@ impl Request {
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// Sends it so many times at most, where another time may help and the client's settings permit it.
+    #[must_use]
+    pub fn at_most(mut self, tries: u32) -> Self {
+        self.tries = Some(tries);
         self
     }
 

@@ -42,6 +42,15 @@ fn patience_ends() {
 }
 
 #[test]
+fn some_requests_have_less_patience() {
+    let server = recovering(1, answer("500 Internal Server Error", &[], ""));
+    assert_eq!(client().document(&Request::get(server.url("/")).at_most(2), 10).unwrap(), b"done");
+    let server = recovering(9, answer("500 Internal Server Error", &[], ""));
+    assert!(client().document(&Request::get(server.url("/")).at_most(2), 10).is_err());
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
 fn refusals_are_final() {
     let body = r#"{"errors":[{"code":"DENIED","message":"go\u001b[2Jaway"}]}"#;
     for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "418 I'm a teapot"] {
