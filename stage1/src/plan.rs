@@ -144,6 +144,28 @@ pub enum PlanError {
         /// The number.
         gid: i64,
     },
+    /// The pod has no such group; the text is that of users.
+    #[error("app {app:?}: supplementary group {gid} is not one of the pod's ids, which are {ids}")]
+    UnmappedGroup {
+        /// The app.
+        app: String,
+        /// The group.
+        gid: u32,
+        /// The groups that there are.
+        ids: String,
+    },
+    /// The owner of an empty volume is none of the pod's ids.
+    #[error("volume {volume:?}: its owner {uid}:{gid} is not one of the pod's ids, which are {ids}")]
+    UnmappedOwner {
+        /// The volume.
+        volume: String,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+        /// The ids that there are, of users and of groups.
+        ids: String,
+    },
     /// A mount names a volume that the pod does not have.
     #[error("app {app:?}: no volume {volume:?} for its mount at {path:?}")]
     NoVolume {
@@ -382,19 +404,21 @@ fn plan_app(
     }
     build.push(Op::Overlay { layers, attr: MountAttr::NODEV });
     build.extend(mounts.iter().enumerate().flat_map(|(index, mount)| mount.build(index)));
+    let ids = id_ranges(options.mapping);
     let gids = app.supplementary_gids.iter().map(|&gid| {
-        u32::try_from(gid)
-            .ok()
-            .filter(|&id| id != u32::MAX)
-            .ok_or_else(|| PlanError::BadGroup { app: name.to_owned(), gid })
+        let bad = || PlanError::BadGroup { app: name.to_owned(), gid };
+        let id = u32::try_from(gid).ok().filter(|&id| id != u32::MAX).ok_or_else(bad)?;
+        let unmapped = || PlanError::UnmappedGroup { app: name.to_owned(), gid: id, ids: shown(&ids.gids) };
+        is_in(&ids.gids, id).then_some(id).ok_or_else(unmapped)
     });
+    let supplementary_gids = gids.collect::<Result<_, _>>()?;
     Ok(AppPlan {
         name: name.to_owned(),
         build,
         enter: enter(&mounts, runtime.read_only_root_fs, options, (&etc, keep_id.as_ref())),
         user: app.user.clone(),
         group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
-        supplementary_gids: gids.collect::<Result<_, _>>()?,
+        supplementary_gids,
         working_directory: app
             .working_directory
             .clone()
@@ -404,7 +428,7 @@ fn plan_app(
         environment: environment::of(name, app, options.metadata_url),
         rights,
         keep_id,
-        ids: id_ranges(options.mapping),
+        ids,
         has_identity: options.metadata_url.is_some(),
         etc,
         // Whoever has them says so.
@@ -431,18 +455,31 @@ fn id_ranges(mapping: &IdMapping) -> IdRanges {
         let any = vec![(0, u32::MAX - 1)];
         return IdRanges { uids: any.clone(), gids: any };
     }
-    let ranges = |extents: &[Extent]| {
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        for extent in extents {
-            let last = extent.inside + (extent.count - 1);
-            match ranges.last_mut() {
-                Some((_, end)) if end.checked_add(1) == Some(extent.inside) => *end = last,
-                _ => ranges.push((extent.inside, last)),
-            }
-        }
-        ranges
-    };
     IdRanges { uids: ranges(mapping.uids()), gids: ranges(mapping.gids()) }
+}
+
+/// First and last of each range of ids that files of the pod can have.
+fn ranges(extents: &[Extent]) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for extent in extents {
+        let last = extent.inside + (extent.count - 1);
+        match ranges.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(extent.inside) => *end = last,
+            _ => ranges.push((extent.inside, last)),
+        }
+    }
+    ranges
+}
+
+pub(crate) fn is_in(ranges: &[(u32, u32)], id: u32) -> bool {
+    ranges.iter().any(|(first, last)| (*first..=*last).contains(&id))
+}
+
+/// Ranges of ids for people.
+pub(crate) fn shown(ranges: &[(u32, u32)]) -> String {
+    let range =
+        |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first} to {last}") };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
 /// The list in the app's own mount namespace: what apps share is moved in, what each has alone is made, then pivot.

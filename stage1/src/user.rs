@@ -11,7 +11,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
-use crate::plan::IdRanges;
+use crate::plan::{self, IdRanges};
 
 /// Larger than any real passwd file.
 const MAX_FILE: u64 = 1 << 20;
@@ -105,9 +105,8 @@ impl User {
     /// [`UserError::Unmapped`] names the ids there are.
     pub fn check(&self, ids: &IdRanges) -> Result<(), UserError> {
         for (kind, id, ranges) in [("user", self.uid, &ids.uids), ("group", self.gid, &ids.gids)] {
-            if !ranges.iter().any(|(first, last)| (*first..=*last).contains(&id)) {
-                let shown: Vec<String> = ranges.iter().map(|(first, last)| format!("{first} to {last}")).collect();
-                return Err(UserError::Unmapped { kind, id, ids: shown.join(", ") });
+            if !plan::is_in(ranges, id) {
+                return Err(UserError::Unmapped { kind, id, ids: plan::shown(ranges) });
             }
         }
         Ok(())
@@ -278,7 +277,7 @@ mod tests {
         assert_eq!(user(65_536, 9).check(&ids), Ok(()));
         let text = |uid, gid| user(uid, gid).check(&ids).unwrap_err().to_string();
         assert_eq!(text(99_999, 0), "user 99999 is not one of the pod's ids, which are 0 to 65536");
-        assert_eq!(text(0, 4), "group 4 is not one of the pod's ids, which are 0 to 0, 5 to 9");
+        assert_eq!(text(0, 4), "group 4 is not one of the pod's ids, which are 0, 5 to 9");
     }
 
     #[test]

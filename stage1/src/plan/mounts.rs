@@ -4,8 +4,8 @@ use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sys::mount::MountAttr;
 
 use super::keep_id::KeepId;
-use super::{FILLED, IMAGE_CONTENT, PlanError, PodOptions, SourceKind};
-use crate::idmap::Tier;
+use super::{FILLED, IMAGE_CONTENT, PlanError, PodOptions, SourceKind, is_in, ranges, shown};
+use crate::idmap::{IdMapping, Tier};
 use crate::op::Op;
 
 /// One mount of an app.
@@ -91,18 +91,32 @@ pub(super) fn of(
 #[derive(Debug)]
 pub(super) struct Surroundings<'a> {
     sources: &'a [Option<SourceKind>],
+    mapping: &'a IdMapping,
     tier: Tier,
     keep_id: Option<&'a KeepId>,
 }
 
 impl<'a> Surroundings<'a> {
     pub(super) fn new(options: &PodOptions<'a>, keep_id: Option<&'a KeepId>) -> Self {
-        Self { sources: options.sources, tier: options.mapping.tier(), keep_id }
+        Self { sources: options.sources, mapping: options.mapping, tier: options.mapping.tier(), keep_id }
     }
 
     /// What ids of the app are among those of the pod.
     fn in_pod(&self, ids: (u32, u32)) -> (u32, u32) {
         self.keep_id.filter(|_| self.tier != Tier::Single).map_or(ids, |keep| keep.in_pod(self.tier, ids))
+    }
+
+    /// Refuses an owner whom no file of the pod can have; the error is the ids that there are.
+    fn check(&self, (uid, gid): (u32, u32)) -> Result<(), String> {
+        let (uids, gids) = (ranges(self.mapping.uids()), ranges(self.mapping.gids()));
+        if is_in(&uids, uid) && is_in(&gids, gid) {
+            return Ok(());
+        }
+        Err(if uids == gids {
+            shown(&uids)
+        } else {
+            format!("{} for users, {} for groups", shown(&uids), shown(&gids))
+        })
     }
 }
 
@@ -157,7 +171,14 @@ impl Context<'_> {
             &VolumeKind::Empty { uid, gid, .. } => {
                 let bad = || PlanError::BadOwner { volume: volume.name.to_string(), uid, gid };
                 let id = |id| u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(bad);
-                let owner = self.surroundings.in_pod((id(uid)?, id(gid)?));
+                let ids = (id(uid)?, id(gid)?);
+                let owner = self.surroundings.in_pod(ids);
+                self.surroundings.check(owner).map_err(|shown| PlanError::UnmappedOwner {
+                    volume: volume.name.to_string(),
+                    uid: ids.0,
+                    gid: ids.1,
+                    ids: shown,
+                })?;
                 let owner = Some(owner).filter(|&owner| owner != (0, 0));
                 Ok(Place::Root { path, recursive: false, owner, filled: false })
             }

@@ -134,6 +134,9 @@ fn what_cannot_be_is_refused() {
     assert_eq!(missing, PlanError::NoVolume { app: "a".into(), volume: "v".into(), path: "/v".into() });
     let owner = app_with(&mount("/v"), r#"{"name": "v", "kind": "empty", "uid": -1}"#).expect_err("no id");
     assert_eq!(owner, PlanError::BadOwner { volume: "v".into(), uid: -1, gid: 0 });
+    let owner = app_with(&mount("/v"), r#"{"name": "v", "kind": "empty", "uid": 5}"#).expect_err("not mapped");
+    let text = "volume \"v\": its owner 5:0 is not one of the pod's ids, which are 0";
+    assert_eq!(owner.to_string(), text);
 }
 
 /// What is done for an app's volumes: the operations that bind and attach them.
@@ -145,7 +148,8 @@ fn volume_ops(mounts: &str, volumes: &str) -> Result<Vec<String>, PlanError> {
               "app": {{"exec": ["x"], "user": "0", "group": "0",
                        "mountPoints": [{{"name": "ro", "path": "/ro", "readOnly": true}}]}}}}]}}"#
     );
-    let plan = plan_of(&json, &IdMapping::single(1000, 1000), &Host::default())?;
+    let range = IdMapping::range(1000, 1000, (100_000, 65_536), (100_000, 65_536));
+    let plan = plan_of(&json, &range, &Host::default())?;
     let ops = plan.apps[0].build.iter().chain(&plan.apps[0].enter);
     let shown = |op: &Op| match op {
         Op::BindVolume { attr, .. } | Op::KeepContent { attr, .. } => Some(format!("{op} {:#x}", attr.bits())),
