@@ -190,7 +190,16 @@ pub(crate) fn typed<A: FromArgMatches>(matches: &ArgMatches) -> Result<A, Comman
 }
 
 /// A clap error as one of ours; it prints itself.
-pub(crate) fn usage(error: clap::Error) -> CommandError {
+pub(crate) fn usage(mut error: clap::Error) -> CommandError {
+    // Of a mistyped option clap says that behind `--` it would be a value. Nobody means that.
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested)
+    {
+        tips.retain(|tip| !tip.to_string().contains(" as a value, use "));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
     CommandError { kind: Kind::Usage, source: Box::new(error), hints: Vec::new(), picture: None }
 }
 

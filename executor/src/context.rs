@@ -129,6 +129,15 @@ impl Context {
         Ok(store)
     }
 
+    /// Whether there is a store to look into: a data directory, or one that is only read.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for data.
+    pub(crate) fn has_stores(&self) -> Result<bool, CommandError> {
+        Ok(!self.stores.is_empty() || self.data_dir()?.exists())
+    }
+
     /// The same with data in `dir`, and what was stored so far behind it, to be read only.
     pub(crate) fn with_data_in(&self, dir: &Path) -> Self {
         let own = self.data_dir.iter().filter(|path| path.join("store").is_dir());

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use appc::{Compatibility, SemVer};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -48,6 +49,15 @@ pub(crate) fn show_warnings() {
 /// and a span that the parent opened is not the child's to close.
 pub(crate) fn silenced<T>(f: impl FnOnce() -> T) -> T {
     tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), f)
+}
+
+/// Warns of a document that was written for a newer specification than this program knows: what it adds is not heeded
+/// (appc types.md, "AC Version").
+pub(crate) fn warn_of_version(what: &str, version: &SemVer) {
+    if version.compatibility() == Compatibility::Newer {
+        let known = SemVer::current();
+        warn(&format!("{what}: acVersion {version} is newer than {known}: what was added since is ignored"));
+    }
 }
 
 /// Tells the user of something odd that does not stop the work. A stderr that cannot be written to is no reason to

@@ -231,6 +231,17 @@ fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, Com
     let ExposedPort { name, host_port, host_ip, pod_port } = exposed;
     let of_apps = || manifest.apps.iter().filter_map(|app| app.app.as_ref()).flat_map(|app| &app.ports);
     let has_it = |app: &RuntimeApp| app.app.as_ref().is_some_and(|app| app.ports.iter().any(|it| it.name == *name));
+    // Names of ports are unique in a pod (appc pods.md, "ports"). Where nobody asks for one by its name, two apps of one
+    // image do no harm.
+    if pod_port.is_none() && of_apps().filter(|port| port.name == *name).count() > 1 {
+        let owners: Vec<&str> = manifest.apps.iter().filter(|app| has_it(app)).map(|app| app.name.as_str()).collect();
+        let name = name.as_str();
+        return Err(CommandError::failed(format!(
+            "port {name:?}: several ports have this name, of the apps {}",
+            owners.join(", ")
+        ))
+        .hint("give its number: --port 80:8080, or podPort in a pod manifest"));
+    }
     let owner = manifest.apps.iter().position(has_it);
     let port = pod_port.as_ref().or_else(|| of_apps().find(|port| port.name == *name));
     // A port by number is forwarded, whatever an image calls its own.
@@ -243,7 +254,7 @@ fn forward(manifest: &PodManifest, exposed: &ExposedPort) -> Result<Forward, Com
             [] => "no image names its ports: give the number, as in 80:8080".to_owned(),
             names => format!("there are: {}", names.join(", ")),
         };
-        return Err(CommandError::failed(format!("--port: no app has a port called {:?}", name.as_str())).hint(hint));
+        return Err(CommandError::failed(format!("no app has a port called {:?}", name.as_str())).hint(hint));
     };
     let count = (*count).max(1);
     if count > MOST_PORTS {
@@ -336,5 +347,14 @@ mod tests {
         assert_eq!(found, ["7:8", "8080:80", "127.0.0.1/9090-9092:90-92"]);
         manifest.ports[0].name = "https".parse().unwrap();
         assert!(forwards(&manifest).unwrap_err().chain().contains("https"));
+        manifest.ports[0].name = "http".parse().unwrap();
+        let mut twin = manifest.apps[0].clone();
+        twin.name = "twin".parse().unwrap();
+        manifest.apps.push(twin);
+        let error = forwards(&manifest).unwrap_err().chain();
+        assert_eq!(error, "port \"http\": several ports have this name, of the apps web, twin");
+        // By its number, or not at all, it is no matter.
+        manifest.ports.retain(|port| port.pod_port.is_some());
+        assert_eq!(forwards(&manifest).unwrap().len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What people type who are used to docker, and what proa calls it.
+//! What people type who are used to docker or rkt, and what proa calls it.
 
 use crate::error::CommandError;
 
@@ -22,6 +22,30 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["--network"], "--net=NETS, before the image"),
 ];
 
+/// An option of rkt's that there is not here, and why.
+const RKT_OPTIONS: &[(&[&str], &str)] = &[
+    (
+        &["--no-overlay"],
+        "leave it out: an app's root is an overlay wherever the kernel has one, and `proa doctor` says so",
+    ),
+    (
+        &["--private-users"],
+        "leave it out: every pod has a user namespace of its own; --userns says how its ids are mapped",
+    ),
+    (&["--mds-register"], "leave it out: every pod is served, see `proa metadata-service --help`"),
+    (
+        &["--stage1-name", "--stage1-url", "--stage1-path", "--stage1-hash", "--stage1-from-dir"],
+        "leave it out: there is one stage1, which is a part of proa",
+    ),
+    (&["--ipc"], "leave it out: the apps of a pod share an IPC namespace, and no pod has the host's"),
+];
+
+/// The error for an option of rkt's that there is not here.
+pub(crate) fn of_rkt(option: &str) -> Option<CommandError> {
+    let (_, say) = RKT_OPTIONS.iter().find(|(names, _)| names.contains(&option))?;
+    Some(CommandError::usage(format!("there is no option {option}")).hint(*say))
+}
+
 /// The error for an option of docker's that is called otherwise here.
 pub(crate) fn of_docker(option: &str) -> Option<CommandError> {
     let (_, say) = OPTIONS.iter().find(|(names, _)| names.contains(&option))?;
@@ -40,6 +64,9 @@ mod tests {
                 assert_eq!(report, format!("proa: run: there is no option {name}\nhint: {say}\n"));
             }
         }
-        assert!(of_docker("--nonsense").is_none());
+        for name in RKT_OPTIONS.iter().flat_map(|(names, _)| *names) {
+            assert!(of_rkt(name).unwrap().report(Some("run")).contains("\nhint: leave it out: "));
+        }
+        assert!(of_docker("--nonsense").is_none() && of_rkt("--nonsense").is_none());
     }
 }

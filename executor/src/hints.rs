@@ -28,6 +28,7 @@ const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it 
 const REFUSED: &str = "an image like this is never unpacked: build it without that";
 const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
 const NEWER: &str = "use the newer proa that wrote it, or another data directory with --dir";
+const DAMAGED_POD: &str = "the pod is damaged: `proa rm` removes it";
 const PATH: &str = "is the path right? Images are docker://NAME, appc://NAME, https://URL, FILE.aci, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE, hello, or the ID or name of a stored one";
 
 /// A hint for an error, given as its chain of causes from the outside in and as the text of that chain.
@@ -150,6 +151,8 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         (Some(StoreError::NewerFormat { .. }), _) | (_, Some(PodError::NewerFormat { .. })) => Some(NEWER),
         (Some(StoreError::Damaged { .. }), _) => Some("fetch the image again"),
         (_, Some(PodError::WrongState { .. })) => Some("end it first: `proa stop`"),
+        (_, Some(PodError::Manifest { .. })) => Some(DAMAGED_POD),
+        (_, Some(PodError::Call(call))) if call.path.ends_with("/pod") => Some(DAMAGED_POD),
         _ if cause.is::<PlanError>() => cause.downcast_ref().and_then(of_plan),
         _ if cause.is::<SourceError>() => cause.downcast_ref().and_then(of_source),
         _ if cause.is::<pod::FindError>() => Some("`proa list` shows the pods there are"),
@@ -315,6 +318,10 @@ fn of_plan(error: &PlanError) -> Option<&'static str> {
     match error {
         PlanError::ReservedPath { .. } | PlanError::BadPath { .. } => Some("choose another target for the volume"),
         PlanError::BadOwner { .. } => Some("an owner is written as in uid=1000,gid=1000"),
+        PlanError::UnmappedOwner { .. } => {
+            Some("choose another owner; `proa doctor` says whether you have a subordinate id range")
+        }
+        PlanError::BadGroup { .. } | PlanError::UnmappedGroup { .. } => Some("choose others with --supplementary-gids"),
         _ => None,
     }
 }

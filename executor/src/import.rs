@@ -18,7 +18,7 @@ use store::{
     Algorithm, BlobRef, BlobRole, Digest, FindError, IdMap, ImageKind, ImageRecord, Import, Keep, LayerKey, NewImage,
     Store, Tree,
 };
-use tracing::{debug, info_span};
+use tracing::{debug, info, info_span};
 
 use crate::config::ConfigDirs;
 use crate::context::Context;
@@ -339,18 +339,24 @@ impl Images {
     /// Accepts an ACI only if a trusted key has signed it: with the given signature, or the one beside it.
     fn check_signature(&self, aci: &mut AciFile, given: Option<&Path>) -> Result<Voucher, CommandError> {
         if self.insecure.image() {
+            info!("{} is accepted without a look at its signature", aci.path.display());
             return Ok(Voucher::Nobody);
         }
         let Some(path) = given.or(aci.signature.as_deref()) else {
-            return Err(CommandError::failed("the image has no signature")
-                .hint(format!(
-                    "put it beside the image as {}.asc, or give it with --signature=FILE",
-                    aci.path.display()
-                ))
-                .hint("--insecure-options=image accepts the image without one"));
+            let place =
+                format!("put it beside the image as {}.asc, or give it with --signature=FILE", aci.path.display());
+            return Err(self.unsigned(CommandError::failed("the image has no signature").hint(place)));
         };
         let signature = signature::read(path)?;
         signature::vouch(&self.config_dirs, &mut aci.file, signature).during(|| path.display().to_string())
+    }
+
+    /// Adds what mends a missing signature else, unless somebody has decided that nothing does.
+    fn unsigned(&self, error: CommandError) -> CommandError {
+        match self.require_signature {
+            true => error.hint("--require-signature accepts no image without one, whatever --insecure-options says"),
+            false => error.hint("--insecure-options=image accepts the image without one"),
+        }
     }
 
     /// Stores the image that is built into this program.

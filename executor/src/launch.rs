@@ -314,11 +314,7 @@ fn random_bytes() -> Result<[u8; 16], CommandError> {
 fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), CommandError> {
     // What becomes of its network's bound, the monitor tells: it sets it.
     protection::tell(manifest, &protection::prospects(manifest), &protection::network(manifest, false)?)?;
-    let supplementary = |app: &&RuntimeApp| app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
-    if let (Tier::Single, Some(app)) = (mapping.tier(), manifest.apps.iter().find(supplementary)) {
-        let name = app.name.as_str();
-        warn(&format!("app {name:?}: its supplementary groups cannot be had without a subordinate id range"));
-    }
+    protection::lost_groups(manifest, mapping).iter().for_each(|lost| warn(lost));
     // The kernel lets nobody without a range drop groups (user_namespaces(7)).
     let own = rustix::process::getegid();
     let mut groups = if mapping.tier() == Tier::Single { rustix::process::getgroups()? } else { Vec::new() };

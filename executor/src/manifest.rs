@@ -94,6 +94,9 @@ pub(crate) enum ReifyError {
     /// A mount point that no volume can be mounted at.
     #[error("mount point {name} of app {app} has the path {path:?}, which is not an absolute path without `..`")]
     BadMountPoint { app: AcName, name: AcName, path: String },
+    /// A mount point that no volume can be told to belong to.
+    #[error("app {app}: the mount point at {path:?} has no name")]
+    NamelessMountPoint { app: AcName, path: String },
     /// A mount of a pod manifest without an absolute path.
     #[error("app {app}: the mount of volume {volume} has the path {path:?}, which is not absolute")]
     BadMount { app: AcName, volume: AcName, path: String },

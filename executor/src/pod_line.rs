@@ -366,6 +366,12 @@ fn app(
     for device in devices::parse(&args.device)? {
         mounts.push(devices::mount(&device, volumes)?);
     }
+    for (option, given) in [("--user", &args.user), ("--group", &args.group)] {
+        if given.as_deref() == Some("") {
+            return Err(CommandError::usage(format!("{option}=\"\": it must not be empty"))
+                .hint("give a name, a number, or a path in the image; without the option the image's counts"));
+        }
+    }
     Ok(AppRequest {
         image: request::image(&words.image)?,
         signature: args.signature,
@@ -418,7 +424,12 @@ pub(crate) fn misplaced_before(error: &clap::Error) -> Option<CommandError> {
                 .hint(format!("options of an app stand after its image: proa run IMAGE {option} ...")),
         );
     }
-    habits::of_docker(&option)
+    if option == "--hostname" {
+        return Some(
+            CommandError::usage("--hostname is not of a pod that is prepared").hint("give it to run-prepared"),
+        );
+    }
+    habits::of_rkt(&option).or_else(|| habits::of_docker(&option))
 }
 
 /// A better error for an option that was not expected after an image: of the pod, or docker's.
@@ -445,7 +456,7 @@ fn has_option(command: &Command, option: &str) -> bool {
 }
 
 /// The option that clap did not know, without a value.
-fn unknown_option(error: &clap::Error) -> Option<String> {
+pub(crate) fn unknown_option(error: &clap::Error) -> Option<String> {
     match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => {
             Some(option.split_once('=').map_or(option.as_str(), |(name, _)| name).to_owned())

@@ -22,7 +22,7 @@ use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{guest_agent, protection, skeleton, sources, template};
+use crate::{diagnostics, guest_agent, protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let mapping = images.into_mapping();
     // Now that nobody fetches any more: it may fork, and a process with threads cannot.
     if strict {
-        protection::refuse_less_than_asked(&manifest)?;
+        protection::refuse_less_than_asked(&manifest, &mapping)?;
     }
     if userns != Userns::KeepId {
         skeleton::put_under(&mut layers, context.data_dir()?, &mapping);
@@ -215,6 +215,9 @@ fn reify(
 ) -> Result<PodManifest, CommandError> {
     let app =
         |(wanted, record): (WantedApp, ImageRecord)| AppImage { wanted, id: record.id, manifest: record.manifest };
+    for (_, record) in &apps {
+        diagnostics::warn_of_version(&format!("image {}", record.manifest.name), &record.manifest.ac_version);
+    }
     // The apps of a sandbox are still to come.
     let is_sandbox = apps.is_empty();
     let apps = apps.into_iter().map(app).collect();

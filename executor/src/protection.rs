@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use appc::isolator::report::{Outcome, ReportEntry};
-use appc::{AcIdentifier, AcName, Isolator, IsolatorValue, PodManifest};
+use appc::{AcIdentifier, AcName, Isolator, IsolatorValue, PodManifest, RuntimeApp};
 use stage1::bandwidth::Bandwidth;
+use stage1::idmap::{IdMapping, Tier};
 use stage1::isolators::{self, Modules, choices, sysctl};
 use stage1::landlock::strict_outcome;
 use stage1::network::NetworkReport;
@@ -170,16 +171,39 @@ pub(crate) fn report<'a>(
 /// As [`report`].
 pub(crate) fn tell(manifest: &PodManifest, controllers: &[String], network: &Outcome) -> Result<(), CommandError> {
     less_than_asked(manifest, controllers, network)?.iter().for_each(|less| warn(less));
+    for app in &manifest.apps {
+        for isolator in app.app.iter().flat_map(|app| &app.isolators) {
+            let errno = match isolator.value() {
+                IsolatorValue::SeccompRetain(set) | IsolatorValue::SeccompRemove(set) => set.errno(),
+                _ => None,
+            };
+            // The specification's own example has it.
+            if errno == Some("EACCESS") {
+                let (app, isolator) = (app.name.as_str(), isolator.name());
+                warn(&format!("app {app:?}: isolator {isolator}: the error EACCESS is taken for EACCES"));
+            }
+        }
+    }
     Ok(())
 }
 
-/// Refuses a pod of which an isolator would not be in force as written.
+/// The first app that cannot have its supplementary groups, in words: where there is one id, the kernel lets nobody set
+/// groups (user_namespaces(7)).
+pub(crate) fn lost_groups(manifest: &PodManifest, mapping: &IdMapping) -> Option<String> {
+    let has_groups = |app: &&RuntimeApp| app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
+    let app = manifest.apps.iter().find(has_groups).filter(|_| mapping.tier() == Tier::Single)?;
+    let name = app.name.as_str();
+    Some(format!("app {name:?}: its supplementary groups cannot be had without a subordinate id range"))
+}
+
+/// Refuses a pod of which an isolator would not be in force as written, or an app not in its groups.
 ///
 /// # Errors
 ///
 /// That; as [`report`].
-pub(crate) fn refuse_less_than_asked(manifest: &PodManifest) -> Result<(), CommandError> {
-    match less_than_asked(manifest, &prospects(manifest), &network(manifest, true)?)?.first() {
+pub(crate) fn refuse_less_than_asked(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), CommandError> {
+    let less = less_than_asked(manifest, &prospects(manifest), &network(manifest, true)?)?;
+    match less.first().or(lost_groups(manifest, mapping).as_ref()) {
         Some(less) => {
             Err(CommandError::failed(format!("--strict: {less}")).hint("without --strict the pod runs all the same"))
         }

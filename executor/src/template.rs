@@ -9,7 +9,7 @@ use appc::{MAX_MANIFEST_BYTES, ManifestError, PodManifest, RuntimeApp, SemVer};
 use executor::aci::{YamlError, yaml_to_json};
 use fetch::ImageRef;
 
-use crate::diagnostics::warn;
+use crate::diagnostics::{warn, warn_of_version};
 use crate::error::{CommandError, Explain as _};
 use crate::manifest::WantedApp;
 use crate::request::Template;
@@ -56,6 +56,7 @@ pub(crate) fn parts(template: Template) -> Result<(PodManifest, Vec<(ImageRef, W
             .during(format!("--pod-manifest={}", template.file.display()))
             .hint("name an app in the pod manifest"));
     }
+    warn_of_version(&format!("--pod-manifest={}", template.file.display()), &pod.ac_version);
     // A template may leave its version out; what is made of it is of ours.
     pod.ac_version = SemVer::current();
     let app = |app: RuntimeApp| image(&app).map(|image| (image, WantedApp::Template(Box::new(app))));

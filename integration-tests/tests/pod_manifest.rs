@@ -414,9 +414,13 @@ fn rkt_supplementary_gids(env: &Env) {
         // The kernel lets nobody without a range choose groups, and that is said.
         let outcome = run(&["--supplementary-gids=80,81"]);
         assert!(outcome.stderr.contains("supplementary groups cannot be had"), "{outcome}");
+        let strict = ["--insecure-options=image", "run", "--strict", image.to_str().expect("UTF-8")];
+        env.proa(strict).outcome().refuses("--strict: app \"gids\": its supplementary groups cannot be had");
     } else {
         run(&[]).prints("0 70 71\n");
         run(&["--supplementary-gids=80,81", "--group=9"]).prints("9 80 81\n");
+        let outcome = env.run(&image, &["--supplementary-gids=99999"]).outcome();
+        outcome.refuses("supplementary group 99999 is not one of the pod's ids, which are 0 to ");
     }
     env.run(&image, &["--supplementary-gids=staff"]).outcome().refuses("\"staff\" is not a group id");
 }
@@ -467,7 +471,8 @@ fn rkt_uuid_is_saved_to_a_file_and_the_pod_kept(env: &Env) {
     let uuid = fs::read_to_string(&file).expect("it is there");
     assert_eq!(uuid.len(), 36, "{uuid:?}");
     env.proa(["list", "--no-legend", "--full"]).outcome().succeeds().shows(&uuid);
-    env.proa(["rm", &uuid]).outcome().succeeds();
+    let option = format!("--uuid-file={}", file.display());
+    env.proa(["rm", &option]).outcome().succeeds().prints(&format!("\"{uuid}\"\n"));
     // A file that cannot be written leaves no pod behind.
     let option = format!("--uuid-file-save={}", env.path("none/uuid").display());
     env.proa(["run", &option, &id]).outcome().rejects("none/uuid: No such file or directory");
@@ -528,9 +533,48 @@ fn habits_are_answered(env: &Env) {
         (&["hello", "--keep"], "--keep stands after an image", "options of the pod stand before the first image"),
         (&["hello", "--volume=v,kind=empty"], "--volume stands after an image", "before the first image"),
         (&["-e", "A=1", "hello"], "there is no option -e", "--environment NAME=VALUE"),
+        (&["--private-users", "hello"], "there is no option --private-users", "every pod has a user namespace"),
+        (&["--stage1-name=x", "hello"], "there is no option --stage1-name", "there is one stage1"),
+        (&["--ipc=parent", "hello"], "there is no option --ipc", "share an IPC namespace"),
+        (&["hello", "--user="], "--user=\"\": it must not be empty", "a name, a number, or a path"),
         (&["hello", "sh", "--login"], "no option of an app is called --login", "stand after `--`"),
     ] {
         let outcome = env.proa(["run"].iter().chain(words)).outcome().refuses(what);
         assert!(outcome.stderr.contains(hint), "{outcome}");
     }
+    for (words, what, hint) in [
+        (
+            &["run-prepared", "--dns=10.0.0.1", "x"][..],
+            "--dns is in the manifest of a prepared pod",
+            "proa prepare --dns",
+        ),
+        (&["run-prepared", "--mds-register", "x"], "there is no option --mds-register", "every pod is served"),
+        (&["prepare", "--hostname=a", "hello"], "--hostname is not of a pod that is prepared", "run-prepared"),
+        (&["prepare", "--no-overlay", "hello"], "there is no option --no-overlay", "leave it out"),
+        (&["update", "x", "--caps-retain=CAP_KILL"], "--caps-retain cannot be changed while an app runs", "--memory"),
+    ] {
+        let outcome = env.proa(words).outcome().refuses(what);
+        assert!(outcome.stderr.contains(hint), "{outcome}");
+    }
+    // What clap would say of it besides makes no sense of an option.
+    let outcome = env.proa(["rm", "--all"]).outcome().exits(254).stderr_shows("unexpected argument '--all'");
+    assert!(!outcome.stderr.contains("as a value"), "{outcome}");
+    let port = json!({"name": "http", "protocol": "tcp", "port": 80});
+    let mut twins = json!([app("sha512-00", "true"), app("sha512-00", "true")]);
+    for (twin, name) in twins.as_array_mut().expect("it is one").iter_mut().zip(["a", "b"]) {
+        twin["name"] = json!(name);
+        twin["image"]["id"] = json!(busybox_id(env));
+        twin["app"]["ports"] = json!([port]);
+    }
+    let mut pod = manifest(twins, json!([]));
+    pod["acVersion"] = json!("0.9.0");
+    run_manifest(env, &pod, &[]).succeeds().stderr_shows("acVersion 0.9.0 is newer than 0.8.11");
+    pod["ports"] = json!([{"name": "http", "hostPort": 28999}]);
+    run_manifest(env, &pod, &[]).refuses("port \"http\": several ports have this name, of the apps a, b");
+    pod["ports"] = json!([{"name": "https", "hostPort": 28999}]);
+    let outcome = run_manifest(env, &pod, &[]).refuses("no app has a port called \"https\"");
+    assert!(!outcome.stderr.contains("--port:"), "{outcome}");
+    pod["ports"] = json!([]);
+    pod["apps"][0]["app"]["mountPoints"] = json!([{"path": "/nameless"}]);
+    run_manifest(env, &pod, &[]).refuses("app a: the mount point at \"/nameless\" has no name");
 }

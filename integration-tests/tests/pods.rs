@@ -28,6 +28,8 @@ each_user! {
     rm_refuses_a_running_pod,
     pod_name_is_unique_while_it_is_taken,
     rm_of_an_unknown_pod_is_refused,
+    a_look_makes_no_data_directory,
+    broken_pods_are_listed_as_far_as_they_can_be_read,
     gc_of_nothing_succeeds,
     version_names_the_program,
     concurrent_pods_do_not_disturb_each_other,
@@ -108,6 +110,40 @@ fn rm_of_an_unknown_pod_is_refused(env: &Env) {
     env.proa(["rm", "nosuchpod"]).outcome().rejects("nosuchpod");
     env.proa(["rm", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"]).outcome().rejects("6ba7b810");
     env.proa(["rm", "../../etc"]).outcome().rejects("../../etc");
+    env.proa(["rm"]).outcome().refuses("which pod?");
+    let file = env.write("uuid", "nosuchpod\n");
+    let outcome = env.proa(["rm", "--uuid-file", file.to_str().expect("UTF-8")]).outcome().rejects("nosuchpod");
+    outcome.stderr_shows("failed to remove one or more pods");
+    let outcome = env.proa(["rm", "nosuchpod", "another"]).outcome().exits(254);
+    assert!(outcome.stderr.ends_with("proa: rm: failed to remove one or more pods\n"), "{outcome}");
+}
+
+fn a_look_makes_no_data_directory(env: &Env) {
+    env.proa(["list", "--no-legend"]).outcome().succeeds().quietly().prints("");
+    env.proa(["list", "--format=json"]).outcome().succeeds().quietly().prints("[]\n");
+    env.proa(["image", "list", "--no-legend"]).outcome().succeeds().quietly().prints("");
+    assert!(!env.data().exists());
+}
+
+fn broken_pods_are_listed_as_far_as_they_can_be_read(env: &Env) {
+    let uuid = env.proa(["prepare", "--user-label=tier=back", "hello"]).outcome().succeeds().line().to_owned();
+    let listed = env.proa(["list", "--format=json"]).outcome().succeeds().quietly();
+    let json: serde_json::Value = serde_json::from_str(listed.line()).expect("one line of JSON");
+    assert_eq!(json[0]["app_names"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!((&json[0]["user_labels"]["tier"], &json[0]["created_at"]), (&"back".into(), &json[0]["created_ns"]));
+    env.proa(["list", "--format=json-pretty"]).outcome().succeeds().shows("    \"app_names\": [\n");
+    let file = env.data().join("pods/prepared").join(&uuid).join("pod");
+    let manifest = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, manifest.replacen("\"name\":\"hello\"", "\"name\":\"A B\"", 1)).expect("it is ours");
+    let outcome = env.proa(["list", "--no-legend"]).outcome().refuses("ACName must contain only lower case");
+    assert!(outcome.stdout.contains("\tA B\t") && outcome.stdout.contains("\tproa.local/hello\t"), "{outcome}");
+    std::fs::write(&file, "{\n  x").expect("it is ours");
+    let outcome = env.proa(["list"]).outcome().refuses("line 2, column ");
+    assert!(!outcome.stderr.contains("\\x0a"), "{outcome}");
+    std::fs::remove_file(&file).expect("it is ours");
+    let outcome = env.proa(["list"]).outcome().refuses(&format!("openat(\"pods/prepared/{uuid}/pod\")"));
+    outcome.stderr_shows("hint: the pod is damaged: `proa rm` removes it");
+    env.proa(["rm", &uuid]).outcome().succeeds().prints(&format!("\"{uuid}\"\n"));
 }
 
 fn gc_of_nothing_succeeds(env: &Env) {

@@ -84,7 +84,9 @@ fn rkt_app_sandbox_three_apps(env: &Env) {
 fn rkt_app_sandbox_starts_an_app_again(env: &Env) {
     let uuid = sandbox(env, &[]);
     let id = image(env, "again", "echo run >> /tmp/count; wc -l < /tmp/count");
-    app(env, &["add", &uuid, &id]);
+    app(env, &["add", &uuid, &id, "--user-annotation=why=test", "--user-label=tier=back"]);
+    let status = app(env, &["status", &uuid]);
+    assert!(status.contains("user_annotations=why:test\nuser_labels=tier:back\n"), "{status}");
     for _ in 0..2 {
         app(env, &["start", &uuid, "--app", "again"]);
         wait_for_state(env, &uuid, "again", "exited");
@@ -108,6 +110,9 @@ fn rkt_app_sandbox_volumes(env: &Env) {
         wait_for_state(env, &uuid, name, "exited");
     }
     env.proa(["logs", "--app", "two", &uuid]).outcome().succeeds().prints("from the host\none\ntwo\n");
+    let status = app(env, &["status", &uuid, "--app", "two"]);
+    assert!(status.contains(&format!("{}:/data:(read_only:false)", source.display())), "{status}");
+    assert!(status.contains("/volumes/shared:/shared:(read_only:false)"), "{status}");
     let outside = format!("name=up,kind=host,source={},target=../../up", source.display());
     app(env, &["add", &uuid, &id, "--name", "three", "--mnt-volume", &outside]);
     end(env, &uuid);

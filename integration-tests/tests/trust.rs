@@ -198,6 +198,8 @@ fn keys_are_listed_and_removed(env: &Env) {
     proa(env, &["trust", "--root", "--remove", &shouted]).succeeds();
     runs(env, &image);
     proa(env, &["trust", "--prefix=example.com/listed", "--remove", &fingerprint]).succeeds();
+    let folder = |own: &str| env.path(own).join("trustedkeys/prefix.d/example.com");
+    assert!(["user", "local"].iter().all(|own| !folder(own).exists()), "the folders of a prefix go with its last key");
     run(env, &image).refuses("no key is trusted");
     proa(env, &["trust", "--root", "--remove", &fingerprint]).refuses(&fingerprint);
     proa(env, &["trust", "--root", "--remove", "8b86"]).refuses("8b86");
@@ -216,6 +218,10 @@ fn usage_of_trust(env: &Env) {
     let key = gpg.export(env, "signer", "key.asc");
     let key = text(&key);
     proa(env, &["trust", key]).refuses("aborting due to implicit unbounded trust (root domain)");
+    proa(env, &["trust"]).refuses("aborting due to implicit unbounded trust (root domain)").prints("");
+    proa(env, &["trust", "--skip-fingerprint-review"]).refuses("aborting due to implicit unbounded trust");
+    let unclear = "for which images is the key not to be trusted any longer?";
+    proa(env, &["trust", "--remove", &"8b".repeat(20)]).refuses(unclear);
     proa(env, &["trust", "--root", "--prefix=example.com", key])
         .refuses("--root and --prefix usage mutually exclusive");
     proa(env, &["trust", "--prefix=https://example.com", key])

@@ -373,10 +373,10 @@ fn empty_volume_has_mode_and_owner(env: &Env) {
     let owned = stat("--volume=v,kind=empty,mode=2750,uid=1000,gid=2000");
     match env.user() {
         // There is one id.
-        User::NoRange => owned.rejects("the pod's id map does not have that id"),
+        User::NoRange => owned.refuses("its owner 1000:2000 is not one of the pod's ids"),
         _ => owned.succeeds().prints("2750 1000:2000\n"),
     };
-    stat("--volume=v,kind=empty,uid=70000").rejects("the pod's id map does not have that id");
+    stat("--volume=v,kind=empty,uid=70000").refuses("its owner 70000:0 is not one of the pod's ids");
     stat("--volume=v,kind=empty,uid=-1").rejects("-1:0");
 }
 

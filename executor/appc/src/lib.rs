@@ -65,5 +65,5 @@ pub use pod_uuid::PodUuid;
 pub use port::{ExposedPort, Port};
 pub use problem::Problem;
 pub use runtime_app::{Mount, RuntimeApp, RuntimeImage};
-pub use version::{SPEC_VERSION, SemVer};
+pub use version::{Compatibility, SPEC_VERSION, SemVer};
 pub use volume::{Volume, VolumeKind};

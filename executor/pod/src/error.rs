@@ -172,13 +172,12 @@ pub enum PodError {
     },
 
     /// The manifest of a pod does not parse.
-    #[error("malformed manifest of pod {uuid}")]
+    #[error("malformed manifest of pod {uuid}: {}", on_one_line(error))]
     Manifest {
         /// The pod.
         uuid: PodUuid,
         /// What the parser said.
-        #[source]
-        source: Box<appc::ManifestError>,
+        error: Box<appc::ManifestError>,
     },
 
     /// The pod's directory could not be removed; it stands in `garbage/` and gc will try again.
@@ -200,5 +199,15 @@ impl PodError {
             Self::Call(call) => Some(call.source),
             _ => None,
         }
+    }
+}
+
+/// A parser's error with its place. (Go's form of an error of syntax is a picture of several lines.)
+fn on_one_line(error: &appc::ManifestError) -> String {
+    match error {
+        appc::ManifestError::Syntax(syntax) => {
+            format!("line {}, column {}: {}", syntax.line, syntax.column, syntax.problem)
+        }
+        error => error.located().to_string(),
     }
 }

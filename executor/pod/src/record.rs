@@ -25,7 +25,7 @@ impl Pods {
     pub fn open(&self, entry: &PodEntry) -> Result<PodRef, PodError> {
         let uuid = entry.uuid;
         for place in Place::ALL.into_iter().filter(|place| *place >= entry.place) {
-            match self.root.dir.open_dir(&path(place, uuid), format!("pods/{uuid}")) {
+            match self.root.dir.open_dir(&path(place, uuid), format!("pods/{}", path(place, uuid))) {
                 Ok(dir) => return Ok(PodRef { uuid, dir }),
                 Err(e) if e.source == Errno::NOENT => {}
                 Err(e) => return Err(e.into()),
@@ -62,7 +62,7 @@ impl PodRef {
     /// As [`PodRef::manifest_bytes`], and [`PodError::Manifest`].
     pub fn manifest(&self) -> Result<PodManifest, PodError> {
         PodManifest::from_json(&self.manifest_bytes()?)
-            .map_err(|source| PodError::Manifest { uuid: self.uuid, source: Box::new(source) })
+            .map_err(|error| PodError::Manifest { uuid: self.uuid, error: Box::new(error) })
     }
 
     /// What [`crate::Pod::write_setup`] wrote; `None` for a pod that was not to be kept.

@@ -259,7 +259,13 @@ fn isolator(text: &str) -> Result<Isolator, PatchError> {
     };
     let document = serde_json::json!({ "name": name, "value": value });
     serde_json::from_value(document.clone())
-        .map_err(|error| PatchError::Isolator { text: document.to_string(), why: error.to_string() })
+        .map_err(|error| PatchError::Isolator { text: document.to_string(), why: without_place(&error.to_string()) })
+}
+
+/// An error as actool has it: without the path of the value, which is the isolator's.
+fn without_place(error: &str) -> String {
+    let place = |(place, why): (&str, &str)| place.starts_with("$.").then(|| why.to_owned());
+    error.split_once(": ").and_then(place).unwrap_or_else(|| error.to_owned())
 }
 
 #[cfg(test)]

@@ -71,6 +71,11 @@ fn options() -> Options {
 fn explain(error: &serde_saphyr::Error) -> YamlError {
     let bare = error.without_snippet().to_string();
     let message = bare.lines().next().unwrap_or_default().to_owned();
+    // What breaks a bound is the whole document: there is no line to show.
+    if message.contains("budget breached") {
+        let message = "its aliases unfold to more than a manifest may have, or it is nested too deeply".to_owned();
+        return YamlError { message, picture: None };
+    }
     // The first two lines are the message again and the name of a file that has none.
     let picture: Vec<_> = error.to_string().lines().skip(2).map(str::to_owned).collect();
     YamlError { message, picture: (!picture.is_empty()).then(|| picture.join("\n")) }

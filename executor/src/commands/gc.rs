@@ -68,6 +68,6 @@ fn told(report: &GcReport) -> String {
     for (uuid, left) in &report.within_grace {
         tell(format_args!("pod \"{uuid}\" not removed: still within grace period ({} s left)", left.as_secs()));
     }
-    report.removed.iter().for_each(|uuid| tell(format_args!("garbage collected pod \"{uuid}\"")));
+    report.removed.iter().for_each(|uuid| tell(format_args!("Garbage collecting pod \"{uuid}\"")));
     text
 }

@@ -1,7 +1,9 @@
 //! `proa list`: shows the pods there are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use appc::lastditch::{BrokenApp, BrokenPod};
 use appc::{AcName, PodManifest, RuntimeApp};
 use clap::{Args, ValueEnum};
 use pod::{AppStatus, Place, PodEntry, PodRef, Pods, State};
@@ -30,8 +32,8 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     full: bool,
 
-    /// Print a table for people or JSON for programs
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    /// Print a table for people or JSON for programs: table, json, json-pretty
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
     format: Format,
 }
 
@@ -39,9 +41,11 @@ pub(crate) struct ListArgs {
 enum Format {
     Table,
     Json,
+    JsonPretty,
 }
 
-/// A pod as it is listed. Field names and units are those of the JSON form; times are nanoseconds since the epoch.
+/// A pod as it is listed. Field names and units are those of the JSON form; times are nanoseconds since the epoch. Those
+/// at the end are rkt's, whose `name` is the UUID.
 #[derive(Debug, Serialize)]
 struct ListedPod {
     uuid: String,
@@ -53,6 +57,11 @@ struct ListedPod {
     networks: Vec<String>,
     ports: Vec<LeadingPort>,
     apps: Vec<ListedApp>,
+    app_names: Vec<String>,
+    created_at: Option<u64>,
+    started_at: Option<u64>,
+    user_annotations: BTreeMap<String, String>,
+    user_labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,14 +81,16 @@ struct ListedImage {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
     let mut status = 0;
     let mut listed = Vec::new();
-    for entry in pods.list()? {
+    // To look is no reason to make a place for pods.
+    let pods = if context.data_dir()?.exists() { Some(Pods::ensure(context.data_dir()?)?) } else { None };
+    let entries = pods.as_ref().map_or_else(|| Ok(Vec::new()), Pods::list)?;
+    for (pods, entry) in pods.iter().flat_map(|pods| entries.iter().map(move |entry| (pods, entry))) {
         if !Place::VISIBLE.contains(&entry.place) {
             continue;
         }
-        let (pod, sick) = examine(&pods, &entry);
+        let (pod, sick) = examine(pods, entry);
         listed.push(pod);
         if let Some(error) = sick {
             output::complain(&error.during(format!("pod {}", entry.uuid)).report(Some("list")));
@@ -87,7 +98,8 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
         }
     }
     output::write(&match args.format {
-        Format::Json => json(&listed)?,
+        Format::Json => serde_json::to_string(&listed)? + "\n",
+        Format::JsonPretty => json_pretty(&listed)?,
         Format::Table => table::aligned(&rows(&listed, &args, moment::now())),
     })?;
     Ok(status)
@@ -105,6 +117,11 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
         networks: Vec::new(),
         ports: Vec::new(),
         apps: Vec::new(),
+        app_names: Vec::new(),
+        created_at: entry.created_ns,
+        started_at: entry.started_ns,
+        user_annotations: BTreeMap::new(),
+        user_labels: BTreeMap::new(),
     };
     let fill = |listed: &mut ListedPod| -> Result<(), CommandError> {
         // A pod that is being prepared, or whose preparation was cut off, has no manifest yet.
@@ -112,10 +129,18 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
             return Ok(());
         }
         let pod = pods.open(entry)?;
-        let manifest = pod.manifest()?;
+        let manifest = match pod.manifest() {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                listed.take_apps(broken_apps(&pod));
+                return Err(error.into());
+            }
+        };
         listed.networks = networks(pods, entry, &NetRequest::of(&manifest)?);
         listed.ports = ports::of(&manifest);
-        listed.apps = apps(manifest);
+        listed.user_annotations.clone_from(&manifest.user_annotations);
+        listed.user_labels.clone_from(&manifest.user_labels);
+        listed.take_apps(apps(manifest));
         listed.exit_status = pod.pod_status()?.map(|status| status.status);
         for (app, status) in statuses(&pod)? {
             if let Some(listed) = listed.apps.iter_mut().find(|listed| listed.name == app.as_str()) {
@@ -163,12 +188,31 @@ fn apps(manifest: PodManifest) -> Vec<ListedApp> {
     manifest.apps.into_iter().map(listed).collect()
 }
 
+/// The apps as far as a manifest that breaks the rules tells them.
+fn broken_apps(pod: &PodRef) -> Vec<ListedApp> {
+    let told = |text: String| Some(text).filter(|text| !text.is_empty());
+    let listed = |app: BrokenApp| ListedApp {
+        name: app.name,
+        image: ListedImage { name: told(app.image_name), id: told(app.image_id) },
+        exit_status: None,
+    };
+    let broken = pod.manifest_bytes().ok().and_then(|bytes| BrokenPod::from_json(&bytes).ok());
+    broken.map_or_else(Vec::new, |broken| broken.apps.into_iter().map(listed).collect())
+}
+
+impl ListedPod {
+    fn take_apps(&mut self, apps: Vec<ListedApp>) {
+        self.app_names = apps.iter().map(|app| app.name.clone()).collect();
+        self.apps = apps;
+    }
+}
+
 fn statuses(pod: &PodRef) -> Result<Vec<(AcName, AppStatus)>, CommandError> {
     let recorded = pod.statuses()?.into_iter().filter_map(|(app, status)| Some((app, status?)));
     Ok(recorded.collect())
 }
 
-fn json(pods: &[ListedPod]) -> Result<String, CommandError> {
+fn json_pretty(pods: &[ListedPod]) -> Result<String, CommandError> {
     Ok(serde_json::to_string_pretty(pods)? + "\n")
 }
 
@@ -251,6 +295,11 @@ mod tests {
                 networks: vec![],
                 ports: vec![],
                 apps: vec![app("redis", Some("sha512-0123456789abcdef0123")), app("logs", None)],
+                app_names: vec!["redis".into(), "logs".into()],
+                created_at: Some(1_700_000_000 * SECOND),
+                started_at: Some(1_700_000_060 * SECOND),
+                user_annotations: BTreeMap::from([("why".into(), "test".into())]),
+                user_labels: BTreeMap::new(),
             },
             ListedPod {
                 uuid: "6d8f2f6e-0000-4000-8000-000000000000".into(),
@@ -262,6 +311,11 @@ mod tests {
                 networks: vec![],
                 ports: vec![],
                 apps: vec![],
+                app_names: vec![],
+                created_at: Some(1_700_000_120 * SECOND),
+                started_at: None,
+                user_annotations: BTreeMap::new(),
+                user_labels: BTreeMap::new(),
             },
         ]
     }
@@ -296,6 +350,6 @@ mod tests {
 
     #[test]
     fn json_is_stable() {
-        crate::golden::check("list.json", &json(&pods()).unwrap());
+        crate::golden::check("list.json", &json_pretty(&pods()).unwrap());
     }
 }

@@ -7,8 +7,8 @@ use pod::{Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::pod_line::LifeArgs;
-use crate::{launch, pod_argument, prepare, sealed};
+use crate::pod_line::{LifeArgs, unknown_option};
+use crate::{habits, launch, pod_argument, prepare, sealed};
 
 /// Run a prepared pod and wait for it to end
 ///
@@ -26,6 +26,20 @@ pub(crate) struct RunPreparedArgs {
     /// The pod: a UUID, the unambiguous beginning of one, or a name
     #[arg(value_name = "POD")]
     pod: Option<String>,
+}
+
+/// A better error for what is in the manifest, which was made when the pod was prepared, and for rkt's options.
+pub(crate) fn mend(error: &clap::Error) -> Option<CommandError> {
+    let option = unknown_option(error)?;
+    let prepared =
+        ["--net", "--dns", "--dns-search", "--dns-opt", "--dns-domain", "--hosts-entry", "--port", "--volume"];
+    if prepared.contains(&option.as_str()) {
+        return Some(
+            CommandError::usage(format!("{option} is in the manifest of a prepared pod"))
+                .hint(format!("give it when the pod is prepared: proa prepare {option} ... IMAGE")),
+        );
+    }
+    habits::of_rkt(&option)
 }
 
 pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, CommandError> {

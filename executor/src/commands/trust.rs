@@ -12,7 +12,7 @@ use crate::error::{CommandError, Explain};
 use crate::escape::printable;
 use crate::keys::{self, Location, Review};
 use crate::network::Network;
-use crate::{cli, output, table};
+use crate::{output, table};
 
 /// Trust keys to sign images, after a look at their fingerprints
 ///
@@ -62,10 +62,10 @@ pub(crate) fn run(context: &Context, args: TrustArgs) -> Result<u8, CommandError
         return list(&keystore, scope(&args)?.as_ref());
     }
     let Some(scope) = scope(&args)? else {
-        if args.pubkeys.is_empty() && args.remove.is_none() {
-            return Err(cli::help("trust"));
-        }
-        return Err(unbounded());
+        return Err(match &args.remove {
+            Some(fingerprint) => for_what(fingerprint),
+            None => unbounded(),
+        });
     };
     let own = context.config_dirs().own().ok_or_else(|| {
         CommandError::failed("could not get the keystore: HOME is not set to an absolute path")
@@ -119,6 +119,12 @@ fn unbounded() -> CommandError {
     CommandError::usage("aborting due to implicit unbounded trust (root domain)")
         .hint("provide a specific prefix to trust: proa trust --prefix=example.com/foo PUBKEY")
         .hint("trust for every image (not recommended) must be asked for: proa trust --root PUBKEY")
+}
+
+/// A key may be trusted for several prefixes.
+fn for_what(fingerprint: &str) -> CommandError {
+    CommandError::usage(format!("--remove={fingerprint:?}: for which images is the key not to be trusted any longer?"))
+        .hint("give --prefix=PREFIX, or --root; `proa trust --list` shows them")
 }
 
 fn list(keystore: &Keystore, only: Option<&Scope>) -> Result<u8, CommandError> {

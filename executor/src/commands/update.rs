@@ -10,6 +10,7 @@ use crate::cgroup;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::pod_argument;
+use crate::pod_line::unknown_option;
 
 /// Change the limits of a pod's apps while they run
 ///
@@ -27,6 +28,28 @@ pub(crate) struct UpdateArgs {
     /// The pod: a UUID, the unambiguous beginning of one, or a name
     #[arg(value_name = "POD")]
     pod: String,
+}
+
+/// Refuses isolators that are what they are from an app's start to its end (capabilities cannot be given back, a filter of
+/// system calls cannot be taken away).
+pub(crate) fn mend(error: &clap::Error) -> Option<CommandError> {
+    let option = unknown_option(error)?;
+    let immutable = [
+        "--caps-retain",
+        "--caps-remove",
+        "--cap-retain",
+        "--cap-remove",
+        "--seccomp",
+        "--seccomp-profile",
+        "--no-new-privs",
+        "--oom-score-adj",
+        "--sysctl",
+    ];
+    let known = immutable.contains(&option.as_str());
+    known.then(|| {
+        CommandError::usage(format!("{option} cannot be changed while an app runs"))
+            .hint("limits can: --memory, --cpu and those of `proa update --help`; for the rest run the pod again")
+    })
 }
 
 pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandError> {

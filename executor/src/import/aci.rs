@@ -255,7 +255,7 @@ impl Images {
                 let refused = matches!(error, DownloadError::Status { status: 404 | 410, .. });
                 let error = CommandError::failed(format!("error downloading the signature file: {error}"));
                 Err(match refused {
-                    true => error.hint("--insecure-options=image accepts the image without a signature"),
+                    true => self.unsigned(error),
                     false => error.hint("try again later, or give the signature with --signature=FILE"),
                 })
             }

@@ -134,6 +134,9 @@ fn check_points(app: &AcName, points: &[MountPoint]) -> Result<(), ReifyError> {
     let mut names = BTreeSet::new();
     let mut paths = BTreeSet::new();
     for MountPoint { name, path, .. } in points {
+        if name.is_empty() {
+            return Err(ReifyError::NamelessMountPoint { app: app.clone(), path: path.clone() });
+        }
         if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
             return Err(ReifyError::BadMountPoint { app: app.clone(), name: name.clone(), path: path.clone() });
         }

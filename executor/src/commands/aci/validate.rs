@@ -9,7 +9,7 @@ use executor::aci::{self, ArchiveError, FileType, Layout, LayoutError, ManifestF
 use tracing::info;
 
 use crate::context::Context;
-use crate::diagnostics::warn;
+use crate::diagnostics::{warn, warn_of_version};
 use crate::error::{CommandError, Explain, FAILURE};
 use crate::output;
 
@@ -102,6 +102,7 @@ fn image(path: &Path) -> Result<(), CommandError> {
             error => error.into(),
         })
         .during(|| "error validating".into())?;
+    warn_of_version(&path.display().to_string(), &checked.manifest.ac_version);
     if checked.devices > 0 {
         warn(&format!("{}: {} device nodes are skipped when it is unpacked", path.display(), checked.devices));
     }
@@ -117,10 +118,11 @@ fn manifest(path: &Path) -> Result<Kind, CommandError> {
     let json = ManifestFile::read(path).map_err(explain_file)?.json;
     let kind = Kind::of(&json, Dialect::Proa).map_err(explain).during(|| "error unmarshaling manifest".into())?;
     let read = match kind {
-        Kind::Image => ImageManifest::from_json(&json).map(drop),
-        Kind::Pod => PodManifest::from_json(&json).map(drop),
+        Kind::Image => ImageManifest::from_json(&json).map(|manifest| manifest.ac_version),
+        Kind::Pod => PodManifest::from_json(&json).map(|manifest| manifest.ac_version),
     };
-    read.map_err(explain).during(|| format!("invalid {}", kind.name()))?;
+    let version = read.map_err(explain).during(|| format!("invalid {}", kind.name()))?;
+    warn_of_version(&path.display().to_string(), &version);
     Ok(kind)
 }
 

@@ -51,15 +51,25 @@ impl Target {
     /// The pod is not running, or has not one app and none was named.
     pub(super) fn reach(&self, context: &Context) -> Result<(Client, String), CommandError> {
         let (client, apps) = connect(context, &self.pod)?;
-        match (&self.app, apps.as_slice()) {
-            (Some(app), _) => Ok((client, app.clone())),
-            (None, [app]) => Ok((client, app.name.clone())),
-            (None, []) => Err(CommandError::failed("the pod has no app")),
-            (None, apps) => {
-                let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
-                Err(CommandError::failed(format!("pod contains multiple apps: {}", names.join(", ")))
-                    .hint("choose one with --app"))
-            }
+        let app = only(self.app.as_ref(), &apps)?;
+        Ok((client, app))
+    }
+}
+
+/// The name of the app that is meant: the one that was named, or else the only one.
+///
+/// # Errors
+///
+/// None was named, and the pod has not one app.
+pub(super) fn only(named: Option<&String>, apps: &[AppReport]) -> Result<String, CommandError> {
+    match (named, apps) {
+        (Some(app), _) => Ok(app.clone()),
+        (None, [app]) => Ok(app.name.clone()),
+        (None, []) => Err(CommandError::failed("the pod has no app")),
+        (None, apps) => {
+            let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+            Err(CommandError::failed(format!("pod contains multiple apps: {}", names.join(", ")))
+                .hint("choose one with --app"))
         }
     }
 }

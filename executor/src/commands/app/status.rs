@@ -1,13 +1,18 @@
 //! `proa app status`: one app of a running pod.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use appc::{PodManifest, RuntimeApp, VolumeKind};
 use clap::Args;
-use pod::Pods;
+use pod::{Place, Pods};
 use serde::Serialize;
 use stage1::protocol::{AppReport, End};
 
-use super::list::connect;
+use super::list::{connect, only};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::escape::printable;
 use crate::{output, pod_argument};
 
 /// Show the state of an app of a running pod
@@ -16,9 +21,9 @@ use crate::{output, pod_argument};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa app status box --app redis\n  proa app status --format=json box --app redis")]
 pub(crate) struct StatusArgs {
-    /// The app
+    /// The app [default: the only one]
     #[arg(long, value_name = "NAME")]
-    app: String,
+    app: Option<String>,
 
     /// Print lines for people or JSON for programs: text, json, json-pretty
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -38,16 +43,33 @@ struct Shown<'a> {
     started_at: Option<u64>,
     finished_at: Option<u64>,
     exit_code: Option<i32>,
+    mounts: Vec<MountShown>,
+    user_annotations: BTreeMap<String, String>,
+    user_labels: BTreeMap<String, String>,
+}
+
+/// A volume in the app, as rkt shows it.
+#[derive(Debug, Serialize)]
+struct MountShown {
+    name: String,
+    container_path: String,
+    host_path: String,
+    read_only: bool,
 }
 
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
     use crate::commands::status::Format;
     let (_, apps) = connect(context, &args.pod)?;
-    let missing = || CommandError::failed(format!("the pod has no app {:?}", args.app));
-    let app: &AppReport = apps.iter().find(|app| app.name == args.app).ok_or_else(missing)?;
+    let name = only(args.app.as_ref(), &apps)?;
+    let missing = || CommandError::failed(format!("the pod has no app {name:?}"));
+    let app: &AppReport = apps.iter().find(|app| app.name == name).ok_or_else(missing)?;
     let pods = Pods::ensure(context.create_data_dir()?)?;
-    let manifest = pods.open(&pod_argument::find(&pods, &args.pod)?)?.manifest()?;
-    let image = manifest.apps.iter().find(|known| known.name.as_str() == app.name).and_then(|app| app.image.id.clone());
+    let entry = pod_argument::find(&pods, &args.pod)?;
+    let manifest = pods.open(&entry)?.manifest()?;
+    let known = manifest.apps.iter().find(|known| known.name.as_str() == app.name);
+    let own = std::path::absolute(context.data_dir()?)?.join(format!("pods/{}/{}", Place::Run.dir_name(), entry.uuid));
+    let image = known.and_then(|app| app.image.id.clone());
+    let inner = known.and_then(|app| app.app.as_ref());
     let shown = Shown {
         name: &app.name,
         state: app.state.as_str(),
@@ -56,6 +78,9 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
         started_at: app.started_ns,
         finished_at: app.finished_ns,
         exit_code: app.exit.map(End::status),
+        mounts: known.map_or_else(Vec::new, |known| mounts(&manifest, known, &own)),
+        user_annotations: inner.map(|app| app.user_annotations.clone()).unwrap_or_default(),
+        user_labels: inner.map(|app| app.user_labels.clone()).unwrap_or_default(),
     };
     output::write(&match args.format {
         Format::Text => lines(&shown),
@@ -63,6 +88,27 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
         Format::JsonPretty => serde_json::to_string_pretty(&shown)? + "\n",
     })?;
     Ok(0)
+}
+
+/// The volumes that the manifest mounts in the app; those of the pod's own are in its directory, `pod`.
+fn mounts(manifest: &PodManifest, app: &RuntimeApp, pod: &Path) -> Vec<MountShown> {
+    let shown = |mount: &appc::Mount| {
+        let volume = manifest.volume(&mount.volume)?;
+        let point =
+            |point: &appc::MountPoint| point.read_only && (point.name == volume.name || point.path == mount.path);
+        let narrowed = || app.app.iter().flat_map(|app| &app.mount_points).any(point);
+        let host_path = match &volume.kind {
+            VolumeKind::Host { source, .. } => source.clone(),
+            VolumeKind::Empty { .. } => pod.join("volumes").join(volume.name.as_str()).display().to_string(),
+        };
+        Some(MountShown {
+            name: volume.name.to_string(),
+            container_path: mount.path.clone(),
+            host_path,
+            read_only: volume.read_only.unwrap_or_else(narrowed),
+        })
+    };
+    app.mounts.iter().filter_map(shown).collect()
 }
 
 fn lines(app: &Shown<'_>) -> String {
@@ -75,5 +121,14 @@ fn lines(app: &Shown<'_>) -> String {
     lines.extend(app.started_at.map(|time| format!("started_at={time}")));
     lines.extend(app.finished_at.map(|time| format!("finished_at={time}")));
     lines.extend(app.exit_code.map(|code| format!("exit_code={code}")));
+    let mounts = app.mounts.iter().map(|m| format!("{}:{}:(read_only:{})", m.host_path, m.container_path, m.read_only));
+    let pairs = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+    let lists: [(&str, Vec<String>); 3] = [
+        ("mounts", mounts.collect()),
+        ("user_annotations", pairs(&app.user_annotations)),
+        ("user_labels", pairs(&app.user_labels)),
+    ];
+    let there = lists.iter().filter(|(_, list)| !list.is_empty());
+    lines.extend(there.map(|(key, list)| format!("{key}={}", printable(&list.join(",")))));
     lines.join("\n") + "\n"
 }
