@@ -15,6 +15,7 @@ use metadata_api::place::PlaceError;
 use metadata_server::secrets::SecretError;
 use pod::PodError;
 use stage1::plan::PlanError;
+use stage1::run::RunError;
 use store::extract::ExtractError;
 use store::ingest::IngestError;
 use store::{DependencyError, StoreError};
@@ -153,6 +154,11 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         (_, Some(PodError::WrongState { .. })) => Some("end it first: `proa stop`"),
         (_, Some(PodError::Manifest { .. })) => Some(DAMAGED_POD),
         (_, Some(PodError::Call(call))) if call.path.ends_with("/pod") => Some(DAMAGED_POD),
+        _ if cause.is::<RunError>() => match cause.downcast_ref() {
+            // Its source is the plan's: that it is one shows here alone.
+            Some(RunError::Plan(error)) => of_plan(error),
+            _ => None,
+        },
         _ if cause.is::<PlanError>() => cause.downcast_ref().and_then(of_plan),
         _ if cause.is::<SourceError>() => cause.downcast_ref().and_then(of_source),
         _ if cause.is::<pod::FindError>() => Some("`proa list` shows the pods there are"),

@@ -420,7 +420,9 @@ fn rkt_supplementary_gids(env: &Env) {
         run(&[]).prints("0 70 71\n");
         run(&["--supplementary-gids=80,81", "--group=9"]).prints("9 80 81\n");
         let outcome = env.run(&image, &["--supplementary-gids=99999"]).outcome();
-        outcome.refuses("supplementary group 99999 is not one of the pod's ids, which are 0 to ");
+        outcome
+            .refuses("supplementary group 99999 is not one of the pod's ids, which are 0 to ")
+            .stderr_shows("hint: choose others with --supplementary-gids");
     }
     env.run(&image, &["--supplementary-gids=staff"]).outcome().refuses("\"staff\" is not a group id");
 }
