@@ -64,6 +64,8 @@ pub struct Contents {
     pub kind: Kind,
     /// The files: kernel, initrd, root disk, disks, others.
     pub items: Vec<Item>,
+    /// Layers that are no file beside others that are, as `TYPE (DIGEST)`: what they hold is unknown.
+    pub left_out: Vec<String>,
 }
 
 /// Why an image's description makes no sense.
@@ -117,16 +119,17 @@ impl Contents {
     /// # Errors
     /// [`ContentsError`].
     pub fn of(image: &Image) -> Result<Self, ContentsError> {
-        let blobs = of_layers(image, |it| media::special(&it.media_type).is_some(), Place::Blob)?;
+        let special = |it: &Descriptor| media::special(&it.media_type).is_some();
+        let blobs = of_layers(image, special, Place::Blob)?;
         if !blobs.is_empty() {
-            return Self::new(Kind::Artifacts, blobs);
+            return Ok(Self::new(Kind::Artifacts, blobs)?.without(image, special));
         }
         let annotated = |it: &Descriptor| {
             [media::ANNOTATION_TYPE, media::ANNOTATION_ROLE].iter().any(|name| it.annotation(name).is_some())
         };
         let archives = of_layers(image, annotated, Place::Layer)?;
         if !archives.is_empty() {
-            return Self::new(Kind::Legacy, archives);
+            return Ok(Self::new(Kind::Legacy, archives)?.without(image, annotated));
         }
         let labelled = of_labels(image)?;
         let kind = if labelled.is_empty() { Kind::Regular } else { Kind::Labels };
@@ -145,7 +148,16 @@ impl Contents {
         }
         // Stable: disks keep their order.
         items.sort_by_key(|it| it.role);
-        Ok(Self { kind, items })
+        Ok(Self { kind, items, left_out: Vec::new() })
+    }
+
+    /// Notes the layers that are not among the files.
+    fn without(mut self, image: &Image, is_file: impl Fn(&Descriptor) -> bool) -> Self {
+        let rest = image.layers.iter().filter(|it| !is_file(it));
+        let shown =
+            |it: &Descriptor| format!("{} ({})", it.media_type.chars().take(200).collect::<String>(), it.digest);
+        self.left_out = rest.map(shown).collect();
+        self
     }
 
     /// The file of a role that there is at most one of.

@@ -78,6 +78,22 @@ fn line_101_labels_alone() {
     shown.shows("kind: labels").shows("/vm/disk1.qcow2");
 }
 
+/// Layers that have nothing to do with a machine are left out, and told.
+#[test]
+fn layers_of_other_types_are_told() {
+    let env = needs!(root_env());
+    parts(&env);
+    let mut made = Made::default();
+    let kernel = fs::read(env.path("k")).expect("ours");
+    let layers = vec![
+        made.descriptor(KERNEL, &kernel, annotations("kernel", "kernel", KERNEL)),
+        made.descriptor("application/x-unknown", b"?", json!({TITLE: "foo"})),
+    ];
+    made.image("vm", layers, &json!({})).write(&env);
+    pull(&env, "vm").succeeds().stderr_shows("layer application/x-unknown (sha256:");
+    assert_files(&env, &env.path("out"), &[("kernel", "k")]);
+}
+
 /// The same from a real builder.
 #[test]
 fn line_101_buildah_image() {

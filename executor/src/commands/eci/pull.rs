@@ -10,6 +10,7 @@ use eci::{Contents, Image, Item, Kind, Place, Role, Source, Title};
 use super::image;
 use super::push::platform;
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
 use crate::vm_images::{At, Remote, Told};
 use crate::{output, umask};
@@ -74,6 +75,9 @@ impl WhichArgs {
     pub(super) fn open(&self, source: &dyn Source) -> Result<Opened, CommandError> {
         let image = Image::read(source, &platform(self.os.as_deref(), self.arch.as_deref()))?;
         let contents = Contents::of(&image)?;
+        for layer in &contents.left_out {
+            warn(&format!("left out, because it is no part of a virtual machine that is known: layer {layer}"));
+        }
         Ok(Opened { image, contents })
     }
 }
