@@ -279,12 +279,22 @@ fn a_killed_monitor_leaves_no_process_of_the_network() {
     let args = ["--insecure-options=image", "run", &port_option, image.to_str().expect("UTF-8")];
     let mut running = env.proa(args).start();
     running.wait_for("up");
-    let helpers: Vec<i32> = process::descendants(running.pid())
-        .into_iter()
-        .filter(|it| it.name.starts_with("passt") || process::command_line(it.pid).starts_with("proa-ports"))
-        .map(|it| it.pid)
-        .collect();
-    assert_eq!(helpers.len(), 2, "pasta, and what carries the port");
+    let helpers = || -> Vec<i32> {
+        process::descendants(running.pid())
+            .into_iter()
+            .filter(|it| it.name.starts_with("passt") || process::command_line(it.pid).starts_with("proa-ports"))
+            .map(|it| it.pid)
+            .collect()
+    };
+    // Pasta, and what carries the port, which says so a moment after it was made.
+    let deadline = Instant::now() + limit();
+    let helpers = loop {
+        let found = helpers();
+        if found.len() == 2 {
+            break found;
+        }
+        assert!(Instant::now() < deadline, "{found:?}");
+    };
     running.kill(Signal::KILL);
     running.wait();
     let deadline = Instant::now() + limit();
