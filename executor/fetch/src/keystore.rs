@@ -486,6 +486,7 @@ mod tests {
 
         remove(&keystore, &user, &other, B).unwrap();
         assert!(!path.exists() && !keystore.read().unwrap().has(&other));
+        assert!(!path.parent().unwrap().exists(), "the folder goes with its last key");
         let mask = remove(&keystore, &user, &scope, A).unwrap();
         assert_eq!(fs::metadata(&mask).unwrap().len(), 0);
         assert!(!keystore.read().unwrap().has(&scope));
@@ -493,6 +494,6 @@ mod tests {
         // Trusting it again replaces the mask.
         add(&user, &scope, A, "a").unwrap();
         assert!(keystore.read().unwrap().has(&scope));
-        assert_eq!(fs::read_dir(mask.parent().unwrap()).unwrap().count(), 2, "no draft is left");
+        assert_eq!(fs::read_dir(mask.parent().unwrap()).unwrap().count(), 1, "no draft is left");
     }
 }
