@@ -12,7 +12,7 @@ use crate::seccomp::isolator::NUMBERS;
 use crate::seccomp::policy::{Action, Arch, Decision, Policy};
 
 /// Its system calls: sockets, memory, time, and its end. None that opens, executes or looks at anything.
-const ALLOWED: &str = "accept4 brk clock_gettime close connect exit exit_group fcntl futex getpeername getpid getrandom \
+const ALLOWED: &str = "accept4 bind brk clock_gettime close connect exit exit_group fcntl futex getpeername getpid getrandom \
     getsockname getsockopt gettid ioctl madvise mmap mprotect mremap munmap nanosleep clock_nanosleep poll ppoll read \
     readv recvfrom recvmsg restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sendmsg sendto setsockopt shutdown \
     sigaltstack socket tgkill write writev";
@@ -54,6 +54,8 @@ mod tests {
         for name in ["openat", "openat2", "execve", "clone", "clone3", "ptrace", "mount", "unshare", "io_uring_setup"] {
             assert!(!policy.calls.contains_key(&number(name)), "{name}");
         }
-        assert!(policy.calls.contains_key(&number("accept4")) && crate::seccomp::compile(&policy).is_ok());
+        // Of streams, and of datagrams.
+        assert!(["accept4", "connect", "bind", "sendto"].iter().all(|name| policy.calls.contains_key(&number(name))));
+        assert!(crate::seccomp::compile(&policy).is_ok());
     }
 }
