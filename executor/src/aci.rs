@@ -7,9 +7,9 @@
 //! Messages that the App Container tools have, these have word for word: scripts look for them.
 
 mod archive;
+mod blocks;
 mod deflate;
 mod file_type;
-mod holes;
 mod layout;
 mod manifest;
 mod names;
@@ -25,7 +25,8 @@ mod xattrs;
 mod yaml;
 
 pub use archive::{ArchiveError, Checked, manifest_of, validate_archive};
-pub use deflate::{Block, Gzip};
+pub use blocks::{BLOCK, Block, Blocks};
+pub use deflate::Gzip;
 pub use file_type::FileType;
 pub use layout::{Layout, LayoutError};
 pub use manifest::{ManifestFile, ManifestFileError};

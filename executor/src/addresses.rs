@@ -19,17 +19,21 @@ const LARGEST: u64 = 1 << 20;
 /// those are the host's.
 pub(crate) fn networks(net: &NetRequest, report: Option<&PodReport>) -> Vec<String> {
     let mut networks = Vec::new();
-    let mut known = None;
-    if let Some(joins) = &net.joins {
-        known = report.and_then(|report| report.network.named.as_ref()?.address).map(IpAddr::from);
-        networks.push(known.map_or_else(|| joins.network.clone(), |ip| shown(&joins.network, ip)));
+    let mut known = Vec::new();
+    for joins in &net.joins {
+        let joined = report.and_then(|report| report.network.joined.iter().find(|it| it.name == joins.network));
+        let older = joined.and_then(|joined| joined.address).map(IpAddr::from);
+        let newer = joined.and_then(|joined| joined.newer_address).map(IpAddr::from);
+        networks.push(older.map_or_else(|| joins.network.clone(), |ip| shown(&joins.network, ip)));
+        networks.extend(newer.map(|ip| shown(&joins.network, ip)));
+        known.extend(older.into_iter().chain(newer));
     }
     if net.mode == Mode::None {
         return networks;
     }
     let mode = net.mode.as_str();
     let found: Vec<String> =
-        of_world(net.mode, report).filter(|ip| Some(*ip) != known).map(|ip| shown(mode, ip)).collect();
+        of_world(net.mode, report).filter(|ip| !known.contains(ip)).map(|ip| shown(mode, ip)).collect();
     if found.is_empty() {
         networks.push(mode.to_owned());
     }
@@ -39,7 +43,7 @@ pub(crate) fn networks(net: &NetRequest, report: Option<&PodReport>) -> Vec<Stri
 
 /// The addresses of a pod in a network of its own that runs.
 pub(crate) fn of_pod(net: &NetRequest, report: &PodReport) -> Vec<IpAddr> {
-    if net.mode == Mode::Default || net.joins.is_some() { of(report.pid) } else { Vec::new() }
+    if net.mode == Mode::Default || !net.joins.is_empty() { of(report.pid) } else { Vec::new() }
 }
 
 fn of_world(mode: Mode, report: Option<&PodReport>) -> impl Iterator<Item = IpAddr> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use appc::{AcIdentifier, Annotations};
-use stage1::plan::FILLED;
+use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 
 use crate::error::CommandError;
 
@@ -39,8 +39,9 @@ impl Remarks {
         for (name, value) in pairs("--annotation", annotations)? {
             let refused = |why: String| CommandError::usage(format!("--annotation={name:?}: {why}"));
             let identifier: AcIdentifier = name.parse().map_err(|error| refused(format!("{error}")))?;
-            // That one is no finding of ours, and `--dry-run` prints it.
-            if name.starts_with(RESERVED_PREFIX) && name != FILLED {
+            // Those are no findings of ours, and `--dry-run` prints them.
+            let is_choice = [DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT].contains(&name.as_str());
+            if name.starts_with(RESERVED_PREFIX) && !is_choice {
                 return Err(refused(format!("names beginning {RESERVED_PREFIX} are proa's own")));
             }
             all.set(identifier, value);

@@ -59,7 +59,7 @@ pub(crate) fn attach(mut client: Client, app: &str, wanted: Wanted, holds: bool)
     let mut fds = fds.into_iter();
     let mut take = |there: bool| -> Option<OwnedFd> { if there { fds.next() } else { None } };
     let (input, output, errors) = (take(stdin), take(stdout), take(stderr));
-    let mut streams = Streams { input, output, errors, terminal };
+    let mut streams = Streams { input, output, errors, terminal, for_a_reader: !holds };
     let raw = (terminal && stdin).then(RawTerminal::enter);
     if let (true, Some(terminal)) = (terminal, &streams.input) {
         // The program may have been started under another size.

@@ -184,9 +184,10 @@ fn tree(subcommands: impl IntoIterator<Item = Command>) -> Command {
     GlobalArgs::augment_args(root)
 }
 
-/// The arguments of a subcommand from what clap matched.
-pub(crate) fn typed<A: FromArgMatches>(matches: &ArgMatches) -> Result<A, CommandError> {
-    A::from_arg_matches(matches).map_err(usage)
+/// The arguments of a subcommand from what clap matched, which goes: a supervisor that is made later would have it as long
+/// as its pod lives.
+pub(crate) fn typed<A: FromArgMatches>(mut matches: ArgMatches) -> Result<A, CommandError> {
+    A::from_arg_matches_mut(&mut matches).map_err(usage)
 }
 
 /// A clap error as one of ours; it prints itself.

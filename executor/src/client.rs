@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use appc::PodUuid;
-use pod::{PodEntry, Pods, State};
+use pod::{FindError, PodEntry, PodError, Pods, State};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -15,10 +16,19 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 use rustix::process::Pid;
-use stage1::protocol::{Call, MAX_LINE, Refused, RefusedKind, Reply, Request};
+use stage1::protocol::{Call, MAX_LINE, PodReport, Refused, RefusedKind, Reply, Request};
 
 use crate::error::{CommandError, Explain as _, Kind};
 use crate::failure_hint;
+
+/// How long a supervisor may take to say how its pod is, where many are asked.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a pod may count as running without a supervisor that listens.
+pub(crate) const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// Between two looks at such a pod.
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// A connection to a pod's supervisor.
 #[derive(Debug)]
@@ -42,10 +52,36 @@ impl Client {
     ///
     /// The pod is not running, or its supervisor cannot be reached.
     pub(crate) fn connect(pods: &Pods, entry: &PodEntry) -> Result<Self, CommandError> {
-        let uuid = entry.uuid;
-        if entry.state != State::Running {
-            return Err(CommandError::failed(format!("pod \"{uuid}\" is not running")));
+        let ended = || CommandError::failed(format!("pod \"{}\" is not running", entry.uuid));
+        Self::reach(pods, entry)?.ok_or_else(ended)
+    }
+
+    /// As [`Client::connect`]; `None` if the pod does not run, or not any more.
+    ///
+    /// # Errors
+    ///
+    /// The supervisor cannot be reached, though the pod goes on running.
+    pub(crate) fn reach(pods: &Pods, entry: &PodEntry) -> Result<Option<Self>, CommandError> {
+        let deadline = Instant::now() + LAST_MOMENTS;
+        let mut now = entry.clone();
+        // The lock outlives the supervisor for as long as pid 1 takes to go, and comes before its socket.
+        while now.state == State::Running {
+            match Self::dial(pods, &now) {
+                Err(error) if is_absence(&error) && Instant::now() < deadline => sleep(PAUSE),
+                reached => return reached.map(Some),
+            }
+            match pods.find(&now.uuid.to_string()) {
+                Ok(entry) => now = entry,
+                Err(FindError::NoMatch { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(None)
+    }
+
+    /// Connects to the supervisor if it is there at this moment.
+    fn dial(pods: &Pods, entry: &PodEntry) -> Result<Self, CommandError> {
+        let uuid = entry.uuid;
         let socket = pods.open(entry)?.connect().during(|| format!("reach the supervisor of pod {uuid}"))?;
         Ok(Self { uuid, socket, line: Vec::new(), fds: VecDeque::new() })
     }
@@ -184,6 +220,21 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What the supervisor of a pod says of it, if it has one. One that is stuck is not waited for.
+pub(crate) fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
+    let client = Client::dial(pods, entry).ok()?;
+    match client.impatient(PATIENCE).ok()?.ask(Call::Status, &[]).ok()? {
+        (Reply::Status(report), _) => Some(report),
+        _ => None,
+    }
+}
+
+/// Whether nobody listens.
+fn is_absence(error: &CommandError) -> bool {
+    matches!(error.cause(), Some(&(Errno::NOENT | Errno::CONNREFUSED)))
+        || matches!(error.cause(), Some(PodError::NotFound { .. }))
 }
 
 fn refusal(Refused { kind, message }: Refused) -> CommandError {

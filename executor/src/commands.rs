@@ -33,6 +33,7 @@ pub(crate) mod logout;
 pub(crate) mod logs;
 mod man;
 mod metadata_service;
+mod port;
 mod prepare;
 mod rm;
 mod run;
@@ -61,7 +62,7 @@ pub(crate) struct Subcommand {
     /// A better error than clap's for a word that was not expected.
     pub(crate) mend: fn(&clap::Error) -> Option<CommandError>,
     /// Does the work; returns the exit status of the process.
-    pub(crate) run: fn(&Context, &ArgMatches) -> Result<u8, CommandError>,
+    pub(crate) run: fn(&Context, ArgMatches) -> Result<u8, CommandError>,
 }
 
 /// A row from a module, a name, the type of its arguments, and what departs from the ordinary.
@@ -108,6 +109,7 @@ pub(crate) static ALL: &[Subcommand] = &[
     row!(export, "export", ExportArgs),
     row!(stats, "stats", StatsArgs),
     row!(update, "update", UpdateArgs, mend: update::mend),
+    row!(port, "port", PortArgs),
     row!(app, "app", AppArgs),
     row!(eci, "eci", EciArgs),
     row!(list, "list", ListArgs, alias: Some("ps")),

@@ -131,7 +131,8 @@ fn configuration(
             serde_json::from_slice(&fetch::oci::from_app(&record.manifest, &[diff_id])?.config)?
         }
     };
-    let now = moment::rfc3339(moment::now());
+    let epoch = moment::source_date_epoch()?.map(|seconds| seconds.saturating_mul(1_000_000_000));
+    let now = moment::rfc3339(epoch.unwrap_or_else(moment::now));
     let whole = config.as_object_mut().ok_or_else(|| CommandError::failed("the image's configuration is no object"))?;
     whole.insert("created".into(), now.clone().into());
     whole.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": [diff_id.to_string()] }));
@@ -146,7 +147,9 @@ fn configuration(
     whole.insert("history".into(), json!([history]));
     let section = whole.entry("config").or_insert_with(|| json!({}));
     if let Some(app) = &app.app {
-        let set = app.environment.iter().map(|variable| format!("{}={}", variable.name, variable.value));
+        // The host's name is that of the container, not of the image.
+        let own = app.environment.iter().filter(|variable| variable.name != "HOSTNAME");
+        let set = own.map(|variable| format!("{}={}", variable.name, variable.value));
         section["Env"] = set.collect::<Vec<_>>().into();
     }
     for instruction in &changes.instructions {

@@ -9,13 +9,14 @@ use crate::cli::GlobalArgs;
 use crate::config::{ConfigDirs, GivenDirs, Paths};
 use crate::error::{CommandError, Explain};
 use crate::insecure::Insecure;
-use store::Store;
+use pod::Pods;
+use store::{Store, StoreError};
 
 /// Where root keeps its pods and images.
 const ROOT_DATA_DIR: &str = "/var/lib/proa";
 
 /// What every subcommand is told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// `--dir`, the configured place, or the user's place for data; `None` where there is no such place.
     data_dir: Option<PathBuf>,
@@ -113,13 +114,36 @@ impl Context {
         }
     }
 
+    /// The pods of the data directory as they are; where there is no such directory there are none. To look is no reason to
+    /// make a place for pods.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for data, or what is there cannot be trusted.
+    pub(crate) fn pods(&self) -> Result<Pods, CommandError> {
+        Ok(Pods::existing(self.data_dir()?)?)
+    }
+
     /// The store of the data directory, made where there is none, with the read-only ones behind it.
     ///
     /// # Errors
     ///
     /// There is no data directory, or one of the stores cannot be trusted.
     pub(crate) fn store(&self) -> Result<Store, CommandError> {
-        let mut store = Store::ensure(self.data_dir()?).hint(|| "--dir chooses another data directory".into())?;
+        self.with_stores(Store::ensure(self.data_dir()?))
+    }
+
+    /// The store as it is, with the read-only ones behind it; where there is none nothing is found in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::store`].
+    pub(crate) fn stored(&self) -> Result<Store, CommandError> {
+        self.with_stores(Store::open(self.data_dir()?))
+    }
+
+    fn with_stores(&self, own: Result<Store, StoreError>) -> Result<Store, CommandError> {
+        let mut store = own.hint(|| "--dir chooses another data directory".into())?;
         for path in &self.stores {
             store
                 .put_behind(path)
@@ -127,15 +151,6 @@ impl Context {
                 .hint(|| "give the data directory of a proa that filled it, readable for you".into())?;
         }
         Ok(store)
-    }
-
-    /// Whether there is a store to look into: a data directory, or one that is only read.
-    ///
-    /// # Errors
-    ///
-    /// There is no place for data.
-    pub(crate) fn has_stores(&self) -> Result<bool, CommandError> {
-        Ok(!self.stores.is_empty() || self.data_dir()?.exists())
     }
 
     /// The same with data in `dir`, and what was stored so far behind it, to be read only.

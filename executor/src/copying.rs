@@ -19,7 +19,6 @@ mod app_root;
 mod pack;
 mod place;
 mod place_name;
-mod resolve;
 mod unpack;
 
 pub(crate) use app_root::{AppRoot, Use, choose};

@@ -13,7 +13,7 @@ use crate::commands;
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::escape::printable;
-use crate::{diagnostics, output};
+use crate::{diagnostics, go_flags, output};
 
 mod age;
 mod attach;
@@ -24,12 +24,15 @@ mod create;
 mod exec;
 mod export;
 mod filters;
-mod flags;
+mod history;
 mod image;
+mod image_filters;
 mod images;
 mod inspect;
+mod label_option;
 mod load;
 mod logs;
+mod network_option;
 mod noted_option;
 mod port;
 mod protection_option;
@@ -46,11 +49,12 @@ mod stats;
 mod tag;
 mod targets;
 mod template;
+mod variable_option;
 mod version;
 mod volume_option;
 
 pub(crate) use age::size;
-pub(crate) use container::id;
+pub(crate) use container::{id, short as short_id};
 pub(crate) use template::Template;
 
 /// Exit status of a command line that makes no sense, and of `run` when the container could not be made.
@@ -65,7 +69,7 @@ struct DockerCommand {
     /// What stands after the name in the usage line.
     usage: &'static str,
     augment: fn(Command) -> Command,
-    run: fn(&Context, &ArgMatches) -> Result<u8, CommandError>,
+    run: fn(&Context, ArgMatches) -> Result<u8, CommandError>,
     /// Whether failures have the statuses of a started container: 125, 126, 127.
     starts: bool,
     /// Whether it is in docker's group `container` as well.
@@ -106,6 +110,7 @@ static ALL: &[DockerCommand] = &[
     row!("push", "[OPTIONS] NAME[:TAG]", push, PushArgs),
     row!("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", tag, TagArgs),
     row!("rmi", "[OPTIONS] IMAGE [IMAGE...]", rmi, RmiArgs),
+    row!("history", "[OPTIONS] IMAGE", history, HistoryArgs),
     row!("save", "[OPTIONS] IMAGE [IMAGE...]", save, SaveArgs),
     row!("load", "[OPTIONS]", load, LoadArgs),
     row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs, of_containers: true),
@@ -151,6 +156,10 @@ pub(crate) fn main(argv: &[OsString]) -> u8 {
 
 /// Runs the words after `docker`; returns the exit status.
 pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
+    // As docker, which takes registries of this machine for insecure ones.
+    let mut context = context.clone();
+    context.insecure = context.insecure.with_http_here();
+    let context = &context;
     let tree = tree();
     let words = &short(words)[..];
     if words.first().is_none_or(|word| word == "help") {
@@ -163,7 +172,7 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
         return 0;
     }
     let argv = std::iter::once(OsString::from("docker")).chain(words.iter().cloned());
-    let matches = match tree.clone().try_get_matches_from(argv) {
+    let mut matches = match tree.clone().try_get_matches_from(argv) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
             let _ = output::write(&error.render().to_string());
@@ -171,7 +180,10 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
         }
         Err(error) => return misuse(&error, &tree, words),
     };
-    let (name, of_command) = matches.subcommand().expect("clap requires a command");
+    // A supervisor that is about to be made would have them as long as its pod lives.
+    drop(tree);
+    let (name, of_command) = matches.remove_subcommand().expect("clap requires a command");
+    drop(matches);
     let command = ALL.iter().find(|command| command.name == name).expect("clap knows the table's commands alone");
     (command.run)(context, of_command).unwrap_or_else(|error| complain(Some(command), &error))
 }
@@ -183,7 +195,7 @@ fn short(words: &[OsString]) -> Vec<OsString> {
         (Some("container"), Some("ls" | "list")) => "ps",
         (Some("image"), Some("ls" | "list")) => "images",
         (Some("image"), Some("rm" | "remove")) => "rmi",
-        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "inspect" | "save" | "load"))) => name,
+        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "inspect" | "save" | "load" | "history"))) => name,
         (Some("container"), Some("prune")) => "container prune",
         (Some("image"), Some("prune")) => "image prune",
         (Some("container"), Some(name)) if ALL.iter().any(|command| command.name == name && command.of_containers) => {
@@ -201,9 +213,9 @@ fn short(words: &[OsString]) -> Vec<OsString> {
 /// Those of [`run`], a command line that makes no sense among them.
 pub(crate) fn run_image(context: &Context, words: Vec<OsString>) -> Result<u8, CommandError> {
     let command = <run::RunArgs as clap::Args>::augment_args(Command::new("docker run").no_binary_name(true));
-    let command = flags::as_docker_has_them(command);
+    let command = go_flags::as_go_has_them(command);
     let matches = command.try_get_matches_from(words).map_err(crate::cli::usage)?;
-    run::run(context, crate::cli::typed(&matches)?)
+    run::run(context, crate::cli::typed(matches)?)
 }
 
 /// Prints a failure; returns its exit status.
@@ -215,7 +227,7 @@ fn complain(command: Option<&DockerCommand>, error: &CommandError) -> u8 {
         Some(DockerCommand { name: "run", .. }) => format!("docker: {said}\nSee 'docker run --help'.\n"),
         _ => format!("{said}\n"),
     };
-    for hint in error.all_hints(None) {
+    for hint in error.all_hints(None).iter().filter_map(|hint| in_dockers_words(hint)) {
         text.push_str(&format!("hint: {}\n", printable(&hint)));
     }
     output::complain(&text);
@@ -225,6 +237,19 @@ fn complain(command: Option<&DockerCommand>, error: &CommandError) -> u8 {
         (_, Some(DockerCommand { name: "run", .. })) => UNUSABLE,
         _ => FAILED,
     }
+}
+
+/// A hint with the options that docker's command line has; none of those that know nothing.
+fn in_dockers_words(hint: &str) -> Option<String> {
+    const WORDS: [(&str, &str); 5] = [
+        ("--insecure-options=http", "`proa --insecure-options=http docker …`"),
+        ("--working-dir", "--workdir"),
+        ("--user and --group", "--user"),
+        ("--supplementary-gids", "--group-add"),
+        ("`proa rm ", "`docker rm "),
+    ];
+    let known = WORDS.iter().fold(hint.to_owned(), |hint, (proas, dockers)| hint.replace(proas, dockers));
+    (!hint.starts_with("see `proa ")).then_some(known)
 }
 
 /// Prints the failure of one of several targets.
@@ -250,8 +275,27 @@ pub(crate) fn tree() -> Command {
     ALL.iter().fold(root, |root, command| {
         let usage = format!("docker {} {}", command.name, command.usage);
         let of = Command::new(command.name).override_usage(usage).disable_version_flag(true).hide(command.grouped);
-        root.subcommand(flags::as_docker_has_them((command.augment)(of)))
+        root.subcommand(go_flags::as_go_has_them((command.augment)(of)))
     })
+}
+
+/// How many arguments a command has, in docker's words.
+fn wants(command: &Command) -> String {
+    let counts = command.get_positionals().map(|arg| {
+        let range = arg.get_num_args().unwrap_or_else(|| 1.into());
+        let many = matches!(arg.get_action(), clap::ArgAction::Append);
+        let least = if arg.is_required_set() { range.min_values().max(1) } else { 0 };
+        (least, if many { usize::MAX } else { range.max_values() })
+    });
+    let (least, most) = counts.fold((0, 0usize), |sum, one| (sum.0 + one.0, sum.1.saturating_add(one.1)));
+    let counted = |count: usize| format!("{count} argument{}", if count == 1 { "" } else { "s" });
+    match (least, most) {
+        (0, 0) => "accepts no arguments".to_owned(),
+        (least, usize::MAX) => format!("requires at least {}", counted(least)),
+        (least, most) if least == most => format!("requires exactly {}", counted(least)),
+        (0, most) => format!("requires at most {}", counted(most)),
+        (least, most) => format!("requires at least {least} and at most {}", counted(most)),
+    }
 }
 
 /// Says of a command line that makes no sense what docker says; returns the exit status.
@@ -280,12 +324,8 @@ fn misuse(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
             output::complain(&format!("unknown shorthand flag: {letter:?} in {word}\n{see}\n"));
             UNUSABLE
         }
-        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument => {
-            let wants = match (error.kind(), word.contains("...")) {
-                (ErrorKind::UnknownArgument, _) => "accepts fewer arguments",
-                (_, true) => "requires at least 1 argument",
-                _ => "requires more arguments",
-            };
+        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooFewValues => {
+            let wants = command.map_or_else(|| "requires more arguments".to_owned(), wants);
             let usage = command.map(|command| command.clone().render_usage().to_string()).unwrap_or_default();
             output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
             FAILED

@@ -11,7 +11,8 @@ use crate::annotations::{Remarks, TYPED_IMAGE};
 use crate::app_isolators::Given;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::net::{NetRequest, Resolvers};
+use crate::net::{Joins, Mode, NetRequest, Resolvers};
+use crate::protection::{Landlock, Profile};
 use crate::request::{AppRequest, PodRequest};
 use crate::userns::Userns;
 use crate::{output, prepare};
@@ -43,10 +44,11 @@ struct Words(Vec<String>);
 impl Words {
     /// The options of its network and the ports that lead into it.
     fn network(&mut self, net: &NetRequest, ports: &[ExposedPort]) {
-        match &net.joins {
-            Some(joins) => self.option("net", Some(joins.shown())),
-            None => self.option("net", Some(net.mode.as_str())),
-        }
+        // A network that leads out brings the world along.
+        let says_mode = net.joins.is_empty() || (net.mode == Mode::Default && net.joins.iter().all(|it| it.internal));
+        let mode = says_mode.then(|| net.mode.as_str().to_owned());
+        let networks: Vec<String> = mode.into_iter().chain(net.joins.iter().map(Joins::shown)).collect();
+        self.option("net", Some(networks.join(",")));
         for port in ports {
             let number = port.pod_port.as_ref().map(|port| match port.count {
                 0 | 1 => format!("{}/{}", port.port, port.protocol),
@@ -95,6 +97,9 @@ impl Words {
                 _ => {}
             }
         }
+        words.option("profile", (request.profile == Profile::Strict).then_some("strict"));
+        words.option("landlock", (request.landlock == Landlock::Strict).then_some("strict"));
+        words.option("net-admin", (!request.net_admin.is_empty()).then_some(&request.net_admin));
         words.flag("strict", request.strict);
         words.option("guest-agent", request.guest_agent);
         let userns = request.userns.to_possible_value().filter(|_| request.userns != Userns::Auto);

@@ -38,30 +38,35 @@ impl PodEnvironment {
     ///
     /// A file cannot be read, or a variable makes no sense.
     pub(crate) fn gather(inherit: bool, files: &[PathBuf], given: &[String]) -> Result<Self, CommandError> {
-        Self::gather_as("--set-env", "--set-env-file", inherit, files, given)
-    }
-
-    /// The same of options of these names.
-    ///
-    /// # Errors
-    ///
-    /// As [`PodEnvironment::gather`].
-    pub(crate) fn gather_as(
-        option: &str,
-        file_option: &str,
-        inherit: bool,
-        files: &[PathBuf],
-        given: &[String],
-    ) -> Result<Self, CommandError> {
         let mut environment = Self::default();
         if inherit {
             environment.inherited = std::env::vars_os().filter_map(inheritable).collect();
         }
         for file in files {
-            environment.given.extend(read_file(file_option, file)?);
+            environment.given.extend(read_file("--set-env-file", file, Names::Identifiers)?);
         }
-        environment.given.extend(parse(option, given)?);
+        environment.given.extend(parse("--set-env", given)?);
         Ok(environment)
+    }
+
+    /// What docker's `--env-file` and `-e` come to; names may be any.
+    ///
+    /// # Errors
+    ///
+    /// As [`PodEnvironment::gather`].
+    pub(crate) fn gather_as_docker(files: &[PathBuf], given: &[String]) -> Result<Self, CommandError> {
+        let mut environment = Self::default();
+        for file in files {
+            environment.given.extend(read_file("--env-file", file, Names::Any)?);
+        }
+        environment.given.extend(parse_as("-e", given, Names::Any)?);
+        Ok(environment)
+    }
+
+    /// Takes out the variables that no manifest has a place for, because their names are no identifiers: `NAME=VALUE`.
+    pub(crate) fn take_odd(&mut self) -> Vec<String> {
+        let odd = self.given.extract_if(.., |(name, _)| !is_identifier(name));
+        odd.map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     /// Whether it is empty.
@@ -80,17 +85,30 @@ impl PodEnvironment {
     }
 }
 
+/// Which names variables may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// Those of appc.
+    Identifiers,
+    /// Whatever has no blank.
+    Any,
+}
+
 /// Splits each `NAME=VALUE` of an option.
 ///
 /// # Errors
 ///
 /// A name is missing, not an identifier, given twice, or proa's own to set.
 pub(crate) fn parse(option: &str, variables: &[String]) -> Result<Vec<(String, String)>, CommandError> {
+    parse_as(option, variables, Names::Identifiers)
+}
+
+fn parse_as(option: &str, variables: &[String], names: Names) -> Result<Vec<(String, String)>, CommandError> {
     let mut environment: Vec<(String, String)> = Vec::with_capacity(variables.len());
     for variable in variables {
         let refused = |why: &str| CommandError::usage(format!("{option}={variable:?}: {why}"));
         let (name, value) = variable.split_once('=').ok_or_else(|| refused("not of the form NAME=VALUE"))?;
-        check(name, value).map_err(|why| refused(&why))?;
+        check(name, value, names).map_err(|why| refused(&why))?;
         if environment.iter().any(|(other, _)| other == name) {
             return Err(refused("this variable is given twice"));
         }
@@ -100,7 +118,7 @@ pub(crate) fn parse(option: &str, variables: &[String]) -> Result<Vec<(String, S
 }
 
 /// The variables of a file.
-fn read_file(option: &str, path: &Path) -> Result<Vec<(String, String)>, CommandError> {
+fn read_file(option: &str, path: &Path, names: Names) -> Result<Vec<(String, String)>, CommandError> {
     let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)
@@ -108,7 +126,7 @@ fn read_file(option: &str, path: &Path) -> Result<Vec<(String, String)>, Command
         .and_then(|read| if read as u64 > MAX_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) })
         .map_err(|error| CommandError::from(error).during(format!("{option}={shown}")))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    parse_lines(text, |name| std::env::var_os(name)).map_err(|(line, why)| {
+    parse_lines(text, names, |name| std::env::var_os(name)).map_err(|(line, why)| {
         CommandError::failed(format!("{option}={shown}: line {line}: {why}"))
             .hint("a line is NAME=VALUE, or NAME for the caller's value, or begins with #")
     })
@@ -117,6 +135,7 @@ fn read_file(option: &str, path: &Path) -> Result<Vec<(String, String)>, Command
 /// The variables of a file's text, or the number of the line that is none. A later line counts more than an earlier one.
 fn parse_lines(
     text: &[u8],
+    names: Names,
     caller: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<(String, String)>, (usize, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
@@ -138,21 +157,21 @@ fn parse_lines(
             },
         };
         let name = if line.contains('=') { name } else { name.trim_end() };
-        check(name, &value).map_err(|why| refused(format!("{name:?}: {why}")))?;
+        check(name, &value, names).map_err(|why| refused(format!("{name:?}: {why}")))?;
         found.retain(|(known, _)| known != name);
         found.push((name.to_owned(), value));
     }
     Ok(found)
 }
 
-fn check(name: &str, value: &str) -> Result<(), String> {
+fn check(name: &str, value: &str, names: Names) -> Result<(), String> {
     if name.is_empty() {
         return Err("the name is missing".to_owned());
     }
     if name.contains(char::is_whitespace) {
         return Err("the name holds a blank".to_owned());
     }
-    if !is_identifier(name) {
+    if names == Names::Identifiers && !is_identifier(name) {
         return Err("the name must be letters, digits and any of `_.-`, and not begin with a digit".to_owned());
     }
     if name.starts_with(RESERVED_PREFIX) {
@@ -175,7 +194,7 @@ fn is_identifier(name: &str) -> bool {
 /// A variable of the caller's for apps, unless it cannot be one or is about the caller.
 fn inheritable((name, value): (OsString, OsString)) -> Option<(String, String)> {
     let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-    (check(&name, &value).is_ok() && !CALLERS_OWN.contains(&name.as_str())).then_some((name, value))
+    (check(&name, &value, Names::Identifiers).is_ok() && !CALLERS_OWN.contains(&name.as_str())).then_some((name, value))
 }
 
 #[cfg(test)]
@@ -224,7 +243,7 @@ mod tests {
             ("again", "2"),
             ("last", "no newline"),
         ];
-        assert_eq!(parse_lines(text, caller).unwrap(), owned(&expected));
+        assert_eq!(parse_lines(text, Names::Identifiers, caller).unwrap(), owned(&expected));
     }
 
     #[test]
@@ -238,7 +257,7 @@ mod tests {
             (b"A=\xff", 1, "not UTF-8"),
             (b"A=\0", 1, "\"A\": the value holds a NUL"),
         ] {
-            let (found, reason) = parse_lines(text, |_| None).unwrap_err();
+            let (found, reason) = parse_lines(text, Names::Identifiers, |_| None).unwrap_err();
             assert!(found == line && reason.starts_with(why), "{found}: {reason}");
         }
     }

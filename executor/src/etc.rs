@@ -20,7 +20,7 @@ pub(crate) fn files(net: &NetRequest, hostname: &str) -> Vec<EtcFile> {
     let hosts = if net.hosts_of_host { of_host("/etc/hosts") } else { hosts(&net.hosts, hostname) };
     let mut files = vec![
         // Names of other pods come into it while the pod runs.
-        file("hosts", hosts, net.hosts_of_host || !net.hosts.is_empty() || net.joins.is_some()),
+        file("hosts", hosts, net.hosts_of_host || !net.hosts.is_empty() || !net.joins.is_empty()),
         file("hostname", format!("{hostname}\n"), true),
     ];
     files.extend(resolv_conf(net).map(|content| file("resolv.conf", content, true)));

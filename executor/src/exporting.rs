@@ -74,6 +74,11 @@ fn aci_manifest(image: &ImageRecord) -> Result<ImageManifest, CommandError> {
 pub(crate) fn oci_archive(form: &OciForm, name: Option<&str>, out: File) -> Result<(), CommandError> {
     let mut tar = Tar::new(out);
     let index = index(form, name)?;
+    let algorithms: BTreeSet<_> = form.layers.iter().map(|layer| layer.digest.algorithm()).collect();
+    tar.directory("blobs/")?;
+    for algorithm in algorithms.into_iter().chain([Algorithm::Sha256]).collect::<BTreeSet<_>>() {
+        tar.directory(&format!("blobs/{}/", algorithm.name()))?;
+    }
     tar.bytes("oci-layout", LAYOUT)?;
     tar.bytes("index.json", &index)?;
     let mut written = BTreeSet::new();
@@ -196,7 +201,7 @@ fn index(form: &OciForm, name: Option<&str>) -> Result<Vec<u8>, CommandError> {
     Ok(serde_json::to_vec(&index)?)
 }
 
-/// A tar archive of plain files.
+/// A tar archive of plain files and the directories they are in.
 struct Tar {
     out: BufWriter<File>,
 }
@@ -204,6 +209,16 @@ struct Tar {
 impl Tar {
     fn new(out: File) -> Self {
         Self { out: BufWriter::with_capacity(256 << 10, out) }
+    }
+
+    /// A directory, whose name ends in `/`. Where it is left out, containers' tools make it for root and fail for
+    /// everybody else: `chown …/blobs/sha256: operation not permitted`.
+    fn directory(&mut self, name: &str) -> Result<(), CommandError> {
+        let mut entry = EntryBuilder::new_ustar();
+        entry.path(name).entry_type(EntryType::Directory);
+        let small = entry.mode(0o755).and_then(|entry| entry.uid(0)).and_then(|entry| entry.gid(0));
+        small.and_then(|entry| entry.size(0)).and_then(|entry| entry.mtime(0)).expect("small numbers fit");
+        self.out.write_all(&entry.finish_bytes()).during(|| format!("write {name}"))
     }
 
     fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<(), CommandError> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use appc::{ExposedPort, PodManifest, Port, RuntimeApp};
 use stage1::bandwidth::Bandwidth;
-use stage1::network::{Network, Passed, Relay, Uplink};
+use stage1::network::{CarriedPort, Network, Passed, Relay, Target, Uplink};
 
 use crate::diagnostics::warn;
 use crate::error::CommandError;
@@ -17,6 +17,9 @@ use crate::net::{MOST_PORTS, Mode, NetRequest};
 
 /// Where pasta is looked for; not in PATH, as every helper program.
 const PASTA: [&str; 3] = ["/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"];
+
+/// Most ports of a range that is added: their sockets are handed over in one message.
+const MOST_ADDED: u16 = 128;
 
 /// The program that connects pods with the world, if it is installed.
 pub(crate) fn pasta() -> Option<PathBuf> {
@@ -62,7 +65,7 @@ fn network(
 ) -> Result<Network, CommandError> {
     match net.mode {
         Mode::None if forwards.is_empty() => Ok(Network::Loopback),
-        Mode::None if net.joins.is_some() => {
+        Mode::None if !net.joins.is_empty() => {
             Err(CommandError::usage("--port: nothing leads into a network that is configured as internal")
                 .hint("leave \"internal\" out of its configuration, or --port"))
         }
@@ -85,17 +88,13 @@ fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
             let inside = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
             for offset in 0..forward.count {
                 let address = SocketAddr::new(ip, forward.host_port + offset);
-                let bound = match forward.udp {
-                    true => UdpSocket::bind(address).map(OwnedFd::from),
-                    false => TcpListener::bind(address).map(OwnedFd::from),
-                };
-                let socket = match bound {
+                let socket = match bind(address, forward.udp) {
                     Ok(socket) => socket,
                     // A host without IPv6 has one loopback address.
                     Err(error) if ip.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
                     Err(error) => return Err(refused(address, &error)),
                 };
-                let target = SocketAddr::new(inside, forward.pod_port + offset);
+                let target = Target::Loopback(SocketAddr::new(inside, forward.pod_port + offset));
                 relays.push(Relay { socket, target, datagrams: forward.udp });
             }
         } else {
@@ -194,13 +193,65 @@ fn try_out(forward: &Forward) -> Result<(), CommandError> {
     let ip = forward.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     (0..forward.count).try_for_each(|offset| {
         let address = SocketAddr::new(ip, forward.host_port + offset);
-        let tried = if forward.udp { UdpSocket::bind(address).map(drop) } else { TcpListener::bind(address).map(drop) };
-        tried.map_err(|error| refused(address, &error))
+        bind(address, forward.udp).map(drop).map_err(|error| refused(address, &error))
     })
 }
 
+/// A socket at this address of the host: one for datagrams, or one that listens.
+fn bind(address: SocketAddr, udp: bool) -> io::Result<OwnedFd> {
+    if udp { UdpSocket::bind(address).map(OwnedFd::from) } else { TcpListener::bind(address).map(OwnedFd::from) }
+}
+
+/// A port that is to lead into a pod which runs, and its sockets. None of a loopback address that this host does not have.
+///
+/// # Errors
+///
+/// The port leads nowhere, cannot be added, or cannot be listened on.
+pub(crate) fn further(
+    manifest: &PodManifest,
+    exposed: &ExposedPort,
+) -> Result<Option<(CarriedPort, Vec<OwnedFd>)>, CommandError> {
+    let Forward { ip, host_port, pod_port, count, udp, activates } = forward(manifest, exposed)?;
+    let name = exposed.name.to_string();
+    if activates.is_some() {
+        return Err(CommandError::failed(format!("port {name:?}: an app takes its socket over when it starts"))
+            .hint("give its number to have it forwarded, as in 80:8080"));
+    }
+    if count > MOST_ADDED {
+        return Err(CommandError::failed(format!("port {name:?}: at most {MOST_ADDED} ports can be added at once"))
+            .hint("several ranges can be given"));
+    }
+    let port = CarriedPort {
+        name,
+        datagrams: udp,
+        host_ip: ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        host_port,
+        pod_port,
+        count,
+    };
+    let mut sockets = Vec::new();
+    for address in port.addresses() {
+        match bind(address, udp) {
+            Ok(socket) => sockets.push(socket),
+            Err(error)
+                if port.host_ip == IpAddr::from(Ipv6Addr::LOCALHOST)
+                    && error.kind() == io::ErrorKind::AddrNotAvailable =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(deaf(address, &error)),
+        }
+    }
+    Ok(Some((port, sockets)))
+}
+
 fn refused(address: SocketAddr, error: &io::Error) -> CommandError {
-    let refused = CommandError::failed(format!("--port: listen on {address}: {error}"));
+    deaf(address, error).during("--port")
+}
+
+/// There is no listening at an address.
+fn deaf(address: SocketAddr, error: &io::Error) -> CommandError {
+    let refused = CommandError::failed(format!("listen on {address}: {error}"));
     match error.kind() {
         io::ErrorKind::PermissionDenied => refused.hint(
             "ports below 1024 are root's: take another one (root can change net.ipv4.ip_unprivileged_port_start)",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fetch::ImageRef;
 use store::extract::Lower;
-use store::{BlobRole, Digest, ImageKind, ImageRecord, Keep, LayerKey, Tree, verify};
+use store::{BlobRole, Digest, ImageKind, ImageRecord, Import, Keep, LayerKey, Tree, verify};
 use tracing::info_span;
 
 use crate::error::{CommandError, Explain};
@@ -56,7 +56,9 @@ pub(crate) fn examine(images: &Images, record: &ImageRecord) -> Result<State, Co
             state.not_rendered = true;
             continue;
         };
-        if let Err(why) = examine_tree(images, layer, &tree, &below) {
+        // Where there is no room to look, nothing is known of the tree.
+        let import = images.store.begin()?;
+        if let Err(why) = examine_tree(images, import, layer, &tree, &below) {
             state.damaged.push(Damaged { part: Part::Tree(*layer), why });
         }
         let owners = tree.record().map(|record| record.owners).unwrap_or_default();
@@ -84,12 +86,17 @@ fn examine_blob(images: &Images, record: &ImageRecord, digest: &Digest, role: Bl
     Err(CommandError::failed(format!("blob {digest}: its contents have the digest {found}")))
 }
 
-fn examine_tree(images: &Images, layer: &LayerKey, tree: &Tree, below: &[Arc<Lower>]) -> Result<(), CommandError> {
+fn examine_tree(
+    images: &Images,
+    mut import: Import<'_>,
+    layer: &LayerKey,
+    tree: &Tree,
+    below: &[Arc<Lower>],
+) -> Result<(), CommandError> {
     let _span = info_span!("verify", %layer).entered();
     let known = tree.record()?;
     let missing = || CommandError::failed("its recipe is missing");
     let recipe = tree.recipe()?.ok_or_else(missing)?;
-    let mut import = images.store.begin()?;
     let pending = import.new_layer(&images.map, images.owner(), Keep::Recipe)?;
     let job =
         pending.verification(*layer, tree.dir().try_clone_to_owned()?, recipe, images.single_id(), below.to_vec());

@@ -17,6 +17,7 @@ use pod::PodError;
 use stage1::plan::PlanError;
 use stage1::run::RunError;
 use store::extract::ExtractError;
+use store::flatten::FlattenError;
 use store::ingest::IngestError;
 use store::{DependencyError, StoreError};
 
@@ -106,6 +107,9 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     }
     if let Some(error) = cause.downcast_ref::<ReifyError>() {
         return of_reify(error);
+    }
+    if let Some(FlattenError::Holes(_)) = cause.downcast_ref() {
+        return Some("a layer has no holes: remove the file, or keep it in a volume; `proa cp` copies it as it is");
     }
     if let Some(hint) = of_aci(cause) {
         return Some(hint);
@@ -394,6 +398,24 @@ mod tests {
         assert_eq!(hint(io::Error::other("odd")), "see `proa run --help`");
         let refused = rustix::io::Errno::PERM;
         assert_eq!(hint(io::Error::from(refused)), "`proa doctor` says what this machine lacks");
+    }
+
+    #[test]
+    fn each_is_in_the_page_of_troubleshooting() {
+        let page = include_str!("../../docs/troubleshooting.md");
+        let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |")).collect();
+        let sources = [include_str!("hints.rs"), include_str!("failure_hint.rs")];
+        let code = sources.map(|source| source.split("#[cfg(test)]").next().unwrap_or_default());
+        let texts = code.iter().flat_map(|code| code.lines()).filter(|line| !line.trim_start().starts_with("//"));
+        let strings = texts.flat_map(|line| line.split('"').skip(1).step_by(2));
+        // What a call of the kernel says, and names of files, are no hints: those begin small and have several words.
+        let hints = strings.filter(|text| text.contains(' ') && !text.starts_with(|c: char| c.is_uppercase()));
+        let missing: Vec<_> = hints
+            .filter(|hint| hint.trim() != "" && !hint.starts_with("see `proa {}"))
+            .filter(|hint| !rows.iter().any(|(row, _)| row == hint))
+            .collect();
+        assert!(missing.is_empty(), "docs/troubleshooting.md lacks {missing:#?}");
+        assert!(rows.len() > 100, "the page is read as it is written");
     }
 
     #[test]

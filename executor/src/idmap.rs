@@ -38,7 +38,12 @@ pub(crate) fn detect(data_dir: &Path) -> Result<IdMapping, CommandError> {
     let mapping = IdMapping::detect(recorded).during(|| "find an id map".into())?;
     if recorded.is_none() && mapping.tier() == Tier::Root {
         let first = mapping.container_root().0;
-        write_once(&record, first).during(|| format!("write {}", record.display()))?;
+        match write_once(&record, first) {
+            // Nobody has made a data directory yet, or nothing can be made in it: there is nothing whose ids could change.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(mapping),
+            Err(error) if error.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => return Ok(mapping),
+            written => written.during(|| format!("write {}", record.display()))?,
+        }
         // Another proa may have been faster: its range counts.
         return IdMapping::detect(read(&record)?).during(|| "find an id map".into());
     }

@@ -14,15 +14,6 @@ use crate::import::not_found;
 use crate::output;
 use crate::setup::Setup;
 
-/// Opens the store, making it where there is none.
-///
-/// # Errors
-///
-/// There is no data directory, or the store in it cannot be trusted.
-pub(crate) fn store(context: &Context) -> Result<Store, CommandError> {
-    context.store()
-}
-
 /// The stored image of this ID, beginning of an ID, or name.
 ///
 /// # Errors
@@ -79,7 +70,7 @@ fn trees_of_pods(pods: &Pods) -> Result<BTreeSet<LayerKey>, CommandError> {
 /// Nothing could be done.
 pub(crate) fn collect(context: &Context, store: &Store, command: &str) -> Result<(GcReport, u8), CommandError> {
     let mapping = idmap::detect(context.data_dir()?)?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let references =
         || -> Result<_, Box<dyn Error + Send + Sync>> { trees_of_pods(&pods).map_err(|e| e.chain().into()) };
     let mut report = store.gc(&Remover::new(&mapping), &references)?;

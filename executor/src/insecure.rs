@@ -22,6 +22,9 @@ const CHECKS: &[(&str, u16)] = &[
 const GROUPS: &[(&str, u16)] =
     &[("none", 0), ("all-fetch", 0b0001_1011), ("all-run", 0b1110_0000), ("all", 0b1111_1111)];
 
+/// Plain HTTP to this machine, where docker and others make an exception. It has no name: who speaks docker's language gets it.
+const HTTP_HERE: u16 = 1 << 15;
+
 /// A name that `--insecure-options` does not know.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -43,6 +46,16 @@ impl Insecure {
     /// Whether plain HTTP is permitted.
     pub(crate) fn http(self) -> bool {
         self.0 & CHECKS[3].1 != 0
+    }
+
+    /// Whether plain HTTP is permitted to servers on this machine.
+    pub(crate) fn http_here(self) -> bool {
+        self.http() || self.0 & HTTP_HERE != 0
+    }
+
+    /// The same with plain HTTP to servers on this machine.
+    pub(crate) fn with_http_here(self) -> Self {
+        Self(self.0 | HTTP_HERE)
     }
 
     /// Whether public keys may come over connections that are not secure.

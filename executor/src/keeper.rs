@@ -106,6 +106,12 @@ impl<'a> DirectoryKeeper<'a> {
             }
         };
         let pod = self.pod.insert(pod.into_running()?);
+        if self.setup.is_some()
+            && let Err(error) = pod.reserve_status()
+        {
+            self.remove();
+            return Err(error.into());
+        }
         pod.mark_started()?;
         debug!(uuid = %self.uuid, "pod directory is ready");
         Ok(files)
@@ -124,6 +130,7 @@ impl<'a> DirectoryKeeper<'a> {
         let lock = pod.lock_fd().try_clone_to_owned()?;
         let files = PodFiles { apps, volumes, lock, control: Some(pod.listen()?), logs: self.logs(pod)? };
         self.write_uuid()?;
+        pod.reserve_status()?;
         pod.mark_started()?;
         Ok(files)
     }
@@ -240,6 +247,7 @@ impl Keeper for DirectoryKeeper<'_> {
             exit,
             reason: app.reason.clone(),
             oom_killed: app.oom,
+            restarting: app.restarting,
         };
         let recorded = pod.write_app_status(&name, app.attempt, &record);
         self.note(recorded);

@@ -27,7 +27,7 @@ use crate::net::NetRequest;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, cgroup, etc, failure_hint, keeper, monitor, output, pod_network, protection, relay};
+use crate::{attach, cgroup, docker, etc, failure_hint, keeper, monitor, output, pod_network, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,10 @@ impl Launched {
 /// # Errors
 ///
 /// The pod could not be made or run. Nothing of it is left then, unless the error says so.
-pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<Launched, CommandError> {
+pub(crate) fn run(context: &Context, mut prepared: PreparedPod) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
+    name_host(&mut prepared, uuid);
     start(context, uuid, prepared, None)
 }
 
@@ -95,25 +96,40 @@ fn start(
     // Relative, it would mean another place in the monitor.
     let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
     let places = Places { data_dir: absolute(data_dir)?, socket_dir: absolute(&socket_dir)? };
-    monitor::detach(|started| supervise(&places, uuid, prepared, resumed, handed, Some(started)))?;
+    let data_dir = places.data_dir.clone();
+    monitor::detach(move |started| supervise(&places, uuid, prepared, resumed, handed, Some(started)))?;
     if detach {
         return Ok(Launched::Detached(uuid));
     }
-    let pods = Pods::ensure(&places.data_dir)?;
+    let pods = Pods::existing(&data_dir)?;
     let status = attach::hold(&pods, &pods.find(&uuid.to_string())?, &app)?;
     wait_for_monitor(&pods, uuid);
     Ok(Launched::Ended(status))
+}
+
+/// Names the host as docker does, where that is wanted: inside, `docker inspect $(hostname)` is about oneself.
+fn name_host(prepared: &mut PreparedPod, uuid: PodUuid) {
+    if !prepared.lifecycle.host_is_named {
+        return;
+    }
+    let name = prepared.lifecycle.hostname.get_or_insert_with(|| docker::short_id(uuid)).clone();
+    set_where_missing(prepared, "HOSTNAME", &name);
+}
+
+/// Sets a variable for the apps that do not have it.
+fn set_where_missing(prepared: &mut PreparedPod, variable: &str, value: &str) {
+    for app in prepared.manifest.apps.iter_mut().filter_map(|app| app.app.as_mut()) {
+        if app.environment.get(variable).is_none() {
+            app.environment.set(variable, value);
+        }
+    }
 }
 
 /// Tells the apps that have a terminal which kind: whoever was not told takes it for one that can do nothing.
 fn name_terminal(prepared: &mut PreparedPod) {
     let of_caller = || std::env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| TERM.to_owned());
     let term = prepared.lifecycle.term.map_or_else(of_caller, str::to_owned);
-    for app in prepared.manifest.apps.iter_mut().filter_map(|app| app.app.as_mut()) {
-        if app.environment.get("TERM").is_none() {
-            app.environment.set("TERM", term.clone());
-        }
-    }
+    set_where_missing(prepared, "TERM", &term);
 }
 
 /// The kind of terminal that every program knows.
@@ -156,9 +172,10 @@ pub(crate) fn resume(
 /// # Errors
 ///
 /// The pod could not be made. Nothing of it is left then, unless the error says so.
-pub(crate) fn prepare(context: &Context, prepared: PreparedPod) -> Result<PodUuid, CommandError> {
+pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<PodUuid, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let uuid = PodUuid::from_random(random_bytes()?);
+    name_host(&mut prepared, uuid);
     let PreparedPod { manifest, mapping, images, keys, guards, name, lifecycle, .. } = prepared;
     let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
     let setup = setup(&manifest, &hostname, keys, &images).with_life(lifecycle.life);
@@ -205,13 +222,13 @@ fn supervise(
     let options = AppOptions { stdio, restart: lifecycle.restart };
     let net = NetRequest::of(&manifest)?;
     let Entrances { network, sockets } = forward::open(&manifest, &net, handed)?;
-    let joined = net.joins.as_ref().map(|joins| {
-        let names = name.iter().map(ToString::to_string).chain([hostname.clone()]);
-        let mut names: Vec<String> = names.filter(|name| name != "localhost").collect();
-        names.dedup();
-        pod_network::join(&places.data_dir, joins, names)
-    });
-    let (membership, seat) = joined.transpose()?.unzip();
+    let names = name.iter().map(ToString::to_string).chain([hostname.clone()]);
+    let mut names: Vec<String> = names.filter(|name| name != "localhost").collect();
+    names.dedup();
+    let (memberships, seats) = match net.joins.as_slice() {
+        [] => (Vec::new(), Vec::new()),
+        joins => pod_network::join(&places.data_dir, joins, &names)?,
+    };
     // A prospect that comes to nothing is an error: apps without the limits that were promised would be worse.
     let bounded = cgroup::is_wanted(&manifest) && cgroup::prospects().is_ok();
     let scope = name.as_ref().map_or_else(|| uuid.to_string(), ToString::to_string);
@@ -229,7 +246,7 @@ fn supervise(
         signals: if own { Signals::Stop } else { Signals::Forward },
         metadata: Some(registration(places, uuid, &manifest, images)?),
         network,
-        membership,
+        memberships,
         etc: etc::files(&net, &hostname),
         cgroup,
         sockets,
@@ -254,7 +271,7 @@ fn supervise(
         keeper = keeper.when_started(move || started.tell());
     }
     let outcome = stage1::run::run(spec, &mut keeper);
-    drop(seat);
+    drop(seats);
     drop(launch);
     drop(guards);
     finish(keeper, uuid, outcome)
@@ -282,7 +299,7 @@ fn registration(
     let names = manifest.apps.iter().map(|app| app.name.to_string());
     let token = Token::generate().during(|| "make the pod's token".into())?;
     let dirs = (places.socket_dir.clone(), places.data_dir.clone());
-    Ok(Registration::new(uuid, token, names.zip(images).collect(), dirs))
+    Ok(Registration::new(uuid, token, names.zip(images.into_iter().map(Box::new)).collect(), dirs))
 }
 
 /// Puts the pod away and says how it ended.

@@ -2,9 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
 
-use executor::aci::Gzip;
+use executor::aci::{BLOCK, Block, Blocks, Gzip};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use store::Digest;
@@ -39,13 +38,10 @@ pub(crate) struct Written {
     pub(crate) size: u64,
 }
 
-/// What is packed at a time; it decides the bytes, so it must stay as it is.
-const BLOCK: usize = 512 << 10;
-
 /// A layer being written.
 pub(crate) struct LayerWriter {
     plain: Sha256,
-    block: Vec<u8>,
+    blocks: Blocks,
     out: Out,
 }
 
@@ -73,7 +69,7 @@ impl LayerWriter {
             Packing::Plain => Out::Plain(hashed),
             Packing::Gzip => Out::Gzip(Box::new(Gzip::new(hashed)?)),
         };
-        Ok(Self { plain: Sha256::new(), block: Vec::with_capacity(BLOCK), out })
+        Ok(Self { plain: Sha256::new(), blocks: Blocks::default(), out })
     }
 
     /// Writes what is left.
@@ -82,7 +78,9 @@ impl LayerWriter {
     ///
     /// Those of writing.
     pub(crate) fn finish(mut self) -> io::Result<Written> {
-        self.pass_on()?;
+        if let Some(block) = self.blocks.rest() {
+            self.pass_on(block)?;
+        }
         let mut hashed = match self.out {
             Out::Plain(hashed) => hashed,
             Out::Gzip(gzip) => gzip.finish()?.0,
@@ -95,11 +93,7 @@ impl LayerWriter {
         })
     }
 
-    fn pass_on(&mut self) -> io::Result<()> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        let block = Arc::new(std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK)));
+    fn pass_on(&mut self, block: Block) -> io::Result<()> {
         self.plain.update(block.as_slice());
         match &mut self.out {
             Out::Plain(hashed) => hashed.write_all(&block),
@@ -110,10 +104,9 @@ impl LayerWriter {
 
 impl Write for LayerWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(BLOCK - self.block.len());
-        self.block.extend_from_slice(&bytes[..taken]);
-        if self.block.len() == BLOCK {
-            self.pass_on()?;
+        let (taken, full) = self.blocks.write(bytes);
+        if let Some(block) = full {
+            self.pass_on(block)?;
         }
         Ok(taken)
     }

@@ -39,6 +39,7 @@ mod exporting;
 mod failure_hint;
 mod forward;
 mod fsck;
+mod go_flags;
 #[cfg(test)]
 mod golden;
 mod guest_agent;
@@ -102,6 +103,13 @@ mod vm_images;
 use error::CommandError;
 
 fn main() -> ExitCode {
+    // Before there are frames that a supervisor should not keep.
+    sys::stack::begin();
+    program()
+}
+
+#[inline(never)]
+fn program() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
     // The built-in image holds a copy of this program under that name.
     if program_name(&argv) == Some(OsStr::new("hello")) {
@@ -145,7 +153,7 @@ fn proa(argv: &[OsString], command: &mut Option<String>) -> Result<u8, CommandEr
     *command = Some(line.name());
     diagnostics::start(&line.global)?;
     let context = context::Context::new(&line.global)?;
-    (line.subcommand.run)(&context, &line.matches)
+    (line.subcommand.run)(&context, line.matches)
 }
 
 /// Runs the image whose profile has the name that no subcommand has.

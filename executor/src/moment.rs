@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use crate::error::CommandError;
+
 /// rkt's layout `2006-01-02 15:04:05.999 -0700 MST`, always in UTC: a static program does not read time zones.
 pub(crate) fn full(nanoseconds: u64) -> String {
     match Timestamp::from_nanosecond(i128::from(nanoseconds)) {
@@ -47,6 +49,20 @@ fn epoch(text: &str) -> Option<u64> {
 /// The time now.
 pub(crate) fn now() -> u64 {
     u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
+}
+
+/// The time that SOURCE_DATE_EPOCH (reproducible-builds.org) tells, in seconds since 1970: that of everything which is made now.
+///
+/// # Errors
+///
+/// It is no number.
+pub(crate) fn source_date_epoch() -> Result<Option<u64>, CommandError> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        CommandError::usage(format!("SOURCE_DATE_EPOCH={} is no number of seconds", value.to_string_lossy()))
+            .hint("set it to seconds since 1970, for instance with `git log -1 --format=%ct`")
+    })
 }
 
 /// How long ago, in the largest unit that fits: `2 hours ago`.

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
-use sys::fork::{Fork, Namespaces, exit_now, fork};
+use sys::fork::{Fork, Namespaces, fork};
 
 use crate::error::{CommandError, Kind};
 
@@ -38,12 +38,15 @@ impl Started {
 /// # Errors
 ///
 /// What `supervise` failed with before, or the process could not be made.
-pub(crate) fn detach(supervise: impl FnOnce(Started) -> Result<u8, CommandError>) -> Result<(), CommandError> {
+pub(crate) fn detach(
+    supervise: impl FnOnce(Started) -> Result<u8, CommandError> + 'static,
+) -> Result<(), CommandError> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     match fork(Namespaces::NONE)? {
         Fork::Child => {
             drop(ours);
-            exit_now(monitor(theirs, supervise))
+            // The frames of the command line would be there as long as the pod.
+            sys::stack::afresh(move || monitor(theirs, supervise))
         }
         Fork::Parent { .. } => {
             drop(theirs);

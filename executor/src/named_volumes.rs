@@ -45,17 +45,32 @@ pub(crate) struct NamedVolume {
 }
 
 impl NamedVolumes {
-    /// The volumes, making their directory where there is none.
+    /// The volumes that there are; where they would be nothing is made.
     ///
     /// # Errors
     ///
-    /// There is no data directory.
+    /// There is no place for data, or no id map.
     pub(crate) fn open(context: &Context) -> Result<Self, CommandError> {
-        let data_dir = std::path::absolute(context.create_data_dir()?)?;
-        let data_dir = fs::canonicalize(&data_dir).during(|| format!("find {}", data_dir.display()))?;
-        let dir = data_dir.join(DIR);
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).during(|| format!("create {}", dir.display()))?;
-        Ok(Self { mapping: idmap::detect(&data_dir)?, dir })
+        let data_dir = std::path::absolute(context.data_dir()?)?;
+        let data_dir = match fs::canonicalize(&data_dir) {
+            // Then there are no volumes.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => data_dir,
+            found => found.during(|| format!("find {}", data_dir.display()))?,
+        };
+        Ok(Self { mapping: idmap::detect(&data_dir)?, dir: data_dir.join(DIR) })
+    }
+
+    /// [`NamedVolumes::open`], making their directory where there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for data, or nothing can be made there.
+    pub(crate) fn create(context: &Context) -> Result<Self, CommandError> {
+        context.create_data_dir()?;
+        let volumes = Self::open(context)?;
+        let dir = &volumes.dir;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).during(|| format!("create {}", dir.display()))?;
+        Ok(volumes)
     }
 
     /// Where the volume of this name is; it is made if there is none.
@@ -102,7 +117,11 @@ impl NamedVolumes {
     /// The directory cannot be read.
     pub(crate) fn all(&self) -> Result<Vec<NamedVolume>, CommandError> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir).during(|| format!("read {}", self.dir.display()))? {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            entries => entries.during(|| format!("read {}", self.dir.display()))?,
+        };
+        for entry in entries {
             let entry = entry?;
             let name = entry.file_name().into_string().unwrap_or_default();
             if name.parse::<PodName>().is_err() || !entry.file_type()?.is_dir() {

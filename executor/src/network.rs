@@ -35,6 +35,7 @@ impl Network {
         let policies = Policies::read(dirs)?;
         let settings = Settings {
             plain_http: insecure.http(),
+            plain_http_here: insecure.http_here(),
             any_certificate: insecure.tls(),
             authorities: registries.authorities.clone(),
             ..Settings::default()

@@ -1,23 +1,28 @@
-//! What the commands that make a pod have in common: the options of the pod, the images, and the options of each.
+//! What the commands that make a pod have in common: the options of the pod, and the images with theirs.
+
+mod apps;
+mod misplaced;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use appc::{Mount, Volume};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Command, FromArgMatches};
+use clap::{Args, Command};
 
 use crate::annotations::Remarks;
-use crate::app_isolators::{self, IsolatorArgs};
-use crate::environment::{self, PodEnvironment};
+use crate::app_isolators;
+use crate::environment::PodEnvironment;
 use crate::error::CommandError;
 use crate::net::NetArgs;
 use crate::pull_policy::{PullArgs, PullPolicy};
-use crate::request::{self, AppRequest, Lifecycle, PodRequest};
-use crate::split::{self, ImageWords};
+use crate::request::{self, Lifecycle, PodRequest};
 use crate::userns::Userns;
 use crate::uuid_file::UuidFile;
-use crate::{cli, devices, habits, protection, template};
+use crate::{devices, protection, template};
+
+use apps::app_command;
+
+pub(crate) use apps::apps;
+pub(crate) use misplaced::{misplaced_before, unknown_option};
 
 // What belongs to a pod as a whole, whether it has apps or not. (A doc comment would become the help text of the whole
 // command; so with those below.)
@@ -61,6 +66,10 @@ pub(crate) struct PodOptions {
     /// Have Landlock guard the apps' files (default), or also what they listen on, signal and connect to (strict)
     #[arg(long, value_name = "RIGHTS", default_value = "default", hide_default_value = true)]
     landlock: protection::Landlock,
+
+    /// Let an app (or its pre-start handler alone) change the pod's network: addresses, routes, interfaces
+    #[arg(long, value_name = "APP[:pre-start]")]
+    net_admin: Vec<String>,
 
     /// Annotate the pod
     #[arg(long, value_name = "NAME=VALUE")]
@@ -168,70 +177,6 @@ pub(crate) struct PodArgs {
     images: Vec<OsString>,
 }
 
-// What may stand after an image. (A doc comment would become help text; help is printed for a command as a whole.)
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "App options, after an image")]
-struct AppArgs {
-    /// Name the app [default: the last part of the image's name]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-
-    /// Check the ACI file with this signature [default: the one beside it, FILE.aci.asc]
-    #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
-
-    /// Run this executable instead of the image's
-    #[arg(long, value_name = "PATH")]
-    exec: Option<String>,
-
-    /// Set an environment variable; may be given several times
-    #[arg(long, value_name = "NAME=VALUE")]
-    environment: Vec<String>,
-
-    /// Run as this user: a name, a number, or a path in the image whose owner is meant
-    #[arg(long, value_name = "USER")]
-    user: Option<String>,
-
-    /// Run as this group: a name, a number, or a path in the image whose group is meant
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
-
-    /// Be in these groups too, and not in the image's further ones
-    #[arg(long, value_name = "GID,...")]
-    supplementary_gids: Option<String>,
-
-    /// Start in this directory of the image
-    #[arg(long, value_name = "DIR")]
-    working_dir: Option<String>,
-
-    /// Make the app's root file system read-only; volumes stay writable
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    readonly_rootfs: Option<bool>,
-
-    /// Mount a volume of the pod: volume=NAME,target=PATH
-    #[arg(long, value_name = "MOUNT")]
-    mount: Vec<String>,
-
-    /// Give the app a device of the host that you may open: /dev/NAME[:/dev/NAME]
-    #[arg(long, value_name = "DEVICE")]
-    device: Vec<String>,
-
-    #[command(flatten)]
-    isolators: IsolatorArgs,
-
-    /// Annotate the app, over the image's annotations
-    #[arg(long, value_name = "NAME=VALUE")]
-    annotation: Vec<String>,
-
-    /// Annotate the app for whoever runs it; any name will do
-    #[arg(long, value_name = "NAME=VALUE")]
-    user_annotation: Vec<String>,
-
-    /// Label the app for whoever runs it
-    #[arg(long, value_name = "NAME=VALUE")]
-    user_label: Vec<String>,
-}
-
 /// rkt's text for options that a pod manifest leaves no room for.
 const CONFLICT: &str = "conflicting flags set with --pod-manifest (see --help)";
 
@@ -302,6 +247,7 @@ impl PodOptions {
             isolators,
             profile: self.profile,
             landlock: self.landlock,
+            net_admin: protection::net_admin(&self.net_admin)?,
             remarks: Remarks::parse(&self.annotation, &self.user_annotation, &self.user_label)?,
             ..PodRequest::default()
         })
@@ -333,134 +279,4 @@ pub(crate) fn request(command: &str, args: PodArgs, lifecycle: Lifecycle) -> Res
     }
     pod.apps = apps(command, args.images, &everywhere, &mut pod.volumes)?;
     Ok(pod)
-}
-
-/// The apps of the images with their options; `everywhere` is mounted in each.
-///
-/// # Errors
-///
-/// What was typed makes no sense.
-pub(crate) fn apps(
-    command: &str,
-    images: Vec<OsString>,
-    everywhere: &[Mount],
-    volumes: &mut Vec<Volume>,
-) -> Result<Vec<AppRequest>, CommandError> {
-    // Most lines have no option after an image: the parser for those is made when the first one turns up.
-    let mut parser = None;
-    let images = split::split(images, |flag| takes_value(parser.get_or_insert_with(app_command), flag))
-        .map_err(|error| CommandError::usage(error.to_string()).hint(format!("see `proa {command} --help`")))?;
-    images.into_iter().map(|words| app(command, words, everywhere, volumes)).collect()
-}
-
-/// One image's words as a request.
-fn app(
-    command: &str,
-    words: ImageWords,
-    everywhere: &[Mount],
-    volumes: &mut Vec<Volume>,
-) -> Result<AppRequest, CommandError> {
-    let args = if words.flags.is_empty() { AppArgs::default() } else { app_args(command, &words.flags)? };
-    let mut mounts = everywhere.to_vec();
-    mounts.extend(request::mounts(&args.mount)?);
-    for device in devices::parse(&args.device)? {
-        mounts.push(devices::mount(&device, volumes)?);
-    }
-    for (option, given) in [("--user", &args.user), ("--group", &args.group)] {
-        if given.as_deref() == Some("") {
-            return Err(CommandError::usage(format!("{option}=\"\": it must not be empty"))
-                .hint("give a name, a number, or a path in the image; without the option the image's counts"));
-        }
-    }
-    Ok(AppRequest {
-        image: request::image(&words.image)?,
-        signature: args.signature,
-        name: args.name.as_deref().map(request::app_name).transpose()?,
-        exec: args.exec,
-        args: words.args.map(request::args).transpose()?,
-        environment: environment::parse("--environment", &args.environment)?,
-        user: args.user,
-        group: args.group,
-        supplementary_gids: args.supplementary_gids.as_deref().map(request::gids).transpose()?,
-        working_directory: args.working_dir.map(request::working_directory).transpose()?,
-        read_only_root: args.readonly_rootfs.unwrap_or_default(),
-        mounts,
-        seccomp_profile: args.isolators.seccomp_profile()?,
-        isolators: args.isolators.isolators()?,
-        remarks: Remarks::parse(&args.annotation, &args.user_annotation, &args.user_label)?,
-    })
-}
-
-fn app_args(command: &str, flags: &[OsString]) -> Result<AppArgs, CommandError> {
-    let matches = app_command().no_binary_name(true).try_get_matches_from(flags).map_err(|error| {
-        if error.kind() == ErrorKind::DisplayHelp {
-            return cli::help(command);
-        }
-        misplaced_after(&error).unwrap_or_else(|| cli::usage(error))
-    })?;
-    AppArgs::from_arg_matches(&matches).map_err(cli::usage)
-}
-
-/// The parser of what stands after an image.
-fn app_command() -> Command {
-    AppArgs::augment_args(Command::new("run").override_usage("proa run [OPTIONS] IMAGE [APP OPTIONS] [-- ARGS...]"))
-}
-
-/// Whether the word after this flag is the flag's value.
-fn takes_value(command: &mut Command, flag: &str) -> bool {
-    command.get_arguments().any(|arg| {
-        // A value that only `=` gives, as in --readonly-rootfs=false, is no word of its own.
-        let takes = arg.get_action().takes_values() && !arg.is_require_equals_set();
-        takes && arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
-    })
-}
-
-/// A better error for an option that was not expected before the images: of an app, or docker's.
-pub(crate) fn misplaced_before(error: &clap::Error) -> Option<CommandError> {
-    let option = unknown_option(error)?;
-    if has_option(&app_command(), &option) {
-        return Some(
-            CommandError::usage(format!("{option} stands before the image"))
-                .hint(format!("options of an app stand after its image: proa run IMAGE {option} ...")),
-        );
-    }
-    if option == "--hostname" {
-        return Some(
-            CommandError::usage("--hostname is not of a pod that is prepared").hint("give it to run-prepared"),
-        );
-    }
-    habits::of_rkt(&option).or_else(|| habits::of_docker(&option))
-}
-
-/// A better error for an option that was not expected after an image: of the pod, or docker's.
-fn misplaced_after(error: &clap::Error) -> Option<CommandError> {
-    let option = unknown_option(error)?;
-    if option == "--pod-manifest" {
-        return Some(CommandError::usage(CONFLICT).hint("a pod manifest takes the place of images"));
-    }
-    let runs = cli::whole_tree();
-    if runs.find_subcommand("run").is_some_and(|run| has_option(run, &option)) {
-        return Some(
-            CommandError::usage(format!("{option} stands after an image"))
-                .hint("options of the pod stand before the first image; arguments of an app after `--`"),
-        );
-    }
-    Some(habits::of_docker(&option).unwrap_or_else(|| {
-        CommandError::usage(format!("no option of an app is called {option}"))
-            .hint("arguments of an app stand after `--`: proa run IMAGE -- ARGS; options are in `proa run --help`")
-    }))
-}
-
-fn has_option(command: &Command, option: &str) -> bool {
-    option.strip_prefix("--").is_some_and(|long| command.get_arguments().any(|arg| arg.get_long() == Some(long)))
-}
-
-/// The option that clap did not know, without a value.
-pub(crate) fn unknown_option(error: &clap::Error) -> Option<String> {
-    match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => {
-            Some(option.split_once('=').map_or(option.as_str(), |(name, _)| name).to_owned())
-        }
-        _ => None,
-    }
 }

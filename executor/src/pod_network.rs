@@ -43,27 +43,72 @@ pub(crate) struct Seat {
     name: String,
 }
 
-/// Takes a place in the network for a pod with these names, and makes the network if nobody is there.
+/// Takes places in networks for a pod with these names, and makes those networks where nobody is.
 ///
 /// # Errors
 ///
-/// The network cannot be had.
-pub(crate) fn join(data_dir: &Path, joins: &Joins, names: Vec<String>) -> Result<(Membership, Seat), CommandError> {
-    let name = joins.network.clone();
-    if !is_network_name(&name) {
-        return Err(CommandError::failed(format!("{name:?} is no name of a network")));
-    }
+/// A network cannot be had, or not together with another one.
+pub(crate) fn join(
+    data_dir: &Path,
+    all: &[Joins],
+    names: &[String],
+) -> Result<(Vec<Membership>, Vec<Seat>), CommandError> {
     let mapping = idmap::detect(data_dir)?;
-    let joined = take_seat(data_dir, &name).and_then(|(seat, lock)| {
-        let (node, listener) = match ask(&seat)? {
-            Some(found) => found,
-            None => make(&seat, &mapping, joins)?,
+    let networks = open_networks(data_dir)?;
+    // Once for all of them: who holds a network that is asked for must not wait for the lock.
+    let lock = lock(&networks)?;
+    // Those that are given up after an error take the lock themselves: they outlive it.
+    let mut seats = Vec::new();
+    let joined = join_locked((data_dir, &networks), all, (&mapping, names), &mut seats);
+    drop(lock);
+    Ok((joined?, seats))
+}
+
+/// As [`join`], with the directory of networks locked.
+fn join_locked(
+    (data_dir, networks): (&Path, &OwnedFd),
+    all: &[Joins],
+    (mapping, names): (&IdMapping, &[String]),
+    seats: &mut Vec<Seat>,
+) -> Result<Vec<Membership>, CommandError> {
+    let mut found: Vec<Option<(Node, OwnedFd)>> = Vec::new();
+    // Those that there are come first: the others are made beside them.
+    for joins in all {
+        let name = &joins.network;
+        let asked = take_seat(networks, data_dir, name).and_then(|seat| {
+            let asked = ask(&seat.network);
+            seats.push(seat);
+            asked
+        });
+        found.push(asked.during(|| format!("join network {name:?}"))?);
+    }
+    let mut memberships: Vec<Membership> = Vec::new();
+    for (index, joins) in all.iter().enumerate() {
+        let name = &joins.network;
+        let node = match found[index].take() {
+            Some((node, listener)) => Ok((node, listener)),
+            None => {
+                let beside = memberships.first().map(|it| &it.node).or(found.iter().flatten().next().map(|it| &it.0));
+                make(&seats[index], mapping, joins, beside)
+            }
         };
-        drop(lock);
-        Ok((node, listener, seat))
-    });
-    let (node, listener, seat) = joined.during(|| format!("join network {name:?}"))?;
-    Ok((Membership { network: name, node, mapping, listener, address: joins.address, names }, seat))
+        let apart = |node: &Node| memberships.first().filter(|first| !first.node.is_beside(node).unwrap_or(false));
+        let node = node.and_then(|(node, listener)| match apart(&node).map(|first| &first.network) {
+            None => Ok((node, listener)),
+            Some(first) => Err(CommandError::failed(format!("it was made apart from network {first:?}"))
+                .hint("a pod can be on both when the pods of one of them have ended")),
+        });
+        let (node, listener) = node.during(|| format!("join network {name:?}"))?;
+        memberships.push(Membership {
+            network: name.clone(),
+            node,
+            mapping: mapping.clone(),
+            listener,
+            address: joins.address,
+            names: names.to_vec(),
+        });
+    }
+    Ok(memberships)
 }
 
 /// Removes what monitors that were killed have left.
@@ -107,21 +152,27 @@ fn remove_if_alone(networks: &OwnedFd, network: &OwnedFd, name: &str) -> Result<
     is_gone(unlinkat(networks, name, AtFlags::REMOVEDIR))
 }
 
-/// Opens the directory of the network, and locks both it and the directory of networks.
-fn take_seat(data_dir: &Path, name: &str) -> Result<(Seat, OwnedFd), CommandError> {
+/// Opens the directory of networks, which is made if it is not there.
+fn open_networks(data_dir: &Path) -> Result<OwnedFd, CommandError> {
     let path = data_dir.join(NETWORKS);
     DirBuilder::new().recursive(true).mode(0o700).create(&path).during(|| format!("create {}", path.display()))?;
-    let networks = open(CWD, &path).during(|| format!("open {}", path.display()))?;
-    let lock = lock(&networks)?;
-    let shown = || path.join(name).display().to_string();
-    match mkdirat(&networks, name, Mode::RWXU) {
+    open(CWD, &path).during(|| format!("open {}", path.display()))
+}
+
+/// Opens the directory of the network and locks it. The directory of networks is locked.
+fn take_seat(networks: &OwnedFd, data_dir: &Path, name: &str) -> Result<Seat, CommandError> {
+    if !is_network_name(name) {
+        return Err(CommandError::failed("that is no name of a network"));
+    }
+    let shown = || data_dir.join(NETWORKS).join(name).display().to_string();
+    match mkdirat(networks, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).during(|| format!("create {}", shown())),
     }
-    let network = open(&networks, Path::new(name)).during(|| format!("open {}", shown()))?;
+    let network = open(networks, Path::new(name)).during(|| format!("open {}", shown()))?;
     // Nobody has it locked for himself, because nobody else has the directory of networks locked.
     flock(&network, FlockOperation::NonBlockingLockShared).during(|| format!("lock {}", shown()))?;
-    Ok((Seat { networks, network, name: name.to_owned() }, lock))
+    Ok(Seat { networks: networks.try_clone()?, network, name: name.to_owned() })
 }
 
 /// Locks the directory of networks. The lock goes with the descriptor.
@@ -143,14 +194,15 @@ fn lock(networks: &OwnedFd) -> Result<OwnedFd, CommandError> {
 }
 
 /// Asks the network's monitors for the node; `None` if there are none.
-fn ask(seat: &Seat) -> Result<Option<(Node, OwnedFd)>, CommandError> {
+fn ask(network: &OwnedFd) -> Result<Option<(Node, OwnedFd)>, CommandError> {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         for timeout in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(&socket, timeout, Some(PATIENCE))?;
         }
-        match connect(&socket, &address(seat)?) {
+        match connect(&socket, &address(network)?) {
             Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(None),
             // More wait already than it lets wait.
             Err(Errno::AGAIN) => return Err(nobody_answers()),
@@ -158,8 +210,10 @@ fn ask(seat: &Seat) -> Result<Option<(Node, OwnedFd)>, CommandError> {
         }
         match node::take(&socket) {
             Ok(Some(found)) => return Ok(Some(found)),
-            // The monitor that was about to answer is gone: perhaps there is another one.
-            Ok(None) => {}
+            // The monitor that was about to answer is gone: perhaps there is another one. Those of another user's pods let
+            // everybody else go without a word.
+            Ok(None) if Instant::now() < deadline => {}
+            Ok(None) => return Err(nobody_answers()),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 return Err(nobody_answers());
             }
@@ -172,9 +226,29 @@ fn nobody_answers() -> CommandError {
     CommandError::failed("no pod on it answers").hint("are all of them stopped (Ctrl-Z)?")
 }
 
-/// Makes the node, and the socket at which it is handed on.
-fn make(seat: &Seat, mapping: &IdMapping, joins: &Joins) -> Result<(Node, OwnedFd), CommandError> {
-    let node = Node::create(mapping, joins.subnet).map_err(|error| match error {
+/// The node of any other network that there is: a pod can be on networks whose nodes were made beside each other.
+fn neighbour(seat: &Seat) -> Result<Option<Node>, CommandError> {
+    for entry in Dir::read_from(&seat.networks)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().ok().filter(|name| is_network_name(name)) else { continue };
+        let Ok(network) = open(&seat.networks, Path::new(name)) else { continue };
+        // One whose monitors are all stopped is no reason not to have this one.
+        if let Ok(Some((node, _))) = ask(&network) {
+            return Ok(Some(node));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the node beside that one, or beside any that there is, and the socket at which it is handed on.
+fn make(
+    seat: &Seat,
+    mapping: &IdMapping,
+    joins: &Joins,
+    beside: Option<&Node>,
+) -> Result<(Node, OwnedFd), CommandError> {
+    let neighbour = if beside.is_none() && Node::is_nested(mapping) { neighbour(seat)? } else { None };
+    let node = Node::create(mapping, joins.subnet, beside.or(neighbour.as_ref())).map_err(|error| match error {
         NodeError::Bridge(_) => CommandError::from(error)
             .hint("networks of pods take the kernel's bridge and veth: `modprobe -a bridge veth`, as root, loads them"),
         NodeError::Namespaces(error) => idmap::explain(error.into()),
@@ -186,14 +260,14 @@ fn make(seat: &Seat, mapping: &IdMapping, joins: &Joins) -> Result<(Node, OwnedF
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    bind(&socket, &address(seat)?).during(|| "make its socket".into())?;
+    bind(&socket, &address(&seat.network)?).during(|| "make its socket".into())?;
     listen(&socket, BACKLOG)?;
     Ok((node, socket))
 }
 
 /// A path of a socket has at most 107 bytes (unix(7)).
-fn address(seat: &Seat) -> Result<SocketAddrUnix, Errno> {
-    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", seat.network.as_fd().as_raw_fd()))
+fn address(network: &OwnedFd) -> Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", network.as_fd().as_raw_fd()))
 }
 
 fn open(at: impl std::os::fd::AsFd, path: &Path) -> Result<OwnedFd, Errno> {

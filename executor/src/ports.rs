@@ -4,7 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use appc::PodManifest;
+use pod::{PodEntry, Pods, State};
 use serde::Serialize;
+use stage1::network::{CarriedPort, NetworkReport};
+
+use crate::client;
+use crate::net::{Mode, NetRequest};
 
 /// A port, or a range of ports, of the host that leads into a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,7 +50,67 @@ pub(crate) fn of(manifest: &PodManifest) -> Vec<LeadingPort> {
     shown.collect()
 }
 
+/// The ports of a pod, with what has been added and taken away since it runs.
+pub(crate) fn with_changes(manifest: &PodManifest, report: Option<&NetworkReport>) -> Vec<LeadingPort> {
+    let mut ports = of(manifest);
+    if let Some(report) = report {
+        ports.retain(|port| !report.closed.iter().any(|closed| port.is(closed)));
+        ports.extend(report.added.iter().map(LeadingPort::from));
+    }
+    ports
+}
+
+/// As [`with_changes`], of a pod that may run: then its supervisor is asked.
+pub(crate) fn now(pods: &Pods, entry: &PodEntry, manifest: &PodManifest) -> Vec<LeadingPort> {
+    let can_change = NetRequest::of(manifest).is_ok_and(|net| net.mode == Mode::Default);
+    let report = (can_change && entry.state == State::Running).then(|| client::report(pods, entry)).flatten();
+    with_changes(manifest, report.as_ref().map(|report| &report.network))
+}
+
+impl From<&CarriedPort> for LeadingPort {
+    fn from(port: &CarriedPort) -> Self {
+        Self {
+            name: port.name.clone(),
+            protocol: if port.datagrams { "udp" } else { "tcp" }.to_owned(),
+            host_ip: port.host_ip,
+            host_port: port.host_port.into(),
+            pod_port: port.pod_port,
+            count: port.count,
+            socket_activated: false,
+        }
+    }
+}
+
 impl LeadingPort {
+    /// It as its supervisor knows it; `None` for one that an app has taken over.
+    pub(crate) fn carried(&self) -> Option<CarriedPort> {
+        let host_port = u16::try_from(self.host_port).ok().filter(|_| !self.socket_activated)?;
+        Some(CarriedPort {
+            name: self.name.clone(),
+            datagrams: self.protocol == "udp",
+            host_ip: self.host_ip,
+            host_port,
+            pod_port: self.pod_port,
+            count: self.count,
+        })
+    }
+
+    /// Whether it begins at these ports of the host, at this address if one is given.
+    pub(crate) fn begins_at(&self, ip: Option<IpAddr>, first: u16, count: u16, protocol: &str) -> bool {
+        ip.is_none_or(|ip| ip == self.host_ip)
+            && (self.host_port, self.count, self.protocol.as_str()) == (first.into(), count, protocol)
+    }
+
+    /// As `proa port rm` takes it: `127.0.0.1:5353/udp`.
+    pub(crate) fn as_argument(&self) -> String {
+        let protocol = if self.protocol == "tcp" { String::new() } else { format!("/{}", self.protocol) };
+        format!("{}{protocol}", self.outside())
+    }
+
+    fn is(&self, other: &CarriedPort) -> bool {
+        self.carried().as_ref() == Some(other)
+    }
+
     /// Where it leads to: `80/tcp`.
     pub(crate) fn inside(&self) -> String {
         format!("{}/{}", self.range(self.pod_port.into()), self.protocol)

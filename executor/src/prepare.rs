@@ -6,6 +6,7 @@ use appc::{ImageManifest, PodManifest};
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
+use stage1::supervise::ExitPolicy;
 use store::{ImageRecord, LayerKey, Tree};
 
 use crate::config::Networks;
@@ -16,7 +17,7 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
-use crate::net::{Mode, NetChoice, NetRequest};
+use crate::net::{self, Mode, NetChoice, NetRequest};
 use crate::protection::{Landlock, Profile};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
@@ -113,6 +114,8 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let of_apps: Vec<&ImageManifest> = records.iter().map(|record| &record.manifest).collect();
     guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
     protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
+    let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
+    protection::grant_net_admin(&mut manifest, &request.net_admin, apps_may_come)?;
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
     let mapping = images.into_mapping();
@@ -192,12 +195,16 @@ pub(crate) fn network(context: &Context, request: &PodRequest) -> Result<NetRequ
         },
         (None, None) => NetChoice::default(),
     };
-    let joined = match &choice.named {
-        Some(named) => Some(named.find(&Networks::read(context.config_dirs())?)?),
-        None => None,
-    };
-    let (mode, joins) = joined.unzip();
-    let choice = NetChoice { mode: mode.or(choice.mode), ..choice };
+    let mut joins = Vec::new();
+    if !choice.named.is_empty() {
+        let networks = Networks::read(context.config_dirs())?;
+        joins = choice.named.iter().map(|named| named.find(&networks)).collect::<Result<_, _>>()?;
+        net::agree(&joins)?;
+    }
+    // One way into the world is enough.
+    let leads_out = joins.iter().map(|joins| if joins.internal { Mode::None } else { Mode::Default });
+    let mode = choice.mode.or(leads_out.max());
+    let choice = NetChoice { mode, ..choice };
     let has_ports = !request.ports.is_empty() || template.is_some_and(|template| !template.ports.is_empty());
     let is_hello = !request.apps.is_empty() && request.apps.iter().all(|app| app.image == ImageRef::Hello);
     let settled = choice.settle(has_ports, || match is_hello {

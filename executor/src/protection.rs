@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use appc::isolator::report::{Outcome, ReportEntry};
-use appc::{AcIdentifier, AcName, Isolator, IsolatorValue, PodManifest, RuntimeApp};
+use appc::{AcIdentifier, AcName, Event, Isolator, IsolatorValue, PodManifest, RuntimeApp};
 use stage1::bandwidth::Bandwidth;
 use stage1::idmap::{IdMapping, Tier};
+use stage1::isolators::net_admin::{Grant, NET_ADMIN, NetAdmin};
 use stage1::isolators::{self, Modules, choices, sysctl};
 use stage1::landlock::strict_outcome;
 use stage1::network::NetworkReport;
+use stage1::plan::GROUPS;
 
 use crate::cgroup;
 use crate::context::Context;
@@ -53,6 +55,63 @@ pub(crate) fn sysctls(texts: &[String]) -> Result<Vec<Isolator>, CommandError> {
     }
     let isolator = (!values.is_empty()).then(|| Isolator::new(IsolatorValue::Sysctl(values)));
     Ok(isolator.flatten().into_iter().collect())
+}
+
+/// Which apps have rights over the pod's network, as the command line says.
+///
+/// # Errors
+///
+/// It makes no sense.
+pub(crate) fn net_admin(texts: &[String]) -> Result<NetAdmin, CommandError> {
+    if texts.is_empty() {
+        return Ok(NetAdmin::default());
+    }
+    let text = texts.join(",");
+    NetAdmin::parse(&text).ok_or_else(|| {
+        CommandError::usage(format!("--net-admin={text:?}: it is no list of names of apps"))
+            .hint("write it as --net-admin=APP, or --net-admin=APP:pre-start for its pre-start handler alone")
+    })
+}
+
+/// Writes into the manifest which apps have rights over the pod's network. Only the operator says that: whatever stands there
+/// already came with the manifest, and goes.
+///
+/// # Errors
+///
+/// There is no such app or handler, or nothing to have rights over.
+pub(crate) fn grant_net_admin(
+    manifest: &mut PodManifest,
+    wanted: &NetAdmin,
+    apps_may_come: bool,
+) -> Result<(), CommandError> {
+    if let Some(found) = manifest.annotations.remove(NET_ADMIN)
+        && found != wanted.to_string()
+    {
+        warn(&format!("annotation {NET_ADMIN}={found:?} of the pod manifest is left out: only --net-admin gives that"));
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if NetRequest::of(manifest)?.mode == Mode::Host {
+        return Err(CommandError::usage("--net-admin: with --net=host the pod has no network of its own")
+            .hint("leave --net=host out"));
+    }
+    for (name, grant) in wanted.apps() {
+        let refused = |why: &str| CommandError::usage(format!("--net-admin={name}: {why}"));
+        let Some(app) = manifest.apps.iter().find(|app| app.name.as_str() == name) else {
+            if apps_may_come {
+                continue;
+            }
+            let names: Vec<&str> = manifest.apps.iter().map(|app| app.name.as_str()).collect();
+            return Err(refused("the pod has no such app").hint(format!("its apps are {}", names.join(", "))));
+        };
+        let handler = app.app.as_ref().and_then(|app| app.event_handler(Event::PreStart));
+        if grant == Grant::PreStart && handler.is_none() {
+            return Err(refused("the app has no pre-start handler"));
+        }
+    }
+    manifest.annotations.set(ours(NET_ADMIN), wanted.to_string());
+    Ok(())
 }
 
 /// Writes the choices of the command line into the manifest, beside those that stand there already.
@@ -106,9 +165,10 @@ pub(crate) fn network(manifest: &PodManifest, try_out: bool) -> Result<Outcome, 
 
 /// The same for a pod that is on a network of pods as well: the bound is that of the way to the world.
 fn beside_pods(request: &NetRequest, outcome: Outcome) -> Outcome {
-    match &request.joins {
-        Some(joins) if outcome == Outcome::Enforced => {
-            Outcome::Modified(format!("what goes over the network {} is not bounded", joins.network))
+    let networks: Vec<&str> = request.joins.iter().map(|joins| joins.network.as_str()).collect();
+    match networks.join(", ") {
+        networks if outcome == Outcome::Enforced && !networks.is_empty() => {
+            Outcome::Modified(format!("what goes over the network {networks} is not bounded"))
         }
         _ => outcome,
     }
@@ -171,6 +231,10 @@ pub(crate) fn report<'a>(
 /// As [`report`].
 pub(crate) fn tell(manifest: &PodManifest, controllers: &[String], network: &Outcome) -> Result<(), CommandError> {
     less_than_asked(manifest, controllers, network)?.iter().for_each(|less| warn(less));
+    let granted = NetAdmin::of(&manifest.annotations)?;
+    if !granted.is_empty() {
+        warn(&format!("--net-admin: {granted} can change the pod's network: its addresses, routes and interfaces"));
+    }
     for app in &manifest.apps {
         for isolator in app.app.iter().flat_map(|app| &app.isolators) {
             let errno = match isolator.value() {
@@ -190,7 +254,10 @@ pub(crate) fn tell(manifest: &PodManifest, controllers: &[String], network: &Out
 /// The first app that cannot have its supplementary groups, in words: where there is one id, the kernel lets nobody set
 /// groups (user_namespaces(7)).
 pub(crate) fn lost_groups(manifest: &PodManifest, mapping: &IdMapping) -> Option<String> {
-    let has_groups = |app: &&RuntimeApp| app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
+    let has_groups = |app: &&RuntimeApp| {
+        let numbers = app.app.as_ref().is_some_and(|app| !app.supplementary_gids.is_empty());
+        numbers || app.annotations.get(GROUPS).is_some()
+    };
     let app = manifest.apps.iter().find(has_groups).filter(|_| mapping.tier() == Tier::Single)?;
     let name = app.name.as_str();
     Some(format!("app {name:?}: its supplementary groups cannot be had without a subordinate id range"))

@@ -77,6 +77,8 @@ pub(crate) struct Streams {
     pub(crate) errors: Option<OwnedFd>,
     /// Whether input is a terminal, whose size follows the user's.
     pub(crate) terminal: bool,
+    /// Whether there is nothing more to do when whoever reads the output is gone.
+    pub(crate) for_a_reader: bool,
 }
 
 impl Streams {
@@ -125,11 +127,18 @@ impl Streams {
                     }
                 }
             }
-            if ready[3] && !copy(&mut self.output, stdout())? {
-                self.output = None;
+            let mut unread = false;
+            for (ready, source, target) in
+                [(ready[3], &mut self.output, stdout()), (ready[4], &mut self.errors, rustix::stdio::stderr())]
+            {
+                let copied = if ready { copy(source, target)? } else { Copied::Some };
+                if copied != Copied::Some {
+                    *source = None;
+                }
+                unread |= copied == Copied::Unread;
             }
-            if ready[4] && !copy(&mut self.errors, rustix::stdio::stderr())? {
-                self.errors = None;
+            if unread && self.for_a_reader {
+                return Ok(Ended::Streams);
             }
             if ready[2] {
                 reads_input = self.send_input(&mut typed)?;
@@ -182,7 +191,7 @@ impl Streams {
     /// They cannot be written.
     pub(crate) fn read_to_end(&mut self) -> Result<(), CommandError> {
         for (source, target) in [(&mut self.output, stdout()), (&mut self.errors, rustix::stdio::stderr())] {
-            while copy(source, target)? {}
+            while copy(source, target)? == Copied::Some {}
         }
         Ok(())
     }
@@ -197,7 +206,7 @@ impl Streams {
             while let Some(fd) = source {
                 let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
                 let ready = poll(&mut [PollFd::new(&*fd, PollFlags::IN)], Some(&now));
-                if !ready.is_ok_and(|ready| ready > 0) || !copy(source, target)? {
+                if !ready.is_ok_and(|ready| ready > 0) || copy(source, target)? != Copied::Some {
                     break;
                 }
             }
@@ -206,18 +215,29 @@ impl Streams {
     }
 }
 
-/// Copies once; false at the end.
-fn copy(source: &mut Option<OwnedFd>, target: BorrowedFd<'_>) -> Result<bool, CommandError> {
-    let Some(fd) = source else { return Ok(false) };
+/// What became of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copied {
+    /// It was copied, and there may be more.
+    Some,
+    /// There was none: that is the end.
+    End,
+    /// Nobody reads any more what is written.
+    Unread,
+}
+
+/// Copies a piece.
+fn copy(source: &mut Option<OwnedFd>, target: BorrowedFd<'_>) -> Result<Copied, CommandError> {
+    let Some(fd) = source else { return Ok(Copied::End) };
     let mut buffer = [0; CHUNK];
     match rustix::io::read(&*fd, &mut buffer) {
         // A terminal whose last user is gone says EIO (pty(7)).
-        Ok(0) | Err(Errno::IO) => Ok(false),
+        Ok(0) | Err(Errno::IO) => Ok(Copied::End),
         Ok(len) => match write_all(target, &buffer[..len]) {
-            Err(Errno::PIPE) => Ok(false),
-            written => written.map(|()| true).during(|| "write the pod's output".into()),
+            Err(Errno::PIPE) => Ok(Copied::Unread),
+            written => written.map(|()| Copied::Some).during(|| "write the pod's output".into()),
         },
-        Err(Errno::INTR | Errno::AGAIN) => Ok(true),
+        Err(Errno::INTR | Errno::AGAIN) => Ok(Copied::Some),
         Err(errno) => Err(errno).during(|| "read the pod's output".into()),
     }
 }

@@ -7,6 +7,7 @@ use appc::{AcName, ExposedPort, Isolator, Mount, PodManifest, Volume};
 use fetch::ImageRef;
 use pod::PodName;
 use stage1::TerminalSize;
+use stage1::isolators::net_admin::NetAdmin;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::annotations::Remarks;
@@ -46,6 +47,8 @@ pub(crate) struct PodRequest {
     pub(crate) profile: Profile,
     /// What Landlock guards.
     pub(crate) landlock: Landlock,
+    /// Which apps have rights over its network.
+    pub(crate) net_admin: NetAdmin,
     /// Whether what would be narrowed, ignored or made up is refused.
     pub(crate) strict: bool,
     /// Whether its apps have ContainerSSH's agent; without a word those whose images ask for it.
@@ -91,6 +94,9 @@ pub(crate) struct Lifecycle {
     pub(crate) exit_policy: ExitPolicy,
     /// The host name inside; without it the pod's name, or one made of its UUID.
     pub(crate) hostname: Option<String>,
+    /// Whether docker's rules hold for the host's name: it is the beginning of the container's id unless another was chosen,
+    /// and every app finds it in the variable HOSTNAME.
+    pub(crate) host_is_named: bool,
     /// The file that tells which pod it is.
     pub(crate) uuid_file: Option<UuidFile>,
     /// What is written down of this for who starts it later.

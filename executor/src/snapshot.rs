@@ -12,7 +12,6 @@ use crate::context::Context;
 use crate::copying;
 use crate::error::CommandError;
 use crate::import::Images;
-use crate::pull_policy::PullPolicy;
 use crate::setup::Setup;
 use crate::userns::{self, Userns};
 
@@ -55,7 +54,7 @@ impl Snapshot {
         manifest.dependencies.clear();
         manifest.path_whitelist.clear();
         manifest.app = manifest.app.or_else(|| runtime.app.clone());
-        let mut images = Images::open(context, PullPolicy::Never)?;
+        let mut images = Images::existing(context)?;
         images.map_ids(Userns::of(&pod_manifest)?)?;
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping: IdMapping = keep.unwrap_or_else(|| images.mapping.clone());

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The `proa` under test: a copy, because a checkout below /root or a private home is closed to the test users.
 ///
@@ -103,6 +104,7 @@ fn reachable(program: &Path) -> PathBuf {
     let dir = work_dir().join("bin").join(format!("{}-{}", meta.mtime_nsec(), meta.size()));
     let copy = dir.join(&*name);
     if !copy.exists() {
+        forget_old(&work_dir().join("bin"));
         fs::create_dir_all(&dir).expect("the work folder is writable");
         // Tests are threads of one process, or processes.
         let partial = dir.join(format!("{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
@@ -113,5 +115,20 @@ fn reachable(program: &Path) -> PathBuf {
         fs::set_permissions(&partial, fs::Permissions::from_mode(0o755)).expect("the copy is ours");
         fs::rename(&partial, &copy).expect("the copy is ours");
     }
+    // It is in use.
+    let touched = fs::File::open(&dir).and_then(|it| it.set_modified(SystemTime::now()));
+    touched.expect("the copy's folder is ours");
     copy
+}
+
+/// Removes copies of builds that no test run has asked for lately: each has 100 MB.
+fn forget_old(copies: &Path) {
+    const OLD: Duration = Duration::from_hours(6);
+    for copy in fs::read_dir(copies).into_iter().flatten().flatten() {
+        let age = copy.metadata().and_then(|it| it.modified()).ok().and_then(|it| it.elapsed().ok());
+        if age.is_some_and(|age| age > OLD) {
+            // Another test may be doing the same.
+            let _ = fs::remove_dir_all(copy.path());
+        }
+    }
 }

@@ -9,15 +9,17 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::{Outcome, Proa, binaries};
+use crate::{Outcome, Proa, binaries, limit};
 
 /// How a call is disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,13 @@ pub enum Disturbance {
     Kill,
     /// The call fails for lack of space or descriptors, or on a broken disk.
     Fail,
+}
+
+impl Disturbance {
+    /// Those that there is time for.
+    pub fn tried() -> &'static [Self] {
+        if is_full() { &[Self::Kill, Self::Fail] } else { &[Self::Kill] }
+    }
 }
 
 /// A command that is to be disturbed.
@@ -159,8 +168,14 @@ impl Campaign<'_> {
 
     /// Runs the command in a copy of its data directory; returns what it said and what `inject` reports.
     fn once(&self, data: &Path, disturbance: Disturbance, call: Option<&str>) -> (Outcome, String) {
-        if data.exists() {
-            fs::remove_dir_all(data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+        // What the command left running writes into its directory until it has ended.
+        let deadline = Instant::now() + limit();
+        while data.exists() {
+            match fs::remove_dir_all(data) {
+                Err(error)
+                    if error.kind() == ErrorKind::DirectoryNotEmpty && self.leaves && Instant::now() < deadline => {}
+                removed => removed.unwrap_or_else(|error| panic!("{}: {error}", data.display())),
+            }
         }
         let copied = Command::new("cp").arg("-a").arg(self.before).arg(data).status().expect("cp runs");
         assert!(copied.success(), "cp {}", self.before.display());
@@ -184,6 +199,17 @@ impl Campaign<'_> {
 }
 
 impl Attempt {
+    /// What could not do its work because a call failed has said so.
+    ///
+    /// # Panics
+    /// When it has not.
+    #[track_caller]
+    pub fn assert_told(&self) {
+        if self.disturbance == Disturbance::Fail && !self.outcome.status.success() {
+            assert!(self.outcome.stderr.contains("proa: "), "nothing tells what went wrong: {self}");
+        }
+    }
+
     /// Asserts that a run which had to succeed did.
     #[track_caller]
     pub fn assert_succeeded(&self, outcome: &Outcome) {

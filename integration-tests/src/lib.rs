@@ -27,6 +27,7 @@ pub mod backend;
 pub mod binaries;
 mod command;
 pub mod denial;
+pub mod elsewhere;
 mod env;
 mod gpg;
 pub mod images;

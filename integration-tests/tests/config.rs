@@ -233,14 +233,14 @@ fn files_of_others_are_refused(env: &Env) {
 
 fn configured_data_directory(env: &Env) {
     let (data, other) = (env.path("data"), env.path("other"));
-    let exists = |dir: &Path| dir.join("pods").exists();
+    let exists = |dir: &Path| dir.join("store").exists();
     configure(env, "user/paths.d/paths.json", &paths(json!({"data": data})));
     proa(env, &["list"]).succeeds();
     assert!(!data.exists(), "who only looks makes nothing");
-    proa(env, &["gc"]).succeeds();
+    proa(env, &["fetch", "hello"]).succeeds();
     assert!(exists(&data), "the configured directory is used");
     std::fs::remove_dir_all(&data).expect("it is ours");
-    proa(env, &["gc", "--dir", other.to_str().expect("UTF-8")]).succeeds();
+    proa(env, &["fetch", "hello", "--dir", other.to_str().expect("UTF-8")]).succeeds();
     assert!(exists(&other) && !exists(&data), "--dir counts more");
     // The configured place is shown, not the one in use.
     let outcome = proa(env, &["--dir=/elsewhere", "config"]).succeeds();

@@ -4,7 +4,7 @@ use integration_tests::images::{Layout, busybox};
 use integration_tests::{Env, Outcome, User, each_user, needs};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// How often a race is tried. `integration-tests/run --full` has more patience.
@@ -49,6 +49,7 @@ each_user! {
     files_and_directories_come_out_as_dockers_do,
     archives_on_standard_streams,
     pods_that_do_not_run,
+    holes_stay_holes,
 }
 
 fn files_and_directories_come_out_as_dockers_do(env: &Env) {
@@ -158,6 +159,41 @@ fn pods_that_do_not_run(env: &Env) {
     assert_eq!(text(&out), "put\n");
     env.proa(["rm", "web"]).outcome().succeeds();
     env.assert_nothing_left();
+}
+
+fn holes_stay_holes(env: &Env) {
+    const TERABYTE: u64 = 1 << 40;
+    let write = "echo data | dd of=/d/big bs=1048576 seek=1000 conv=notrunc 2>/dev/null";
+    start(env, &format!("mkdir /d; truncate -s {TERABYTE} /d/big; {write}; ln /d/big /d/same"), &[]);
+    let check = |file: &Path| {
+        let found = fs::metadata(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert_eq!(found.len(), TERABYTE, "{}", file.display());
+        assert!(found.blocks() * 512 < 1 << 20, "{} takes {} blocks", file.display(), found.blocks());
+        let mut data = [0; 6];
+        let read = fs::File::open(file).and_then(|file| file.read_exact_at(&mut data, 1000 << 20));
+        assert_eq!((read.is_ok(), &data), (true, b"data\n\0"), "{}", file.display());
+    };
+    let (copy, unpacked) = (env.path("copy"), env.path("unpacked"));
+    cp(env, "web:/d/big", &copy.display().to_string()).succeeds();
+    check(&copy);
+    // As GNU tar has it, and back again.
+    env.make_dir(&unpacked);
+    let script = "\"$0\" --dir \"$1\" cp web:/d - | tar -C \"$2\" -xf -; \
+                  tar -C \"$2\" --sparse --format=posix -cf - d/big | \"$0\" --dir \"$1\" cp - web:/";
+    let words = [integration_tests::binaries::proa(), env.data(), unpacked.clone()];
+    let words = ["-c".into(), script.into()].into_iter().chain(words.map(std::ffi::OsString::from));
+    env.command("sh", words.collect::<Vec<_>>()).outcome().succeeds();
+    check(&unpacked.join("d/big"));
+    check(&unpacked.join("d/same"));
+    let (size, blocks) = (TERABYTE.to_string(), inside(env, "stat -c '%s %b' /d/big"));
+    let (found, blocks) = blocks.trim().split_once(' ').expect("two numbers");
+    assert!(found == size && blocks.parse::<u64>().expect("a number") < 2048, "{found} {blocks}");
+    // A layer has no holes: this one could never be taken in again.
+    let told = "\"d/big\": with it more than 16 GiB of holes would be written out as zeros";
+    env.proa(["commit", "web", "made:1"]).outcome().exits(254).stderr_shows(told).stderr_shows("volume");
+    let listed = env.proa(["image", "list", "--no-legend"]).outcome().succeeds();
+    assert!(!listed.stdout.contains("made:1"), "{}", listed.stdout);
+    end(env);
 }
 
 #[test]

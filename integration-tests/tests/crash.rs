@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::images::{Aci, Packing, busybox};
-use integration_tests::{Env, Running, each_user, limit, process};
+use integration_tests::needs::{Place, place, tool};
+use integration_tests::{Env, Running, User, each_user, limit, needs, process};
 use rustix::process::Signal;
 
 fn start(env: &Env) -> Running {
@@ -131,4 +132,95 @@ fn killed_launch_leaves_only_what_gc_removes(env: &Env) {
         env.proa(["list"]).outcome().succeeds();
     }
     recovers(env);
+}
+
+/// Whether a process waits to be told something by the only descriptor that it has beside its streams: so an app's first
+/// process waits for its start.
+fn waits_for_its_start(pid: i32) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let call = call.split(' ').next().and_then(|number| number.parse().ok());
+    open == 4 && call == Some(syscalls::Sysno::recvfrom.id())
+}
+
+/// The run hung when that happened before pid 1 had read that the app is to start. strace keeps it from reading for a
+/// while, as a busy machine may.
+#[test]
+fn an_app_killed_before_its_start_ends_the_run() {
+    needs!(place(Place::Host));
+    needs!(tool("strace"));
+    needs!(User::Root.account());
+    let env = needs!(Env::of(User::WithRange));
+    let image = Aci::new("early", busybox()).sh("echo ran").build(&env);
+    let fetch = ["--insecure-options=image", "fetch", image.to_str().expect("UTF-8")];
+    let id = env.proa(fetch).outcome().succeeds();
+    let delay = "inject=ppoll:delay_enter=2000000:when=1";
+    let tracer = ["strace", "--follow-forks", "--quiet=all", "--output=/dev/null", "--trace=ppoll", "-e", delay];
+    let running = env.proa(["run", "--net=none", id.line()]).through_as_invoker(tracer).start();
+    let deadline = Instant::now() + limit();
+    let waiting = loop {
+        let found = process::descendants(running.pid()).into_iter().find(|it| waits_for_its_start(it.pid));
+        match found {
+            Some(found) => break found.pid,
+            None => assert!(Instant::now() < deadline, "no app waits for its start"),
+        }
+    };
+    assert!(process::kill(waiting, Signal::KILL));
+    running.wait().exits(137).prints("");
+    all_gone();
+    recovers(&env);
+}
+
+/// As after a restart of the machine: directories of pods that ran, with their sockets, and nothing else of them. (A copy:
+/// nobody has its files open or locked.)
+#[test]
+fn pods_that_a_restart_ended() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::WithRange));
+    let front = r#"{"rktKind":"network","rktVersion":"v1","name":"front"}"#;
+    env.write("home/.config/proa/network.d/front.json", front);
+    let image = Aci::new("ran", busybox()).sh("echo begun; sleep 1000").build(&env);
+    let run = |name: &str, more: &[&str]| {
+        let words = ["--insecure-options=image", "run", "--detach", "--name", name];
+        let words = words.iter().chain(more).copied().chain([image.to_str().expect("UTF-8")]);
+        env.proa(words).outcome().succeeds().line().to_owned()
+    };
+    let uuids = [run("first", &[]), run("second", &["--net=front"]), run("third", &["--restart=always"])];
+    env.proa(["prepare", "--name=waits", "example.com/ran"]).outcome().succeeds();
+    let copied = std::process::Command::new("cp").arg("-a").arg(env.data()).arg(env.path("kept")).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cp");
+    for uuid in &uuids {
+        env.proa(["stop", "--force", uuid]).outcome().succeeds();
+    }
+    all_gone_but_the_service(&env);
+    std::fs::remove_dir_all(env.data()).expect("it is ours");
+    std::fs::rename(env.path("kept"), env.data()).expect("it is ours");
+    let _ = std::fs::remove_dir_all(env.path("run"));
+    env.make_dir(&env.path("run"));
+
+    let listed = env.proa(["list", "--no-legend"]).outcome().succeeds().quietly();
+    assert_eq!(listed.stdout.matches("exited").count(), 3, "{listed}");
+    assert_eq!(listed.stdout.matches("prepared").count(), 1, "{listed}");
+    env.proa(["status", "first"]).outcome().succeeds().shows("state=exited");
+    env.proa(["logs", "first"]).outcome().succeeds().prints("begun\n");
+    env.proa(["wait", "first"]).outcome().refuses("nobody has written down how it ended");
+    env.proa(["enter", "first", "/bin/true"]).outcome().refuses("not running");
+    env.proa(["stop", "first"]).outcome().succeeds().stderr_shows("is already stopped");
+    env.proa(["run-prepared", "--detach", "waits"]).outcome().succeeds();
+    for name in ["first", "second"] {
+        env.proa(["docker", "start", name]).outcome().succeeds().prints(&format!("{name}\n"));
+        env.proa(["enter", name, "/bin/echo", "lives"]).outcome().succeeds().prints("lives\n");
+    }
+    env.proa(["rm", "third"]).outcome().succeeds();
+    for name in ["first", "second", "waits"] {
+        env.proa(["stop", "--force", name]).outcome().succeeds();
+    }
+    recovers(&env);
+    assert!(env.proa(["list", "--no-legend"]).outcome().succeeds().stdout.is_empty());
+}
+
+/// [`all_gone`], whether pods have asked the metadata service anything or not.
+fn all_gone_but_the_service(env: &Env) {
+    env.end_metadata_service();
+    all_gone();
 }

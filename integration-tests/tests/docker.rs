@@ -357,5 +357,6 @@ fn the_program_name_is_enough(env: &Env) {
     run(&["run", "--rm", &shell(env), "echo", "hello"]).succeeds().prints("hello\n");
     run(&["images", "-q"]).succeeds();
     let dry = run(&["run", "--dry-run", "-u", "1", &shell(env), "true"]).succeeds();
-    assert!(dry.stdout.starts_with("proa run ") && dry.stdout.contains(" --user=1 -- true\n"), "{dry}");
+    let words = " --user=1 --annotation=proa.local/docker-rules=true -- true\n";
+    assert!(dry.stdout.starts_with("proa run ") && dry.stdout.contains(words), "{dry}");
 }

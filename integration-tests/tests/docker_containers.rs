@@ -26,6 +26,40 @@ each_user! {
     a_container_is_created_filled_and_started,
     a_container_runs_again_with_what_it_has_written,
     a_container_that_is_written_to_is_held_and_looks_as_before,
+    restarts_are_told,
+}
+
+/// The pauses become longer each time, so that there is time to look.
+fn restarts_are_told(env: &Env) {
+    let image = image(env);
+    docker(env, &["run", "-d", "--restart=always", "--name=again", "--network=none", &image, "sh", "-c", "exit 3"])
+        .succeeds();
+    let until = |what: &str, words: &[&str], found: &dyn Fn(&str) -> bool| {
+        let deadline = std::time::Instant::now() + integration_tests::limit();
+        loop {
+            let told = docker(env, words).succeeds().stdout;
+            if found(&told) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "{what}: {told}");
+        }
+    };
+    let listed = ["ps", "--filter=status=restarting", "--format={{.Names}} {{.State}} {{.Status}}"];
+    until("it is listed", &listed, &|told| {
+        told.starts_with("again restarting Restarting (3) ") && told.ends_with(" ago\n")
+    });
+    let of_state =
+        "--format={{.RestartCount}} {{.State.Status}} {{.State.Restarting}} {{.State.Running}} {{.State.ExitCode}}";
+    let counted = |told: &str| {
+        let (count, rest) = told.split_once(' ').expect("five words");
+        // Long enough a pause for what follows to come before its end.
+        count.parse::<u32>().expect("a number") > 2 && rest == "restarting true true 3\n"
+    };
+    until("it is counted", &["inspect", of_state, "again"], &counted);
+    // A stop ends the waiting.
+    docker(env, &["stop", "again"]).succeeds();
+    docker(env, &["ps", "-a", "--format={{.State}} {{.Status}}"]).succeeds().shows("exited Exited (3) ");
+    docker(env, &["rm", "again"]).succeeds();
 }
 
 /// From outside nobody could start it meanwhile, though it does not run.
@@ -123,6 +157,7 @@ fn what_detached_containers_write_is_kept_as_long_as_they_are() {
         .succeeds()
         .prints("out\n");
     docker(env, &["logs", "--until", "1600000000", "--details", "brief"]).succeeds().prints("");
+    docker(env, &["logs", "--follow", "--until", "1600000000", "brief"]).succeeds().prints("");
     docker(env, &["kill", "brief"]).succeeds();
     env.assert_nothing_left_within(std::time::Duration::from_secs(5));
     let words = ["run", "--detach", "--rm", "--net=none", "--name=pod", &image, "--exec=/bin/sh", "--", "-c", script];

@@ -25,6 +25,7 @@ each_user! {
     a_filling_that_was_cut_off_is_made_good,
     images_travel_in_archives,
     what_is_not_used_goes,
+    how_an_image_came_to_be,
     what_is_asked_about_the_program_and_containers,
     a_terminal_has_a_kind,
 }
@@ -101,6 +102,24 @@ fn images_travel_in_archives(env: &Env) {
     env.proa(["docker", "load"]).outcome_with_input(b"no archive").exits(1);
     docker(env, &["load", "-i", "/nosuch"]).exits(1).stderr_shows("/nosuch");
     env.assert_nothing_left();
+}
+
+fn how_an_image_came_to_be(env: &Env) {
+    let top = busybox().file("top", vec![b'x'; 1000], 0o644);
+    let layout = Layout::new("told").layer(busybox()).layer(top).config("Cmd", json!(["sh"])).build(env);
+    let id = env.proa(["fetch", &format!("oci:{}", layout.display())]).outcome().succeeds().line().to_owned();
+    docker(env, &["tag", &id, "told"]).succeeds();
+    let format = "{{.ID}}|{{.CreatedBy}}|{{.Comment}}";
+    // Nothing is said of how: a line for each layer, the last one first.
+    let lines = docker(env, &["history", "--format", format, "told"]).succeeds().stdout;
+    assert_eq!(lines, format!("{}||\n<missing>||\n", &id[7..19]));
+    let shown = docker(env, &["history", "told"]).succeeds().stdout;
+    assert!(shown.starts_with("IMAGE          CREATED"), "{shown}");
+    docker(env, &["image", "history", "-q", "--no-trunc", "told"]).succeeds().prints(&format!("{id}\n<missing>\n"));
+    let bytes = docker(env, &["history", "--human=false", "--format={{.Size}}", "told"]).succeeds().stdout;
+    let bytes: Vec<u64> = bytes.lines().map(|line| line.parse().expect("bytes")).collect();
+    assert_eq!(bytes[0], bytes[1] + 1000, "the files of a layer");
+    docker(env, &["history", "nosuch"]).exits(1).stderr_shows("No such image: nosuch");
 }
 
 fn what_is_not_used_goes(env: &Env) {

@@ -124,6 +124,8 @@ fn pages() -> Vec<Page> {
         Page { left_out: &[("quay.io", "the internet; registries.rs logs in to its own")], ..page("login.md") },
         Page { endless: &["--follow"], ..of_pods("logs.md") },
         Page { endless: &["metadata-service"], ..page("metadata-service.md") },
+        // Its pods have no network of their own that anything could lead into; port_changes.rs has.
+        Page { left_out: &[("proa port", "pasta and a pod with it; port_changes.rs")], ..page("port.md") },
         Page { before: ACIS, ..page("prepare.md") },
         Page { before: PODS_HAVE_ENDED, swaps: &[OTHER], ..page("rm.md") },
         Page { before: PODS_ARE_PREPARED, swaps: &[OTHER], ..page("run-prepared.md") },

@@ -295,6 +295,44 @@ fn holds(pid: i32) -> (usize, usize) {
     (fds, kilobytes.unwrap_or_else(|| panic!("no memory of {pid}: {rollup}")))
 }
 
+/// The monitor and pid 1 of a running pod.
+fn supervisors(world: &World, uuid: &str) -> [i32; 2] {
+    let status = world.proa(&["status", uuid]).succeeds().stdout;
+    let pid_1 = status.lines().find_map(|line| line.strip_prefix("pid=")).and_then(|pid| pid.parse().ok());
+    let pid_1 = pid_1.unwrap_or_else(|| panic!("it runs: {status}"));
+    [process::read(pid_1).expect("it is there").parent, pid_1]
+}
+
+/// What a process has that is no file's, in kB; its part of what it shares.
+fn own_memory(pid: i32) -> usize {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let own = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:"));
+    let kilobytes = own.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kilobytes.unwrap_or_else(|| panic!("no memory of {pid}: {rollup}"))
+}
+
+/// What the launch needed is given back when nothing happens: of the command line, the plan, the frames on the stack, and
+/// what the app has written. (Half a megabyte before; bench/pods has the release's figures beside conmon's.)
+#[test]
+fn a_supervisor_that_waits_holds_little() {
+    needs!(User::Root.account());
+    let world = needs!(World::new(User::WithRange, "head -c 1000000 /dev/zero; echo; sleep 1000"));
+    let uuid = world.proa(&["run", "--net=none", "--detach", &world.image]).succeeds();
+    let [monitor, pid_1] = supervisors(&world, uuid.line());
+    let deadline = Instant::now() + limit();
+    loop {
+        let memory = [own_memory(monitor), own_memory(pid_1)];
+        // A debug build has some 300, more or less as its stack happens to lie in pages.
+        if memory.iter().sum::<usize>() <= 400 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "monitor and pid 1 hold {memory:?} kB");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    world.proa(&["stop", "--force", uuid.line()]).succeeds();
+    world.proa(&["rm", uuid.line()]).succeeds();
+}
+
 #[test]
 fn a_supervisor_does_not_grow() {
     // As root, because only root may look into pid 1.
@@ -302,12 +340,7 @@ fn a_supervisor_does_not_grow() {
     let world = needs!(World::new(User::WithRange, "echo a line; sleep 1000"));
     let uuid = world.proa(&["run", "--net=none", "--detach", "--restart=always", &world.image]).succeeds();
     let uuid = uuid.line();
-    let monitor = living().iter().map(|it| it.pid).find(|pid| {
-        let children: Vec<_> = living().into_iter().filter(|it| it.parent == *pid).collect();
-        children.len() == 1 && living().iter().any(|it| it.parent == children[0].pid)
-    });
-    let monitor = monitor.expect("the pod has a monitor");
-    let pid_1 = living().iter().find(|it| it.parent == monitor).expect("its pid 1").pid;
+    let [monitor, pid_1] = supervisors(&world, uuid);
     let cycle = || {
         world.proa(&["enter", uuid, "/bin/true"]).succeeds();
         world.proa(&["status", uuid]).succeeds();
@@ -323,17 +356,20 @@ fn a_supervisor_does_not_grow() {
     for _ in 0..times(10, 5_000) {
         cycle();
     }
-    // That its last client is gone is seen a moment later.
+    // That its last client is gone is seen a moment later, and what that needed is given back after another. Either may be
+    // true of the first look as well.
+    let grown = |after: &[(usize, usize); 2]| {
+        before.iter().zip(after).any(|(before, after)| after.0 > before.0 || after.1 > before.1 + 64)
+    };
     let deadline = Instant::now() + limit();
-    while holds(monitor).0 != before[0].0 && Instant::now() < deadline {
+    let mut after = [holds(monitor), holds(pid_1)];
+    while grown(&after) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
+        after = [holds(monitor), holds(pid_1)];
     }
-    let after = [holds(monitor), holds(pid_1)];
     eprintln!("descriptors and kB of monitor and pid 1: {before:?}, then {after:?}");
-    for (before, after) in before.iter().zip(after) {
-        assert_eq!(after.0, before.0, "descriptors");
-        assert!(after.1 <= before.1 + 64, "{after:?} kB, it had {before:?}");
-    }
+    let told = || [about(monitor), about(pid_1)].join("\n");
+    assert!(!grown(&after), "it had {before:?}: {after:?}: {}", told());
     world.proa(&["stop", "--force", uuid]).succeeds();
     world.proa(&["rm", uuid]).succeeds();
 }

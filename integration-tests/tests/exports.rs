@@ -164,18 +164,18 @@ fn an_oci_image_becomes_an_aci(env: &Env) {
     fs::remove_file(file).and_then(|()| fs::remove_file(second)).expect("they are ours");
 }
 
-/// What skopeo says of an image: the digest of its configuration, and its layers.
-fn skopeo(args: &[&str]) -> serde_json::Value {
-    let output = Command::new("skopeo").args(args).env("TMPDIR", "/var/tmp").output().expect("skopeo runs");
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("it is JSON")
+/// What skopeo, run by the test's user, says of an image: the digest of its configuration, and its layers.
+fn skopeo(env: &Env, args: &[&str]) -> serde_json::Value {
+    let args = args.iter().map(Into::into).collect();
+    let outcome = env.command("skopeo", args).var("TMPDIR", "/var/tmp").outcome().succeeds();
+    serde_json::from_str(&outcome.stdout).expect("it is JSON")
 }
 
 fn an_oci_image_goes_to_other_programs(env: &Env) {
     needs!(tool("skopeo"));
     let layout = layered(LOOK);
     let dir = layout.build(env);
-    let original = skopeo(&["inspect", "--raw", &format!("oci:{}:latest", dir.display())]);
+    let original = skopeo(env, &["inspect", "--raw", &format!("oci:{}:latest", dir.display())]);
     let id = fetch_oci(env, &layout);
     for (format, name, transport) in
         [("oci", "dir", "oci"), ("oci-archive", "o.tar", "oci-archive"), ("docker-archive", "d.tar", "docker-archive")]
@@ -184,10 +184,10 @@ fn an_oci_image_goes_to_other_programs(env: &Env) {
         let format = format!("--format={format}");
         image(env, &["export", &format, "--name=exported:v1", &id, &path]).succeeds().quietly();
         let reference = format!("{transport}:{path}:exported:v1");
-        let config = skopeo(&["inspect", "--config", &reference]);
+        let config = skopeo(env, &["inspect", "--config", &reference]);
         assert_eq!(config["rootfs"]["diff_ids"].as_array().map(Vec::len), Some(2), "{format}");
         // The ID is the digest of the configuration, and that did not change.
-        let raw = skopeo(&["inspect", "--raw", &reference]);
+        let raw = skopeo(env, &["inspect", "--raw", &reference]);
         assert_eq!(raw["config"]["digest"], original["config"]["digest"], "{format}");
         assert_eq!(original["config"]["digest"], serde_json::Value::from(&*id));
         // skopeo checks every digest on the way.
@@ -205,7 +205,7 @@ fn an_oci_image_goes_to_other_programs(env: &Env) {
     env.proa(["fetch", "--keep-layers", &reference]).outcome().succeeds();
     let path = out(env, "kept.tar");
     image(env, &["export", &id, &path]).succeeds();
-    let exported = skopeo(&["inspect", "--raw", &format!("oci-archive:{path}")]);
+    let exported = skopeo(env, &["inspect", "--raw", &format!("oci-archive:{path}")]);
     assert_eq!(exported, original);
     fs::remove_dir_all(env.path("tmp/dir")).expect("root may remove it");
     for name in ["o.tar", "d.tar", "kept.tar"] {
@@ -224,7 +224,7 @@ fn an_aci_becomes_an_oci_image(env: &Env) {
     let path = out(env, "converted.tar");
     let exported = image(env, &["export", "--format=oci-archive", "--name=made:1", &id, &path]).succeeds();
     assert!(exported.stderr.contains("warning") && exported.stderr.contains("readOnly"), "{exported}");
-    let config = skopeo(&["inspect", "--config", &format!("oci-archive:{path}:made:1")]);
+    let config = skopeo(env, &["inspect", "--config", &format!("oci-archive:{path}:made:1")]);
     assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/bin/sh", "-c", "cat /data/x"]));
     assert_eq!(config["config"]["Env"], serde_json::json!(["A=b"]));
     assert_eq!(config["config"]["ExposedPorts"], serde_json::json!({"80/tcp": {}}));

@@ -67,6 +67,93 @@ fn data_directory_full() {
     });
 }
 
+/// A shell in which `proa` is the program under test on a data directory of 12 MiB, and `fill` and `empty` take and give back
+/// what is left of it.
+fn on_a_small_disk(env: &Env, image: &str, script: &str) -> Outcome {
+    let script = format!(
+        "mount -t tmpfs -o size=12m,mode=700,uid=$(id -u \"$user\") none \"$data\"; proa() {{ \"$run\" \"$@\"; }}
+        run=$data.run; printf '#!/bin/sh\\nexec' >\"$run\"; printf ' \"%s\"' \"$@\" >>\"$run\"; echo ' \"$@\"' >>\"$run\"
+        chmod 755 \"$run\"; image={image}
+        fill() {{ cat /dev/zero >\"$data/filler\" 2>/dev/null || :; }}
+        empty() {{ rm \"$data/filler\"; }}
+        ended() {{ until proa list --no-legend | grep \"$1\" | grep -q exited; do sleep 0.1; done; }}
+        proa --insecure-options=image fetch \"$image\" >/dev/null
+        {script}
+        exit; true"
+    );
+    with_mounts(env, &script, &[]).outcome()
+}
+
+/// An app goes on whose log has no room, its log tells what it lacks, nothing else is harmed, and how it ended is known.
+#[test]
+fn log_disk_full() {
+    ordinary_users(|env| {
+        let script = "until [ -e /go/go ]; do sleep 0.1; done
+            i=0; while [ $i -lt 3000 ]; do echo \"$i of many lines, for which there is no room on the disk of the log\"; i=$((i + 1)); done
+            exit 7";
+        let image = Aci::new("writer", busybox()).sh(script).build(env);
+        let go = env.path("go");
+        env.make_dir(&go);
+        let outcome = on_a_small_disk(
+            env,
+            &image.to_string_lossy(),
+            &format!(
+                "proa run --detach --net=none --name=writer --volume=go,kind=host,source={go} example.com/writer --mount=volume=go,target=/go >/dev/null
+                proa run --detach --net=none --name=other example.com/writer --exec=/bin/sleep -- 1000 >/dev/null
+                fill; truncate --size=-64k \"$data/filler\"; touch {go}/go
+                proa wait writer; ended writer
+                proa logs writer >\"$data.log\"; head -n 1 \"$data.log\"; grep -c 'of many lines' \"$data.log\"; rm \"$data.log\"
+                proa status other | grep state=; proa enter other /bin/echo lives
+                empty; proa run --net=none example.com/writer --exec=/bin/echo -- room
+                proa stop --force other >/dev/null; proa gc --grace-period=0s 2>/dev/null; proa gc --grace-period=0s 2>/dev/null
+                find \"$data/pods\" -mindepth 2; rm \"$run\"",
+                go = go.display()
+            ),
+        );
+        let lines: Vec<_> = outcome.stdout.lines().collect();
+        assert_eq!(lines.first(), Some(&"7"), "how it ended: {outcome}");
+        assert!(outcome.to_string().contains("bytes of this log could not be written"), "{outcome}");
+        assert_eq!(lines[lines.len() - 3..], ["state=running", "lives", "room"], "{outcome}");
+        let kept: usize = lines[2].parse().unwrap_or_else(|_| panic!("a number of lines: {outcome}"));
+        assert!((500..3000).contains(&kept), "{outcome}");
+    });
+}
+
+/// What ends on a full disk has its status written, and what cannot begin there says why and leaves nothing.
+#[test]
+fn full_disk() {
+    ordinary_users(|env| {
+        let script = "until [ -e /go/go ]; do sleep 0.1; done; exit 7";
+        let image = Aci::new("ends", busybox()).sh(script).build(env);
+        let go = env.path("go");
+        env.make_dir(&go);
+        let outcome = on_a_small_disk(
+            env,
+            &image.to_string_lossy(),
+            &format!(
+                "volume=--volume=go,kind=host,source={go}; mount=--mount=volume=go,target=/go
+                proa run --detach --net=none --name=ends $volume example.com/ends $mount >/dev/null
+                proa run --net=none --name=stays $volume example.com/ends $mount & stays=$!
+                proa run --detach --rm --net=none --name=goes $volume example.com/ends $mount >/dev/null
+                fill; touch {go}/go; wait $stays || echo $?
+                proa wait ends; ended ends; proa wait ends; proa status ends | grep app-; proa docker inspect --format '{{{{.State.ExitCode}}}}' ends
+                fill; for what in 'run --net=none' 'run --net=none --detach --name=new' prepare; do
+                    if proa $what example.com/ends; then echo \"there was room: $what\"; fi
+                done
+                find \"$data/pods\" -mindepth 2 -maxdepth 2 | wc -l
+                proa rm ends >/dev/null; empty
+                proa run --net=none --name=new example.com/ends --exec=/bin/echo -- room; proa list --no-legend
+                rm \"$run\"",
+                go = go.display()
+            ),
+        );
+        let expected = ["7", "7", "7", "app-ends=7", "7", "2", "room"].join("\n") + "\n";
+        assert_eq!(outcome.stdout, expected, "{outcome}");
+        assert_eq!(outcome.stderr.matches("No space left on device").count(), 3, "{outcome}");
+        assert!(outcome.stderr.matches("hint: free space in the data directory").count() == 3, "{outcome}");
+    });
+}
+
 #[test]
 fn no_overlay_support() {
     ordinary_users(|env| {

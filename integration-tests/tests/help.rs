@@ -84,6 +84,7 @@ fn examples_work() {
                 "wait",
                 "stats",
                 "update",
+                "port",
                 "run-prepared",
                 "app",
                 "attach",

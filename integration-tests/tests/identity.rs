@@ -32,8 +32,11 @@ fn claims(answer: &str) -> Value {
 fn each_app_gets_its_own_identity(env: &Env) {
     needs!(place(Place::Host));
     // Each says for itself that it is the other one, in every way that a request has.
-    let one = image(env, "one", &format!("{ASK}; {}", ASK.replace("audience", "app=two&pod=x&audience")));
-    let two = image(env, "two", ASK);
+    // They share a stream: each says all that it has to say at once.
+    let at_once = |script: &str| format!("all=$({script}); echo \"$all\"");
+    let other = ASK.replace("audience", "app=two&pod=x&audience");
+    let one = image(env, "one", &at_once(&format!("{ASK}; {other}")));
+    let two = image(env, "two", &at_once(ASK));
     let path = |image: &PathBuf| image.to_str().expect("UTF-8").to_owned();
     let args = ["--insecure-options=image".into(), "run".into(), "--net=none".into(), path(&one), path(&two)];
     let outcome = env.proa(args).outcome().succeeds();

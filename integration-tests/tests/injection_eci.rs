@@ -46,8 +46,7 @@ impl World {
     }
 
     fn everywhere(&self, name: &str, command: &[&str], judge: &(dyn Fn(&Path, &Attempt) + Sync)) {
-        let kinds = if is_full() { &[Disturbance::Kill, Disturbance::Fail][..] } else { &[Disturbance::Kill] };
-        for &disturbance in kinds {
+        for &disturbance in Disturbance::tried() {
             let campaign = Campaign {
                 name,
                 program: "proa",
@@ -55,9 +54,7 @@ impl World {
                 command: &|data| eci(&self.env, data, command),
                 leaves: false,
                 judge: &|data, attempt| {
-                    if attempt.disturbance == Disturbance::Fail && !attempt.outcome.status.success() {
-                        assert!(attempt.outcome.stderr.contains("proa: "), "nothing tells what went wrong: {attempt}");
-                    }
+                    attempt.assert_told();
                     judge(data, attempt);
                 },
             };

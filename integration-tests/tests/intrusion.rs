@@ -109,7 +109,7 @@ fn what_pods_could_share_is_their_own(env: &Env) {
         my $key = 0x70726f61;
         syscall($_->[0], $key, $_->[1], 01666) >= 0 or die "make: $!" for [$shmget, 4096], [$semget, 1], [$msgget, 01666];
         open(my $f, ">", "/dev/shm/proa") or die; print $f "mine\n"; close $f;
-        socket(my $s, 1, 1, 0); bind($s, pack("S a5", 1, "\0proa")) or die "bind: $!"; listen($s, 8);
+        socket(my $s, 1, 1, 0); bind($s, pack("S a*", 1, "\0NAME")) or die "bind: $!"; listen($s, 8);
         $| = 1; print "made\n"; sleep 600;"#;
     let look = numbers("shmget semget msgget")
         + r#"
@@ -119,7 +119,10 @@ fn what_pods_could_share_is_their_own(env: &Env) {
         print "msg ", syscall($msgget, $key, 0) < 0 ? "none" : "found", "\n";
         print "file ", -e "/dev/shm/proa" ? "found" : "none", "\n";
         socket(my $s, 1, 1, 0);
-        print "name ", connect($s, pack("S a5", 1, "\0proa")) ? "found" : "none", "\n";"#;
+        print "name ", connect($s, pack("S a*", 1, "\0NAME")) ? "found" : "none", "\n";"#;
+    // A name of this test's own: others bind theirs on the host meanwhile.
+    let name = env.root().file_name().expect("it is below a folder").to_string_lossy().into_owned();
+    let [make, look] = [make, look].map(|script| script.replace("NAME", &name));
     let tree = needs!(perl_tree()).file("make.pl", make, 0o644).file("look.pl", look, 0o644);
     let maker = Aci::new("maker", tree.clone()).exec(["/usr/bin/perl", "/make.pl"]).build(env);
     let looker = Aci::new("looker", tree).exec(["/usr/bin/perl", "/look.pl"]).build(env);
@@ -137,7 +140,7 @@ fn what_pods_could_share_is_their_own(env: &Env) {
     running.kill(rustix::process::Signal::TERM);
     running.wait();
     // With the host's network its abstract names are in reach, as the documents say, but for a strict Landlock domain.
-    let listener = SocketAddr::from_abstract_name(b"proa").and_then(|name| UnixListener::bind_addr(&name));
+    let listener = SocketAddr::from_abstract_name(&name).and_then(|name| UnixListener::bind_addr(&name));
     let Ok(_listener) = listener else { return };
     env.proa(host).outcome().succeeds().shows("name found\n");
     let strict = ["--insecure-options=image", "run", "--net=host", "--landlock=strict", shown(&looker)];

@@ -192,7 +192,8 @@ fn kernel_settings_are_read_only(env: &Env) {
 }
 
 fn loopback_is_up_and_nothing_else(env: &Env) {
-    let script = "nc -l -p 8080 -e echo hi & sleep 0.3; nc 127.0.0.1 8080; cat /proc/net/route | wc -l";
+    let script =
+        "nc -l -p 8080 -e echo hi & until nc 127.0.0.1 8080 2>/dev/null; do :; done; cat /proc/net/route | wc -l";
     let image = Aci::new("lo", busybox()).sh(script).build(env);
     env.run(&image, &[]).outcome().succeeds().prints("hi\n1\n");
 }

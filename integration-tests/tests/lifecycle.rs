@@ -1,7 +1,7 @@
 //! Pods with a supervisor of their own: started, looked at, entered, stopped, removed.
 
 use integration_tests::images::{Aci, busybox, with_probe};
-use integration_tests::{Env, Outcome, each_user};
+use integration_tests::{Env, Outcome, each_user, process};
 use serde_json::json;
 
 each_user! {
@@ -10,6 +10,7 @@ each_user! {
     stop_waits_for_the_end,
     stop_kills_what_does_not_follow,
     stop_of_a_stopped_pod_succeeds,
+    an_ending_pod_is_waited_for,
     kill_sends_a_signal,
     enter_has_what_the_app_has,
     enter_gives_the_status_and_the_streams,
@@ -53,6 +54,14 @@ fn remove(env: &Env, uuid: &str) {
 fn status(env: &Env, uuid: &str) -> serde_json::Value {
     let outcome = env.proa(["status", "--format=json", uuid]).outcome().succeeds();
     serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{e}: {outcome}"))
+}
+
+/// Kills the parent of a pod's pid 1.
+fn kill_monitor(env: &Env, uuid: &str) {
+    let pid = status(env, uuid)["pid"].as_i64().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let monitor: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(process::kill(monitor, rustix::process::Signal::KILL));
 }
 
 /// Waits for a line of the log.
@@ -119,6 +128,27 @@ fn stop_of_a_stopped_pod_succeeds(env: &Env) {
     stop(env, &uuid).stderr_shows("already stopped");
     env.proa(["stop", "nosuchpod"]).outcome().rejects("nosuchpod");
     env.proa(["stop"]).outcome().rejects("which pod");
+    remove(env, &uuid);
+}
+
+/// The supervisor is gone, and something of the pod is left: here the lock, which the test has taken over.
+fn an_ending_pod_is_waited_for(env: &Env) {
+    let uuid = detach(env, "ending", "echo ready; exec sleep 600", &[]);
+    wait_for(env, &uuid, "ready");
+    let lock = std::fs::File::open(env.data().join(format!("pods/run/{uuid}/lock"))).expect("a running pod's lock");
+    kill_monitor(env, &uuid);
+    // Granted when nothing of the pod is left.
+    lock.lock().expect("nobody else wants it");
+    let stopping = ["stop", "kill"].map(|command| (command, env.proa([command, &uuid]).start()));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    for (command, running) in &stopping {
+        let waits = process::read(running.pid()).is_some_and(|it| it.state != 'Z');
+        assert!(waits, "{command} does not wait");
+    }
+    drop(lock);
+    let [stop, kill] = stopping.map(|(_, running)| running.wait());
+    stop.succeeds().prints(&format!("\"{uuid}\"\n"));
+    kill.rejects("is not running");
     remove(env, &uuid);
 }
 
@@ -270,10 +300,13 @@ fn an_app_is_started_again(env: &Env) {
 }
 
 fn status_waits(env: &Env) {
-    let uuid = detach(env, "brief", "sleep 0.2; exit 4", &[]);
+    let uuid = detach(env, "brief", "trap 'exit 4' TERM; echo ready; while :; do sleep 0.02; done", &[]);
     env.proa(["status", "--wait-ready", &uuid]).outcome().succeeds().shows("state=running");
     env.proa(["status", "--wait=10ms", &uuid]).outcome().succeeds().shows("state=running");
-    env.proa(["status", "--wait", &uuid]).outcome().succeeds().shows("app-brief=4");
+    wait_for(env, &uuid, "ready");
+    let waiting = env.proa(["status", "--wait", &uuid]).start();
+    env.proa(["kill", "--signal=TERM", &uuid]).outcome().succeeds();
+    waiting.wait().succeeds().shows("app-brief=4");
     let file = env.write("uuid", format!("{uuid}\n"));
     env.proa(["status", "--uuid-file", file.to_str().unwrap()]).outcome().succeeds().shows("state=exited");
     env.proa(["status", "--uuid-file", "/nothing/here"]).outcome().refuses_with(1, "/nothing/here");
@@ -284,10 +317,7 @@ fn status_waits(env: &Env) {
 fn a_killed_monitor_takes_the_pod_with_it(env: &Env) {
     let uuid = detach(env, "victim", "echo ready; sleep 600", &[]);
     wait_for(env, &uuid, "ready");
-    let pid = status(env, &uuid)["pid"].as_i64().unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let monitor: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(integration_tests::process::kill(monitor, rustix::process::Signal::KILL));
+    kill_monitor(env, &uuid);
     env.proa(["status", "--wait", &uuid]).outcome().succeeds().shows("state=exited");
     env.proa(["logs", &uuid]).outcome().succeeds().prints("ready\n");
     remove(env, &uuid);

@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use integration_tests::needs::{Place, place, tool};
@@ -206,22 +206,26 @@ fn f106_killed_under_load() {
     let env = needs!(Env::of(User::WithRange));
     let pods = Pods::waiting(&env, 4);
     let stop = &AtomicBool::new(false);
-    let hammer = |(service, expected): (Service, &str)| {
-        let mut asked = 0;
+    let asked = &[(); 4].map(|()| AtomicUsize::new(0));
+    let hammer = |(service, expected): (Service, &str), asked: &AtomicUsize| {
         while !stop.load(Ordering::Relaxed) {
             let found = uuid(&service).or_else(|_| uuid(&service)).expect("an answer at the second attempt");
             assert_eq!(found, expected);
-            asked += 1;
+            asked.fetch_add(1, Ordering::Relaxed);
         }
-        asked
     };
-    let asked: usize = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
+        let counts = || asked.each_ref().map(|asked| asked.load(Ordering::Relaxed));
         let client = |pod: usize| {
             let client = (pods.service(pod), &*pods.urls[pod].0);
-            scope.spawn(move || hammer(client))
+            scope.spawn(move || hammer(client, &asked[pod]))
         };
         let clients: Vec<_> = (0..4).map(client).collect();
         for _ in 0..5 {
+            // Whoever was cut off must have had its second attempt before the next time.
+            let before = counts();
+            let answered = || counts().iter().zip(before).all(|(now, before)| *now > before + 1);
+            eventually("all are answered", || answered() || clients.iter().any(|client| client.is_finished()));
             std::thread::sleep(Duration::from_millis(200));
             eventually("it runs again", || env.metadata_service().is_some());
             // The next one may be there before this one is seen to be gone.
@@ -229,8 +233,9 @@ fn f106_killed_under_load() {
         }
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
-        clients.into_iter().map(|it| it.join().expect("no client fails")).sum()
+        clients.into_iter().for_each(|it| it.join().expect("no client fails"));
     });
+    let asked: usize = asked.iter().map(|asked| asked.load(Ordering::Relaxed)).sum();
     assert!(asked > 20, "only {asked} requests");
     env.end_metadata_service();
     pods.end();

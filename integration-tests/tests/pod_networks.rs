@@ -1,5 +1,6 @@
 //! Networks of pods: they find one another by name, nobody else finds them, and nothing is left of them.
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 each_user! {
     pods_find_each_other_by_name,
+    a_pod_is_on_several_networks,
     the_last_pod_to_go_takes_the_network_along,
     a_pod_on_a_network_is_protected_as_any_other,
 }
@@ -58,7 +60,13 @@ fn status(env: &Env, pod: &str) -> Value {
 }
 
 fn address(env: &Env, pod: &str) -> String {
-    status(env, pod)["pod_network"]["address"].as_str().expect("it has one").to_owned()
+    status(env, pod)["pod_networks"][0]["address"].as_str().expect("it has one").to_owned()
+}
+
+fn newer_address(env: &Env, pod: &str) -> Ipv6Addr {
+    let status = status(env, pod);
+    let address = status["pod_networks"][0]["address6"].as_str().expect("it has one");
+    address.parse().unwrap_or_else(|error| panic!("{address}: {error}"))
 }
 
 /// Kills the pod's monitor.
@@ -86,7 +94,6 @@ fn until_up(env: &Env, pod: &str) {
 }
 
 fn pods_find_each_other_by_name(env: &Env) {
-    needs!(place(Place::Host));
     define(env, "back", r#","subnet":"10.77.1.0/24""#);
     define(env, "front", r#","subnet":"10.77.1.0/24""#);
     let image = server(env);
@@ -96,26 +103,76 @@ fn pods_find_each_other_by_name(env: &Env) {
     // The first finds the one that came later, and the other way round.
     until(env, "one", &asks("two"), "two\n");
     until(env, "two", &asks("one"), "one\n");
-    assert_eq!(within(env, "one", "grep -v localhost /etc/hosts"), "10.77.1.9 two\n");
-    env.proa(["status", "one"]).outcome().succeeds().shows("networks=back:ip4=10.77.1.2\n");
+    let (of_one, of_two) = (newer_address(env, "one"), newer_address(env, "two"));
+    let hosts = format!("10.77.1.9 two\n{of_two} two\n");
+    assert_eq!(within(env, "one", "grep -v localhost /etc/hosts"), hosts);
+    let networks = format!("networks=back:ip4=10.77.1.2, back:ip6={of_one}\n");
+    env.proa(["status", "one"]).outcome().succeeds().shows(&networks);
     assert_eq!(address(env, "two"), "10.77.1.9");
+    // By IPv6 as well, with addresses of one unique local prefix.
+    assert!(of_one.is_unique_local() && of_one.segments()[..4] == of_two.segments()[..4], "{of_one} {of_two}");
+    until(env, "one", &asks(&of_two.to_string()), "two\n");
+    assert_ne!(newer_address(env, "stranger").segments()[..4], of_two.segments()[..4]);
     env.proa(["list", "--full"]).outcome().succeeds().shows("back:ip4=10.77.1.9");
     assert_eq!(within(env, "one", "ls /sys/class/net | tr '\\n' ' '").trim(), "eth1 lo");
     // Those who are not on it neither know nor reach them, though one has an address of the same range.
     for pod in ["stranger", "hermit"] {
-        for server in ["two", "10.77.1.9"] {
+        for server in ["two", "10.77.1.9", &of_two.to_string()] {
             assert_eq!(within(env, pod, &format!("nc -w 1 {server} 80 </dev/null 2>/dev/null; true")), "", "{pod}");
         }
         assert_eq!(within(env, pod, "grep -v localhost /etc/hosts; true"), "");
     }
     // A name and an address go with their pod, however it ends.
     kill_monitor(env, "two");
-    until(env, "one", "grep two /etc/hosts; true", "#0.77.1.9 two\n");
+    let hosts = format!("#0.77.1.9 two\n#{} two\n", &of_two.to_string()[1..]);
+    until(env, "one", "grep two /etc/hosts; true", &hosts);
     env.proa(["rm", "two"]).outcome();
     let again = start_until_free(env, &image, "back:IP=10.77.1.9");
     until(env, "one", &asks(&again), "three\n");
     end(env, &["one", "three", "stranger", "hermit"]);
     env.proa(["gc", "--grace-period=0s"]).outcome().succeeds();
+}
+
+/// It finds the pods of each, and passes nothing on from one to the other.
+fn a_pod_is_on_several_networks(env: &Env) {
+    define(env, "back", r#","subnet":"10.77.1.0/24""#);
+    define(env, "front", r#","subnet":"10.77.2.0/24""#);
+    define(env, "side", r#","subnet":"10.77.3.0/24""#);
+    let image = server(env);
+    // Networks that are there, one that is not, and both orders.
+    for (pod, net) in [("db", "back"), ("proxy", "front:IP=10.77.2.9"), ("web", "front,back:IP=10.77.1.7,side")] {
+        start(env, &image, pod, net);
+    }
+    start(env, &image, "last", "side,back");
+    for (from, to) in
+        [("web", "db"), ("web", "proxy"), ("db", "web"), ("proxy", "web"), ("last", "web"), ("web", "last")]
+    {
+        until(env, from, &asks(to), &format!("{to}\n"));
+    }
+    let networks = status(env, "web")["pod_networks"].clone();
+    let newer = |index: usize| networks[index]["address6"].as_str().expect("it has one").to_owned();
+    let of_each = ["front:ip4=10.77.2.2", "back:ip4=10.77.1.7", "side:ip4=10.77.3.2"].into_iter().enumerate();
+    let of_each = of_each.map(|(index, older)| {
+        let network = older.split(':').next().unwrap_or_default();
+        format!("{older}, {network}:ip6={}", newer(index))
+    });
+    let shown = format!("networks={}\n", of_each.collect::<Vec<_>>().join(", "));
+    env.proa(["status", "web"]).outcome().succeeds().shows(&shown);
+    assert_eq!((&networks[1]["name"], &networks[1]["address"]), (&"back".into(), &"10.77.1.7".into()));
+    assert_eq!(within(env, "web", "ls /sys/class/net | tr '\\n' ' '").trim(), "eth1 eth2 eth3 lo");
+    // Who is on one of them alone neither knows nor reaches the other one's, not even by the pod between.
+    assert_eq!(within(env, "db", "grep -c proxy /etc/hosts; true"), "0\n");
+    let by_web = "nc -w 1 10.77.2.9 80 </dev/null 2>/dev/null; nc -w 1 10.77.2.2 80 </dev/null 2>/dev/null; true";
+    assert_eq!(within(env, "db", by_web), "");
+    let args = ["--insecure-options=image", "run", "--dry-run", "--net=default", "--net=front,back:IP=10.77.1.8"];
+    let line = env.proa(args.into_iter().chain([image.to_str().expect("UTF-8")])).outcome().succeeds().stdout;
+    assert!(line.starts_with("proa run --net=default,front,back:IP=10.77.1.8 "), "{line}");
+    // The pod between goes, and the networks that nobody else is on.
+    end(env, &["web"]);
+    until(env, "proxy", "grep '^1.*web' /etc/hosts; grep -c '^#.*web' /etc/hosts; true", "2\n");
+    end(env, &["db", "proxy", "last"]);
+    let left: Vec<_> = std::fs::read_dir(env.data().join("networks")).expect("it is there").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// Starts a pod at an address whose pod was killed just now: the kernel takes a moment to take that apart.
@@ -136,7 +193,6 @@ fn start_until_free(env: &Env, image: &Path, net: &str) -> String {
 }
 
 fn the_last_pod_to_go_takes_the_network_along(env: &Env) {
-    needs!(place(Place::Host));
     define(env, "back", "");
     let image = server(env);
     let networks = || std::fs::read_dir(env.data().join("networks")).map_or(0, Iterator::count);
@@ -282,11 +338,14 @@ fn what_cannot_be_is_refused() {
     let image = server(&env);
     let image = image.to_str().expect("UTF-8");
     let run = |net: &str| env.proa(["--insecure-options=image", "run", net, image]).outcome();
-    for wrong in
-        ["--net=nowhere", "--net=back:IP=10.77.1.1", "--net=back:IP=10.78.1.2", "--net=back:MAC=1", "--net=a,b"]
-    {
+    for wrong in ["--net=nowhere", "--net=back:IP=10.77.1.1", "--net=back:IP=10.78.1.2", "--net=back:MAC=1"] {
         run(wrong).rejects(wrong.split_once(':').map_or(wrong, |(net, _)| net));
     }
+    run("--net=back,nowhere").rejects("--net=nowhere");
+    run("--net=back,back").rejects("back is given twice");
+    run("--net=none,back").rejects("none goes with no other network");
+    define(&env, "same", r#","subnet":"10.77.1.0/24""#);
+    run("--net=back,same").rejects("a pod cannot be on back (10.77.1.0/29) and same (10.77.1.0/24)");
     env.proa(["--insecure-options=image", "run", "--net=back", "--port=80:8080", image]).outcome().refuses("--port");
     // Five pods fit.
     for pod in 0..5 {

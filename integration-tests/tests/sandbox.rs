@@ -1,12 +1,14 @@
 //! Pods whose apps come and go (rkt's app_sandbox tests).
 
 use integration_tests::images::{Aci, busybox};
-use integration_tests::{Env, each_user};
+use integration_tests::{Env, each_user, process};
+use rustix::process::Signal;
 use serde_json::json;
 
 each_user! {
     rkt_app_sandbox_three_apps,
     rkt_app_sandbox_starts_an_app_again,
+    an_app_killed_before_its_start_has_ended,
     rkt_app_sandbox_volumes,
     rkt_app_sandbox_cri_logs,
     what_makes_no_sense_is_refused,
@@ -92,6 +94,29 @@ fn rkt_app_sandbox_starts_an_app_again(env: &Env) {
         wait_for_state(env, &uuid, "again", "exited");
     }
     env.proa(["logs", &uuid]).outcome().succeeds().prints("1\n2\n");
+    end(env, &uuid);
+}
+
+/// Its first process waits for the start, and may die of something else before: the start tells, and the next is another.
+fn an_app_killed_before_its_start_has_ended(env: &Env) {
+    let uuid = sandbox(env, &[]);
+    let id = image(env, "early", "echo ran");
+    app(env, &["add", &uuid, &id]);
+    let status = env.proa(["status", &uuid]).outcome().succeeds().stdout;
+    let pid_1 = status.lines().find_map(|line| line.strip_prefix("pid=")).expect("the pod runs");
+    let pid_1: i32 = pid_1.parse().expect("a number");
+    let waiting = process::descendants(pid_1);
+    let [waiting] = waiting.as_slice() else { panic!("one waits: {waiting:?}") };
+    assert!(process::kill(waiting.pid, Signal::KILL));
+    app(env, &["start", &uuid, "--app", "early"]);
+    assert!(wait_for_state(env, &uuid, "early", "exited").ends_with("exit_code=137\n"));
+    app(env, &["start", &uuid, "--app", "early"]);
+    let ran = || env.proa(["logs", &uuid]).outcome().succeeds().stdout == "ran\n";
+    let deadline = std::time::Instant::now() + integration_tests::limit();
+    while !ran() {
+        assert!(std::time::Instant::now() < deadline, "it does not run again");
+    }
+    wait_for_state(env, &uuid, "early", "exited");
     end(env, &uuid);
 }
 

@@ -1,8 +1,8 @@
 //! The commands about stored images: rkt's columns, messages and statuses, and that pods keep what they need.
 
 use integration_tests::images::{Aci, Layout, Packing, busybox};
-use integration_tests::{Env, Running, each_user};
-use serde_json::Value;
+use integration_tests::{Env, Running, User, each_user, needs};
+use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
@@ -40,6 +40,25 @@ each_user! {
     names_are_given_and_taken,
     verify_finds_and_mends,
     verify_mends_archives_and_records,
+}
+
+#[test]
+fn of_several_versions_it_is_told_which_is_taken() {
+    let env = &needs!(Env::of(User::WithRange));
+    let stored = |version: &str| {
+        let label = json!({"name": "version", "value": version});
+        let aci = Aci::new("multi", busybox()).sh(&format!("echo {version}"));
+        fetch(env, &aci.manifest(|it| it["labels"].as_array_mut().expect("a list").push(label)))
+    };
+    let run = |name: &str| env.proa(["run", "--net=none", name]).outcome().succeeds();
+    stored("1.0.0");
+    run("example.com/multi").quietly().prints("1.0.0\n");
+    let id = stored("2.0.0");
+    let told = format!("2 stored images are called example.com/multi: {}, version 2.0.0 is taken", &id[..39]);
+    run("example.com/multi").prints("2.0.0\n").stderr_shows(&told);
+    run("example.com/multi,version=1.0.0").quietly().prints("1.0.0\n");
+    run(&id).quietly().prints("2.0.0\n");
+    env.assert_nothing_left();
 }
 
 fn list_has_rkts_columns(env: &Env) {

@@ -77,7 +77,7 @@ fn what_cannot_be_trusted_is_refused(env: &Env) {
     env.make_dir(&empty);
     list(&empty).refuses("empty is no store");
     let open = env.path("open");
-    proa(env, &open, &[], &["image", "gc"]).succeeds();
+    proa(env, &open, &[], &["fetch", "hello"]).succeeds();
     fs::set_permissions(open.join("store"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("root may");
     list(&open).refuses("0777");
     // Only root gives files away.

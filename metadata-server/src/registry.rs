@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use appc::PodUuid;
+use tokio::sync::Notify;
 
 use crate::images::Images;
 use crate::pod::Pod;
@@ -15,6 +16,8 @@ use crate::pod::Pod;
 pub(crate) struct Registry {
     pods: Mutex<HashMap<PodUuid, Arc<Pod>>>,
     pub(crate) images: Images,
+    /// A pod has been registered, or is no longer.
+    pub(crate) changed: Notify,
 }
 
 impl Registry {
@@ -22,6 +25,7 @@ impl Registry {
     /// user.
     pub(crate) fn insert(&self, pod: Arc<Pod>) {
         let old = self.lock().insert(pod.uuid, pod);
+        self.changed.notify_one();
         if let Some(old) = old {
             old.close();
         }
@@ -40,6 +44,7 @@ impl Registry {
         if pods.len() * 4 < pods.capacity() {
             pods.shrink_to_fit();
         }
+        self.changed.notify_one();
     }
 
     /// Whether no pod is registered.

@@ -32,7 +32,12 @@ pub struct Options {
     pub idle_exit: Option<Duration>,
     /// The same while no pod is registered.
     pub empty_exit: Option<Duration>,
+    /// Gives memory back that was needed for the start and for registrations, and is not for requests.
+    pub rest: fn(),
 }
+
+/// How long after a registration there is rest: they come in bursts.
+const BREATH: Duration = Duration::from_secs(1);
 
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +99,8 @@ fn run(server: Server, listener: OwnedFd, place: &Place) -> Result<(), ServeErro
         let listener = std::os::unix::net::UnixListener::from(listener);
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
+        (options.rest)();
+        tokio::spawn(rest(service.clone(), options.rest));
         let Some(shortest) = options.idle_exit.into_iter().chain(options.empty_exit).min() else {
             return accept(&listener, &service).await;
         };
@@ -125,6 +132,15 @@ fn run(server: Server, listener: OwnedFd, place: &Place) -> Result<(), ServeErro
             }
         }
     })
+}
+
+/// Rests after each burst of registrations.
+async fn rest(service: Arc<Service>, rest: fn()) {
+    loop {
+        service.registry.changed.notified().await;
+        sleep(BREATH).await;
+        rest();
+    }
 }
 
 /// Keeps the key out of core files and of the reach of the user's other processes, and makes room for two descriptors

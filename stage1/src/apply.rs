@@ -4,6 +4,7 @@ mod account;
 mod attach;
 mod fill;
 mod mask;
+mod network;
 pub(crate) mod overlay;
 mod place;
 mod volume;
@@ -34,6 +35,19 @@ pub struct Fds {
     remarks: Vec<String>,
     /// Who is root as the app counts, in the ids of the pod.
     root_ids: (u32, u32),
+    /// Where volumes were attached.
+    attached: Vec<Attached>,
+}
+
+/// A volume that was attached in the app's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attached {
+    /// Names of the directories that lead there from the root, none of which is a link.
+    path: Vec<String>,
+    /// Its mount.
+    slot: Slot,
+    /// Whether it is one of the pod's own directories.
+    own: bool,
 }
 
 impl Fds {
@@ -79,7 +93,12 @@ impl Fds {
     pub fn try_clone(&self) -> Result<Self, Refusal> {
         let clone = |(slot, fd): (&Slot, &OwnedFd)| fd.try_clone().map(|fd| (*slot, fd));
         let open = self.open.iter().map(clone).collect::<std::io::Result<_>>();
-        Ok(Self { open: open.named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?, remarks: Vec::new(), root_ids: self.root_ids })
+        Ok(Self {
+            open: open.named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?,
+            remarks: Vec::new(),
+            root_ids: self.root_ids,
+            attached: self.attached.clone(),
+        })
     }
 
     /// Takes a slot's descriptor out, if there is one.
@@ -209,6 +228,7 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
                 added => added.named(|| format!("sendto(RTM_NEWADDR, lo, {address})")),
             }
         }
+        Op::OwnNetwork { uids, gids } => network::own([uids, gids], fds),
         Op::HostTree { path, attr, slot } => host_tree(fds, path, *attr, *slot),
         Op::Listen { address, slot } => listen_on(fds, *address, *slot),
         Op::Hostname(name) => rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name:?})")),
@@ -238,11 +258,12 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::OperatorSysctl { path, value } => operator_sysctl(fds, path, value),
         Op::MoveIntoRoot { from, path } => attach::move_into_root(fds, from, path),
         Op::AttachDev => attach::dev(fds),
-        Op::AttachVolume { mount, name, path } => volume::attach(fds, *mount, name, path),
+        Op::AttachVolume { mount, name, path, nested, own } => volume::attach(fds, *mount, name, path, *nested, *own),
         Op::AttachDevice { mount, path } => volume::attach_device(fds, *mount, path),
         Op::AttachEtc { file, name, replaces } => volume::attach_etc(fds, *file, name, *replaces),
         Op::AttachIdentity { path } => volume::attach_identity(fds, path),
-        Op::KeepContent { path, attr } => volume::keep_content(fds, path, *attr),
+        Op::KeepContent { mount, path, attr } => volume::keep_content(fds, *mount, path, *attr),
+        Op::WorkingDirectory { path } => volume::make_working_directory(fds, path),
         Op::RootAttr { attr } => mount_setattr(fds.get(Slot::Root)?, c"", false, *attr)
             .named(|| format!("mount_setattr(<rootfs>, {:#x})", attr.bits())),
         Op::Pivot { slot } => pivot(fds, *slot),
@@ -359,7 +380,8 @@ fn sysctl(fds: &Fds, key: &str, value: &str) -> Result<(), Refusal> {
     rustix::io::write(&file, value.as_bytes()).map(drop).named(|| format!("write(<proc/sys/{key}>, {value:?})"))
 }
 
-fn is_unsupported(error: &std::io::Error) -> bool {
+/// Whether the kernel has no such kind of address.
+pub(crate) fn is_unsupported(error: &std::io::Error) -> bool {
     [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 

@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::process::DumpableBehavior;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
 
 use crate::apply::{Fds, Named as _};
 use crate::channel::{EnterSpec, Failure, FailureKind};
 use crate::idmap::Tier;
+use crate::isolators::Rights;
 use crate::op::Slot;
 use crate::plan::AppPlan;
 use crate::program::{self, Program, Wanted, setup};
@@ -23,10 +24,18 @@ pub(crate) struct Room {
     pub(crate) cgroup: Option<OwnedFd>,
 }
 
+/// What is to be executed, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Later<'a> {
+    pub(crate) spec: &'a EnterSpec,
+    /// Whether it has rights over the pod's network that the app itself does not have.
+    pub(crate) as_owner: bool,
+}
+
 /// Runs something in the app. `fds` has the sandbox's slots.
 pub(crate) fn run(
     (plan, sockets): (&AppPlan, &[OwnedFd]),
-    spec: &EnterSpec,
+    spec: Later<'_>,
     room: &Room,
     fds: &Fds,
     stdio: Stdio,
@@ -38,7 +47,7 @@ pub(crate) fn run(
 
 fn prepare(
     (plan, sockets): (&AppPlan, &[OwnedFd]),
-    spec: &EnterSpec,
+    Later { spec, as_owner }: Later<'_>,
     room: &Room,
     fds: &Fds,
     stdio: Stdio,
@@ -60,13 +69,11 @@ fn prepare(
             .named(|| "setns(<app>, CLONE_NEWCGROUP)".into())
             .map_err(setup)?;
     }
-    // The user namespace first: it gives the right to enter the mount namespace, which it owns.
-    for (namespace, kind, name) in
-        [(&room.user, LinkNameSpaceType::User, "CLONE_NEWUSER"), (&room.mount, LinkNameSpaceType::Mount, "CLONE_NEWNS")]
-    {
-        move_into_link_name_space(namespace.as_fd(), Some(kind))
-            .named(|| format!("setns(<app>, {name})"))
-            .map_err(setup)?;
+    // From the pod's user namespace both can be entered: the one that owns the network gives no right to the other.
+    let user = if as_owner { fds.get(Slot::NetOwner).map_err(setup)? } else { room.user.as_fd() };
+    let mount = (room.mount.as_fd(), LinkNameSpaceType::Mount, "CLONE_NEWNS");
+    for (namespace, kind, name) in [mount, (user, LinkNameSpaceType::User, "CLONE_NEWUSER")] {
+        move_into_link_name_space(namespace, Some(kind)).named(|| format!("setns(<app>, {name})")).map_err(setup)?;
     }
     let group = match (&spec.user, &spec.group) {
         (_, Some(group)) => group,
@@ -96,6 +103,8 @@ fn prepare(
     } else {
         Vec::new()
     };
+    let more = if as_owner { CapabilitySet::NET_ADMIN } else { CapabilitySet::empty() };
+    let rights = Rights { capabilities: plan.rights.capabilities | more, ..plan.rights.clone() };
     let wanted = Wanted {
         sockets: (&plan.sockets, sockets),
         exec: if spec.exec.is_empty() { &plan.exec } else { &spec.exec },
@@ -103,7 +112,7 @@ fn prepare(
         working_directory: spec.working_directory.as_ref().unwrap_or(&plan.working_directory),
         user,
         supplementary_gids: &plan.supplementary_gids,
-        rights: &plan.rights,
+        rights: &rights,
     };
     stub::ready_and_wait(wanted, terminal, tier, channel)
 }

@@ -13,12 +13,16 @@ pub const CONTAINER: &str = "proa";
 
 /// The environment of `app`, named `name` in its pod, in the order: defaults, the app's own, what nobody may change.
 ///
+/// `more` are variables of the app, `NAME=VALUE`, that its manifest has no place for.
+///
 /// `metadata_url` is where the app finds the metadata service, if it has one.
 ///
 /// What depends on the user (HOME and the like) is added where the user is known: [`crate::user::User::environment`].
 #[must_use]
-pub fn of(name: &str, app: &App, metadata_url: Option<&str>) -> Vec<(String, String)> {
+pub fn of(name: &str, app: &App, more: &[String], metadata_url: Option<&str>) -> Vec<(String, String)> {
     let own = app.environment.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
+    let more = more.iter().filter_map(|variable| variable.split_once('='));
+    let own = own.chain(more.filter(|(name, _)| !name.is_empty()));
     let url = metadata_url.map(|url| (metadata_api::URL_VARIABLE, url));
     let fixed = [("AC_APP_NAME", name)].into_iter().chain(url).chain([("container", CONTAINER)]);
     let all = [("PATH", DEFAULT_PATH)].into_iter().chain(own).chain(fixed);

@@ -28,7 +28,8 @@ use crate::limits;
 use crate::network::Passed;
 use crate::op::{Op, Slot};
 use crate::plan::{AppPlan, Net, Plan};
-use crate::run::{AppDirs, AppStreams, PodFiles};
+use crate::run::{AppDirs, PodFiles};
+use crate::streams::AppStreams;
 use crate::stub::{self, Stdio};
 use crate::userns::become_container_root;
 
@@ -46,7 +47,7 @@ const OWN_NAMESPACES: Namespaces =
 
 /// What pid 1 is given by the monitor, by way of the fork.
 pub(crate) struct Init<'a> {
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: Plan,
     pub(crate) mapping: &'a IdMapping,
     pub(crate) layers: Vec<Vec<OwnedFd>>,
     /// Sources of the pod's volumes on the host; `None` for those of its own.
@@ -114,13 +115,20 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     if let Some(own) = init.cgroups.as_mut().and_then(|cgroups| cgroups.own.take()) {
         stub::join(&own)?;
     }
-    let own = if init.net == Net::Host { OWN_NAMESPACES } else { OWN_NAMESPACES.with(Namespaces::NET) };
+    let has_owner = init.plan.has_network_owner();
+    let own = match init.net {
+        // It comes with its owner, below.
+        Net::Loopback if has_owner => OWN_NAMESPACES,
+        Net::Host => OWN_NAMESPACES,
+        Net::Loopback | Net::Connected => OWN_NAMESPACES.with(Namespaces::NET),
+    };
     let unshared = sys::namespace::unshare(own).named(|| "unshare(<the pod's namespaces>)".into());
     unshared.map_err(|refusal| Stop::Failed(Failure::new(FailureKind::Namespace, &refusal)))?;
     let mut fds = Fds::default();
     perform(&init.plan.early, &mut fds)?;
-    if init.net == Net::Connected {
-        hand_over_namespaces(init.monitor)?;
+    let between = (init.net == Net::Connected && has_owner).then(|| own_namespace("net")).transpose()?;
+    if init.net == Net::Connected && !has_owner {
+        hand_over_namespaces(init.monitor, None)?;
     }
     let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
     let sources = std::mem::take(&mut init.sources).into_iter().map(|source| source.map(reopen::source).transpose());
@@ -138,6 +146,9 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(|| "prctl(PR_SET_DUMPABLE, 0)".into())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     perform(&init.plan.sandbox, &mut fds)?;
+    if let Some(between) = between {
+        hand_over_namespaces(init.monitor, Some(between))?;
+    }
     let PodFiles { apps, volumes, lock, .. } = match early_files {
         Some(files) => files,
         None => files::receive(&init)?,
@@ -158,15 +169,17 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     create(init, fds, built, lock)
 }
 
-/// For whoever connects the pod's network.
-fn hand_over_namespaces(monitor: &InitEnd) -> Result<(), Refusal> {
-    let open = |name: &str| {
-        let path = format!("/proc/self/ns/{name}");
-        rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .named(|| format!("open({path:?})"))
-    };
-    let (net, user) = (open("net")?, open("user")?);
-    monitor.say_with(&FromInit::Namespaces, &[net.as_fd(), user.as_fd()]).named(|| "sendmsg(<monitor>)".into())
+/// For whoever connects the pod's network: with the one that is `between` it and the world, if there is one.
+fn hand_over_namespaces(monitor: &InitEnd, between: Option<OwnedFd>) -> Result<(), Refusal> {
+    let (net, user) = (own_namespace("net")?, own_namespace("user")?);
+    let fds: Vec<_> = [&net, &user].into_iter().chain(&between).map(|fd| fd.as_fd()).collect();
+    monitor.say_with(&FromInit::Namespaces, &fds).named(|| "sendmsg(<monitor>)".into())
+}
+
+/// A namespace of this process.
+fn own_namespace(name: &str) -> Result<OwnedFd, Refusal> {
+    let path = format!("/proc/self/ns/{name}");
+    rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path:?})"))
 }
 
 fn die_with_parent() -> Result<(), Refusal> {
@@ -221,22 +234,24 @@ fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) ->
     let metadata = fds.take(Slot::Metadata);
     let mut identities = Vec::new();
     let mut cgroups = init.cgroups.take().map(|cgroups| cgroups.apps).unwrap_or_default().into_iter();
-    for (index, (plan, Built(mounts))) in init.plan.apps.iter().zip(built).enumerate() {
+    let Plan { apps: plans, own_volumes, .. } = std::mem::take(&mut init.plan);
+    for (index, (plan, Built(mounts))) in plans.into_iter().zip(built).enumerate() {
         let stdio = streams.next().map_or(Ok(Stdio::Inherited), streams::for_child)?;
         let mut own = with_mounts(&fds, mounts)?;
-        identities.extend(identity(index, plan, &mut own)?);
-        put_etc(index, plan, &mut own)?;
-        let mut app = App::new(plan.clone(), cgroups.next());
+        identities.extend(identity(index, &plan, &mut own)?);
+        put_etc(index, &plan, &mut own)?;
+        let mut app = App::new(plan, cgroups.next());
         app.put_cgroup(&mut own)?;
         app.sockets = sockets.next().into_iter().flatten().map(|passed| passed.socket).collect();
         for (number, socket) in app.sockets.iter().enumerate() {
             own.put(Slot::Socket(number), socket.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
         }
-        processes.push(Process::first(index, plan, own, stdio, init.mapping.tier())?);
-        apps.insert(index, app);
+        processes.push(Process::first(index, &mut app.plan, own, stdio, init.mapping.tier())?);
+        apps.insert(index, Box::new(app));
     }
-    (0..init.plan.own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
-    let mut apps = Apps { apps, processes, fds, mapping: init.mapping.clone(), signals, _lock: lock };
+    (0..own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
+    let (mapping, ended_early) = (init.mapping.clone(), BTreeMap::new());
+    let mut apps = Apps { apps, processes, ended_early, fds, mapping, signals, _lock: lock };
     apps.tell_listeners(metadata, identities, init.monitor).named(|| "sendmsg(<monitor>)".into())?;
     for wanted in [Stage::Readying, Stage::Waiting] {
         for index in 0..apps.processes.len() {

@@ -6,6 +6,7 @@
 mod capabilities;
 pub mod choices;
 mod filter;
+pub mod net_admin;
 pub mod sysctl;
 
 use std::ops::RangeInclusive;
@@ -18,6 +19,7 @@ use rustix::thread::CapabilitySet;
 use crate::seccomp::isolator::IsolatorError as SeccompError;
 
 use choices::{BadChoice, Choices};
+use net_admin::{Grant, NetAdmin};
 
 use crate::landlock::Strict;
 
@@ -170,17 +172,22 @@ pub fn rights(
     };
     let profile = runtime.annotations.get(choices::SECCOMP_PROFILE);
     let mut report = Vec::new();
+    let is_net_admin = NetAdmin::of(pod)?.of_app(runtime.name.as_str()) == Some(Grant::App);
     for isolator in &app.isolators {
         let by_operator = approved.iter().any(|name| *isolator.name() == **name);
         let is_last =
             set::last(&app.isolators, isolator.name().as_str()).is_some_and(|last| std::ptr::eq(last, isolator));
         let outcome = if is_last {
-            let asked = Asked { isolator, by_operator, choices: &choices, has_profile: profile.is_some() };
+            let asked =
+                Asked { isolator, by_operator, choices: &choices, has_profile: profile.is_some(), is_net_admin };
             apply(&mut rights, asked, host)?
         } else {
             Outcome::Ignored("it is given again".to_owned())
         };
         report.push(ReportEntry { isolator: isolator.name().clone(), outcome });
+    }
+    if is_net_admin {
+        rights.capabilities |= CapabilitySet::NET_ADMIN;
     }
     if let Some(text) = profile {
         let isolator = choices::SECCOMP_PROFILE.parse().expect("names of annotations of ours are identifiers");
@@ -211,6 +218,8 @@ struct Asked<'a> {
     choices: &'a Choices,
     /// Whether a profile stands in place of its isolators about system calls.
     has_profile: bool,
+    /// Whether the app has rights over the pod's network.
+    is_net_admin: bool,
 }
 
 fn apply(rights: &mut Rights, asked: Asked<'_>, host: &Host<'_>) -> Result<Outcome, BadIsolator> {

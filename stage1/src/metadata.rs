@@ -33,7 +33,7 @@ pub struct Registration {
     /// The pod's token.
     pub token: Token,
     /// The manifest of each app's image, by the app's name.
-    pub images: BTreeMap<String, ImageManifest>,
+    pub images: BTreeMap<String, Box<ImageManifest>>,
     /// The directory of the service's socket.
     pub socket_dir: PathBuf,
     /// The data directory, for a service that has to be started.
@@ -48,7 +48,7 @@ impl Registration {
     pub fn new(
         uuid: PodUuid,
         token: Token,
-        images: BTreeMap<String, ImageManifest>,
+        images: BTreeMap<String, Box<ImageManifest>>,
         (socket_dir, data_dir): (PathBuf, PathBuf),
     ) -> Self {
         Self { uuid, token, images, socket_dir, data_dir, on_host: None }
@@ -181,7 +181,7 @@ impl Metadata {
 
     /// An app was added; its image has this manifest.
     pub(crate) fn app_added(&mut self, app: &AcName, image: ImageManifest, manifest: &PodManifest) {
-        self.registration.images.insert(app.as_str().to_owned(), image);
+        self.registration.images.insert(app.as_str().to_owned(), Box::new(image));
         self.tell(manifest, Some(app));
     }
 
@@ -197,7 +197,7 @@ impl Metadata {
         let Some(link) = &self.link else { return };
         let told = || -> Result<(), RegisterError> {
             let image = added.and_then(|app| self.registration.images.get(app.as_str()));
-            let image = image.map(ImageManifest::to_json).transpose()?;
+            let image = image.map(|image| image.to_json()).transpose()?;
             let described = added.zip(image.as_deref()).map(|(app, image)| self.describe(app, image));
             Ok(link.update(&manifest.to_json()?, described.as_slice())?)
         };
@@ -210,7 +210,7 @@ impl Metadata {
     fn register(&self, manifest: &PodManifest) -> Result<Link, RegisterError> {
         let Registration { uuid, token, images, socket_dir, data_dir, .. } = &self.registration;
         let apps: Vec<&AcName> = manifest.apps.iter().map(|app| &app.name).collect();
-        let image = |app: &&AcName| images.get(app.as_str()).map(ImageManifest::to_json).transpose();
+        let image = |app: &&AcName| images.get(app.as_str()).map(|image| image.to_json()).transpose();
         let images = apps.iter().map(image).collect::<Result<Vec<_>, _>>()?;
         let described = apps.into_iter().zip(&images);
         let described = described.filter_map(|(app, image)| Some(self.describe(app, image.as_deref()?)));

@@ -58,10 +58,54 @@ pub struct Uplink {
 pub struct Relay {
     /// The socket: it listens, or it is one for datagrams.
     pub socket: OwnedFd,
-    /// Address and port in the pod.
-    pub target: SocketAddr,
+    /// Where to in the pod.
+    pub target: Target,
     /// Whether it carries datagrams.
     pub datagrams: bool,
+}
+
+/// Where connections or datagrams are carried in the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// A port of its loopback interface: who comes is on this host, and looks like a program of the pod.
+    Loopback(SocketAddr),
+    /// A port of the address that the pod has in the client's family: who comes is from anywhere, and programs of a pod
+    /// trust their loopback (CVE-2021-20199).
+    Own(u16),
+}
+
+/// A port of the host, or a range of them, that was made to lead into a pod which runs, or does not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedPort {
+    /// What it is called.
+    pub name: String,
+    /// Whether it is for datagrams (UDP); else it is for connections (TCP).
+    pub datagrams: bool,
+    /// The address of the host.
+    pub host_ip: IpAddr,
+    /// The first port of the host.
+    pub host_port: u16,
+    /// The first port in the pod.
+    pub pod_port: u16,
+    /// How many ports there are.
+    pub count: u16,
+}
+
+impl CarriedPort {
+    /// The sockets' addresses on the host.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        (0..self.count).map_while(|offset| Some(SocketAddr::new(self.host_ip, self.host_port.checked_add(offset)?)))
+    }
+
+    /// Where each of them leads.
+    pub fn targets(&self) -> impl Iterator<Item = Target> {
+        let target = |port: u16| match self.host_ip {
+            IpAddr::V4(ip) if ip.is_loopback() => Target::Loopback((Ipv4Addr::LOCALHOST, port).into()),
+            IpAddr::V6(ip) if ip.is_loopback() => Target::Loopback((Ipv6Addr::LOCALHOST, port).into()),
+            _ => Target::Own(port),
+        };
+        (0..self.count).map_while(move |offset| Some(target(self.pod_port.checked_add(offset)?)))
+    }
 }
 
 /// A listening socket of the host that an app takes over (appc aci.md, "socketActivated").
@@ -81,12 +125,18 @@ pub struct NetworkReport {
     /// Whether it is as it should be; else why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<String>,
-    /// The network of pods that it is on as well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub named: Option<NamedReport>,
+    /// The networks of pods that it is on as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<NamedReport>,
     /// What became of the bound of what passes in a second, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Outcome>,
+    /// Ports that lead into the pod since it runs, beside those of its manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<CarriedPort>,
+    /// Ports of its manifest that do not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<CarriedPort>,
 }
 
 /// A network of pods, for people.
@@ -97,6 +147,9 @@ pub struct NamedReport {
     /// The pod's address there; none before it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 address there; none before it has one, or where there is no IPv6.
+    #[serde(default, rename = "address6", skip_serializing_if = "Option::is_none")]
+    pub newer_address: Option<Ipv6Addr>,
 }
 
 /// The name of the file in /etc that says who the hosts are.

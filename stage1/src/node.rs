@@ -1,9 +1,9 @@
 //! Networks of pods: pods of one user that reach one another, and nobody else's.
 //!
 //! The kernel connects two network namespaces only for who has rights over both, and the user namespaces of two pods have
-//! nothing to do with each other (measured: EPERM). So the pods of a network are nested in one user namespace of their
-//! user, N0, and a network namespace that belongs to it has a bridge with a port for each pod: both together are the
-//! *node* of the network. No process lives in it. The monitors of its pods have it open, and the kernel takes it apart
+//! nothing to do with each other (measured: EPERM). So the pods of networks are nested in one user namespace of their
+//! user, N0, and for each network a network namespace that belongs to it has a bridge with a port for each pod: both
+//! together are the *node* of the network. No process lives in it. The monitors of its pods have it open, and the kernel takes it apart
 //! when the last of them is gone, however that ends.
 //!
 //! What there is to know of a network the kernel keeps as well: a pod's port is named after its address, and noted on it
@@ -14,23 +14,27 @@ mod handover;
 mod hosts;
 mod join;
 mod member;
+mod members;
 mod nest;
 mod subnet;
+mod ula;
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Pid;
-use sys::fork::Namespaces;
-use sys::rtnetlink::Socket;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use sys::fork::{Fork, Namespaces};
+use sys::netlink::Socket;
 
+use crate::channel::pair;
 use crate::idmap::{IdMapping, Tier};
 use crate::userns::{self, UsernsError, become_container_root};
 
 pub use handover::take;
 pub(crate) use hosts::Edits;
-pub(crate) use member::Member;
+pub(crate) use members::Members;
 pub(crate) use nest::fork;
 pub use subnet::{NotASubnet, Subnet};
 
@@ -79,12 +83,17 @@ pub struct Membership {
 }
 
 impl Node {
-    /// Makes the namespaces and the bridge of a network with this range, for pods with these ids or some of them.
+    /// Makes the namespaces and the bridge of a network with this range, for pods with these ids or some of them. A pod
+    /// can be on this network and on that `beside` it: they have their user namespace in common.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn create(mapping: &IdMapping, subnet: Subnet) -> Result<Self, NodeError> {
-        let of_root = mapping.tier() == Tier::Root;
+    pub fn create(mapping: &IdMapping, subnet: Subnet, beside: Option<&Self>) -> Result<Self, NodeError> {
+        let of_root = !Self::is_nested(mapping);
+        if let Some(user) = beside.and_then(|node| node.user.as_ref()).filter(|_| !of_root) {
+            let user = user.try_clone().map_err(UsernsError::Channel)?;
+            return Self::create_in(mapping, subnet, user);
+        }
         let namespaces = if of_root { Namespaces::NET } else { Namespaces::USER.with(Namespaces::NET) };
         let (mut user, mut net) = (None, None);
         let admit = |pid: Pid| {
@@ -105,6 +114,59 @@ impl Node {
         running.wait()?.map_err(NodeError::Bridge)?;
         let net = net.ok_or_else(|| NodeError::Bridge("there is no namespace for it".to_owned()))?;
         Ok(Self { user, net })
+    }
+
+    /// Whether the pods of networks are nested in a user namespace: those of root need none.
+    #[must_use]
+    pub fn is_nested(mapping: &IdMapping) -> bool {
+        mapping.tier() != Tier::Root
+    }
+
+    /// Makes a node in a user namespace that there is.
+    fn create_in(mapping: &IdMapping, subnet: Subnet, user: OwnedFd) -> Result<Self, NodeError> {
+        let (ours, theirs) = pair::<(), Result<(), String>>().map_err(|errno| UsernsError::Channel(errno.into()))?;
+        let make = || -> std::io::Result<OwnedFd> {
+            move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+            become_container_root(mapping)?;
+            sys::namespace::unshare(Namespaces::NET)?;
+            bridge(subnet)?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            Ok(rustix::fs::open("/proc/self/ns/net", flags, Mode::empty())?)
+        };
+        match sys::fork::fork(Namespaces::NONE).map_err(UsernsError::Create)? {
+            Fork::Child => {
+                drop(ours);
+                let said = match make() {
+                    Ok(net) => theirs.say_with(&Ok(()), &[net.as_fd()]),
+                    Err(error) => theirs.say(&Err(error.to_string())),
+                };
+                sys::fork::exit_now(u8::from(said.is_err()))
+            }
+            Fork::Parent { pidfd, .. } => {
+                drop(theirs);
+                let heard = ours.hear_with();
+                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                let (said, mut fds) = heard
+                    .map_err(|errno| UsernsError::Channel(errno.into()))?
+                    .ok_or_else(|| NodeError::Bridge("the process that makes it ended without a word".to_owned()))?;
+                said.map_err(NodeError::Bridge)?;
+                let net = fds.pop().ok_or_else(|| NodeError::Bridge("there is no namespace for it".to_owned()))?;
+                Ok(Self { user: Some(user), net })
+            }
+        }
+    }
+
+    /// Whether a pod can be on this network and on that one: both have one user namespace, or need none.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn is_beside(&self, other: &Self) -> std::io::Result<bool> {
+        let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+        match (&self.user, &other.user) {
+            (None, None) => Ok(true),
+            (Some(one), Some(other)) => Ok(identity(one)? == identity(other)?),
+            _ => Ok(false),
+        }
     }
 
     /// The node whose descriptors another monitor has handed on; `None` if they are not those of one.

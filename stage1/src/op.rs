@@ -32,6 +32,8 @@ pub enum Slot {
     Socket(usize),
     /// A file that pid 1 made for the app's /etc.
     Etc(usize),
+    /// The user namespace that the pod's network belongs to, if it has one of its own.
+    NetOwner,
     /// What puts a process into the app's control group when `0` is written to it.
     Cgroup,
     /// The app's writable overlay layer.
@@ -68,6 +70,14 @@ pub enum Op {
     LoopbackUp,
     /// Gives `lo` one more address.
     LoopbackAddress(IpAddr),
+    /// Moves this process into a new network namespace that belongs to a new user namespace with these id maps, and keeps
+    /// the latter as [`Slot::NetOwner`].
+    OwnNetwork {
+        /// Users.
+        uids: String,
+        /// Groups.
+        gids: String,
+    },
     /// Takes a copy of the host's mounts at a path.
     HostTree {
         /// The path.
@@ -237,7 +247,8 @@ pub enum Op {
     /// Attaches the app's /dev in its root.
     AttachDev,
     /// Attaches a volume's mount in the app's root at a path that the image controls: symbolic links are followed inside
-    /// the root only, what is missing is made, and a place on another file system is refused.
+    /// the root only, what is missing is made, and a place on another file system is refused, unless that is a volume
+    /// of this app's and it is said that it may be.
     AttachVolume {
         /// Index of [`Slot::Volume`].
         mount: usize,
@@ -245,6 +256,10 @@ pub enum Op {
         name: String,
         /// Path in the app's root.
         path: String,
+        /// Whether it may lie in a mount that was attached before.
+        nested: bool,
+        /// Whether the volume is one of the pod's own directories.
+        own: bool,
     },
     /// Attaches a device node of the host in the app's /dev.
     AttachDevice {
@@ -271,10 +286,17 @@ pub enum Op {
     /// Makes a mount of what the image has at a path over itself: a volume that begins as a copy of the image's content,
     /// for the price of nothing, since the app's root is a copy already.
     KeepContent {
+        /// Index of [`Slot::Volume`], where the mount goes.
+        mount: usize,
         /// Path in the app's root; a directory there is made if missing.
         path: String,
         /// Mount attributes.
         attr: MountAttr,
+    },
+    /// Makes the app's working directory if it is missing, in the image or in a volume of the app.
+    WorkingDirectory {
+        /// Path in the app's root.
+        path: String,
     },
     /// Changes attributes of the app's root mount alone.
     RootAttr {
@@ -310,6 +332,7 @@ impl fmt::Display for Slot {
             Self::Sysctls => f.write_str("proc/sys"),
             Self::Layer(index) => write!(f, "layer {index}"),
             Self::Metadata => f.write_str("metadata socket"),
+            Self::NetOwner => f.write_str("network's owner"),
             Self::Identity => f.write_str("identity"),
             Self::Socket(index) => write!(f, "socket {index}"),
             Self::Etc(file) => write!(f, "etc {file}"),
@@ -330,6 +353,7 @@ impl fmt::Display for Op {
             Self::PrivateMounts => f.write_str("make mounts private"),
             Self::LoopbackUp => f.write_str("bring up lo"),
             Self::LoopbackAddress(address) => write!(f, "give {address} to lo"),
+            Self::OwnNetwork { .. } => write!(f, "make a network with a user namespace of its own"),
             Self::HostTree { path, slot, .. } => write!(f, "copy the host's {path} for <{slot}>"),
             Self::Listen { address, slot } => write!(f, "listen on {address} for <{slot}>"),
             Self::Hostname(name) => write!(f, "set host name {name:?}"),
@@ -367,7 +391,7 @@ impl fmt::Display for Op {
             Self::OperatorSysctl { path, value } => write!(f, "set sysctl {path} to {value:?}"),
             Self::MoveIntoRoot { from, path } => write!(f, "move <sandbox/{from}> to <rootfs/{path}>"),
             Self::AttachDev => write!(f, "attach <{}> at <rootfs>/dev", Slot::Dev),
-            Self::AttachVolume { mount, name, path } => {
+            Self::AttachVolume { mount, name, path, .. } => {
                 write!(f, "attach volume {name:?}, mount {mount}, at <rootfs>{}", path.escape_default())
             }
             Self::AttachDevice { mount, path } => write!(f, "attach mount {mount} at <rootfs/dev/{path}>"),
@@ -375,6 +399,7 @@ impl fmt::Display for Op {
             Self::AttachEtc { name, .. } => write!(f, "attach /etc/{name}, unless the image has one"),
             Self::AttachIdentity { path } => write!(f, "attach <{}> at <rootfs>{path}", Slot::Identity),
             Self::KeepContent { path, .. } => write!(f, "make <rootfs>{} a volume", path.escape_default()),
+            Self::WorkingDirectory { path } => write!(f, "make sure of <rootfs>{}", path.escape_default()),
             Self::RootAttr { .. } => f.write_str("change attributes of <rootfs>"),
             Self::Pivot { slot } => write!(f, "pivot into <{slot}>"),
         }

@@ -166,6 +166,11 @@ impl Outputs {
         sources.chain(sinks).collect()
     }
 
+    /// Nothing is written at the moment: lets go of what is only needed for that.
+    pub(crate) fn rest(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     /// Moves what there is.
     pub(crate) fn polled(&mut self, ready: &[PollFlags]) {
         let sources = self.sources.len();

@@ -51,7 +51,7 @@ pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Pr
     if wanted.rights.no_new_privs {
         rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into()).map_err(setup)?;
     }
-    let groups = (tier != Tier::Single).then(|| wanted.supplementary_gids.to_vec());
+    let groups = (tier != Tier::Single).then(|| [wanted.supplementary_gids, &wanted.user.groups].concat());
     capabilities::drop_to(&Ids { uid: wanted.user.uid, gid: wanted.user.gid, groups }, wanted.rights.capabilities)
         .map_err(|refusal| failure(FailureKind::User, &refusal))?;
     // From here on nothing is looked up with a descriptor of ours in reach: /proc/self/fd/N as a working directory or
@@ -89,15 +89,19 @@ pub(crate) fn open_root() -> Result<OwnedFd, Failure> {
     rustix::fs::open("/", flags, Mode::empty()).named(|| "open(\"/\", O_PATH)".into()).map_err(setup)
 }
 
-/// Looks user and group up in this process's root. An empty group means the user's primary one.
+/// Looks user and groups up in this process's root. An empty group means the user's primary one, and with it his others.
 pub(crate) fn lookup_user(user: &str, group: &str, plan: &AppPlan, tier: Tier) -> Result<User, Failure> {
     if let (Tier::Single, Some(path)) = (tier, [user, group].into_iter().find(|name| name.starts_with('/'))) {
         // Every file has the one id there is: a guess, and it would be root.
         let what = format_args!("owner of {path:?}: not known without a subordinate id range");
         return Err(failure(FailureKind::User, &what));
     }
-    let found = User::lookup(open_root()?.as_fd(), user, group);
-    let found = found.and_then(|found| found.check(&plan.ids).map(|()| found));
+    let root = open_root()?;
+    let found = User::lookup(root.as_fd(), user, group).and_then(|mut found| {
+        found.leave_foreign_groups(&plan.ids);
+        found.join(root.as_fd(), &plan.group_names)?;
+        found.check(&plan.ids).map(|()| found)
+    });
     found.map_err(|error| failure(FailureKind::User, &error))
 }
 

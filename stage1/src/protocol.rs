@@ -4,7 +4,7 @@
 //! refuses a version that it does not know, ignores members that it does not know, and never changes what a member
 //! means. Times are nanoseconds since the epoch, signals are numbers.
 
-use crate::network::NetworkReport;
+use crate::network::{CarriedPort, NetworkReport};
 use serde::{Deserialize, Serialize};
 
 pub use crate::channel::{End, EnterSpec, FailureKind, TerminalSize};
@@ -89,6 +89,17 @@ pub enum Call {
     Remove {
         /// The app.
         app: String,
+    },
+    /// Have a port of the host, or a range, lead into the pod. Descriptors: a socket for each, which listens or is for
+    /// datagrams. [`Reply::Done`].
+    AddPort {
+        /// The port.
+        port: CarriedPort,
+    },
+    /// Let go of such a port: [`Reply::Done`] when it is free. Who is connected stays so.
+    RemovePort {
+        /// The port.
+        port: CarriedPort,
     },
     /// Execute something in an app. Descriptors: input, output and errors, or none with a terminal. [`Reply::Started`]
     /// with the terminal if there is one, and [`Reply::Exited`] at its end. If the client goes first, the process is
@@ -245,6 +256,9 @@ pub struct AppReport {
     /// How it last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<End>,
+    /// Whether it has ended and will be started again after a pause.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
     /// Whether the kernel killed it, or a process of it, for want of memory.
     #[serde(default)]
     pub oom: bool,

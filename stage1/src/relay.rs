@@ -3,10 +3,13 @@
 //! pasta of Debian 12 cannot forward one port of both 127.0.0.1 and ::1, and a port that is open on all addresses instead
 //! is open to the neighbours. So the ports of the host's loopback are carried by a process of proa's own: it keeps the
 //! listening sockets of the host and is itself in the pod's network namespace. Who connects is on the host, and the app
-//! sees its own loopback, as with pasta.
+//! sees its own loopback, as with pasta. Ports that are added while a pod runs are carried in the same way, whatever
+//! their address: pasta takes its ports when it starts.
 
 pub(crate) mod confinement;
 pub(crate) mod datagrams;
+pub(crate) mod orders;
+mod target;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,10 +19,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
-use crate::network::Relay;
+use crate::network::{Relay, Target};
+use orders::{Change, Orders};
 
 /// Bytes under way in one direction of a connection.
 const BUFFER: usize = 128 << 10;
+
+/// So many buffers are carried of one direction before the others have their turn: peers that are fast enough would keep
+/// the process for themselves else.
+const AT_ONCE: usize = 8;
 
 /// Connections at a time; further ones wait in the sockets' queues. Each needs two descriptors, of which a process
 /// commonly has 1024.
@@ -49,9 +57,9 @@ impl Half {
         self.start < self.end
     }
 
-    /// Moves what can be moved without waiting.
+    /// Moves what can be moved without waiting, and some of what there is at most.
     fn carry(&mut self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
-        loop {
+        for _ in 0..AT_ONCE {
             if self.wants_to_read() {
                 match from.read(&mut self.buffer) {
                     Ok(0) => self.finished = true,
@@ -76,6 +84,7 @@ impl Half {
                 return Ok(());
             }
         }
+        Ok(())
     }
 }
 
@@ -109,36 +118,37 @@ impl Pair {
     }
 }
 
-/// How long nobody is let in where there was no descriptor left.
+/// How long nobody is let in where there was no descriptor left, or no memory.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Carries until it is killed. The process is in the pod's network namespace.
-pub(crate) fn run(relays: Vec<Relay>) -> io::Error {
-    match serve(relays) {
+/// Carries until it is killed, or nobody is left to order anything. The process is in the pod's network namespace.
+pub(crate) fn run(relays: Vec<Relay>, orders: &Orders) -> io::Error {
+    match serve(relays, orders) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn serve(relays: Vec<Relay>) -> io::Result<std::convert::Infallible> {
-    let mut listeners = Vec::with_capacity(relays.len());
-    for Relay { socket, target, .. } in relays {
+fn serve(relays: Vec<Relay>, orders: &Orders) -> io::Result<std::convert::Infallible> {
+    let listening = |Relay { socket, target, .. }: Relay| -> io::Result<(TcpListener, Target)> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        listeners.push((listener, target));
-    }
+        Ok((listener, target))
+    };
+    let mut listeners = relays.into_iter().map(listening).collect::<io::Result<Vec<_>>>()?;
     let mut pairs: Vec<Pair> = Vec::new();
-    // Whether no descriptor was to be had for a connection: none is taken until a while later.
+    // Whether there was no descriptor or memory for a connection: none is taken until a while later.
     let mut full = false;
     loop {
         let accepting = pairs.len() < MOST && !full;
-        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(listeners.len() + 2 * pairs.len());
+        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(1 + listeners.len() + 2 * pairs.len());
+        polled.push(PollFd::new(orders, PollFlags::IN));
         if accepting {
             polled.extend(
                 listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
             );
         }
-        let of_listeners = polled.len();
+        let of_listeners = polled.len() - 1;
         let mut whose = Vec::with_capacity(2 * pairs.len());
         for (index, pair) in pairs.iter().enumerate() {
             // Of a socket that nothing is wanted of, poll(2) would still tell that it was hung up, again and again.
@@ -154,7 +164,8 @@ fn serve(relays: Vec<Relay>) -> io::Result<std::convert::Infallible> {
         }
         full = false;
         let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (of_listeners, of_pairs) = ready.split_at(of_listeners);
+        let (of_orders, rest) = ready.split_at(1);
+        let (of_listeners, of_pairs) = rest.split_at(of_listeners);
         let mut is_ready = vec![false; pairs.len()];
         whose.into_iter().zip(of_pairs).for_each(|(pair, ready)| is_ready[pair] |= ready);
         let mut is_ready = is_ready.into_iter();
@@ -162,11 +173,29 @@ fn serve(relays: Vec<Relay>) -> io::Result<std::convert::Infallible> {
         for ((listener, target), _) in listeners.iter().zip(of_listeners).filter(|(_, ready)| **ready) {
             // One at a time: whoever else waits makes the next poll return at once.
             match listener.accept() {
-                Ok((client, _)) => pairs.extend(open(client, *target)),
-                Err(error) => full |= error.raw_os_error() == Some(Errno::MFILE.raw_os_error()),
+                Ok((client, from)) => pairs.extend(target.of(from).and_then(|target| open(client, target))),
+                Err(error) => full |= !is_passing(&error),
             }
         }
+        match orders.next(of_orders[0])? {
+            Some(Change::Carry(relays)) => {
+                // One that cannot be used is closed: who connects is refused.
+                listeners.extend(relays.into_iter().filter_map(|relay| listening(relay).ok()));
+            }
+            // Who is connected stays so.
+            Some(Change::Free(freed)) => {
+                listeners.retain(|(listener, _)| !listener.local_addr().is_ok_and(|address| freed.has(address)));
+                freed.done()?;
+            }
+            None => {}
+        }
     }
+}
+
+/// Whether the next connection may be taken all the same: this one has gone, or was none.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
 }
 
 /// Connects to the app. Within one machine that is done or refused at once; a queue that is full is a refusal too.
@@ -193,8 +222,10 @@ mod tests {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let relays = vec![Relay { socket: listener.into(), target: target.local_addr().unwrap(), datagrams: false }];
-        std::thread::spawn(move || run(relays));
+        let (_monitor, orders) = orders::pair().unwrap();
+        let relay =
+            Relay { socket: listener.into(), target: Target::Loopback(target.local_addr().unwrap()), datagrams: false };
+        std::thread::spawn(move || run(vec![relay], &orders));
         let data: Vec<u8> = (0..3_000_000_u32).map(|it| it as u8).collect();
         let sent = data.clone();
         let server = std::thread::spawn(move || {
@@ -218,10 +249,34 @@ mod tests {
         let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || run(vec![Relay { socket: listener.into(), target, datagrams: false }]));
+        let (_monitor, orders) = orders::pair().unwrap();
+        let relay = Relay { socket: listener.into(), target: Target::Loopback(target), datagrams: false };
+        std::thread::spawn(move || run(vec![relay], &orders));
         let mut answer = Vec::new();
         // Closed or reset, and in either case not held.
         let _ = TcpStream::connect(address).unwrap().read_to_end(&mut answer);
         assert!(answer.is_empty());
+    }
+
+    #[test]
+    fn ports_come_and_go_while_connections_stay() {
+        let app = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = app.local_addr().unwrap();
+        let (monitor, orders) = orders::pair().unwrap();
+        let carrier = std::thread::spawn(move || run(Vec::new(), &orders));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        monitor.carry(&[Target::Loopback(target)], &[listener.into()]).unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        let (mut other, _) = app.accept().unwrap();
+        monitor.free(vec![address], 7).unwrap();
+        assert_eq!(monitor.freed_after_a_while(), 7);
+        assert!(TcpListener::bind(address).is_ok(), "the port is free");
+        client.write_all(b"still").unwrap();
+        let mut said = [0; 5];
+        other.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"still");
+        drop(monitor);
+        assert_eq!(carrier.join().unwrap().kind(), io::ErrorKind::NotConnected);
     }
 }

@@ -1,8 +1,12 @@
 //! Runs a pod: the caller becomes its monitor until the pod is over.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
+mod keeper;
+mod outcome;
+mod spec;
 
-use appc::{AcName, Annotations, ImageManifest, PodManifest, RuntimeApp, Volume};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use appc::{Annotations, RuntimeApp};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -11,258 +15,27 @@ use sys::fork::{Fork, Namespaces};
 use sys::signal::Block;
 
 use crate::cgroup::limits::Limits;
-use crate::cgroup::{AppCgroup, CgroupError, PodCgroup};
-use crate::channel::{Channel, End, Failure, FailureKind, FromInit, MAX_FDS, TerminalSize, ToInit, pair};
+use crate::cgroup::{AppCgroup, CgroupError};
+use crate::channel::{Channel, End, FromInit, MAX_FDS, ToInit, pair};
 use crate::host::Host;
-use crate::idmap::{IdMapError, IdMapping};
+use crate::idmap::IdMapping;
 use crate::init::{self, Init, InitCgroups};
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
-use crate::network::{EtcFile, HOSTS, Network, Passed};
-use crate::node::{self, Membership};
-use crate::output::LogLimits;
-use crate::plan::{Net, PlanError, PodOptions, SourceKind, plan};
-use crate::protocol::{AppReport, StdioKind};
+use crate::network::{HOSTS, Network};
+use crate::node;
+use crate::plan::{Net, PodOptions, SourceKind, plan};
 use crate::streams::AppPipes;
-use crate::supervise::{ExitPolicy, Restart};
+use crate::supervise::ExitPolicy;
 use crate::terminal;
+
+pub use keeper::{AppDirs, Keeper, KeeperError, PodFiles};
+pub(crate) use outcome::chain;
+pub use outcome::{PodOutcome, RunError};
+pub use spec::{AppOptions, AppStdio, PodSpec, Signals};
 
 /// Signals of the monitor that go to the apps. The others do to the monitor what they always do: Ctrl-Z stops it.
 const FORWARDED: [Signal; 6] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
-
-/// A pod to run.
-#[derive(Debug)]
-pub struct PodSpec<'a> {
-    /// The reified manifest.
-    pub manifest: &'a PodManifest,
-    /// The host name inside.
-    pub hostname: &'a str,
-    /// The id map.
-    pub mapping: &'a IdMapping,
-    /// For each app, the trees of its image, lowest first.
-    pub layers: Vec<Vec<OwnedFd>>,
-    /// For each volume of the manifest, its source on the host, opened with `O_PATH`; `None` for an empty volume.
-    pub sources: Vec<Option<OwnedFd>>,
-    /// What the manifest does not say of each app; one for each, or none where all have the defaults.
-    pub apps: Vec<AppOptions>,
-    /// When the pod is over.
-    pub exit_policy: ExitPolicy,
-    /// How much of each app's output is kept, where it is.
-    pub logs: LogLimits,
-    /// What a signal to the monitor means.
-    pub signals: Signals,
-    /// Whether the apps are started only when a client attaches and holds the pod.
-    pub held: bool,
-    /// The control groups of the pod, if it has any.
-    pub cgroup: Option<PodCgroup>,
-    /// How the pod registers with the metadata service; without it the apps have none.
-    pub metadata: Option<Registration>,
-    /// Its network.
-    pub network: Network,
-    /// The network of pods that it is on as well, if any.
-    pub membership: Option<Membership>,
-    /// The files of /etc that each app is given.
-    pub etc: Vec<EtcFile>,
-    /// For each app the listening sockets that it takes over; none at all where no app does.
-    pub sockets: Vec<Vec<Passed>>,
-}
-
-/// What the monitor does with INT, TERM, HUP, QUIT, USR1 and USR2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signals {
-    /// It hands them on to the apps: a pod in the foreground.
-    Forward,
-    /// INT and TERM stop the pod in order, the others are handed on: a pod of its own.
-    Stop,
-}
-
-/// What a manifest does not say of an app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AppOptions {
-    /// Its streams.
-    pub stdio: AppStdio,
-    /// Whether it is started again.
-    pub restart: Restart,
-}
-
-/// Where an app's standard streams go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AppStdio {
-    /// They are the monitor's own.
-    #[default]
-    Inherited,
-    /// Into its log, and to whoever attaches.
-    Kept(StdioKind),
-}
-
-/// Whoever keeps the pod on disk. It is asked while the pod's namespaces are being made, and told while they go: what
-/// it does then costs the launch no time of its own.
-pub trait Keeper {
-    /// Makes the pod's directories.
-    ///
-    /// # Errors
-    /// Whatever kept it from doing so; the pod is not run then.
-    fn files(&mut self) -> Result<PodFiles, KeeperError>;
-
-    /// All apps that the pod begins with are created and are being started.
-    fn pod_started(&mut self) {}
-
-    /// The state of an app has changed.
-    fn app_changed(&mut self, app: &AppReport);
-
-    /// Makes the directories of an app that is added, and writes down what later commands want to know of it: its image's
-    /// manifest and what the client calls the image's trees.
-    ///
-    /// # Errors
-    /// Whatever kept it from doing so; the app is not added then.
-    fn add_app(&mut self, name: &AcName, image: &ImageManifest, trees: &[String]) -> Result<AppDirs, KeeperError>;
-
-    /// Opens the directory of an empty volume, and makes it if the pod has none of that name.
-    ///
-    /// # Errors
-    /// Whatever kept it from doing so.
-    fn volume(&mut self, volume: &Volume) -> Result<OwnedFd, KeeperError>;
-
-    /// Removes the directories of an app.
-    ///
-    /// # Errors
-    /// Whatever kept it from doing so.
-    fn remove_app(&mut self, name: &AcName) -> Result<(), KeeperError>;
-
-    /// The apps of the pod have changed: this is what it consists of now.
-    ///
-    /// # Errors
-    /// Whatever kept it from being written.
-    fn manifest_changed(&mut self, manifest: &PodManifest) -> Result<(), KeeperError>;
-
-    /// All apps have ended, and pid 1 is about to.
-    fn pod_over(&mut self);
-
-    /// Something about an app that the user should know, though nothing failed.
-    fn remark(&mut self, app: &str, text: &str);
-
-    /// Something about the pod that the user should know, though nothing failed.
-    fn remark_on_pod(&mut self, text: &str);
-}
-
-/// An error and what caused it, in one line: how it goes to a client.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Why a keeper could not do what it was asked.
-pub type KeeperError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What the pod's directory gives to its processes.
-#[derive(Debug)]
-pub struct PodFiles {
-    /// For each app, its writable layer.
-    pub apps: Vec<AppDirs>,
-    /// For each empty volume of the manifest, in its order, its directory.
-    pub volumes: Vec<OwnedFd>,
-    /// The pod's lock. Pid 1 holds it too, so that the pod counts as alive until both are gone.
-    pub lock: OwnedFd,
-    /// The listening control socket, non-blocking.
-    pub control: Option<OwnedFd>,
-    /// Where logs are written.
-    pub logs: Option<OwnedFd>,
-}
-
-/// The writable directories of an app's root file system.
-#[derive(Debug)]
-pub struct AppDirs {
-    /// The writable layer.
-    pub upper: OwnedFd,
-    /// The overlay's work directory, on the same file system.
-    pub work: OwnedFd,
-}
-
-/// The streams of an app's first process.
-#[derive(Debug)]
-pub(crate) enum AppStreams {
-    Inherited,
-    Given([OwnedFd; 3]),
-    Terminal(TerminalSize),
-}
-
-impl AppStreams {
-    /// The three streams, or none.
-    pub(crate) fn fds(&self) -> &[OwnedFd] {
-        match self {
-            Self::Given(fds) => fds,
-            Self::Inherited | Self::Terminal(_) => &[],
-        }
-    }
-
-    /// Their numbers.
-    pub(crate) fn numbers(&self) -> Vec<RawFd> {
-        self.fds().iter().map(|fd| fd.as_raw_fd()).collect()
-    }
-}
-
-/// How a pod ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodOutcome {
-    /// The pod's exit status: the first failing app's, or 0.
-    pub status: i32,
-    /// The status of each app, in the order of the manifest; `None` for one that was killed with the pod.
-    pub apps: Vec<Option<i32>>,
-}
-
-/// Why a pod could not run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The manifest asks for what cannot be.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// A standard stream is something that would let an app out of its root.
-    #[error("{stream} is a {kind} of the host")]
-    Stream {
-        /// Which stream.
-        stream: &'static str,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// No user namespace.
-    #[error("create the pod's user namespace")]
-    Namespace(#[source] std::io::Error),
-    /// The keeper could not make the pod's directories.
-    #[error("make the pod's directories")]
-    Files(#[source] KeeperError),
-    /// The control groups of the pod could not be made, or a limit was refused.
-    #[error("limit the pod's resources")]
-    Cgroup(#[from] CgroupError),
-    /// The id map was refused.
-    #[error("map the pod's ids")]
-    IdMap(#[from] IdMapError),
-    /// The pod failed before its apps ran, or an app could not be executed.
-    #[error("{}", .0.message)]
-    Pod(Failure),
-    /// Pid 1 of the pod ended before its apps did.
-    #[error("the pod's pid 1 ended with status {0} before its apps did")]
-    InitDied(i32),
-    /// A system call of the monitor failed.
-    #[error("supervise the pod")]
-    Monitor(#[from] std::io::Error),
-}
-
-impl RunError {
-    /// The exit status that stands for this error, as shells have it.
-    #[must_use]
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            Self::Pod(failure) => failure.exit_status(),
-            _ => 254,
-        }
-    }
-}
 
 pub(crate) type MonitorEnd = Channel<ToInit, FromInit>;
 
@@ -278,7 +51,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let sources = spec.sources.iter().map(|source| source.as_ref().map(source_kind).transpose());
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     let net = match &spec.network {
-        Network::Loopback if spec.membership.is_none() => Net::Loopback,
+        Network::Loopback if spec.memberships.is_empty() => Net::Loopback,
         Network::Loopback => Net::Connected,
         Network::Host => Net::Host,
         Network::Uplink(_) => Net::Connected,
@@ -288,7 +61,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     }
     let url = spec.metadata.as_ref().map(Registration::url);
     let mut etc = std::mem::take(&mut spec.etc);
-    if spec.membership.is_some() {
+    if !spec.memberships.is_empty() {
         // Lines follow.
         let hosts = etc.iter_mut().filter(|file| file.name == HOSTS && !file.content.ends_with('\n'));
         hosts.for_each(|file| file.content.push('\n'));
@@ -312,7 +85,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (channel, init_end) = pair().map_err(std::io::Error::from)?;
-    let outer = spec.membership.as_ref().and_then(|it| Some((it.node.user()?, &it.mapping)));
+    let outer = spec.memberships.first().and_then(|it| Some((it.node.user()?, &it.mapping)));
     let namespaces = Namespaces::USER.with(Namespaces::PID);
     let forked = match outer {
         None => sys::fork::fork(namespaces),
@@ -324,7 +97,7 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
             drop(channel);
             let PodSpec { mapping, layers, sources, sockets, .. } = spec;
             init::run(Init {
-                plan: &plan,
+                plan,
                 mapping,
                 layers,
                 sources,
@@ -336,7 +109,8 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
             })
         }
         Fork::Parent { pid, pidfd } => {
-            drop((init_end, streams, cgroups));
+            // The plan is pid 1's, and would be here as long as the pod.
+            drop((init_end, streams, cgroups, plan));
             // Before it turns non-dumpable: then only the host's root could.
             let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
             let launched = launch(&channel, (!is_nested).then_some(spec.mapping), pid, keeper);
@@ -456,18 +230,6 @@ fn reap(pidfd: &OwnedFd) -> std::io::Result<End> {
                     (code, None) => End::Code(code.unwrap_or(0)),
                 });
             }
-        }
-    }
-}
-
-impl Failure {
-    /// The exit status that stands for this failure, as shells have it.
-    #[must_use]
-    pub fn exit_status(&self) -> u8 {
-        match self.kind {
-            FailureKind::NotFound => 127,
-            FailureKind::NotExecutable => 126,
-            _ => 254,
         }
     }
 }

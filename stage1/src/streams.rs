@@ -1,14 +1,38 @@
 //! The pipes between apps and their supervisor.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::channel::TerminalSize;
 use crate::output::{Outputs, Stream};
 use crate::protocol::StdioKind;
-use crate::run::{AppOptions, AppStdio, AppStreams};
+use crate::run::{AppOptions, AppStdio};
+
+/// The streams of an app's first process.
+#[derive(Debug)]
+pub(crate) enum AppStreams {
+    Inherited,
+    Given([OwnedFd; 3]),
+    Terminal(TerminalSize),
+}
+
+impl AppStreams {
+    /// The three streams, or none.
+    pub(crate) fn fds(&self) -> &[OwnedFd] {
+        match self {
+            Self::Given(fds) => fds,
+            Self::Inherited | Self::Terminal(_) => &[],
+        }
+    }
+
+    /// Their numbers.
+    pub(crate) fn numbers(&self) -> Vec<RawFd> {
+        self.fds().iter().map(|fd| fd.as_raw_fd()).collect()
+    }
+}
 
 /// The supervisor's ends of one app's pipes.
 #[derive(Debug, Default)]

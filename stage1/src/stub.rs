@@ -8,11 +8,13 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sys::fork::Namespaces;
 
 use crate::apply::{Fds, Named as _, Refusal, apply};
 use crate::channel::{Channel, Failure, FailureKind, FromStub, TerminalSize, ToStub, shortened};
 use crate::idmap::Tier;
+use crate::isolators::net_admin::Grant;
 use crate::isolators::{Label, OomScore, Rights};
 use crate::op::Slot;
 use crate::plan::AppPlan;
@@ -96,9 +98,16 @@ fn prepare(
         let what = format_args!("the image's tree was made for {}:{}, and its user is {uid}:{gid}", keep.uid, keep.gid);
         return Err(failure(FailureKind::User, &what));
     }
+    if plan.net_admin.is_some() && ids != (0, 0) {
+        // Nobody else's capabilities outlive execve(2); without a word they would do nothing.
+        let (uid, gid) = ids;
+        let what = format_args!("rights over the pod's network are for 0:0, and its user is {uid}:{gid}");
+        return Err(failure(FailureKind::User, &what));
+    }
     let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
     let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
-    if !own_namespace(&user, &plan.rights, &fds, channel)? {
+    let is_net_admin = plan.net_admin == Some(Grant::App);
+    if !own_namespace(&user, (&plan.rights, is_net_admin), &fds, channel)? {
         return Ok(None);
     }
     // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
@@ -151,16 +160,30 @@ pub(crate) fn join(cgroup: &OwnedFd) -> Result<(), Refusal> {
     rustix::io::write(cgroup, b"0").map(drop).named(|| "write(<cgroup.procs>, \"0\")".into())
 }
 
-/// Moves into N2. Returns false when pid 1 is gone.
-fn own_namespace(user: &User, rights: &Rights, fds: &Fds, channel: &StubEnd) -> Result<bool, Failure> {
+/// Moves into N2; an app with rights over the pod's network into the user namespace that this belongs to, which is a sibling
+/// of every N2. Returns false when pid 1 is gone.
+fn own_namespace(
+    user: &User,
+    (rights, is_net_admin): (&Rights, bool),
+    fds: &Fds,
+    channel: &StubEnd,
+) -> Result<bool, Failure> {
     // The files of a process that is not dumpable belong to the host's root, whom N1 does not map: pid 1 could not
     // write our maps, nor we our own oom_score_adj. Siblings gain nothing: they are in other user namespaces.
     set_dumpable(DumpableBehavior::Dumpable)?;
     if let Some(remark) = mark(rights, fds).map_err(setup)? {
         say(channel, &FromStub::Remark(shortened(remark)))?;
     }
-    sys::namespace::unshare(Namespaces::USER.with(Namespaces::MOUNT))
-        .named(|| "unshare(CLONE_NEWUSER|CLONE_NEWNS)".into())
+    let own = if is_net_admin {
+        move_into_link_name_space(fds.get(Slot::NetOwner).map_err(setup)?, Some(LinkNameSpaceType::User))
+            .named(|| "setns(<network's owner>, CLONE_NEWUSER)".into())
+            .map_err(setup)?;
+        (Namespaces::MOUNT, "unshare(CLONE_NEWNS)")
+    } else {
+        (Namespaces::USER.with(Namespaces::MOUNT), "unshare(CLONE_NEWUSER|CLONE_NEWNS)")
+    };
+    sys::namespace::unshare(own.0)
+        .named(|| own.1.into())
         .map_err(|refusal| failure(FailureKind::Namespace, &refusal))?;
     say(channel, &FromStub::WantsMap { uid: user.uid, gid: user.gid })?;
     if hear(channel)? != Some(ToStub::Mapped) {

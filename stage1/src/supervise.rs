@@ -203,6 +203,12 @@ impl Supervisor {
         self.stopping
     }
 
+    /// Whether the pod is over as soon as the program of this app has ended, whatever happens until then.
+    pub(crate) fn ends_with(&self, app: usize) -> bool {
+        let AppPolicy { post_stop, restart, .. } = self.apps[app].policy;
+        self.apps.len() == 1 && self.policy != ExitPolicy::Never && restart == Restart::No && !post_stop
+    }
+
     /// The pod's status so far: the first failing app's, or 0.
     pub(crate) fn status(&self) -> i32 {
         self.failure.unwrap_or(0)
@@ -353,6 +359,9 @@ impl Supervisor {
             Phase::Waiting => {
                 state.phase = Phase::Exited;
                 actions.push(Action::Cancel(Timer::Restart(app)));
+                // Its last run counts now that no other follows.
+                let counts = self.policy != ExitPolicy::Never && !self.decided;
+                self.failure = self.failure.or(state.status.filter(|status| *status != 0 && counts));
             }
             Phase::Created | Phase::Exited | Phase::Removed => {}
         }

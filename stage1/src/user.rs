@@ -4,6 +4,7 @@
 //! must be regular, and are read up to a bound. Names come first, even all-digit ones; then numbers; a path means the
 //! owner of that file (appc aci.md, "user", "group").
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -17,7 +18,7 @@ use crate::plan::{self, IdRanges};
 const MAX_FILE: u64 = 1 << 20;
 
 /// An app's user and group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct User {
     /// User id inside.
     pub uid: u32,
@@ -29,6 +30,8 @@ pub struct User {
     pub home: Option<String>,
     /// Shell, where the image has one.
     pub shell: Option<String>,
+    /// Further groups: those of the image's /etc/group that the user is a member of, if no group was asked for.
+    pub groups: Vec<u32>,
 }
 
 /// Why there is no such user or group.
@@ -86,7 +89,7 @@ impl User {
         let owner_of = |path| owner_of(*layers.last().unwrap_or(&rustix::fs::CWD), path);
         let mut found = if user.starts_with('/') {
             let (uid, gid) = owner_of(user)?;
-            Self { uid, gid, name: None, home: None, shell: None }
+            Self { uid, gid, ..Self::default() }
         } else {
             // Root by its number needs no file at all; by name it may lack one (rkt does the same).
             in_passwd(&read("etc/passwd", matches!(user, "0" | "root"))?, user)?
@@ -95,8 +98,30 @@ impl User {
             found.gid = owner_of(group)?.1;
         } else if !group.is_empty() {
             found.gid = in_group(&read("etc/group", matches!(group, "0" | "root"))?, group)?;
+        } else if let Some(name) = &found.name {
+            found.groups = memberships(&read("etc/group", true)?, name);
         }
         Ok(found)
+    }
+
+    /// Adds groups by their names or numbers.
+    ///
+    /// # Errors
+    /// [`UserError::Unknown`] for one that is neither in the /etc/group below `root` nor a number.
+    pub fn join(&mut self, root: BorrowedFd<'_>, names: &[String]) -> Result<(), UserError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let groups = read(root, "etc/group")?;
+        for name in names {
+            self.groups.push(in_group(&groups, name)?);
+        }
+        Ok(())
+    }
+
+    /// Gives up groups that the pod does not have.
+    pub(crate) fn leave_foreign_groups(&mut self, ids: &IdRanges) {
+        self.groups.retain(|&gid| plan::is_in(&ids.gids, gid));
     }
 
     /// Refuses ids that the pod does not have.
@@ -104,7 +129,10 @@ impl User {
     /// # Errors
     /// [`UserError::Unmapped`] names the ids there are.
     pub fn check(&self, ids: &IdRanges) -> Result<(), UserError> {
-        for (kind, id, ranges) in [("user", self.uid, &ids.uids), ("group", self.gid, &ids.gids)] {
+        let groups = self.groups.iter().map(|&gid| ("group", gid, &ids.gids));
+        for (kind, id, ranges) in
+            [("user", self.uid, &ids.uids), ("group", self.gid, &ids.gids)].into_iter().chain(groups)
+        {
             if !plan::is_in(ranges, id) {
                 return Err(UserError::Unmapped { kind, id, ids: plan::shown(ranges) });
             }
@@ -142,12 +170,26 @@ fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
         if uid == 0 && is_no_id(user) {
             return Err(unknown());
         }
-        return Ok(User { uid, gid, name: text(0), home: text(5), shell: text(6) });
+        return Ok(User { uid, gid, name: text(0), home: text(5), shell: text(6), groups: Vec::new() });
     }
     match number.or((user == "root").then_some(0)) {
-        Some(uid) => Ok(User { uid, gid: 0, name: None, home: None, shell: None }),
+        Some(uid) => Ok(User { uid, ..User::default() }),
         None => Err(unknown()),
     }
+}
+
+/// The most groups that an image can give to a user: those that the kernel takes (`NGROUPS_MAX`, setgroups(2)).
+const MAX_GROUPS: usize = 65_536;
+
+/// The groups that list a user among their members.
+fn memberships(groups: &str, user: &str) -> Vec<u32> {
+    let of_user = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let member = fields.get(3).is_some_and(|members| members.split(',').any(|member| member.trim() == user));
+        member.then(|| id(fields[2])).flatten()
+    };
+    let mut seen = HashSet::new();
+    groups.lines().filter_map(of_user).filter(|gid| seen.insert(*gid)).take(MAX_GROUPS).collect()
 }
 
 fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
@@ -271,9 +313,19 @@ mod tests {
     }
 
     #[test]
+    fn memberships_are_those_of_the_name() {
+        let groups =
+            "root:x:0:anna\nstaff:x:50:bert,anna\nsame:x:50:anna\nother:x:51:annabel\nbad:x:zz:anna\nshort:x:7\n";
+        assert_eq!(memberships(groups, "anna"), [0, 50]);
+        assert_eq!(memberships(groups, "nobody"), [0; 0]);
+        let many: String = (1..70_000).map(|gid| format!("g{gid}:x:{gid}:anna\n")).collect();
+        assert_eq!(memberships(&many, "anna").len(), MAX_GROUPS);
+    }
+
+    #[test]
     fn ids_that_the_pod_does_not_have_are_refused_with_those_it_has() {
         let ids = IdRanges { uids: vec![(0, 65_536)], gids: vec![(0, 0), (5, 9)] };
-        let user = |uid, gid| User { uid, gid, name: None, home: None, shell: None };
+        let user = |uid, gid| User { uid, gid, ..User::default() };
         assert_eq!(user(65_536, 9).check(&ids), Ok(()));
         let text = |uid, gid| user(uid, gid).check(&ids).unwrap_err().to_string();
         assert_eq!(text(99_999, 0), "user 99999 is not one of the pod's ids, which are 0 to 65536");

@@ -4,6 +4,7 @@ use crate::document::{self, ManifestError};
 use crate::json::Dialect;
 use crate::json::decode::{Cx, FromJson, Invalid};
 use crate::json::view::View;
+use crate::version::SemVer;
 
 /// A manifest that is of no kind, or of the wrong one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,16 +48,19 @@ impl Kind {
         }
     }
 
-    /// Tells of which kind a manifest is, looking at nothing else in it.
+    /// Tells of which kind a manifest is, looking at nothing else in it but the version that the kind is one of.
     ///
     /// # Errors
-    /// [`KindError::Missing`] if it does not say, and everything that is wrong with the text as JSON.
+    /// [`KindError::Missing`] if it does not say, a version that is none, and everything that is wrong with the text as JSON.
     pub fn of(manifest: &[u8], dialect: Dialect) -> Result<Self, ManifestError> {
         document::read(manifest, dialect, |cx, view| {
             let mut kind = None;
             let read = |cx: &mut Cx| {
-                cx.fields(view, &["acKind"], |cx, _, view| {
-                    kind = Some(Self::from_json(cx, view)?);
+                cx.fields(view, &["acKind", "acVersion"], |cx, field, view| {
+                    match field {
+                        "acKind" => kind = Some(Self::from_json(cx, view)?),
+                        _ => drop(SemVer::from_json(cx, view)?),
+                    }
                     Ok(())
                 })?;
                 Ok(kind)

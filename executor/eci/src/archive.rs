@@ -155,13 +155,7 @@ fn members(file: &File) -> Result<BTreeMap<String, (u64, u64)>, String> {
 
 impl Source for ArchiveSource {
     fn named(&self) -> Result<Named, TransferError> {
-        let bytes = self.document(&self.manifest, true)?;
-        let mut hasher = self.manifest.digest.hasher();
-        hasher.update(&bytes);
-        if hasher.finish() != self.manifest.digest {
-            return Err(format!("the blob {} has another digest", self.manifest.digest).into());
-        }
-        Ok(Named { media_type: self.manifest.media_type.clone(), bytes })
+        Named::checked(&self.manifest, self.document(&self.manifest, true)?)
     }
 
     fn document(&self, descriptor: &Descriptor, _: bool) -> Result<Vec<u8>, TransferError> {
@@ -214,20 +208,29 @@ impl ArchiveDestination {
             file: Some(file),
             written: Vec::new(),
         };
+        // Where they are left out, containers' tools make them for root and fail for everybody else.
+        for name in ["blobs/", "blobs/sha256/"] {
+            archive.header(name, EntryType::Directory, 0o755, 0).map_err(failed)?;
+        }
         let layout = Blob::Bytes(LAYOUT_FILE.to_vec());
         archive.member("oci-layout", &layout, LAYOUT_FILE.len() as u64, &mut |_| {}).map_err(failed)?;
         Ok(archive)
     }
 
-    fn member(&mut self, name: &str, blob: &Blob, size: u64, sent: &mut dyn FnMut(u64)) -> io::Result<()> {
+    /// Writes what comes before a member's bytes; hands out where they go.
+    fn header(&mut self, name: &str, kind: EntryType, mode: u32, size: u64) -> io::Result<&mut BufWriter<File>> {
         let wrong = |error: &dyn std::fmt::Display| io::Error::other(format!("tar header: {error}"));
         let mut builder = EntryBuilder::new_ustar();
-        builder.path(name).entry_type(EntryType::Regular);
-        let numbers = builder.mode(0o644).and_then(|it| it.uid(0)).and_then(|it| it.gid(0));
+        builder.path(name).entry_type(kind);
+        let numbers = builder.mode(mode).and_then(|it| it.uid(0)).and_then(|it| it.gid(0));
         numbers.and_then(|it| it.size(size)).and_then(|it| it.mtime(0)).map_err(|error| wrong(&error))?;
-        let header = builder.finish_bytes();
         let file = self.file.as_mut().expect("it is open until its end");
-        file.write_all(&header)?;
+        file.write_all(&builder.finish_bytes())?;
+        Ok(file)
+    }
+
+    fn member(&mut self, name: &str, blob: &Blob, size: u64, sent: &mut dyn FnMut(u64)) -> io::Result<()> {
+        let file = self.header(name, EntryType::Regular, 0o644, size)?;
         match blob {
             Blob::Bytes(bytes) => file.write_all(bytes)?,
             Blob::File(from) => sparse::read(from, 0, size, |bytes| {

@@ -82,7 +82,7 @@ pub enum DocumentError {
         inner: Digest,
     },
     /// No image is for the platform.
-    #[error("the index {index} has no image for {wanted}, only for {found}")]
+    #[error("the index {index} has no image for {wanted}: {found}")]
     Platform {
         /// The index.
         index: Digest,
@@ -233,6 +233,10 @@ fn choose(digest: &Digest, bytes: &[u8], platform: &Platform) -> Result<Descript
     }
     let shown = |it: &Platform| format!("{}/{}", it.os, it.architecture);
     let found: Vec<String> = manifests.iter().filter_map(|it| it.platform.as_ref().map(shown)).collect();
-    let found = if found.is_empty() { "none that is named".to_owned() } else { found.join(", ") };
+    let found = match (manifests.len(), found.is_empty()) {
+        (0, _) => "it is empty".to_owned(),
+        (count, true) => format!("its {count} name no platform"),
+        _ => format!("it has only {}", found.join(", ")),
+    };
     Err(DocumentError::Platform { index: digest.clone(), wanted: shown(platform), found })
 }

@@ -133,13 +133,7 @@ impl LayoutSource {
 
 impl Source for LayoutSource {
     fn named(&self) -> Result<Named, TransferError> {
-        let bytes = self.document(&self.manifest, true)?;
-        let mut hasher = self.manifest.digest.hasher();
-        hasher.update(&bytes);
-        if hasher.finish() != self.manifest.digest {
-            return Err(format!("the blob {} has another digest", self.manifest.digest).into());
-        }
-        Ok(Named { media_type: self.manifest.media_type.clone(), bytes })
+        Named::checked(&self.manifest, self.document(&self.manifest, true)?)
     }
 
     fn document(&self, descriptor: &Descriptor, _: bool) -> Result<Vec<u8>, TransferError> {

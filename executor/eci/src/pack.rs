@@ -202,8 +202,10 @@ fn parts(artifact: &Artifact) -> Result<Vec<Part<'_>>, PackError> {
         let title = format!("disk-{number}-{name}");
         // The name becomes an annotation, a label, and a file again.
         if name.is_empty() || Title::new(&title).is_err() {
-            let source =
-                io::Error::new(io::ErrorKind::InvalidInput, "a disk's file name must be text of at most 240 bytes");
+            let source = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a disk's file name must be 1 to 240 bytes of text without control characters",
+            );
             return Err(PackError::Part { part: format!("disk-{number}-{} disk", disk.path.display()), source });
         }
         parts.push(part(role, &title, &disk.kind.media_type(), &label, &disk.path));

@@ -20,9 +20,10 @@ impl Title {
     /// Takes a title out of an image.
     ///
     /// # Errors
-    /// It is empty, absolute, too long, or has a part that is empty, `.`, `..` or no file name.
+    /// It is empty, absolute, too long, has a part that is empty, `.`, `..` or no file name, or control characters,
+    /// which would be orders to the terminal that the name is printed on.
     pub fn new(text: &str) -> Result<Self, TitleError> {
-        let plain = |it: &str| !matches!(it, "" | "." | "..") && it.len() <= MAX_NAME && !it.contains('\0');
+        let plain = |it: &str| !matches!(it, "" | "." | "..") && it.len() <= MAX_NAME && !it.contains(char::is_control);
         if text.len() <= MAX_TITLE && text.split('/').all(plain) {
             Ok(Self(text.to_owned()))
         } else {
@@ -70,6 +71,9 @@ mod tests {
             "a/",
             "./a",
             "a\0b",
+            "a\nb",
+            "\u{1b}[2J",
+            "\u{9b}2J",
             &"x".repeat(256),
             &"x/".repeat(3000),
         ] {

@@ -16,6 +16,21 @@ pub struct Named {
     pub bytes: Vec<u8>,
 }
 
+impl Named {
+    /// The document that this descriptor is of, with these bytes.
+    ///
+    /// # Errors
+    /// They have another digest.
+    pub fn checked(descriptor: &Descriptor, bytes: Vec<u8>) -> Result<Self, TransferError> {
+        let mut hasher = descriptor.digest.hasher();
+        hasher.update(&bytes);
+        if hasher.finish() != descriptor.digest {
+            return Err(format!("the blob {} has another digest", descriptor.digest).into());
+        }
+        Ok(Self { media_type: descriptor.media_type.clone(), bytes })
+    }
+}
+
 /// Who is told how it goes.
 pub trait Progress {
     /// A blob begins; so many of its bytes are there already.

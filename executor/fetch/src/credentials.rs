@@ -7,15 +7,15 @@
 //! mistake, or show a registry the wrong secret.
 
 mod file;
-mod helper;
 mod login;
+mod program;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use self::file::FileError;
-pub use self::helper::HelperError;
 pub use self::login::LoginError;
+pub use self::program::HelperError;
 
 use self::file::AuthFile;
 use crate::registry::{Credential, Credentials, CredentialsError};
@@ -82,7 +82,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 fn of_file(path: &Path, must_exist: bool, host: &str, repository: &str) -> Result<Option<Credential>, BoxError> {
     let Some(file) = AuthFile::read(path, must_exist)? else { return Ok(None) };
     if let Some(helper) = file.helper_of(host)
-        && let Some(found) = helper::ask(helper, &file::server_of(host))?
+        && let Some(found) = program::ask(helper, &file::server_of(host))?
     {
         return Ok(Some(found));
     }
@@ -90,7 +90,7 @@ fn of_file(path: &Path, must_exist: bool, host: &str, repository: &str) -> Resul
         return Ok(Some(found));
     }
     match file.helper_of_all() {
-        Some(helper) => Ok(helper::ask(helper, &file::server_of(host))?),
+        Some(helper) => Ok(program::ask(helper, &file::server_of(host))?),
         None => Ok(None),
     }
 }

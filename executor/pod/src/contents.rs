@@ -65,18 +65,18 @@ pub(crate) fn remove_garbage(root: &Root, uuid: PodUuid, remover: &dyn TreeRemov
 pub(crate) fn unmake(root: &Root, dir: &Dir, contents: &Contents) -> Result<(), Errno> {
     for (path, kind) in contents.0.iter().rev() {
         match kind {
-            Kind::File => unlinkat(dir, path, AtFlags::empty()),
-            Kind::Dir => unlinkat(dir, path, AtFlags::REMOVEDIR),
+            Kind::File => unlinkat(dir.fd(), path, AtFlags::empty()),
+            Kind::Dir => unlinkat(dir.fd(), path, AtFlags::REMOVEDIR),
             Kind::Tree => unmake_tree(dir, path),
             Kind::Work => unmake_work(root, dir, path),
         }?;
     }
-    unlinkat(dir, "lock", AtFlags::empty())
+    unlinkat(dir.fd(), "lock", AtFlags::empty())
 }
 
 /// An app that wrote nothing costs one call; one that did, a walk through what it wrote, not through the whole pod.
 fn unmake_tree(dir: &Dir, path: &str) -> Result<(), Errno> {
-    match unlinkat(dir, path, AtFlags::REMOVEDIR) {
+    match unlinkat(dir.fd(), path, AtFlags::REMOVEDIR) {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         other => return other,
     }
@@ -90,7 +90,7 @@ fn unmake_tree(dir: &Dir, path: &str) -> Result<(), Errno> {
 /// that the mount was volatile (kernel: `ovl_workdir_create`, `ovl_create_volatile_dirty`).
 fn unmake_work(root: &Root, dir: &Dir, path: &str) -> Result<(), Errno> {
     unmake_chain(dir.fd(), &format!("{path}/work"), &["incompat", "volatile"], root.user)?;
-    unlinkat(dir, path, AtFlags::REMOVEDIR)
+    unlinkat(dir.fd(), path, AtFlags::REMOVEDIR)
 }
 
 /// Removes what a volatile mount leaves in the work directory at `path`. What else is in there the next mount clears away.

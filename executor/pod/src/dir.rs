@@ -14,17 +14,29 @@ const ALWAYS: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NON
 /// A directory that is only ever used as the start of `*at` calls (`O_PATH`), with the text to show for it.
 #[derive(Debug)]
 pub(crate) struct Dir {
-    fd: OwnedFd,
+    /// `None`: there is no such directory, and every call says so (ENOENT).
+    fd: Option<OwnedFd>,
     shown: String,
 }
 
 impl Dir {
     pub(crate) const fn new(fd: OwnedFd, shown: String) -> Self {
-        Self { fd, shown }
+        Self { fd: Some(fd), shown }
     }
 
+    /// A directory that does not exist, and in which nothing is found therefore.
+    pub(crate) const fn absent(shown: String) -> Self {
+        Self { fd: None, shown }
+    }
+
+    /// The descriptor of a directory that was opened.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.as_ref().expect("only `pods/` may be absent, and its descriptor is asked for here alone").as_fd()
+    }
+
+    /// What `*at` calls take.
+    pub(crate) fn at(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.fd.as_ref().map(AsFd::as_fd).ok_or(Errno::NOENT)
     }
 
     /// `path` below this directory, for messages.
@@ -37,22 +49,29 @@ impl Dir {
     }
 
     pub(crate) fn mkdir(&self, path: &str, mode: u32) -> Result<(), CallError> {
-        fs::mkdirat(self, path, Mode::from_raw_mode(mode)).map_err(|e| self.error("mkdirat", path, e))
+        self.at()
+            .and_then(|at| fs::mkdirat(at, path, Mode::from_raw_mode(mode)))
+            .map_err(|e| self.error("mkdirat", path, e))
     }
 
     pub(crate) fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, CallError> {
-        fs::openat(self, path, flags | ALWAYS, Mode::empty()).map_err(|e| self.error("openat", path, e))
+        self.at()
+            .and_then(|at| fs::openat(at, path, flags | ALWAYS, Mode::empty()))
+            .map_err(|e| self.error("openat", path, e))
     }
 
     /// A new regular file; there must be nothing at `path`.
     pub(crate) fn create(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, CallError> {
-        fs::openat(self, path, flags | ALWAYS | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode))
+        let flags = flags | ALWAYS | OFlags::CREATE | OFlags::EXCL;
+        self.at()
+            .and_then(|at| fs::openat(at, path, flags, Mode::from_raw_mode(mode)))
             .map_err(|e| self.error("openat", path, e))
     }
 
     /// An empty regular file, in one call.
     pub(crate) fn touch(&self, path: &str, mode: u32) -> Result<(), CallError> {
-        fs::mknodat(self, path, FileType::RegularFile, Mode::from_raw_mode(mode), 0)
+        self.at()
+            .and_then(|at| fs::mknodat(at, path, FileType::RegularFile, Mode::from_raw_mode(mode), 0))
             .map_err(|e| self.error("mknodat", path, e))
     }
 
@@ -61,19 +80,21 @@ impl Dir {
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), CallError> {
-        fs::renameat(self, from, self, to).map_err(|e| self.error("renameat", from, e))
+        self.at().and_then(|at| fs::renameat(at, from, at, to)).map_err(|e| self.error("renameat", from, e))
     }
 
     pub(crate) fn unlink(&self, path: &str) -> Result<(), CallError> {
-        fs::unlinkat(self, path, AtFlags::empty()).map_err(|e| self.error("unlinkat", path, e))
+        self.at().and_then(|at| fs::unlinkat(at, path, AtFlags::empty())).map_err(|e| self.error("unlinkat", path, e))
     }
 
     pub(crate) fn rmdir(&self, path: &str) -> Result<(), CallError> {
-        fs::unlinkat(self, path, AtFlags::REMOVEDIR).map_err(|e| self.error("rmdir", path, e))
+        self.at().and_then(|at| fs::unlinkat(at, path, AtFlags::REMOVEDIR)).map_err(|e| self.error("rmdir", path, e))
     }
 
     pub(crate) fn stat(&self, path: &str) -> Result<Stat, CallError> {
-        fs::statat(self, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.error("newfstatat", path, e))
+        self.at()
+            .and_then(|at| fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|e| self.error("newfstatat", path, e))
     }
 
     pub(crate) fn exists(&self, path: &str) -> Result<bool, CallError> {
@@ -101,12 +122,6 @@ impl Dir {
             fs::fchmod(dir, Mode::from_raw_mode(mode)).map_err(|e| self.error("fchmod", path, e))?;
         }
         Ok(())
-    }
-}
-
-impl AsFd for &Dir {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
     }
 }
 

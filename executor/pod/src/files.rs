@@ -2,17 +2,20 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, OFlags, fstat};
+use rustix::fs::{FallocateFlags, FileType, OFlags, fallocate, fstat, ftruncate};
 use rustix::io::Errno;
 
-use crate::PodError;
 use crate::dir::Dir;
+use crate::{CallError, PodError};
 
 /// The most bytes that a pod manifest may have: what its reader takes.
 pub(crate) const MANIFEST_LIMIT: u64 = appc::MAX_MANIFEST_BYTES as u64;
 
 /// The most bytes that a status file may have.
 pub(crate) const STATUS_LIMIT: u64 = 64 << 10;
+
+/// What is reserved for a small file: a block of most file systems.
+const BLOCK: u64 = 4 << 10;
 
 /// Reads a regular file of at most `limit` bytes; `None` if it does not exist.
 pub(crate) fn read_optional(dir: &Dir, path: &str, limit: u64) -> Result<Option<Vec<u8>>, PodError> {
@@ -75,6 +78,59 @@ pub(crate) fn replace(dir: &Dir, path: &str, temporary: &str, bytes: &[u8], limi
     };
     write_all(&file, bytes).map_err(|e| dir.error("write", temporary, e))?;
     Ok(dir.rename(temporary, path)?)
+}
+
+/// As [`replace`]; where there is no room for another file it goes into the one there is, if that has the room: a block of
+/// its own, which these bytes must fit into. What is shorter than what stood there is filled up with spaces.
+pub(crate) fn replace_or_overwrite(dir: &Dir, path: &str, temporary: &str, bytes: &[u8]) -> Result<(), PodError> {
+    let refused = match replace(dir, path, temporary, bytes, STATUS_LIMIT) {
+        Err(PodError::Call(error)) if matches!(error.source, Errno::NOSPC | Errno::DQUOT) => error,
+        other => return other,
+    };
+    let overwrite = || -> Result<(), CallError> {
+        let file = dir.open(path, OFlags::WRONLY)?;
+        let size = fstat(&file).map_err(|e| dir.error("fstat", path, e))?.st_size;
+        let mut bytes = bytes.to_vec();
+        bytes.resize(bytes.len().max(usize::try_from(size).unwrap_or(0)), b' ');
+        // In one call, which nobody sees the middle of.
+        match rustix::io::write(&file, &bytes).map_err(|e| dir.error("write", path, e))? {
+            written if written == bytes.len() => Ok(()),
+            _ => Err(dir.error("write", path, Errno::NOSPC)),
+        }
+    };
+    let overwritten = overwrite().map_err(|_| PodError::from(refused));
+    // What it was to be replaced with; that it stays harms nobody.
+    let _ = dir.unlink(temporary);
+    overwritten
+}
+
+/// Takes the room for a small file now, so that it can be written when the disk is full. A file system that knows no such
+/// thing (`EOPNOTSUPP`) takes none.
+pub(crate) fn reserve(dir: &Dir, path: &str) -> Result<(), PodError> {
+    let file = match dir.create(path, OFlags::WRONLY, 0o600) {
+        Err(e) if e.source == Errno::EXIST => return Ok(()),
+        other => other?,
+    };
+    match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, BLOCK) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(source) => {
+            let _ = dir.unlink(path);
+            Err(dir.error("fallocate", path, source).into())
+        }
+    }
+}
+
+/// Writes these bytes into a file that [`reserve`] has made, or a new one, and gives it its name.
+pub(crate) fn fill_reserved(dir: &Dir, path: &str, reserved: &str, bytes: &[u8]) -> Result<(), PodError> {
+    check_size(dir, path, bytes, BLOCK)?;
+    let file = match dir.open(reserved, OFlags::WRONLY) {
+        Err(e) if e.source == Errno::NOENT => dir.create(reserved, OFlags::WRONLY, 0o600)?,
+        other => other?,
+    };
+    write_all(&file, bytes).map_err(|e| dir.error("write", reserved, e))?;
+    // Of what an interrupted writing left.
+    ftruncate(&file, bytes.len() as u64).map_err(|e| dir.error("ftruncate", reserved, e))?;
+    Ok(dir.rename(reserved, path)?)
 }
 
 pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {

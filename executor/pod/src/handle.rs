@@ -268,7 +268,7 @@ impl<S: Fillable> Pod<S> {
     pub fn write_app_status(&self, app: &AcName, attempt: u32, status: &AppStatus) -> Result<(), PodError> {
         let path = format!("app.{}.{attempt}", component(app)?);
         let json = to_json(status, &path)?;
-        files::replace(&self.dir, &path, &format!(".app.{app}"), &json, files::STATUS_LIMIT)?;
+        files::replace_or_overwrite(&self.dir, &path, &format!(".app.{app}"), &json)?;
         self.contents.borrow_mut().add(path, Kind::File);
         Ok(())
     }
@@ -300,13 +300,22 @@ impl Pod<Running> {
         Ok(self.dir.touch("started", 0o600)?)
     }
 
+    /// Takes the room that [`Pod::write_pod_status`] needs, so that a disk which is full by then does not keep anybody from
+    /// learning how the pod ended.
+    ///
+    /// # Errors
+    /// A failed system call: `ENOSPC` on a disk that is full already.
+    pub fn reserve_status(&self) -> Result<(), PodError> {
+        files::reserve(&self.dir, RESERVED)
+    }
+
     /// Records the exit status of the pod, and now as the time of its end.
     ///
     /// # Errors
     /// A failed system call.
     pub fn write_pod_status(&self, status: i32) -> Result<(), PodError> {
         let json = to_json(&PodStatus { status, finished_ns: now_ns() }, "status")?;
-        files::replace(&self.dir, "status", ".status", &json, files::STATUS_LIMIT)?;
+        files::fill_reserved(&self.dir, "status", RESERVED, &json)?;
         self.contents.borrow_mut().add("status".to_owned(), Kind::File);
         Ok(())
     }
@@ -374,6 +383,9 @@ impl Pod<Running> {
         self.remove_from(Place::Run, remover)
     }
 }
+
+/// The pod's status before it has one.
+const RESERVED: &str = ".status";
 
 /// Nanoseconds since the epoch.
 #[must_use]

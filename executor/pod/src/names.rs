@@ -95,7 +95,7 @@ pub(crate) fn claim(root: &Root, name: &PodName, uuid: PodUuid) -> Result<(), Po
     let _guard = lock_names(root)?;
     let path = path(name);
     loop {
-        match symlinkat(uuid.to_string(), &root.dir, &path) {
+        match root.dir.at().and_then(|at| symlinkat(uuid.to_string(), at, &path)) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}
             Err(source) => return Err(root.dir.error("symlinkat", &path, source).into()),
@@ -128,7 +128,7 @@ pub(crate) fn release(root: &Root, name: &PodName, uuid: PodUuid) -> Result<(), 
 /// The pod whose UUID stands at `name`, whether that pod exists or not.
 pub(crate) fn holder(root: &Root, name: &PodName) -> Result<Option<PodUuid>, PodError> {
     let path = path(name);
-    match readlinkat(&root.dir, &path, Vec::new()) {
+    match root.dir.at().and_then(|at| readlinkat(at, &path, Vec::new())) {
         Ok(target) => Ok(target.to_str().ok().and_then(|text| text.parse().ok())),
         // Not a link: whatever it is, it names no pod.
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),

@@ -107,9 +107,7 @@ impl PodRef {
     /// # Errors
     /// A failed system call.
     pub fn apps(&self) -> Result<Vec<AcName>, PodError> {
-        let mut apps: Vec<AcName> = self.entries_after("upper.")?.iter().filter_map(|name| name.parse().ok()).collect();
-        apps.sort();
-        Ok(apps)
+        Ok(apps_among(&listing::entries(&self.dir, ".")?))
     }
 
     /// The numbers of the recorded attempts of an app, ascending.
@@ -117,11 +115,7 @@ impl PodRef {
     /// # Errors
     /// A failed system call.
     pub fn attempts(&self, app: &AcName) -> Result<Vec<u32>, PodError> {
-        let is_canonical = |name: &String| name.parse::<u32>().ok().filter(|number| number.to_string() == *name);
-        let mut attempts: Vec<u32> =
-            self.entries_after(&format!("app.{app}."))?.iter().filter_map(is_canonical).collect();
-        attempts.sort_unstable();
-        Ok(attempts)
+        Ok(attempts_among(&listing::entries(&self.dir, ".")?, app))
     }
 
     /// The record of one attempt of an app; `None` if there is none.
@@ -132,25 +126,29 @@ impl PodRef {
         self.read_json(&format!("app.{app}.{attempt}"))
     }
 
+    /// The number of the last recorded attempt of an app, and its record.
+    ///
+    /// # Errors
+    /// As [`PodRef::app_status`].
+    pub fn last_attempt(&self, app: &AcName) -> Result<Option<(u32, AppStatus)>, PodError> {
+        let Some(attempt) = self.attempts(app)?.last().copied() else { return Ok(None) };
+        Ok(self.app_status(app, attempt)?.map(|status| (attempt, status)))
+    }
+
     /// Every app with the record of its last attempt, sorted by name; `None` for an app that was never created.
     ///
     /// # Errors
     /// As [`PodRef::app_status`].
     pub fn statuses(&self) -> Result<Vec<(AcName, Option<AppStatus>)>, PodError> {
+        let entries = listing::entries(&self.dir, ".")?;
         let last = |app: AcName| -> Result<_, PodError> {
-            let status = match self.attempts(&app)?.last() {
+            let status = match attempts_among(&entries, &app).last() {
                 Some(attempt) => self.app_status(&app, *attempt)?,
                 None => None,
             };
             Ok((app, status))
         };
-        self.apps()?.into_iter().map(last).collect()
-    }
-
-    /// What follows `prefix` in the names of the pod's entries that begin with it.
-    fn entries_after(&self, prefix: &str) -> Result<Vec<String>, PodError> {
-        let names = listing::entries(&self.dir, ".")?;
-        Ok(names.iter().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect())
+        apps_among(&entries).into_iter().map(last).collect()
     }
 
     fn read_json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, PodError> {
@@ -158,4 +156,22 @@ impl PodRef {
         let malformed = |source| PodError::Status { path: self.dir.shown(path), source };
         serde_json::from_slice(&bytes).map(Some).map_err(malformed)
     }
+}
+
+/// The apps that have a directory among a pod's entries, sorted.
+fn apps_among(entries: &[String]) -> Vec<AcName> {
+    let named = entries.iter().filter_map(|entry| entry.strip_prefix("upper."));
+    let mut apps: Vec<AcName> = named.filter_map(|name| name.parse().ok()).collect();
+    apps.sort();
+    apps
+}
+
+/// The numbers of an app's records among a pod's entries, ascending.
+fn attempts_among(entries: &[String], app: &AcName) -> Vec<u32> {
+    let prefix = format!("app.{app}.");
+    let numbers = entries.iter().filter_map(|entry| entry.strip_prefix(prefix.as_str()));
+    let is_canonical = |text: &str| text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+    let mut attempts: Vec<u32> = numbers.filter_map(is_canonical).collect();
+    attempts.sort_unstable();
+    attempts
 }

@@ -45,6 +45,30 @@ impl Pods {
         Self::ensure_at(data.as_fd(), data_dir)
     }
 
+    /// Opens the pods of `data_dir` as they are. Where there are none, none are found: for those who make no pod, who then
+    /// make nothing else either, and may be on a file system where nothing can be made.
+    ///
+    /// # Errors
+    /// As [`Pods::ensure`].
+    pub fn existing(data_dir: &Path) -> Result<Self, PodError> {
+        let user = rustix::process::geteuid().as_raw();
+        let absent =
+            || Self { root: Arc::new(Root { dir: Dir::absent("pods".to_owned()), user, version: format::KNOWN }) };
+        let data = match open_data_dir(data_dir) {
+            Err(PodError::Call(e)) if e.source == Errno::NOENT => return Ok(absent()),
+            data => Dir::new(data?, data_dir.display().to_string()),
+        };
+        check_trust(data.fd(), data_dir, user)?;
+        let pods = match data.open_dir("pods", "pods".to_owned()) {
+            Err(e) if e.source == Errno::NOENT => return Ok(absent()),
+            pods => pods?,
+        };
+        check_trust(pods.fd(), &data_dir.join("pods"), user)?;
+        // Without a format it is about to be completed, or was cut off at that: nobody has made a pod in it yet.
+        let version = format::read(&pods)?.unwrap_or(format::KNOWN);
+        Ok(Self { root: Arc::new(Root { dir: pods, user, version }) })
+    }
+
     /// [`Pods::ensure`] for a data directory that is open already; `shown` is its path for messages.
     ///
     /// # Errors

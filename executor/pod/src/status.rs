@@ -47,6 +47,9 @@ pub struct AppStatus {
     /// Whether the kernel killed it for want of memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
+    /// Whether it was to be started again after a pause: another attempt, unless the pod has ended meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
 }
 
 /// How a pod ended: the file `status`. Without it, the monitor was killed.

@@ -115,6 +115,7 @@ fn status_files_are_as_the_golden_ones() {
         exit: Some(AppExit::Signal(9)),
         reason: Some("killed for want of memory".to_owned()),
         oom_killed: true,
+        restarting: true,
     };
     let plain = AppStatus { created_ns: 1, finished_ns: Some(3), exit: Some(AppExit::Code(0)), ..AppStatus::default() };
     pod.write_app_status(&app("main"), 0, &full).unwrap();

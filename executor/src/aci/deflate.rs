@@ -12,8 +12,7 @@ use std::thread::{self, JoinHandle};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// A block of the input, shared with whoever else reads it.
-pub type Block = Arc<Vec<u8>>;
+use super::blocks::Block;
 
 /// How far back deflate can refer (RFC 1951, 2).
 const WINDOW: usize = 32 << 10;

@@ -61,6 +61,8 @@ pub enum LayoutError {
 pub struct Layout {
     /// The image's manifest.
     pub manifest: ImageManifest,
+    /// When the manifest's file was changed last, in seconds since the epoch.
+    pub manifest_modified: u64,
     /// The directory `rootfs`.
     pub rootfs: OwnedFd,
 }
@@ -91,12 +93,13 @@ impl Layout {
         let rootfs = open_rootfs(&dir, path)?;
         let manifest = manifest.ok_or(LayoutError::NoManifest)?;
         let rootfs = rootfs.ok_or(LayoutError::NoRootfs)?;
+        let manifest_modified = manifest.modified;
         let manifest = ImageManifest::from_json_in(&manifest.json, dialect).map_err(LayoutError::Manifest)?;
         let belongs =
             |name: &&Vec<u8>| name.as_slice() == ROOTFS.as_bytes() || own.is_some_and(|own| *name == own.as_bytes());
         match names.iter().find(|name| !belongs(name)) {
             Some(other) => Err(LayoutError::Unrecognized(Shown::new(other))),
-            None => Ok(Self { manifest, rootfs }),
+            None => Ok(Self { manifest, manifest_modified, rootfs }),
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum ManifestFileError {
 pub struct ManifestFile {
     /// The text, JSON if all is well.
     pub json: Vec<u8>,
+    /// When the file was changed last, in seconds since the epoch; 0 for times before it.
+    pub modified: u64,
 }
 
 impl ManifestFile {
@@ -72,7 +74,8 @@ impl ManifestFile {
             return Err(ManifestFileError::NotRegular(path.into()));
         }
         let text = read_bounded(&File::from(file), path)?;
-        Ok(Self { json: if is_yaml(name) { yaml_to_json(&text)?.into_bytes() } else { text } })
+        let json = if is_yaml(name) { yaml_to_json(&text)?.into_bytes() } else { text };
+        Ok(Self { json, modified: u64::try_from(stat.st_mtime).unwrap_or(0) })
     }
 }
 

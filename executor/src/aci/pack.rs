@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use appc::{ImageId, ManifestError};
 use rustix::fs::{Stat, major, minor};
@@ -14,6 +13,7 @@ use rustix::io::Errno;
 use store::Shown;
 use store::archive::{Compression, EntryPath};
 use store::extract::{ExtractLimits, Fault, Warnings};
+use store::holes;
 use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, SparseEntry};
 
@@ -21,7 +21,7 @@ use super::layout::Layout;
 use super::sink::{Sink, Written};
 use super::walk::{Node, NodeKind, Walk, WalkError, failed};
 use super::xattrs::Xattrs;
-use super::{MANIFEST, ROOTFS, holes};
+use super::{MANIFEST, ROOTFS};
 
 /// An image that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,8 @@ pub struct BuildOptions {
     /// Whether everything is to belong to root.
     pub owner_root: bool,
     /// The latest modification time, in seconds since the epoch, and the manifest's. Given, the same tree makes the same
-    /// bytes at any time and on any file system; else the manifest bears the current time.
+    /// bytes at any time and on any file system; else the manifest has its file's time, so that an image's ID depends
+    /// neither on the moment nor on the compression.
     pub newest: Option<u64>,
 }
 
@@ -92,7 +93,7 @@ pub fn build(layout: &Layout, options: &BuildOptions, file: File) -> Result<Buil
     while let Some(node) = walk.next()? {
         packer.node(&node)?;
     }
-    packer.finish(&manifest)
+    packer.finish(&manifest, layout.manifest_modified)
 }
 
 struct Packer {
@@ -165,7 +166,10 @@ impl Packer {
         let size = u64::try_from(node.stat.st_size).unwrap_or(0);
         let allocated = u64::try_from(node.stat.st_blocks).unwrap_or(0).saturating_mul(512);
         let regions = match allocated < size {
-            true => holes::regions(file, size).map_err(|errno| failed("seek", &node.path, errno))?,
+            true => match holes::Map::of(file, size).map_err(|errno| failed("seek", &node.path, errno))? {
+                holes::Map::Regions(regions) => Some(regions),
+                _ => None,
+            },
             false => None,
         };
         // Where the holes are is the file system's choice, so a reproducible image has none.
@@ -242,9 +246,8 @@ impl Packer {
         self.sink.write_all(&entry.finish_bytes()).map_err(BuildError::Write)
     }
 
-    fn finish(mut self, manifest: &[u8]) -> Result<Built, BuildError> {
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut entry = entry(MANIFEST.as_bytes(), 0o644, (0, 0), self.options.newest.unwrap_or_else(now));
+    fn finish(mut self, manifest: &[u8], modified: u64) -> Result<Built, BuildError> {
+        let mut entry = entry(MANIFEST.as_bytes(), 0o644, (0, 0), self.options.newest.unwrap_or(modified));
         entry.size(manifest.len() as u64).expect("a manifest is small");
         self.header(&mut entry)?;
         self.sink.write_all(manifest).map_err(BuildError::Write)?;

@@ -11,10 +11,8 @@ use lzma_rust2::{XzOptions, XzWriter};
 use sha2::{Digest as _, Sha512};
 use store::archive::Compression;
 
-use super::deflate::{Block, Gzip};
-
-/// What is hashed and compressed at a time. Larger blocks make no difference to the size, only to memory.
-const BLOCK: usize = 512 << 10;
+use super::blocks::{BLOCK, Block, Blocks};
+use super::deflate::Gzip;
 
 /// Blocks on their way to the hash.
 const WAITING: usize = 4;
@@ -27,7 +25,7 @@ const ZSTD_LEVEL: i32 = 3;
 
 /// An image file being written.
 pub(super) struct Sink {
-    block: Vec<u8>,
+    blocks: Blocks,
     hash: Hash,
     line: Line,
     size: u64,
@@ -127,7 +125,7 @@ impl Sink {
                 Line::Zstd(encoder)
             }
         };
-        Ok(Self { block: Vec::with_capacity(BLOCK), hash: Hash::start(), line, size: 0 })
+        Ok(Self { blocks: Blocks::default(), hash: Hash::start(), line, size: 0 })
     }
 
     /// Writes what is left.
@@ -135,7 +133,9 @@ impl Sink {
     /// # Errors
     /// Those of writing.
     pub(super) fn finish(mut self) -> io::Result<Written> {
-        self.pass_on()?;
+        if let Some(block) = self.blocks.rest() {
+            self.pass_on(block)?;
+        }
         let compressed_size = match self.line {
             Line::Plain(out) => out.count,
             Line::Gzip(gzip) => {
@@ -150,12 +150,8 @@ impl Sink {
         Ok(Written { id: ImageId::sha512(self.hash.finish()), size: self.size, compressed_size })
     }
 
-    /// Hashes and compresses the current block.
-    fn pass_on(&mut self) -> io::Result<()> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        let block = Arc::new(std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK)));
+    /// Hashes and compresses a block.
+    fn pass_on(&mut self, block: Block) -> io::Result<()> {
         self.size += block.len() as u64;
         self.hash.update(&block);
         match &mut self.line {
@@ -170,10 +166,9 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(BLOCK - self.block.len());
-        self.block.extend_from_slice(&bytes[..taken]);
-        if self.block.len() == BLOCK {
-            self.pass_on()?;
+        let (taken, full) = self.blocks.write(bytes);
+        if let Some(block) = full {
+            self.pass_on(block)?;
         }
         Ok(taken)
     }

@@ -8,12 +8,12 @@ use store::archive::Compression;
 
 use super::flags::{Flag, FlagSet};
 use super::{Command, Invocation, fail, go, stderr};
-use crate::umask;
+use crate::{moment, umask};
 
 pub(super) const COMMAND: Command = Command {
     name: "build",
     summary: "Build an image from an image layout",
-    usage: "[--overwrite] [--no-compression] [--owner-root] DIRECTORY OUTPUT_FILE",
+    usage: "[--overwrite] [--no-compression] [--owner-root] [--reproducible] DIRECTORY OUTPUT_FILE",
     description: "Build an image from a directory with a manifest and a rootfs, which are checked first.\n\
                   The image is compressed with gzip if not told otherwise.",
     flags: FlagSet {
@@ -22,6 +22,7 @@ pub(super) const COMMAND: Command = Command {
             Flag::switch("no-compression", "Leave the image a plain tar archive"),
             Flag::switch("overwrite", "Replace the output file if there is one"),
             Flag::switch("owner-root", "Let everything in the image belong to root:root"),
+            Flag::switch("reproducible", "Let no time be later than SOURCE_DATE_EPOCH, or than 1970"),
         ],
     },
     run,
@@ -47,10 +48,14 @@ fn run(invocation: &Invocation) -> u8 {
         Ok(file) => file,
         Err(error) => return fail(&format!("build: Unable to open target {}: {}", output.display(), go(&error))),
     };
+    let newest = match given.switch("reproducible").then(moment::source_date_epoch).transpose() {
+        Ok(newest) => newest,
+        Err(error) => return fail(&format!("build: {}", error.chain())),
+    };
     let options = BuildOptions {
         compression: if given.switch("no-compression") { Compression::None } else { Compression::Gzip },
         owner_root: given.switch("owner-root"),
-        newest: None,
+        newest: newest.map(|it| it.unwrap_or(0)),
     };
     match aci::build(&layout, &options, file) {
         Ok(built) => built.warnings.lines().for_each(|line| stderr(&format!("build: Warning: {line}"))),

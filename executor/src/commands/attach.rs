@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::Pods;
 use stage1::protocol::{AppReport, Call, Reply};
 
 use crate::attach::{self, Wanted};
@@ -39,7 +38,7 @@ pub(crate) struct AttachArgs {
 }
 
 pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     let mut client = Client::connect(&pods, &entry)?;
     let Reply::Status(report) = client.ask(Call::Status, &[])?.0 else { return Err(client.gone()) };

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::Pods;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -31,7 +30,7 @@ pub(crate) struct CatManifestArgs {
 }
 
 pub(crate) fn run(context: &Context, args: CatManifestArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     let pod = pods.open(&entry)?;
     let json = if args.pretty_print { pod.manifest()?.to_json_pretty()? } else { pod.manifest_bytes()? };

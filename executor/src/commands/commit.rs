@@ -1,7 +1,6 @@
 //! `proa commit`: makes an image of what an app has made of its root file system.
 
 use clap::Args;
-use pod::Pods;
 
 use crate::commit::{self, Changes};
 use crate::config::Registries;
@@ -49,7 +48,7 @@ pub(crate) struct CommitArgs {
 }
 
 pub(crate) fn run(context: &Context, args: CommitArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let name = match &args.name {
         Some(name) => Some(Registries::read(context.config_dirs())?.reference(name)?),

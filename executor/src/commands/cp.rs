@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use pod::Pods;
 
 use crate::context::Context;
 use crate::copying::{self, AppRoot, Copied, Options, PlaceName, Use};
@@ -45,7 +44,7 @@ pub(crate) struct CpArgs {
 }
 
 pub(crate) fn run(context: &Context, args: CpArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let options = Options { follow: args.follow_link, archive: args.archive };
     let (from, to) = (PlaceName::parse(&args.from), PlaceName::parse(&args.to));
     let root = |pod: &str, purpose| {

@@ -67,7 +67,7 @@ pub(crate) struct EnterArgs {
 }
 
 pub(crate) fn run(context: &Context, args: EnterArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut words = request::args(args.words)?.into_iter();
     let entry = match &args.uuid_file {
         Some(_) => pod_argument::one(&pods, None, args.uuid_file.as_ref())?,
@@ -169,7 +169,8 @@ fn execute(mut client: Client, app: String, spec: EnterSpec) -> Result<u8, Comma
     let raw = match fds.into_iter().next() {
         Some(outer) => {
             let input: OwnedFd = outer.try_clone()?;
-            streams = Streams { input: Some(input), output: Some(outer), errors: None, terminal: true };
+            streams =
+                Streams { input: Some(input), output: Some(outer), errors: None, terminal: true, for_a_reader: false };
             Some(RawTerminal::enter())
         }
         None => None,

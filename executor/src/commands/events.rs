@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::Pods;
 use stage1::protocol::{Call, PodEvent, Reply};
 
 use crate::client::Client;
@@ -43,7 +42,7 @@ enum Format {
 }
 
 pub(crate) fn run(context: &Context, args: EventsArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     let mut client = Client::connect(&pods, &entry)?;
     client.say(Call::Events { since: args.since }, &[])?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::{Pods, State};
+use pod::State;
 use store::flatten::Wrapping;
 
 use crate::context::Context;
@@ -50,7 +50,7 @@ pub(crate) struct ExportArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     if !matches!(entry.state, State::Exited | State::ExitedGarbage) {
         // The text is rkt's.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use pod::{GcOptions, GcReport, Pods};
+use pod::{GcOptions, GcReport};
 
 use crate::context::Context;
 use crate::duration;
@@ -38,7 +38,7 @@ pub(crate) struct GcArgs {
 }
 
 pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mapping = idmap::detect(context.data_dir()?)?;
     let options =
         GcOptions { grace: args.grace_period, expire_prepared: args.expire_prepared, mark_only: args.mark_only };
@@ -52,7 +52,7 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
     }
     let data_dir = context.data_dir()?;
     guest_agent::sweep(data_dir).during(|| format!("sweep {}/{}", data_dir.display(), guest_agent::DIR))?;
-    let (_, collected) = images::collect(context, &images::store(context)?, "gc")?;
+    let (_, collected) = images::collect(context, &context.stored()?, "gc")?;
     Ok(status.max(collected))
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct KillArgs {
 }
 
 pub(crate) fn run(context: &Context, args: KillArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let signal = signal_argument::parse(&args.signal)?;
     let mut status = 0;
     for needle in &pod_argument::needles(&args.pods, args.uuid_file.as_ref())? {

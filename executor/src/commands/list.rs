@@ -1,16 +1,14 @@
 //! `proa list`: shows the pods there are.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use appc::lastditch::{BrokenApp, BrokenPod};
 use appc::{AcName, PodManifest, RuntimeApp};
 use clap::{Args, ValueEnum};
 use pod::{AppStatus, Place, PodEntry, PodRef, Pods, State};
 use serde::Serialize;
-use stage1::protocol::{Call, PodReport, Reply};
 
-use crate::client::Client;
+use crate::client;
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
 use crate::escape::printable;
@@ -77,20 +75,12 @@ struct ListedImage {
     id: Option<String>,
 }
 
-/// How long a pod's supervisor may take to say how the pod is.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
     let mut status = 0;
     let mut listed = Vec::new();
-    // To look is no reason to make a place for pods.
-    let pods = if context.data_dir()?.exists() { Some(Pods::ensure(context.data_dir()?)?) } else { None };
-    let entries = pods.as_ref().map_or_else(|| Ok(Vec::new()), Pods::list)?;
-    for (pods, entry) in pods.iter().flat_map(|pods| entries.iter().map(move |entry| (pods, entry))) {
-        if !Place::VISIBLE.contains(&entry.place) {
-            continue;
-        }
-        let (pod, sick) = examine(pods, entry);
+    let pods = context.pods()?;
+    for entry in pods.list()?.iter().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
+        let (pod, sick) = examine(&pods, entry);
         listed.push(pod);
         if let Some(error) = sick {
             output::complain(&error.during(format!("pod {}", entry.uuid)).report(Some("list")));
@@ -136,8 +126,14 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
                 return Err(error.into());
             }
         };
-        listed.networks = networks(pods, entry, &NetRequest::of(&manifest)?);
-        listed.ports = ports::of(&manifest);
+        let net = NetRequest::of(&manifest)?;
+        let asked = entry.state == State::Running && (net.mode == Mode::Default || !net.joins.is_empty());
+        let report = asked.then(|| client::report(pods, entry)).flatten();
+        // A pod that was never started has no networks.
+        if entry.started_ns.is_some() {
+            listed.networks = addresses::networks(&net, report.as_ref());
+        }
+        listed.ports = ports::with_changes(&manifest, report.as_ref().map(|report| &report.network));
         listed.user_annotations.clone_from(&manifest.user_annotations);
         listed.user_labels.clone_from(&manifest.user_labels);
         listed.take_apps(apps(manifest));
@@ -155,25 +151,6 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
         result => result.err(),
     };
     (listed, sick)
-}
-
-/// The networks of a pod, while it runs with its addresses there. A pod that was never started has none.
-fn networks(pods: &Pods, entry: &PodEntry, net: &NetRequest) -> Vec<String> {
-    if entry.started_ns.is_none() {
-        return Vec::new();
-    }
-    let has_own = net.mode == Mode::Default || net.joins.is_some();
-    let report = (has_own && entry.state == State::Running).then(|| report(pods, entry)).flatten();
-    addresses::networks(net, report.as_ref())
-}
-
-/// What the pod's supervisor says. One that is stuck must not keep the others from being listed.
-fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
-    let client = Client::connect(pods, entry).ok()?;
-    match client.impatient(PATIENCE).ok()?.ask(Call::Status, &[]).ok()? {
-        (Reply::Status(report), _) => Some(report),
-        _ => None,
-    }
 }
 
 fn apps(manifest: PodManifest) -> Vec<ListedApp> {

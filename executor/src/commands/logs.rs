@@ -77,7 +77,7 @@ pub(crate) struct Wanted {
 }
 
 pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     let LogsArgs { follow, tail, since, app, timestamps, .. } = args;
     print(&pods, &entry, &Wanted { follow, tail, since, until: None, app, timestamps })
@@ -109,7 +109,7 @@ pub(crate) fn print(pods: &Pods, entry: &PodEntry, args: &Wanted) -> Result<u8, 
             return Ok(0);
         }
     }
-    if args.follow { follow(pods, entry, &pod, &mut logs, &mut printer) } else { Ok(0) }
+    if args.follow && !printer.is_over() { follow(pods, entry, &pod, &mut logs, &mut printer) } else { Ok(0) }
 }
 
 /// Prints what is written from now on, until the pod has ended or nobody reads any more.
@@ -132,7 +132,7 @@ fn follow(
                 }
             }
         }
-        if over {
+        if over || printer.is_over() {
             return Ok(0);
         }
         io::stdout().flush()?;
@@ -254,6 +254,11 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
+    /// Whether whatever is written from now on is too late.
+    fn is_over(&self) -> bool {
+        self.until.as_ref().is_some_and(|until| *until <= moment::rfc3339(moment::now()))
+    }
+
     /// Prints a line; false when nobody reads any more.
     fn print(&mut self, app: &AcName, line: &LogLine) -> Result<bool, CommandError> {
         let late = self.until.as_ref().is_some_and(|until| line.time > *until);

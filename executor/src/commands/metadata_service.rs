@@ -65,7 +65,7 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
 pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, CommandError> {
     let idle_exit = Some(args.idle_exit).filter(|duration| !duration.is_zero());
     let empty_exit = args.on_demand.is_some().then_some(WITHOUT_PODS);
-    let options = Options { threads: args.threads, idle_exit, empty_exit };
+    let options = Options { threads: args.threads, idle_exit, empty_exit, rest: sys::memory::release };
     // Before anybody can connect, and while there is somebody to tell of an error.
     let server = Server::new(Secrets::ensure(context.create_data_dir()?)?, identity::issuer(), options)?;
     let (place, listener) = match &args.on_demand {

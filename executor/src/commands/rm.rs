@@ -30,7 +30,7 @@ pub(crate) struct RmArgs {
 const SUMMARY: &str = "failed to remove one or more pods";
 
 pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let needles = pod_argument::needles(&args.pods, args.uuid_file.as_ref())?;
     let mapping = idmap::detect(context.data_dir()?)?;
     let mut status = 0;

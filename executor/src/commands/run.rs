@@ -42,6 +42,7 @@ Examples:
   proa run --volume data,kind=host,source=/srv/data oci:layout:v1 --mount volume=data,target=/data
   proa run --set-env-file app.env --set-env LANG=C.UTF-8 oci:layout:v1 --environment LEVEL=debug
   proa --insecure-options=image run ./busybox.aci --exec /bin/busybox -- uname -a
+  proa --insecure-options=image run --net=none --net-admin=busybox ./busybox.aci --exec /bin/busybox -- ip addr add 10.0.1.8 dev lo
   proa run --name web oci:layout:v1 --user www-data -- --port 8080 --- ./sidecar.aci --name logs";
 
 /// Adds the options that stand after an image to the help text.
@@ -77,7 +78,7 @@ mod tests {
     /// What a line asks for, the name of the program and of the subcommand left out.
     fn asked(line: &str) -> Result<PodRequest, CommandError> {
         let argv: Vec<OsString> = format!("proa run {line}").split(' ').map(OsString::from).collect();
-        request(cli::typed(&cli::parse(&argv)?.matches)?)
+        request(cli::typed(cli::parse(&argv)?.matches)?)
     }
 
     /// The same as one line: pod name, then for each app image, name, exec, arguments.

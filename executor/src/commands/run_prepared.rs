@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::{Pods, State};
+use pod::State;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, Comman
     let mut lifecycle = args.life.lifecycle()?;
     lifecycle.keep = true;
     sealed::ensure()?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     if entry.state != State::Prepared {
         return Err(CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid)));

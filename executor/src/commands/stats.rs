@@ -62,7 +62,7 @@ struct Watched {
 }
 
 pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let once = args.no_stream || args.format == Format::Json || !rustix::termios::isatty(rustix::stdio::stdout());
     loop {
         let rows = rows(&watched(&pods, &args.pods)?);

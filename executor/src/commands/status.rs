@@ -9,6 +9,7 @@ use clap::Args;
 use pod::{PodEntry, Pods, State};
 use serde::Serialize;
 use stage1::isolators::choices::Choices;
+use stage1::isolators::net_admin::NetAdmin;
 use stage1::network::NamedReport;
 use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
 
@@ -77,9 +78,9 @@ struct PodShown {
     /// Its networks, with its addresses there while it runs.
     #[serde(skip)]
     networks: Vec<String>,
-    /// The network of pods that it is on, with its address there while it runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod_network: Option<NamedReport>,
+    /// The networks of pods that it is on, with its addresses there while it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pod_networks: Vec<NamedReport>,
     /// The addresses of a running pod in a network of its own, but for those of its loopback interface.
     addresses: Vec<IpAddr>,
     /// Ports of the host that lead into it.
@@ -88,6 +89,9 @@ struct PodShown {
     network_error: Option<String>,
     /// Protections that the operator switched off.
     insecure_options: Vec<&'static str>,
+    /// The apps with rights over the pod's network; `APP:pre-start` for a handler alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    net_admin: Option<String>,
     /// `strict` or `default`.
     profile: &'static str,
     /// What became of the pod's own isolators.
@@ -117,7 +121,7 @@ struct AppShown {
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     // As rkt has it: a UUID file that cannot be read gives another status than a pod that cannot be found.
     let entry = match (&args.pod, &args.uuid_file) {
         (None, Some(file)) if std::fs::File::open(file).is_err() => {
@@ -134,7 +138,10 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
         Ok(is_over(entry.state) || report(&pods, &entry).is_some_and(|report| report.ready))
     })?;
     let entry = pods.find(&uuid)?;
-    let shown = examine(&pods, &entry)?;
+    let live = if entry.state == State::Running { report(&pods, &entry) } else { None };
+    // What has no supervisor any more has ended meanwhile.
+    let entry = if live.is_none() { pods.find(&uuid)? } else { entry };
+    let shown = examine(&pods, &entry, live)?;
     output::write(&match args.format {
         Format::Text => lines(&shown),
         Format::Json => serde_json::to_string(&shown)? + "\n",
@@ -168,17 +175,17 @@ fn wait(wanted: &Option<String>, mut reached: impl FnMut() -> Result<bool, Comma
 
 /// What the supervisor says; `None` if there is none, or none any more.
 fn report(pods: &Pods, entry: &PodEntry) -> Option<PodReport> {
-    match Client::connect(pods, entry).ok()?.ask(Call::Status, &[]).ok()? {
+    match Client::reach(pods, entry).ok()??.ask(Call::Status, &[]).ok()? {
         (Reply::Status(report), _) => Some(report),
         _ => None,
     }
 }
 
-fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
-    let live = if entry.state == State::Running { report(pods, entry) } else { None };
+fn examine(pods: &Pods, entry: &PodEntry, live: Option<PodReport>) -> Result<PodShown, CommandError> {
     let (mut apps, mut exit) = (Vec::new(), None);
     let (mut net, mut ports) = (NetRequest::default(), Vec::new());
     let (mut choices, mut isolators) = (Choices::default(), Vec::new());
+    let mut granted = NetAdmin::default();
     if entry.place != pod::Place::Prepare {
         let pod = pods.open(entry)?;
         exit = pod.pod_status()?;
@@ -188,13 +195,14 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         };
         let manifest = pod.manifest()?;
         choices = Choices::of(&manifest.annotations)?;
+        granted = NetAdmin::of(&manifest.annotations)?;
         // Of a pod that runs, what it has; of another, what this host would give.
         let controllers = match &live {
             Some(report) => report.cgroup.as_ref().map_or_else(Vec::new, |path| cgroup::controllers(Path::new(path))),
             None => protection::prospects(&manifest),
         };
         net = NetRequest::of(&manifest)?;
-        ports = ports::of(&manifest);
+        ports = ports::with_changes(&manifest, live.as_ref().map(|report| &report.network));
         let bandwidth = match &live {
             Some(report) => protection::network_of_running(&manifest, &report.network)?,
             None => protection::network(&manifest, true)?,
@@ -219,20 +227,27 @@ fn examine(pods: &Pods, entry: &PodEntry) -> Result<PodShown, CommandError> {
         ready: live.as_ref().is_some_and(|report| report.ready),
         network: net.mode.as_str(),
         networks: addresses::networks(&net, live.as_ref()),
-        pod_network: pod_network(&net, live.as_ref()),
+        pod_networks: pod_networks(&net, live.as_ref()),
         addresses: live.as_ref().map_or_else(Vec::new, |report| addresses::of_pod(&net, report)),
         ports,
         network_error: live.and_then(|report| report.network.down),
         insecure_options: choices.insecure.names(),
+        net_admin: (!granted.is_empty()).then(|| granted.to_string()),
         profile: if choices.strict { "strict" } else { "default" },
         isolators,
         apps,
     })
 }
 
-fn pod_network(net: &NetRequest, live: Option<&PodReport>) -> Option<NamedReport> {
-    let of_live = live.and_then(|report| report.network.named.clone());
-    of_live.or_else(|| Some(NamedReport { name: net.joins.as_ref()?.network.clone(), address: None }))
+fn pod_networks(net: &NetRequest, live: Option<&PodReport>) -> Vec<NamedReport> {
+    let of_live = live.map(|report| report.network.joined.clone()).filter(|joined| !joined.is_empty());
+    let of_pod = || {
+        net.joins
+            .iter()
+            .map(|joins| NamedReport { name: joins.network.clone(), address: None, newer_address: None })
+            .collect()
+    };
+    of_live.unwrap_or_else(of_pod)
 }
 
 /// The apps of a pod without a supervisor, by what was written down.
@@ -312,6 +327,7 @@ fn protection(pod: &PodShown) -> Vec<String> {
     if !pod.insecure_options.is_empty() {
         lines.push(format!("insecure-options={}", pod.insecure_options.join(",")));
     }
+    lines.extend(pod.net_admin.as_ref().map(|apps| format!("net-admin={apps}")));
     if pod.profile != "default" {
         lines.push(format!("profile={}", pod.profile));
     }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use pod::{PodEntry, Pods, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Signal, kill_process};
 use stage1::protocol::{Call, Reply};
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
 use crate::{output, pod_argument, signal_argument};
@@ -46,11 +47,8 @@ pub(crate) struct StopArgs {
 /// How long a supervisor may take to answer a forced stop before it is killed itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long pid 1 may take to be gone after its supervisor.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
-
 pub(crate) fn run(context: &Context, args: StopArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let needles = pod_argument::needles(&args.pods, args.uuid_file.as_ref())?;
     let signal = match (&args.signal, args.force) {
         (_, true) => Some(Signal::KILL.as_raw()),
@@ -88,10 +86,19 @@ fn tell(
         }
         _ => return Err(CommandError::failed(format!("pod \"{}\" is not running", entry.uuid))),
     }
-    let client = Client::connect(pods, &entry)?;
-    let grace_ms = Some(u64::from(timeout) * 1000);
-    client.say(Call::Stop { app: None, signal, grace_ms }, &[])?;
-    Ok((entry, Some(client)))
+    let client = begin(pods, &entry, signal, timeout)?;
+    Ok((entry, client))
+}
+
+/// Tells the supervisor of a running pod to stop it; `None` when it has ended by itself meanwhile.
+fn begin(pods: &Pods, entry: &PodEntry, signal: Option<i32>, seconds: u32) -> Result<Option<Client>, CommandError> {
+    let Some(client) = Client::reach(pods, entry)? else { return Ok(None) };
+    match client.say(Call::Stop { app: None, signal, grace_ms: Some(u64::from(seconds) * 1000) }, &[]) {
+        // It was about to go: what is to be waited for is the same.
+        Err(error) if matches!(error.cause(), Some(&(Errno::PIPE | Errno::CONNRESET))) => {}
+        said => said?,
+    }
+    Ok(Some(client))
 }
 
 /// Stops a running pod and waits for its end: its apps get `signal`, or each its own, and after so many seconds KILL.
@@ -100,9 +107,8 @@ fn tell(
 ///
 /// Its supervisor cannot be reached, or its processes do not end.
 pub(crate) fn stop(pods: &Pods, entry: &PodEntry, signal: Option<i32>, seconds: u32) -> Result<(), CommandError> {
-    let client = Client::connect(pods, entry)?;
-    client.say(Call::Stop { app: None, signal, grace_ms: Some(u64::from(seconds) * 1000) }, &[])?;
-    wait(pods, entry, Some(client), signal == Some(Signal::KILL.as_raw())).map(drop)
+    let client = begin(pods, entry, signal, seconds)?;
+    wait(pods, entry, client, signal == Some(Signal::KILL.as_raw())).map(drop)
 }
 
 /// Waits until nothing of the pod is left.
@@ -118,12 +124,12 @@ fn wait(pods: &Pods, entry: &PodEntry, client: Option<Client>, force: bool) -> R
         client.wait_for_end()?;
     }
     // The lock is held until pid 1 is gone as well.
-    let deadline = Instant::now() + LAST_MOMENTS;
+    let deadline = Instant::now() + client::LAST_MOMENTS;
     while pods.find(&entry.uuid.to_string()).is_ok_and(|entry| entry.state == State::Running) {
         if Instant::now() > deadline {
             return Err(CommandError::failed("its supervisor has ended, but its processes have not"));
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(client::PAUSE);
     }
     Ok(entry.uuid)
 }

@@ -1,7 +1,6 @@
 //! `proa top`: the processes of a pod.
 
 use clap::Args;
-use pod::Pods;
 use stage1::protocol::{Call, Reply};
 
 use crate::client::Client;
@@ -23,7 +22,7 @@ pub(crate) struct TopArgs {
 }
 
 pub(crate) fn run(context: &Context, args: TopArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let mut client = Client::connect(&pods, &entry)?;
     let Reply::Status(report) = client.ask(Call::Status, &[])?.0 else { return Err(client.gone()) };

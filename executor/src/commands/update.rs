@@ -2,7 +2,6 @@
 
 use appc::{Annotations, Isolator};
 use clap::Args;
-use pod::Pods;
 use stage1::cgroup::limits::Limits;
 
 use crate::app_isolators::{self, Given, ResourceArgs};
@@ -60,7 +59,7 @@ pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandErro
     if limits.is_empty() {
         return Err(CommandError::usage("no limit is given").hint("give --memory, --cpu or --cpu-shares"));
     }
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let (group, report) = cgroup::of_pod(&pods, &entry)?;
     if let Some(name) = args.app.as_ref().filter(|name| !report.apps.iter().any(|app| app.name == **name)) {

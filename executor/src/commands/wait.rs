@@ -24,7 +24,7 @@ pub(crate) struct WaitArgs {
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut status = 0;
     for needle in &args.pods {
         match wait(&pods, needle) {

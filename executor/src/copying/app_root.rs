@@ -14,7 +14,6 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::import::Images;
-use crate::pull_policy::PullPolicy;
 use crate::setup::Setup;
 use crate::userns::{self, Userns};
 
@@ -53,7 +52,7 @@ impl AppRoot {
         let pod = pods.open(entry)?;
         let manifest = pod.manifest()?;
         let runtime = choose(&manifest.apps, app)?;
-        let mut images = Images::open(context, PullPolicy::Never)?;
+        let mut images = Images::existing(context)?;
         images.map_ids(Userns::of(&manifest)?)?;
         if entry.state == State::Running {
             let call = Call::Room { app: runtime.name.as_str().to_owned() };

@@ -1,17 +1,18 @@
 //! Packs a file or a tree, which may be changing under it, into a tar archive.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Dir, FileType, OFlags, ResolveFlags, Stat, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
-use store::flatten::{add_xattrs, header, padding};
+use store::beneath::{open_beneath, open_resolving};
+use store::data::{DataError, DataWriter, Holes};
+use store::flatten::{add_xattrs, header};
+use store::walk::{HardLinks, Itinerary, Memory};
 use tar_core::EntryType;
 
 use super::Copied;
-use super::resolve::opened;
 use crate::escape::printable;
 
 /// Most files of one copy.
@@ -74,7 +75,7 @@ impl Source {
 /// It is not there, something of it cannot be read, or the archive not be written.
 pub(super) fn pack(source: &Source, name: &[u8], out: &mut dyn Write) -> Result<Copied, String> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | if source.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
-    let top = opened(CWD, &source.path, flags, ResolveFlags::NO_MAGICLINKS);
+    let top = open_resolving(CWD, &source.path, flags, ResolveFlags::NO_MAGICLINKS);
     let top = top.map_err(|errno| format!("{}: {}", source.shown(), io::Error::from(errno)))?;
     let mut packer = Packer {
         top,
@@ -84,8 +85,9 @@ pub(super) fn pack(source: &Source, name: &[u8], out: &mut dyn Write) -> Result<
         name,
         shown: source.shown(),
         out,
-        links: HashMap::new(),
-        buffer: vec![0; super::BUFFER],
+        links: HardLinks::default(),
+        memory: Memory::default(),
+        data: DataWriter::new(Holes::Kept),
         copied: Copied::default(),
     };
     packer.all(source.contents)?;
@@ -109,8 +111,9 @@ struct Packer<'a> {
     shown: String,
     out: &'a mut dyn Write,
     /// Files of several names that were met, by device and inode.
-    links: HashMap<(u64, u64), Vec<u8>>,
-    buffer: Vec<u8>,
+    links: HardLinks<(u64, u64)>,
+    memory: Memory,
+    data: DataWriter,
     copied: Copied,
 }
 
@@ -124,20 +127,19 @@ impl Packer<'_> {
         if self.is_of_the_kernel(&self.top) {
             return Err(format!("{}: the kernel makes this up: there is nothing to copy", self.shown));
         }
-        // The next one last: a path from the top, empty for itself.
-        let mut queue = vec![Vec::new()];
-        let mut files = 0;
-        while let Some(path) = queue.pop() {
+        let mut way = Itinerary::default();
+        let (mut next, mut files) = (Some(()), 0);
+        while next.is_some() {
             files += 1;
             if files > MOST_FILES {
                 return Err(format!("{}: more than {MOST_FILES} files", self.shown));
             }
-            let mut children = self.one(&path)?;
-            children.sort_unstable();
-            queue.extend(children.into_iter().rev().map(|name| match path.is_empty() {
-                true => name,
-                false => [&path[..], b"/", &name].concat(),
-            }));
+            let mut names = self.one(way.path())?;
+            names.sort_unstable();
+            if !names.is_empty() {
+                way.enter(names.into_iter().map(|name| (name, ())).collect());
+            }
+            next = way.next(&mut self.memory);
         }
         Ok(())
     }
@@ -193,7 +195,11 @@ impl Packer<'_> {
         for entry in Dir::new(dir).map_err(|errno| self.failed(path, "readdir", errno))? {
             match entry {
                 Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
-                Ok(entry) => names.push(entry.file_name().to_bytes().to_vec()),
+                Ok(entry) => {
+                    let name = entry.file_name().to_bytes();
+                    self.memory.take(name).map_err(|error| format!("{}: {error}", self.path_shown(path)))?;
+                    names.push(name.to_vec());
+                }
                 // The directory was removed meanwhile.
                 Err(Errno::NOENT) => break,
                 Err(errno) => return Err(self.failed(path, "readdir", errno)),
@@ -215,62 +221,42 @@ impl Packer<'_> {
         }
         let name = self.entry_name(path);
         let mut entry = header(&name, stat.st_mode & 0o7777, owner(&stat), mtime(&stat));
-        if stat.st_nlink > 1 {
-            let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| name.clone());
-            if *first != name {
-                entry.entry_type(EntryType::Link).link_name(first.clone());
-                return self.write(&entry.finish_bytes());
-            }
+        let met = self.links.meet((stat.st_dev, stat.st_ino), stat.st_nlink, &name, &mut self.memory);
+        if let Some(first) = met.map_err(|error| format!("{}: {error}", self.path_shown(path)))? {
+            entry.entry_type(EntryType::Link).link_name(first);
+            return self.write(&entry.finish_bytes());
         }
         add_xattrs(&mut entry, file.as_fd()).map_err(|errno| self.failed(path, "flistxattr", errno))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        entry.size(size).map_err(|error| format!("{}: {error}", self.path_shown(path)))?;
-        self.write(&entry.finish_bytes())?;
-        self.content(path, file, size)?;
-        self.copied.bytes += size;
-        self.write(&END[..usize::try_from(padding(size)).expect("less than a block")])
-    }
-
-    /// Writes just `size` bytes, whatever becomes of the file meanwhile.
-    fn content(&mut self, path: &[u8], mut file: File, size: u64) -> Result<(), String> {
-        let mut left = size;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            let read = match file.read(&mut buffer[..most]) {
-                Ok(0) => {
+        match self.data.write(&mut entry, &file, size, self.out) {
+            Ok(shorter) => {
+                if shorter {
                     self.copied.remark(format!("{}: became shorter while it was copied", self.path_shown(path)));
-                    buffer[..most].fill(0);
-                    most
                 }
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("{}: read: {error}", self.path_shown(path))),
-            };
-            self.write(&buffer[..read])?;
-            left -= read as u64;
+                self.copied.bytes += size;
+                Ok(())
+            }
+            Err(DataError::Write(error)) => Err(not_written(error)),
+            Err(error) => Err(format!("{}: {error}", self.path_shown(path))),
         }
-        self.buffer = buffer;
-        Ok(())
     }
 
     /// Opens what is at a path from the top: no link anywhere on the way, nothing outside.
     fn open(&self, path: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
-        let access = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if !path.is_empty() {
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            return opened(&self.top, path, access, resolve);
+            return open_beneath(&self.top, path, access);
         }
+        let access = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if access.contains(OFlags::PATH) {
             return rustix::io::fcntl_dupfd_cloexec(&self.top, 0);
         }
         match fstat(&self.top).map(|stat| kind(&stat)) {
-            Ok(FileType::Directory) => opened(&self.top, b".", access, ResolveFlags::empty()),
+            Ok(FileType::Directory) => open_resolving(&self.top, b".", access, ResolveFlags::empty()),
             // By its name once more: a descriptor's own path is out of reach at the root of an app. What is opened is
             // looked at again.
             _ => {
                 let nofollow = if self.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
-                opened(CWD, self.path, (access - OFlags::NOFOLLOW) | nofollow, ResolveFlags::NO_MAGICLINKS)
+                open_resolving(CWD, self.path, (access - OFlags::NOFOLLOW) | nofollow, ResolveFlags::NO_MAGICLINKS)
             }
         }
     }

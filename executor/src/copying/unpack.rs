@@ -6,17 +6,17 @@ use std::io::{self, BufRead, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown,
-    fsetxattr, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown, fsetxattr,
+    linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use store::archive::{EntryPath, Member, MemberKind, MemberReader as _, TarReader};
+use store::beneath::open_beneath;
 use store::extract::{ExtractError, ExtractLimits};
 
 use super::Copied;
 use super::pack::MOST_FILES;
 use super::place::{Destination, Target};
-use super::resolve::opened;
 use crate::escape::printable;
 
 /// Whose the files become.
@@ -213,7 +213,7 @@ impl<R: BufRead> Unpacking<'_, R> {
     fn parent<'p>(&self, path: &'p [u8]) -> Result<(OwnedFd, &'p [u8])> {
         let target = self.target.as_ref().expect("the first member has found it");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |path: &[u8]| open_below(&target.dir, path, flags);
+        let open = |path: &[u8]| open_beneath(&target.dir, path, flags);
         let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else {
             return Ok((open(b".").map_err(|errno| call("open", errno))?, path));
         };
@@ -348,11 +348,6 @@ impl<R: BufRead> Unpacking<'_, R> {
         }
         Ok(self.copied)
     }
-}
-
-fn open_below(dir: &OwnedFd, path: &[u8], flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    opened(dir, path, flags, resolve)
 }
 
 fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {

@@ -22,6 +22,14 @@ pub(super) fn of(ns: u64) -> String {
     }
 }
 
+/// `2026-11-22 14:15:21 +0000 UTC`: a time in nanoseconds since the epoch, as Go prints it.
+pub(super) fn moment(ns: u64) -> String {
+    let text = crate::moment::rfc3339(ns);
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    let time = time.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{date} {time} +0000 UTC")
+}
+
 /// `1.45MB`: a number of bytes in the largest decimal unit that fits, with three digits.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];

@@ -1,7 +1,7 @@
 //! `docker attach`: connects with the streams of a running container.
 
 use clap::Args;
-use pod::{Pods, State};
+use pod::State;
 
 use super::container::{self, Container};
 use crate::attach::{self, Attached, Wanted};
@@ -29,7 +29,7 @@ impl AttachArgs {
 }
 
 pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let container = Container::read(&pods, container::find(&pods, &args.container)?)?;
     let Some((app, _)) = container.first().filter(|_| container.entry.state == State::Running) else {
         let why = "You cannot attach to a stopped container, start it first";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
-use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodStatus, Pods, State};
+use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodName, PodStatus, Pods, State};
 use store::Store;
 
 use super::{age, image};
@@ -21,6 +21,8 @@ pub(crate) struct Container {
     pub(crate) manifest: Option<PodManifest>,
     /// How its first app fares, as far as it was written down.
     pub(crate) app: Option<AppStatus>,
+    /// How often that was started again.
+    pub(crate) restarts: u32,
     /// How the pod ended.
     pub(crate) end: Option<PodStatus>,
 }
@@ -33,14 +35,15 @@ impl Container {
     /// Its files cannot be read.
     pub(crate) fn read(pods: &Pods, entry: PodEntry) -> Result<Self, CommandError> {
         if entry.place == Place::Prepare {
-            return Ok(Self { entry, manifest: None, app: None, end: None });
+            return Ok(Self { entry, manifest: None, app: None, restarts: 0, end: None });
         }
         let pod = pods.open(&entry)?;
         let manifest = pod.manifest()?;
         let first = manifest.apps.first().map(|app| &app.name);
-        let app = pod.statuses()?.into_iter().find(|(name, _)| Some(name) == first).and_then(|(_, status)| status);
+        let last = first.map(|name| pod.last_attempt(name)).transpose()?.flatten();
+        let (restarts, app) = last.map_or((0, None), |(attempt, status)| (attempt, Some(status)));
         let end = pod.pod_status()?;
-        Ok(Self { entry, manifest: Some(manifest), app, end })
+        Ok(Self { entry, manifest: Some(manifest), app, restarts, end })
     }
 
     /// Every container, newest first. What cannot be read is left out, and said in a line each.
@@ -125,7 +128,7 @@ impl Container {
     pub(crate) fn network(&self) -> String {
         let net = self.manifest.as_ref().and_then(|manifest| NetRequest::of(manifest).ok());
         let name = match net {
-            Some(NetRequest { joins: Some(joins), .. }) => return joins.network,
+            Some(NetRequest { joins, .. }) if !joins.is_empty() => return joins[0].network.clone(),
             Some(NetRequest { mode: Mode::None, .. }) => "none",
             Some(NetRequest { mode: Mode::Host, .. }) => "host",
             _ => "bridge",
@@ -134,15 +137,15 @@ impl Container {
     }
 
     /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`.
-    pub(crate) fn ports(&self) -> String {
-        let shown = self.published().into_iter().map(|(inside, outside)| format!("{outside}->{inside}"));
+    pub(crate) fn ports(&self, pods: &Pods) -> String {
+        let shown = self.published(pods).into_iter().map(|(inside, outside)| format!("{outside}->{inside}"));
         shown.collect::<Vec<_>>().join(", ")
     }
 
     /// For each such port what it is inside and outside: `80/tcp`, `0.0.0.0:8080`.
-    pub(crate) fn published(&self) -> Vec<(String, String)> {
-        let (Some(manifest), "running") = (&self.manifest, self.state()) else { return Vec::new() };
-        let ports = ports::of(manifest);
+    pub(crate) fn published(&self, pods: &Pods) -> Vec<(String, String)> {
+        let (Some(manifest), State::Running) = (&self.manifest, self.entry.state) else { return Vec::new() };
+        let ports = ports::now(pods, &self.entry, manifest);
         let of_port = |port: &ports::LeadingPort| {
             let inside = port.inside();
             port.all_outside().into_iter().map(move |outside| (inside.clone(), outside))
@@ -150,9 +153,10 @@ impl Container {
         ports.iter().flat_map(of_port).collect()
     }
 
-    /// `created`, `running`, `exited`, `dead`, `removing`: docker's states.
+    /// `created`, `running`, `restarting`, `exited`, `dead`, `removing`: docker's states.
     pub(crate) fn state(&self) -> &'static str {
         match self.entry.state {
+            State::Running if self.app.as_ref().is_some_and(|app| app.restarting) => "restarting",
             State::Running => "running",
             State::Embryo | State::Preparing | State::Prepared => "created",
             State::AbortedPrepare => "dead",
@@ -167,15 +171,22 @@ impl Container {
         let of_app = self.app.as_ref().and_then(|app| app.exit).map(AppExit::status);
         match self.state() {
             "exited" => self.end.map(|end| end.status).or(of_app).unwrap_or(UNKNOWN),
+            "restarting" => of_app.unwrap_or(UNKNOWN),
             _ => 0,
         }
     }
 
-    /// `Up 2 hours`, `Exited (0) 3 minutes ago`.
+    /// `Up 2 hours`, `Restarting (1) 3 seconds ago`, `Exited (0) 3 minutes ago`.
     pub(crate) fn status(&self, now: u64) -> String {
         let ago = |ns: Option<u64>| age::of(now.saturating_sub(ns.unwrap_or(now)));
         match self.state() {
-            "running" => format!("Up {}", ago(self.entry.started_ns)),
+            "running" => {
+                format!("Up {}", ago(self.app.as_ref().and_then(|app| app.started_ns).or(self.entry.started_ns)))
+            }
+            "restarting" => {
+                let at = self.app.as_ref().and_then(|app| app.finished_ns);
+                format!("Restarting ({}) {} ago", self.exit_code(), ago(at))
+            }
             "exited" => {
                 let at = self.end.map(|end| end.finished_ns).or(self.app.as_ref().and_then(|app| app.finished_ns));
                 format!("Exited ({}) {} ago", self.exit_code(), ago(at.or(self.entry.started_ns)))
@@ -220,6 +231,13 @@ pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> 
         }
         error => error.into(),
     })
+}
+
+/// What docker says of a name that another container has.
+pub(super) fn conflict(name: &PodName, holder: PodUuid) -> CommandError {
+    let used = format!("The container name \"/{name}\" is already in use by container \"{}\".", id(holder));
+    let advice = "You have to remove (or rename) that container to be able to reuse that name.";
+    CommandError::failed(format!("Conflict. {used} {advice}"))
 }
 
 /// There is no such container.

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use pod::Pods;
 
 use super::{container, size};
 use crate::commands::cp;
@@ -42,7 +41,7 @@ pub(crate) struct CpArgs {
 }
 
 pub(crate) fn run(context: &Context, args: CpArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let (from, to) = (PlaceName::parse(&args.from), PlaceName::parse(&args.to));
     match (&from, &to) {
         (PlaceName::App { .. }, PlaceName::App { .. }) => {

@@ -5,12 +5,13 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::{Pods, State};
+use pod::State;
 use rustix::fs::{Mode, OFlags, open};
 use stage1::EnterSpec;
 
 use super::container;
-use super::run::{last_of_each, split_user, variable_of_caller};
+use super::run::split_user;
+use super::variable_option::{last_of_each, variable_of_caller};
 use crate::commands::enter;
 use crate::context::Context;
 use crate::environment::PodEnvironment;
@@ -55,7 +56,7 @@ pub(crate) struct ExecArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut words = request::args(args.words)?.into_iter();
     let entry = container::find(&pods, &words.next().unwrap_or_default())?;
     if entry.state != State::Running {
@@ -64,7 +65,7 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
     let interactive = args.interactive == Some(true);
     let tty = args.tty == Some(true) && (!interactive || std::io::stdin().is_terminal());
     let given: Vec<String> = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect();
-    let environment = PodEnvironment::gather_as("-e", "--env-file", false, &args.env_file, &last_of_each(given))?;
+    let environment = PodEnvironment::gather_as_docker(&args.env_file, &last_of_each(given))?;
     let (user, group) = split_user(args.user);
     let mut environment = environment.given;
     if tty && !environment.iter().any(|(name, _)| name == "TERM") {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use executor::aci::Target;
-use pod::Pods;
 use store::flatten::Wrapping;
 
 use super::container;
@@ -28,7 +27,7 @@ pub(crate) struct ExportArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = container::find(&pods, &args.container)?;
     if args.output.is_none() && std::io::stdout().is_terminal() {
         let why = "cowardly refusing to save to a terminal. Use the -o flag or redirect";

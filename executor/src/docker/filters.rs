@@ -54,6 +54,19 @@ enum Wanted {
     Health(String),
 }
 
+/// Key and value of `KEY=VALUE`, as `--filter` of `ps` and of `images` takes it.
+///
+/// # Errors
+///
+/// There is no value; the text is docker's.
+pub(super) fn key_and_value(text: &str) -> Result<(String, &str), CommandError> {
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        let why = "bad format of filter (expected name=value)";
+        CommandError::usage(format!("invalid argument {text:?} for \"-f, --filter\" flag: {why}"))
+    })?;
+    Ok((key.trim().to_lowercase(), value.trim()))
+}
+
 impl Filters {
     /// Understands each `KEY=VALUE`.
     ///
@@ -66,11 +79,7 @@ impl Filters {
         containers: &[Container],
     ) -> Result<Self, CommandError> {
         let parsed = texts.iter().map(|text| {
-            let (key, value) = text.split_once('=').ok_or_else(|| {
-                let why = "bad format of filter (expected name=value)";
-                CommandError::usage(format!("invalid argument {text:?} for \"-f, --filter\" flag: {why}"))
-            })?;
-            let (key, value) = (key.trim().to_lowercase(), value.trim());
+            let (key, value) = key_and_value(text)?;
             let wanted = wanted(&key, value, (context, store), containers)?;
             Ok(Filter { key, wanted })
         });

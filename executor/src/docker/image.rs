@@ -1,10 +1,12 @@
 //! Images as docker names them.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 
 use appc::ImageId;
 use fetch::ImageRef;
-use store::{ImageKind, ImageRecord, Store};
+use serde_json::Value;
+use store::{BlobRole, ImageKind, ImageRecord, Store};
 
 use crate::config::Registries;
 use crate::context::Context;
@@ -126,6 +128,14 @@ pub(crate) fn reference(context: &Context, store: &Store, word: &OsStr) -> Resul
         Some(image) => (ImageRef::Id(image.id.to_string()), true),
         None => (ImageRef::Registry(name.clone()), false),
     })
+}
+
+/// A document of an image; none where it has none, or where it cannot be read.
+pub(crate) fn document(store: &Store, image: &ImageRecord, role: BlobRole) -> Option<Value> {
+    let blob = image.blobs.iter().find(|blob| blob.role == role)?;
+    let mut json = Vec::new();
+    store.blob(&blob.digest).ok()??.read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// There is no such image.

@@ -2,15 +2,16 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use store::{ImageRecord, Store};
+use store::{BlobRole, ImageRecord, Store};
 
 use super::image::{self, Name};
+use super::image_filters::{self, ImageFilters};
 use super::template::Template;
 use super::{age, columns};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::escape::printable;
-use crate::{images, moment, output};
+use crate::{moment, output};
 
 /// List images
 #[derive(Debug, Args)]
@@ -27,42 +28,46 @@ pub(crate) struct ImagesArgs {
     #[arg(long)]
     no_trunc: bool,
 
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+
+    /// Filter output: dangling=, reference=, label=, before=, since=
+    #[arg(long, short, value_name = "FILTER")]
+    filter: Vec<String>,
+
     /// Format output: table, json, or a template of fields such as '{{.ID}} {{.Repository}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
-    /// Show images of this name only
+    /// Show images of this name only; `*`, `?` and `[a-z]` stand for others
     #[arg(value_name = "REPOSITORY[:TAG]")]
     name: Option<String>,
 }
 
 pub(crate) fn run(context: &Context, args: ImagesArgs) -> Result<u8, CommandError> {
-    let store = images::store(context)?;
-    let mut listed = store.list()?.images;
-    listed.sort_by_key(|image| std::cmp::Reverse(image.imported_ns));
+    let store = context.stored()?;
+    let filters = ImageFilters::parse(&args.filter, context, &store)?;
+    let mut listed: Vec<(u64, ImageRecord)> =
+        store.list()?.images.into_iter().map(|image| (created_ns(&store, &image), image)).collect();
+    listed.sort_by_key(|(created, image)| (std::cmp::Reverse(*created), std::cmp::Reverse(image.imported_ns)));
     let now = moment::now();
     let mut rows = Vec::new();
-    for image in &listed {
+    for (created, image) in &listed {
         let mut names: Vec<Option<Name>> = image::names(image).into_iter().map(Some).collect();
         if names.is_empty() {
             names.push(None);
         }
-        rows.extend(
-            names
-                .iter()
-                .filter(|name| is_wanted(args.name.as_deref(), name.as_ref()))
-                .map(|name| of(&store, image, name.as_ref(), args.no_trunc, now)),
-        );
+        let is_wanted = |name: &&Option<Name>| {
+            let asked = args.name.as_deref();
+            asked.is_none_or(|asked| name.as_ref().is_some_and(|name| image_filters::is_called(name, asked)))
+                && filters.admit(image, *created, name.as_ref())
+        };
+        let row = |name: &Option<Name>| of(&store, image, name.as_ref(), args.no_trunc, (*created, now));
+        rows.extend(names.iter().filter(is_wanted).map(row));
     }
     output::write(&shown(&args, &rows)?)?;
     Ok(0)
-}
-
-fn is_wanted(wanted: Option<&str>, name: Option<&Name>) -> bool {
-    let Some(wanted) = wanted else { return true };
-    let has_tag = wanted.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    let wanted = Name::parse(wanted);
-    name.is_some_and(|name| name.repository == wanted.repository && (!has_tag || name.tag == wanted.tag))
 }
 
 fn shown(args: &ImagesArgs, images: &[Value]) -> Result<String, CommandError> {
@@ -74,10 +79,17 @@ fn shown(args: &ImagesArgs, images: &[Value]) -> Result<String, CommandError> {
     }
     match args.format.as_deref() {
         None | Some("table") => {
-            let titles = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-            let mut rows = vec![titles.map(str::to_owned).to_vec()];
-            let fields = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
-            rows.extend(images.iter().map(|image| fields.map(|field| cell(image, field)).to_vec()));
+            let columns = [
+                ("REPOSITORY", "Repository"),
+                ("TAG", "Tag"),
+                ("DIGEST", "Digest"),
+                ("IMAGE ID", "ID"),
+                ("CREATED", "CreatedSince"),
+                ("SIZE", "Size"),
+            ];
+            let columns = columns.iter().filter(|(title, _)| args.digests || *title != "DIGEST");
+            let mut rows = vec![columns.clone().map(|(title, _)| (*title).to_owned()).collect()];
+            rows.extend(images.iter().map(|image| columns.clone().map(|(_, field)| cell(image, field)).collect()));
             Ok(columns::aligned(&rows))
         }
         Some("json") => images.iter().map(|image| Ok(serde_json::to_string(image)? + "\n")).collect(),
@@ -86,35 +98,42 @@ fn shown(args: &ImagesArgs, images: &[Value]) -> Result<String, CommandError> {
 }
 
 /// The titles of fields in a table of the user's own.
-const TITLES: [(&str, &str); 6] = [
+const TITLES: [(&str, &str); 7] = [
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
     ("CreatedSince", "CREATED"),
     ("CreatedAt", "CREATED AT"),
     ("Size", "SIZE"),
 ];
 
 /// An image's fields, with docker's names.
-fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, now: u64) -> Value {
+fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, (created, now): (u64, u64)) -> Value {
     let none = || "<none>".to_owned();
-    let created = created_ns(image);
+    let source = image.source.as_deref().and_then(|source| source.strip_prefix("docker://"));
+    let digest = source.and_then(|source| source.split_once('@')).map(|(_, digest)| digest.to_owned());
     let digits = image::digits(image);
     let used = store.last_used(&image.id).ok().flatten().unwrap_or(image.imported_ns);
     json!({
         "ID": if whole { format!("sha256:{digits}") } else { image::short_id(image) },
         "Repository": name.map_or_else(none, |name| printable(&name.repository).into_owned()),
         "Tag": name.map_or_else(none, |name| printable(&name.tag).into_owned()),
-        "Digest": "<none>",
-        "CreatedAt": moment::rfc3339(created),
+        "Digest": digest.map_or_else(none, |digest| printable(&digest).into_owned()),
+        "CreatedAt": super::age::moment(created),
         "CreatedSince": format!("{} ago", age::of(now.saturating_sub(created))),
-        "LastUsedAt": moment::rfc3339(used),
+        "LastUsedAt": super::age::moment(used),
+        "Containers": "N/A",
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+        "VirtualSize": age::size(image.size),
         "Size": age::size(image.size),
     })
 }
 
 /// When the image says that it was made, or else when it was stored.
-pub(super) fn created_ns(image: &ImageRecord) -> u64 {
-    let said = image.manifest.annotations.get("created").and_then(moment::parse_rfc3339);
-    said.unwrap_or(image.imported_ns)
+pub(super) fn created_ns(store: &Store, image: &ImageRecord) -> u64 {
+    let configuration = || image::document(store, image, BlobRole::Config)?["created"].as_str().map(str::to_owned);
+    let said = image.manifest.annotations.get("created").map(str::to_owned).or_else(configuration);
+    said.as_deref().and_then(moment::parse_rfc3339).unwrap_or(image.imported_ns)
 }

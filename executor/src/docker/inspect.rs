@@ -1,11 +1,14 @@
 //! `docker inspect`: all that is known of containers and images, in docker's form.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 
 use appc::{App, VolumeKind};
 use clap::{Args, ValueEnum};
 use fetch::oci;
-use pod::Pods;
+use pod::{Pods, State};
 use serde_json::{Map, Value, json};
 use store::{BlobRole, ImageRecord, Store};
 
@@ -13,12 +16,12 @@ use super::container::Container;
 use super::image;
 use super::images::created_ns;
 use super::template::Template;
-use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::net::NetRequest;
 use crate::setup::{Life, Setup};
-use crate::{images, moment, output};
-use stage1::protocol::{Call, Reply};
+use crate::{addresses, client, moment, named_volumes, output};
+use stage1::protocol::PodReport;
 
 /// Return low-level information on containers and images
 #[derive(Debug, Args)]
@@ -46,14 +49,16 @@ enum Thing {
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
-    let store = images::store(context)?;
+    let pods = context.pods()?;
+    let store = context.stored()?;
+    let data_dir = context.data_dir()?;
+    let volumes = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned()).join(named_volumes::DIR);
     let template = args.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in &args.names {
         let pod = if args.kind == Some(Thing::Image) { None } else { pods.find(name).ok() };
         let value = match pod {
-            Some(entry) => Some(of_container(&pods, &store, &Container::read(&pods, entry)?)),
+            Some(entry) => Some(of_container(&pods, &store, &volumes, &Container::read(&pods, entry)?)),
             None if args.kind == Some(Thing::Container) => None,
             None => image::stored(context, &store, name)?.map(|image| of_image(&store, &image)),
         };
@@ -85,14 +90,22 @@ fn pretty(values: &[Value]) -> Result<String, CommandError> {
     Ok(String::from_utf8(json)?)
 }
 
-fn of_container(pods: &Pods, store: &Store, container: &Container) -> Value {
+fn of_container(pods: &Pods, store: &Store, volumes: &Path, container: &Container) -> Value {
     let state = container.state();
-    let pid = (state == "running").then(|| supervisor_pid(pods, container)).flatten().unwrap_or(0);
+    let report = (state == "running").then(|| client::report(pods, &container.entry)).flatten();
+    let pid = report.as_ref().map_or(0, |report| report.pid);
+    let runs = container.entry.state == State::Running;
     let time = |ns: Option<u64>| ns.map_or_else(|| NO_TIME.to_owned(), moment::rfc3339);
     let app = container.app.as_ref();
+    let finished = match state {
+        "running" => None,
+        "restarting" => app.and_then(|app| app.finished_ns),
+        _ => container.end.map(|end| end.finished_ns),
+    };
     let exec = container.first().map(|(_, app)| app.exec.clone()).unwrap_or_default();
     let digits = container.image_id().map(|id| format!("sha256:{}", image::digits_of(&id))).unwrap_or_default();
     let network = container.network();
+    let mounts = mounts(container, volumes);
     let life = life(pods, container);
     let policy = life.as_ref().map(|life| life.restart.as_str()).filter(|policy| !policy.is_empty()).unwrap_or("no");
     let (policy, retries) = policy.split_once(':').unwrap_or((policy, ""));
@@ -103,30 +116,34 @@ fn of_container(pods: &Pods, store: &Store, container: &Container) -> Value {
         "Args": exec.get(1..).unwrap_or_default(),
         "State": {
             "Status": state,
-            "Running": state == "running",
+            "Running": runs,
             "Paused": false,
-            "Restarting": false,
+            "Restarting": state == "restarting",
             "OOMKilled": app.is_some_and(|app| app.oom_killed),
             "Dead": state == "dead",
             "Pid": pid,
             "ExitCode": container.exit_code(),
             "Error": app.and_then(|app| app.reason.clone()).unwrap_or_default(),
             "StartedAt": time(app.and_then(|app| app.started_ns).or(container.entry.started_ns)),
-            "FinishedAt": time(container.end.map(|end| end.finished_ns).filter(|_| state != "running")),
+            "FinishedAt": time(finished),
         },
         "Image": digits,
         "Name": format!("/{}", container.name()),
-        "RestartCount": 0,
+        "RestartCount": container.restarts,
         "Driver": "overlay",
         "Platform": "linux",
-        "Mounts": mounts(container),
-        "Config": config(container, store),
+        "LogPath": log_path(pods, container).unwrap_or_default(),
+        "Mounts": mounts,
+        "Config": config(container, store, life.as_ref()),
         "HostConfig": {
+            "Binds": binds(&mounts),
             "NetworkMode": network,
+            "Privileged": false,
+            "ReadonlyRootfs": container.first().is_some_and(|(runtime, _)| runtime.read_only_root_fs),
             "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries.parse::<u32>().unwrap_or(0) },
             "AutoRemove": life.as_ref().is_none_or(|life| life.remove),
         },
-        "NetworkSettings": { "Ports": {}, "IPAddress": "", "Networks": { (network.as_str()): { "IPAddress": "" } } },
+        "NetworkSettings": network_settings(pods, container, &network, report.as_ref()),
     })
 }
 
@@ -136,14 +153,46 @@ fn life(pods: &Pods, container: &Container) -> Option<Life> {
     Setup::from_json(&json).ok()?.life
 }
 
-fn supervisor_pid(pods: &Pods, container: &Container) -> Option<i32> {
-    match Client::connect(pods, &container.entry).ok()?.ask(Call::Status, &[]).ok()? {
-        (Reply::Status(report), _) => Some(report.pid),
-        _ => None,
-    }
+/// The file that what it writes is kept in.
+fn log_path(pods: &Pods, container: &Container) -> Option<String> {
+    let (runtime, _) = container.first()?;
+    let file = pods.open(&container.entry).ok()?.log(&runtime.name, 0).ok()??;
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    path.into_os_string().into_string().ok()
 }
 
-fn config(container: &Container, store: &Store) -> Value {
+/// Its addresses, and the ports that lead into it: docker's has one address of each family.
+fn network_settings(pods: &Pods, container: &Container, network: &str, report: Option<&PodReport>) -> Value {
+    let net = container.manifest.as_ref().and_then(|manifest| NetRequest::of(manifest).ok());
+    let ips = net.zip(report).map_or_else(Vec::new, |(net, report)| addresses::of_pod(&net, report));
+    let first = |wanted: fn(&IpAddr) -> bool| ips.iter().find(|ip| wanted(ip)).map(ToString::to_string);
+    let (four, six) = (first(IpAddr::is_ipv4).unwrap_or_default(), first(IpAddr::is_ipv6).unwrap_or_default());
+    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (inside, outside) in container.published(pods) {
+        let (ip, port) = outside.rsplit_once(':').unwrap_or(("", &outside));
+        let ip = ip.trim_start_matches('[').trim_end_matches(']');
+        ports.entry(inside).or_default().push(json!({ "HostIp": ip, "HostPort": port }));
+    }
+    json!({
+        "Ports": ports,
+        "IPAddress": four,
+        "GlobalIPv6Address": six,
+        "Networks": { (network): { "IPAddress": four, "GlobalIPv6Address": six } },
+    })
+}
+
+/// What of the host it mounts: `SOURCE:TARGET[:ro]`.
+fn binds(mounts: &[Value]) -> Vec<String> {
+    let of_mount = |mount: &Value| {
+        let text = |field: &str| mount[field].as_str().unwrap_or_default().to_owned();
+        let source = mount["Name"].as_str().map_or_else(|| text("Source"), str::to_owned);
+        let mode = if mount["RW"] == false { ":ro" } else { "" };
+        (!source.is_empty()).then(|| format!("{source}:{}{mode}", text("Destination")))
+    };
+    mounts.iter().filter_map(of_mount).collect()
+}
+
+fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
     let Some((runtime, app)) = container.first() else { return Value::Null };
     let mut config = of_app(app);
     if let Some(user) = runtime.annotations.get(oci::USER) {
@@ -151,8 +200,16 @@ fn config(container: &Container, store: &Store) -> Value {
         config.insert("User".into(), user.into());
     }
     config.insert("Image".into(), container.image(store).into());
-    config.insert("Hostname".into(), container.name().into());
+    let hostname = app.environment.get("HOSTNAME").map_or_else(|| container.name(), str::to_owned);
+    config.insert("Hostname".into(), hostname.into());
     config.insert("Labels".into(), json!(container.labels()));
+    config.insert("Tty".into(), life.is_some_and(|life| life.tty).into());
+    config.insert("OpenStdin".into(), life.is_some_and(|life| life.stdin).into());
+    if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {
+        config.insert("StopSignal".into(), signal.into());
+    }
+    let ports = app.ports.iter().map(|port| (format!("{}/{}", port.port, port.protocol), json!({})));
+    config.insert("ExposedPorts".into(), Value::Object(ports.collect()));
     Value::Object(config)
 }
 
@@ -173,7 +230,8 @@ fn of_app(app: &App) -> Map<String, Value> {
     }
 }
 
-fn mounts(container: &Container) -> Vec<Value> {
+/// What it mounts, some of it named volumes, which are in `volumes`.
+fn mounts(container: &Container, volumes: &Path) -> Vec<Value> {
     let (Some(manifest), Some((runtime, _))) = (&container.manifest, container.first()) else { return Vec::new() };
     let mounted = runtime.mounts.iter().filter_map(|mount| Some((mount, manifest.volume(&mount.volume)?)));
     let shown = mounted.map(|(mount, volume)| {
@@ -183,19 +241,21 @@ fn mounts(container: &Container) -> Vec<Value> {
             VolumeKind::Empty { .. } => ("volume", ""),
         };
         let mode = if writable { "" } else { "ro" };
-        json!({ "Type": kind, "Source": source, "Destination": mount.path, "Mode": mode, "RW": writable })
+        let mut shown =
+            json!({ "Type": kind, "Source": source, "Destination": mount.path, "Mode": mode, "RW": writable });
+        let named = Path::new(source).strip_prefix(volumes).ok().and_then(Path::to_str);
+        if let Some(name) = named.filter(|name| !name.contains('/')) {
+            shown["Type"] = "volume".into();
+            shown["Name"] = name.into();
+        }
+        shown
     });
     shown.collect()
 }
 
 fn of_image(store: &Store, image: &ImageRecord) -> Value {
     let names = image::names(image);
-    let document = |role| -> Option<Value> {
-        let blob = image.blobs.iter().find(|blob| blob.role == role)?;
-        let mut json = Vec::new();
-        store.blob(&blob.digest).ok()??.read_to_end(&mut json).ok()?;
-        serde_json::from_slice(&json).ok()
-    };
+    let document = |role| image::document(store, image, role);
     let oci = document(BlobRole::Config).unwrap_or(Value::Null);
     let config = match oci.get("config") {
         Some(config) => config.clone(),
@@ -207,7 +267,7 @@ fn of_image(store: &Store, image: &ImageRecord) -> Value {
         "Id": format!("sha256:{}", image::digits(image)),
         "RepoTags": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "RepoDigests": source.into_iter().filter_map(digest_of).collect::<Vec<_>>(),
-        "Created": oci.get("created").and_then(Value::as_str).map_or_else(|| moment::rfc3339(created_ns(image)), str::to_owned),
+        "Created": oci.get("created").and_then(Value::as_str).map_or_else(|| moment::rfc3339(created_ns(store, image)), str::to_owned),
         "Architecture": text("architecture", image.manifest.labels.get("arch").unwrap_or_default()),
         "Os": text("os", "linux"),
         "Author": text("author", ""),

@@ -1,7 +1,7 @@
 //! `docker logs`: what a container has written.
 
 use clap::Args;
-use pod::{Pods, State};
+use pod::State;
 
 use super::container;
 use crate::commands::logs;
@@ -41,7 +41,7 @@ pub(crate) struct LogsArgs {
 }
 
 pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = container::find(&pods, &args.container)?;
     if entry.state == State::Prepared {
         // It was never started.

@@ -53,6 +53,90 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
     memory_swap: Option<String>,
 
+    /// Memory soft limit
+    #[arg(long, value_name = "BYTES", hide = true)]
+    memory_reservation: Option<String>,
+
+    /// Tune container memory swappiness
+    #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
+    memory_swappiness: Option<String>,
+
+    /// CPUs in which to allow execution
+    #[arg(long, value_name = "CPUS", hide = true)]
+    cpuset_cpus: Option<String>,
+
+    /// Memory nodes in which to allow execution
+    #[arg(long, value_name = "NODES", hide = true)]
+    cpuset_mems: Option<String>,
+
+    /// Block IO weight
+    #[arg(long, value_name = "WEIGHT", hide = true)]
+    blkio_weight: Option<String>,
+
+    /// Disable OOM killer
+    #[arg(long, hide = true)]
+    oom_kill_disable: bool,
+
+    /// Storage driver options
+    #[arg(long, value_name = "OPTION", hide = true)]
+    storage_opt: Vec<String>,
+
+    /// Container NIS domain name
+    #[arg(long, value_name = "NAME", hide = true)]
+    domainname: Option<String>,
+
+    /// Container MAC address
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    mac_address: Option<String>,
+
+    /// Command to run to check health
+    #[arg(long, value_name = "COMMAND", hide = true)]
+    health_cmd: Option<String>,
+
+    /// Time between running the check
+    #[arg(long, value_name = "DURATION", hide = true)]
+    health_interval: Option<String>,
+
+    /// Maximum time to allow one check to run
+    #[arg(long, value_name = "DURATION", hide = true)]
+    health_timeout: Option<String>,
+
+    /// Start period for the container to initialize
+    #[arg(long, value_name = "DURATION", hide = true)]
+    health_start_period: Option<String>,
+
+    /// Consecutive failures needed to report unhealthy
+    #[arg(long, value_name = "NUMBER", hide = true)]
+    health_retries: Option<String>,
+
+    /// Attach to STDIN, STDOUT or STDERR, which is what happens
+    #[arg(long, short, value_name = "STREAM", hide = true)]
+    attach: Vec<String>,
+
+    /// Runtime to use for this container: there is one
+    #[arg(long, value_name = "NAME", hide = true)]
+    runtime: Option<String>,
+
+    /// Container isolation technology: there is one
+    #[arg(long, value_name = "NAME", hide = true)]
+    isolation: Option<String>,
+
+    /// Skip image verification, which depends on policies
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+
+    /// Cgroup namespace to use: every container has one of its own
+    #[arg(long, value_name = "MODE", hide = true)]
+    cgroupns: Option<String>,
+
+    /// PID namespace to use: every container has one of its own
+    #[arg(long, value_name = "MODE", hide = true)]
+    pid: Option<String>,
+
+    /// UTS namespace to use: every container has one of its own
+    #[arg(long, value_name = "MODE", hide = true)]
+    uts: Option<String>,
+
     /// Timeout to stop a container
     #[arg(long, value_name = "SECONDS", hide = true, allow_hyphen_values = true)]
     stop_timeout: Option<String>,
@@ -65,14 +149,29 @@ impl NotedArgs {
     ///
     /// It asks for another machine, or for what would let a container out.
     pub(super) fn tell(&self) -> Result<(), CommandError> {
-        if let Some(platform) = self.platform.as_deref().filter(|platform| !is_own(platform)) {
-            let own = format!("linux/{HOST_ARCH}");
-            return Err(CommandError::usage(format!("--platform={platform}: this machine is {own}")));
-        }
+        check_platform(self.platform.as_deref())?;
         if let Some(mode) = self.ipc.as_deref().filter(|mode| !["private", "shareable", "none"].contains(mode)) {
             return Err(CommandError::usage(format!("--ipc={mode}: every container has an IPC namespace of its own")));
         }
+        for (option, mode) in [("--cgroupns", &self.cgroupns), ("--pid", &self.pid), ("--uts", &self.uts)] {
+            if let Some(mode) = mode.as_deref().filter(|mode| !["", "private"].contains(mode)) {
+                let why = "every container has a namespace of its own";
+                return Err(CommandError::usage(format!("{option}={mode}: {why}")));
+            }
+        }
+        if self.oom_kill_disable {
+            warn("--oom-kill-disable is not held");
+        }
         let limits = [
+            ("--memory-reservation", self.memory_reservation.as_ref()),
+            ("--memory-swappiness", self.memory_swappiness.as_ref()),
+            ("--cpuset-cpus", self.cpuset_cpus.as_ref()),
+            ("--cpuset-mems", self.cpuset_mems.as_ref()),
+            ("--blkio-weight", self.blkio_weight.as_ref()),
+            ("--storage-opt", self.storage_opt.first()),
+            ("--domainname", self.domainname.as_ref()),
+            ("--mac-address", self.mac_address.as_ref()),
+            ("--health-cmd", self.health_cmd.as_ref()),
             ("--ulimit", self.ulimit.first()),
             ("--shm-size", self.shm_size.as_ref()),
             ("--pids-limit", self.pids_limit.as_ref()),
@@ -87,11 +186,27 @@ impl NotedArgs {
     }
 }
 
+/// Refuses a platform that is not this machine's.
+///
+/// # Errors
+///
+/// That.
+pub(super) fn check_platform(platform: Option<&str>) -> Result<(), CommandError> {
+    match platform.filter(|platform| !is_own(platform)) {
+        Some(platform) => Err(CommandError::usage(format!("--platform={platform}: this machine is linux/{HOST_ARCH}"))),
+        None => Ok(()),
+    }
+}
+
 /// Whether a program for that platform runs here.
 fn is_own(platform: &str) -> bool {
     let own = [HOST_ARCH, std::env::consts::ARCH];
     match platform.split_once('/') {
-        Some((os, arch)) => os == "linux" && own.contains(&arch),
+        // A variant is of arm alone.
+        Some((os, arch)) => {
+            let arch = if arch == "arm64/v8" { "arm64" } else { arch };
+            os == "linux" && (own.contains(&arch) || (arch == "arm64" && own.contains(&"aarch64")))
+        }
         None => platform == "linux" || own.contains(&platform),
     }
 }

@@ -1,7 +1,6 @@
 //! `docker port`: what leads into a container.
 
 use clap::Args;
-use pod::Pods;
 
 use super::container::{self, Container};
 use crate::context::Context;
@@ -21,9 +20,9 @@ pub(crate) struct PortArgs {
 }
 
 pub(crate) fn run(context: &Context, args: PortArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let container = Container::read(&pods, container::find(&pods, &args.container)?)?;
-    let published = container.published();
+    let published = container.published(&pods);
     let Some(port) = args.port else {
         let lines = published.iter().map(|(inside, outside)| format!("{inside} -> {outside}\n"));
         output::write(&lines.collect::<String>())?;

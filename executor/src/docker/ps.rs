@@ -1,7 +1,7 @@
 //! `docker ps`: the containers there are.
 
 use clap::Args;
-use pod::Pods;
+use pod::State;
 use serde_json::{Value, json};
 
 use super::container::Container;
@@ -11,7 +11,7 @@ use super::{columns, complain_of};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::escape::printable;
-use crate::{images, moment, output};
+use crate::{moment, output};
 
 /// List containers
 #[derive(Debug, Args)]
@@ -40,27 +40,38 @@ pub(crate) struct PsArgs {
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
 
+    /// Display total file sizes, which nobody counts
+    #[arg(long, short, hide = true)]
+    size: bool,
+
     /// Format output: table, json, or a template of fields such as '{{.ID}} {{.Names}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
+}
+
+/// Between quotation marks, as Go has it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// The longest command that is shown whole.
 const COMMAND_WIDTH: usize = 20;
 
 pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
-    let store = images::store(context)?;
+    let pods = context.pods()?;
+    let store = context.stored()?;
     let (containers, sick) = Container::all(&pods)?;
     let filters = Filters::parse(&args.filter, (context, &store), &containers)?;
     let any_state = args.all || args.latest || args.last.is_some() || filters.name_states();
     let last = if args.latest { Some(1) } else { args.last };
     let now = moment::now();
     let mut fields = Vec::new();
-    for container in containers.iter().filter(|container| any_state || container.state() == "running") {
+    for container in containers.iter().filter(|container| any_state || container.entry.state == State::Running) {
         let image = container.image(&store);
         if filters.admit(container, &image) {
-            fields.push(of(container, &image, args.no_trunc, now));
+            // Their supervisors are not asked for nothing.
+            let ports = if args.quiet { String::new() } else { container.ports(&pods) };
+            fields.push(of(container, (&image, ports), args.no_trunc, now));
         }
     }
     fields.truncate(last.unwrap_or(usize::MAX));
@@ -100,23 +111,26 @@ const TITLES: [(&str, &str); 9] = [
 ];
 
 /// A container's fields, with docker's names.
-fn of(container: &Container, image: &str, whole: bool, now: u64) -> Value {
+fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u64) -> Value {
     let command = container.first().map(|(_, app)| app.exec.join(" ")).unwrap_or_default();
     let command = if whole { command } else { ellipsis(&command, COMMAND_WIDTH) };
     let labels = container.labels().into_iter().map(|(name, value)| format!("{name}={value}"));
+    let mounts: Vec<String> = container.mounts().map(|(source, path)| source.unwrap_or(path).to_owned()).collect();
     json!({
         "ID": if whole { container.id() } else { container.short_id() },
         "Image": printable(image),
-        "Command": format!("{command:?}"),
-        "CreatedAt": container.created_at(),
+        "Command": quoted(&command),
+        "CreatedAt": super::age::moment(container.entry.created_ns.unwrap_or_default()),
         "RunningFor": container.created(now),
         "Status": container.status(now),
         "State": container.state(),
-        "Ports": container.ports(),
+        "Ports": ports,
         "Names": container.name(),
         "Labels": labels.collect::<Vec<_>>().join(","),
-        "Networks": "",
-        "Mounts": "",
+        "Networks": container.network(),
+        "Mounts": mounts.join(","),
+        "LocalVolumes": mounts.len().to_string(),
+        "Size": "0B",
     })
 }
 

@@ -4,12 +4,13 @@ use clap::Args;
 use fetch::ImageRef;
 
 use super::image::{self, Name};
+use super::noted_option::check_platform;
 use crate::config::Registries;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::import::Images;
+use crate::output;
 use crate::pull_policy::PullPolicy;
-use crate::{images, output};
 
 /// Download an image from a registry
 #[derive(Debug, Args)]
@@ -18,12 +19,17 @@ pub(crate) struct PullArgs {
     #[arg(long, short)]
     quiet: bool,
 
+    /// Set platform, which is that of this machine
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     name: String,
 }
 
 pub(crate) fn run(context: &Context, args: PullArgs) -> Result<u8, CommandError> {
+    check_platform(args.platform.as_deref())?;
     let reference = Registries::read(context.config_dirs())?.reference(&args.name);
     let reference =
         reference.map_err(|_| CommandError::failed(format!("invalid reference format: {:?}", args.name)))?;
@@ -35,7 +41,7 @@ pub(crate) fn run(context: &Context, args: PullArgs) -> Result<u8, CommandError>
     let version =
         reference.digest().map_or_else(|| reference.tag().unwrap_or("latest").to_owned(), ToString::to_string);
     tell(format!("{version}: Pulling from {}\n", reference.repository()))?;
-    let before = image::stored(context, &images::store(context)?, &args.name)?;
+    let before = image::stored(context, &context.stored()?, &args.name)?;
     let images = Images::open(context, PullPolicy::Update)?;
     let record = images.resolve(&ImageRef::Registry(args.name.clone()), None)?;
     images.trees(&record)?;

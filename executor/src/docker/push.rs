@@ -7,9 +7,8 @@ use crate::config::Registries;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::import::Images;
+use crate::output;
 use crate::progress::ProgressForm;
-use crate::pull_policy::{PullPolicy, Pulling};
-use crate::{images, output};
 
 /// Upload an image to a registry
 #[derive(Debug, Args)]
@@ -31,14 +30,14 @@ pub(crate) fn run(context: &Context, args: PushArgs) -> Result<u8, CommandError>
             image::Name::parse(&args.name).repository
         ))
     };
-    let record = image::stored(context, &images::store(context)?, &args.name)?.ok_or_else(missing)?;
+    let record = image::stored(context, &context.stored()?, &args.name)?.ok_or_else(missing)?;
     let tag = reference.tag().unwrap_or("latest");
     let destination = format!("{}:{tag}", reference.name());
     if !args.quiet {
         output::write(&format!("The push refers to repository [{}]\n", reference.name()))?;
     }
     let progress = if args.quiet { ProgressForm::None } else { ProgressForm::Auto };
-    let images = Images::open(context, Pulling { policy: PullPolicy::Never, progress })?;
+    let images = Images::existing(context)?.telling(progress);
     let pushed = images.push(&record.id.to_string(), Some(&destination), None)?;
     output::write(&match (args.quiet, pushed.split_once('@')) {
         (false, Some((_, digest))) => format!("{tag}: digest: {digest}\n"),

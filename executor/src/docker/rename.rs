@@ -1,7 +1,7 @@
 //! `docker rename`: another name for a container.
 
 use clap::Args;
-use pod::{PodError, PodName, Pods};
+use pod::{PodError, PodName};
 
 use super::container;
 use crate::context::Context;
@@ -20,15 +20,11 @@ pub(crate) struct RenameArgs {
 }
 
 pub(crate) fn run(context: &Context, args: RenameArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = container::find(&pods, &args.container)?;
     let name: PodName = args.name.parse().map_err(|error| CommandError::failed(format!("{error}")))?;
     pods.rename(entry.uuid, &name).map_err(|error| match error {
-        PodError::NameInUse { holder, .. } => {
-            let holder = container::id(holder);
-            let used = format!("The container name \"/{name}\" is already in use by container \"{holder}\"");
-            CommandError::failed(format!("Conflict. {used}"))
-        }
+        PodError::NameInUse { holder, .. } => container::conflict(&name, holder),
         error => error.into(),
     })?;
     Ok(0)

@@ -21,7 +21,7 @@ pub(crate) struct RmiArgs {
 }
 
 pub(crate) fn run(context: &Context, args: RmiArgs) -> Result<u8, CommandError> {
-    let store = images::store(context)?;
+    let store = context.stored()?;
     let mut status = 0;
     for word in &args.images {
         match remove(context, &store, word, args.force) {

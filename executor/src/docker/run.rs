@@ -6,29 +6,30 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use fetch::{ImageRef, oci};
+use pod::PodName;
 use rustix::fs::{Mode, OFlags, open};
-use stage1::plan::FILLED;
+use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 use stage1::supervise::Restart;
 
 use super::container;
 use super::image;
+use super::label_option::{labels, labels_of_files};
+use super::network_option::{names, network};
 use super::noted_option::NotedArgs;
 use super::protection_option::ProtectionArgs;
+use super::variable_option::{last_of_each, variable_of_caller};
 use super::volume_option::{self, Mounts};
-use appc::ExposedPort;
-
 use crate::annotations::{Remarks, TYPED_IMAGE};
 use crate::context::Context;
 use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _};
 use crate::launch::{self, Launched, TERM};
-use crate::net::{self, NetChoice};
 use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::setup::Life;
 use crate::userns::Userns;
 use crate::uuid_file::UuidFile;
-use crate::{devices, dry_run, images, output, prepare, relay, sealed};
+use crate::{devices, dry_run, output, prepare, relay, sealed};
 
 /// Create and run a new container from an image
 #[derive(Debug, Args)]
@@ -78,8 +79,8 @@ pub(crate) struct RunArgs {
     #[arg(long, short, value_name = "USER")]
     user: Option<String>,
 
-    /// Add additional groups to join
-    #[arg(long, value_name = "GID")]
+    /// Add additional groups to join: names of the image's /etc/group, or numbers
+    #[arg(long, value_name = "GROUP")]
     group_add: Vec<String>,
 
     /// Working directory inside the container
@@ -105,6 +106,18 @@ pub(crate) struct RunArgs {
     /// Set meta data on the container
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
+
+    /// Read in a line delimited file of labels
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+
+    /// Add an annotation to the container
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+
+    /// Suppress the pull output
+    #[arg(long, short)]
+    quiet: bool,
 
     /// Mount the container's root filesystem as read only
     #[arg(long)]
@@ -208,24 +221,26 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
     cidfile.as_ref().map_or(Ok(()), UuidFile::check)?;
     let mut words = args.words.into_iter();
     let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
-    let (image, policy) = image(context, &word, args.pull)?;
+    let (image, policy) = image(context, &word, args.pull, args.quiet)?;
     let mut pod = PodRequest {
-        name: args
-            .name
-            .map(|name| name.parse().map_err(|error| CommandError::usage(format!("--name: {error}"))))
-            .transpose()?,
+        name: args.name.map(|name| free_name(context, &name)).transpose()?,
         pulling: policy.into(),
         follow_symlinks: true,
         userns: args.userns.unwrap_or_default(),
         net: Some(net),
         isolators: args.protection.of_pod()?,
         ports,
-        remarks: Remarks { user_labels: labels(&args.label), ..Remarks::default() },
+        remarks: Remarks {
+            user_labels: labels(&[labels_of_files(&args.label_file)?, args.label].concat()),
+            user_annotations: labels(&args.annotation),
+            ..Remarks::default()
+        },
         ..PodRequest::default()
     };
     let given = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect::<Vec<_>>();
-    pod.environment = PodEnvironment::gather_as("-e", "--env-file", false, &args.env_file, &last_of_each(given))?;
-    let Mounts { mut mounts, filled } =
+    pod.environment = PodEnvironment::gather_as_docker(&args.env_file, &last_of_each(given))?;
+    let odd_variables = pod.environment.take_odd();
+    let Mounts { mut mounts, filled, content } =
         volume_option::parse(context, &args.volume, &args.mount, &args.tmpfs, &mut pod.volumes)?;
     for device in devices::parse(&args.device)? {
         mounts.push(devices::mount(&device, &mut pod.volumes)?);
@@ -245,6 +260,7 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         restart: restarts,
         life: Some(Life { stdin: interactive, tty, remove: !keep, restart: args.restart }),
         hostname: args.hostname.map(request::hostname).transpose()?,
+        host_is_named: true,
         uuid_file: cidfile,
         ..Lifecycle::default()
     };
@@ -260,14 +276,20 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         exec = Some(words.remove(0));
     }
     let (user, group) = split_user(args.user);
-    let gids = (!args.group_add.is_empty()).then(|| request::gids(&args.group_add.join(","))).transpose()?;
+    let (gids, group_names): (Vec<String>, Vec<String>) =
+        args.group_add.into_iter().partition(|group| group.bytes().all(|byte| byte.is_ascii_digit()));
+    let gids = (!gids.is_empty()).then(|| request::gids(&gids.join(","))).transpose()?;
     let mut remarks = Remarks::default();
     if let Some(typed) = word.to_str().filter(|_| matches!(image, ImageRef::Id(_))) {
         remarks.annotations.set(TYPED_IMAGE.parse().expect("a constant identifier"), typed.to_owned());
     }
-    if !filled.is_empty() {
-        let name = FILLED.parse().expect("a constant identifier");
-        remarks.annotations.set(name, serde_json::Value::from(filled).to_string());
+    let mut annotate = |name: &str, value| remarks.annotations.set(name.parse().expect("a constant identifier"), value);
+    annotate(DOCKERS_RULES, "true".to_owned());
+    let lists = [(FILLED, filled), (IMAGE_CONTENT, content), (GROUPS, group_names), (ENVIRONMENT, odd_variables)];
+    for (name, list) in lists {
+        if !list.is_empty() {
+            annotate(name, serde_json::Value::from(list).to_string());
+        }
     }
     if let Some(signal) = args.stop_signal {
         crate::signal_argument::parse(&signal)?;
@@ -290,14 +312,24 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
     Ok(pod)
 }
 
+/// A name that no container has. Somebody may take it meanwhile, and is told then in proa's words.
+fn free_name(context: &Context, name: &str) -> Result<PodName, CommandError> {
+    let parsed: PodName = name.parse().map_err(|error| CommandError::usage(format!("--name: {error}")))?;
+    let holder = context.pods()?.find(name).ok();
+    match holder.filter(|entry| entry.name.as_ref() == Some(&parsed)) {
+        Some(entry) => Err(container::conflict(&parsed, entry.uuid)),
+        None => Ok(parsed),
+    }
+}
+
 /// A policy as docker has it.
 pub(super) fn restart(text: &str) -> Result<Restart, CommandError> {
     request::restart(if text == "unless-stopped" { "always" } else { text })
 }
 
 /// The image, and whether its registry is asked. Says so if it is not there, as docker does.
-fn image(context: &Context, word: &OsString, pull: Pull) -> Result<(ImageRef, PullPolicy), CommandError> {
-    let (image, stored) = image::reference(context, &images::store(context)?, word)?;
+fn image(context: &Context, word: &OsString, pull: Pull, quiet: bool) -> Result<(ImageRef, PullPolicy), CommandError> {
+    let (image, stored) = image::reference(context, &context.stored()?, word)?;
     match (pull, &image) {
         (Pull::Always, ImageRef::Id(_)) => {
             let name = word.to_str().unwrap_or_default().to_owned();
@@ -307,81 +339,13 @@ fn image(context: &Context, word: &OsString, pull: Pull) -> Result<(ImageRef, Pu
         (Pull::Missing, ImageRef::Registry(name)) if !stored => {
             let missing = image::not_found(name).chain();
             let name = missing.trim_start_matches("No such image: ");
-            output::complain(&format!("Unable to find image '{name}' locally\n"));
+            if !quiet {
+                output::complain(&format!("Unable to find image '{name}' locally\n"));
+            }
             Ok((image, PullPolicy::New))
         }
         _ => Ok((image, PullPolicy::New)),
     }
-}
-
-/// The network and the ports that are published. Without an address docker publishes them for everybody.
-fn network(network: Option<&str>, publish: &[String]) -> Result<(NetChoice, Vec<ExposedPort>), CommandError> {
-    let (mode, named) = match network {
-        None => (None, None),
-        Some("bridge" | "default") => (Some(net::Mode::Default), None),
-        Some("none") => (Some(net::Mode::None), None),
-        Some("host") => (Some(net::Mode::Host), None),
-        Some(network) if net::is_network_name(network) => {
-            (None, Some(net::Named { network: network.to_owned(), address: None }))
-        }
-        Some(network) => {
-            return Err(CommandError::usage(format!("--network={network}: there is no such network"))
-                .hint("there are none, bridge and host, and what network.d defines"));
-        }
-    };
-    let mut ports = Vec::new();
-    // As docker, which says nothing: with --network=none and host there is nothing to publish.
-    for text in publish.iter().filter(|_| mode.is_none_or(|mode| mode == net::Mode::Default)) {
-        let refused = |why: &str| CommandError::usage(format!("-p {text}: {why}")).hint("[IP:]HOST:CONTAINER[/udp]");
-        let (host, container) = text.rsplit_once(':').ok_or_else(|| refused("the port of the host is missing"))?;
-        let exposed = net::ports(&format!("{container}:{host}"))?;
-        let everybody = !host.contains(':');
-        let one = exposed.into_iter().next().map(|port| match everybody {
-            true => ExposedPort { host_ip: None, ..port },
-            false => port,
-        });
-        ports.extend(one);
-    }
-    Ok((NetChoice { mode, named, ..NetChoice::default() }, ports))
-}
-
-/// How names are resolved in the pod.
-fn names(net: &mut net::NetRequest, hosts: &[String], dns: &[String], search: Vec<String>) -> Result<(), CommandError> {
-    for text in hosts {
-        let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
-        let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
-        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| refused())?;
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
-            return Err(refused());
-        }
-        net.hosts.push((ip, name.to_owned()));
-    }
-    let server = |text: &String| text.parse().map_err(|_| CommandError::usage(format!("--dns {text}: no IP address")));
-    let servers = dns.iter().map(server).collect::<Result<Vec<_>, _>>()?;
-    if !servers.is_empty() {
-        net.resolvers = net::Resolvers::These(servers);
-    }
-    net.search = net::checked("--dns-search", search)?;
-    Ok(())
-}
-
-/// `NAME=VALUE`; a bare `NAME` takes the caller's value, or is nothing if there is none.
-pub(super) fn variable_of_caller(variable: &str) -> Option<String> {
-    if variable.contains('=') {
-        return Some(variable.to_owned());
-    }
-    std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
-}
-
-/// As docker has it, a variable that is given twice has its last value.
-pub(super) fn last_of_each(variables: Vec<String>) -> Vec<String> {
-    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let mut kept: Vec<String> = Vec::with_capacity(variables.len());
-    for variable in variables {
-        kept.retain(|known| name(known) != name(&variable));
-        kept.push(variable);
-    }
-    kept
 }
 
 /// `USER[:GROUP]`.
@@ -393,27 +357,16 @@ pub(super) fn split_user(user: Option<String>) -> (Option<String>, Option<String
     }
 }
 
-fn labels(labels: &[String]) -> std::collections::BTreeMap<String, String> {
-    let split = |label: &String| {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        (name.to_owned(), value.to_owned())
-    };
-    labels.iter().map(split).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn users_and_variables() {
+    fn users_and_groups() {
         let split = |text: &str| split_user(Some(text.to_owned()));
         let owned = |text: &str| Some(text.to_owned());
         assert_eq!(split("1000"), (owned("1000"), None));
         assert_eq!(split("web:www"), (owned("web"), owned("www")));
         assert_eq!(split(":5"), (None, owned("5")));
-        assert_eq!(variable_of_caller("A="), owned("A="));
-        assert_eq!(variable_of_caller("NO_SUCH_VARIABLE_HERE"), None);
-        assert_eq!(last_of_each(vec!["A=1".into(), "B=2".into(), "A=3".into()]), ["B=2", "A=3"]);
     }
 }

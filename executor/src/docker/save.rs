@@ -14,7 +14,6 @@ use crate::exporting::{Saved, docker_archive};
 use crate::import::Images;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
-use crate::pull_policy::PullPolicy;
 use crate::umask;
 
 /// Save one or more images to a tar archive (streamed to STDOUT by default)
@@ -34,7 +33,7 @@ pub(crate) fn run(context: &Context, args: SaveArgs) -> Result<u8, CommandError>
         let why = "cowardly refusing to save to a terminal. Use the -o flag or redirect";
         return Err(CommandError::failed(format!("Error: {why}")));
     }
-    let images = Images::open(context, PullPolicy::Never)?;
+    let images = Images::existing(context)?;
     let mut records = Vec::new();
     for word in &args.images {
         let missing = || CommandError::failed(format!("reference does not exist: {word}"));

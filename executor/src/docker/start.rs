@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, args: StartArgs) -> Result<u8, CommandError
     let [needle] = args.containers.as_slice() else {
         return Err(CommandError::failed("Error: you cannot start and attach multiple containers at once"));
     };
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = container::find(&pods, needle)?;
     if entry.state == State::Running {
         let attach = super::attach::AttachArgs::of(needle.clone(), !args.interactive);

@@ -59,7 +59,7 @@ struct Look {
 }
 
 pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let template = match args.format.as_deref() {
         None | Some("table" | "json") => None,
         Some(format) => Some(Template::parse(format)?),

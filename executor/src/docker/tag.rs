@@ -6,7 +6,6 @@ use super::image;
 use crate::config::Registries;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::images;
 
 /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
 #[derive(Debug, Args)]
@@ -21,9 +20,9 @@ pub(crate) struct TagArgs {
 }
 
 pub(crate) fn run(context: &Context, args: TagArgs) -> Result<u8, CommandError> {
-    let store = images::store(context)?;
-    let record = image::stored(context, &store, &args.source)?.ok_or_else(|| image::not_found(&args.source))?;
-    store.tag(&record.id, &names(context, &args.target)?)?;
+    let found = image::stored(context, &context.stored()?, &args.source)?;
+    let record = found.ok_or_else(|| image::not_found(&args.source))?;
+    context.store()?.tag(&record.id, &names(context, &args.target)?)?;
     Ok(0)
 }
 

@@ -89,7 +89,7 @@ pub(super) fn each(
     containers: &[String],
     mut act: impl FnMut(&Pods, &str) -> Result<Option<String>, CommandError>,
 ) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut status = 0;
     for needle in containers {
         match act(&pods, needle) {
@@ -170,7 +170,7 @@ pub(crate) mod rm {
     use super::*;
 
     pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
-        let mapping = idmap::detect(context.create_data_dir()?)?;
+        let mapping = idmap::detect(context.data_dir()?)?;
         each(context, &args.containers, |pods, needle| {
             let entry = match container::find(pods, needle) {
                 // Nothing to be forced: said, and no failure.

@@ -1,26 +1,22 @@
-//! The part of Go's templates that people give to `--format`: fields, `json`, and text between them.
+//! The part of Go's templates that people give to `--format`: fields, `range`, `if`, `with`, variables, pipelines and the
+//! functions that docker's documentation names.
+
+mod function;
+mod parse;
+mod render;
 
 use serde_json::Value;
 
 use super::columns;
 use crate::error::CommandError;
+use parse::Node;
 
 /// A template.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Template {
-    parts: Vec<Part>,
+    nodes: Vec<Node>,
     /// Whether rows are aligned, with titles.
     table: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    /// A field, by the names that lead to it; whether it is shown as JSON.
-    Field {
-        path: Vec<String>,
-        json: bool,
-    },
 }
 
 impl Template {
@@ -28,71 +24,26 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// It has what is not known here: conditions, loops, functions.
+    /// It is malformed, or has what is not known here.
     pub(crate) fn parse(text: &str) -> Result<Self, CommandError> {
         let (text, table) = match text.strip_prefix("table ") {
             Some(rest) => (rest, true),
             None => (text, false),
         };
-        let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        let (mut rest, mut parts) = (text.as_str(), Vec::new());
-        while let Some((before, after)) = rest.split_once("{{") {
-            let unfinished = || CommandError::usage(format!("template parsing error: {text:?}: unclosed action"));
-            let (action, after) = after.split_once("}}").ok_or_else(unfinished)?;
-            parts.extend((!before.is_empty()).then(|| Part::Text(before.to_owned())));
-            parts.push(Self::action(action.trim().trim_matches('-').trim())?);
-            rest = after;
-        }
-        parts.extend((!rest.is_empty()).then(|| Part::Text(rest.to_owned())));
-        Ok(Self { parts, table })
-    }
-
-    fn action(action: &str) -> Result<Part, CommandError> {
-        let (path, json) = match action.strip_prefix("json ") {
-            Some(path) => (path.trim(), true),
-            None => (action, false),
-        };
-        let unknown = || {
-            CommandError::usage(format!("template parsing error: {action:?} is not known here"))
-                .hint("known are {{.Field.Field}} and {{json .Field}}; jq does more with the JSON")
-        };
-        let names = path.strip_prefix('.').ok_or_else(unknown)?;
-        let path: Vec<String> = names.split('.').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        if path.iter().any(|name| !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')) {
-            return Err(unknown());
-        }
-        Ok(Part::Field { path, json })
+        let nodes = parse::parse(text).map_err(|why| {
+            CommandError::usage(format!("template parsing error: {why}"))
+                .hint("fields, range, if, with, index, json, join, split, len, eq and the like are known; jq does more")
+        })?;
+        Ok(Self { nodes, table })
     }
 
     /// What it makes of a value.
     ///
     /// # Errors
     ///
-    /// The value has no such field.
+    /// The value has no such field, or a function is given what it does not take.
     pub(crate) fn render(&self, value: &Value) -> Result<String, CommandError> {
-        let mut text = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Text(part) => text.push_str(part),
-                Part::Field { path, json } => {
-                    let mut field = value;
-                    for name in path {
-                        field = field.get(name).ok_or_else(|| {
-                            CommandError::usage(format!(
-                                "template: executing at <.{}>: no field {name}",
-                                path.join(".")
-                            ))
-                        })?;
-                    }
-                    match field {
-                        Value::String(string) if !json => text.push_str(string),
-                        Value::Null if !json => text.push_str("<nil>"),
-                        field => text.push_str(&serde_json::to_string(field)?),
-                    }
-                }
-            }
-        }
-        Ok(text)
+        render::render(&self.nodes, value).map_err(|why| CommandError::usage(format!("template: {why}")))
     }
 
     /// A line for each value, aligned and with titles if that is asked for.
@@ -105,15 +56,15 @@ impl Template {
         if !self.table {
             return Ok(lines.into_iter().map(|line| line + "\n").collect());
         }
-        let title = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Field { path, .. } => {
-                let name = path.last().map_or("", String::as_str);
+        let title = |node: &Node| match node {
+            Node::Text(text) => text.clone(),
+            node => {
+                let name = node.field().unwrap_or_default();
                 let known = titles.iter().find(|(field, _)| *field == name);
                 known.map_or_else(|| name.to_uppercase(), |(_, title)| (*title).to_owned())
             }
         };
-        let head: String = self.parts.iter().map(title).collect();
+        let head: String = self.nodes.iter().map(title).collect();
         let rows = std::iter::once(head).chain(lines);
         Ok(columns::aligned(&rows.map(|row| row.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>()))
     }
@@ -126,21 +77,94 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_and_json() {
-        let value = json!({"State": {"Status": "running", "Pid": 7}, "Name": "/web"});
+    fn what_people_ask_for() {
+        let value = json!({
+            "State": {"Status": "running", "Pid": 7, "Running": true, "Health": null},
+            "Name": "/web",
+            "RepoDigests": ["a@sha256:1", "b@sha256:2"],
+            "Config": {"Labels": {"com.x": "1"}, "Env": ["A=1", "B=2"], "Empty": []},
+            "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "10.0.0.2"}, "n": {"IPAddress": "10.1.0.2"}}},
+        });
         for (text, shown) in [
             ("{{.State.Status}}", "running"),
             ("{{ .Name }}: {{.State.Pid}}", "/web: 7"),
-            ("{{json .State}}", "{\"Pid\":7,\"Status\":\"running\"}"),
+            ("{{json .State.Pid}}", "7"),
             ("{{json .Name}}\\t", "\"/web\"\t"),
+            ("{{.Name | json}}", "\"/web\""),
             ("plain", "plain"),
+            ("{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", "10.0.0.2 10.1.0.2 "),
+            (
+                "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}};{{end}}",
+                "bridge=10.0.0.2;n=10.1.0.2;",
+            ),
+            ("{{range $i, $e := .Config.Env}}{{if $i}},{{end}}{{$e}}{{end}}", "A=1,B=2"),
+            ("{{range .Config.Empty}}x{{else}}none{{end}}", "none"),
+            ("{{index .RepoDigests 0}}", "a@sha256:1"),
+            ("{{(index .RepoDigests 1)}}", "b@sha256:2"),
+            ("{{index .Config.Labels \"com.x\"}}", "1"),
+            ("{{index .Config.Labels \"no\"}}", ""),
+            ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
+            ("{{if not .State.Running}}down{{else if eq .State.Status \"running\" \"paused\"}}alive{{end}}", "alive"),
+            ("{{if and .State.Running (gt .State.Pid 5)}}yes{{end}}", "yes"),
+            ("{{if or .State.Health (ne .Name \"/x\")}}yes{{end}}", "yes"),
+            ("{{with .State}}{{.Status}}{{end}}", "running"),
+            ("{{with .State.Health}}{{.}}{{else}}no check{{end}}", "no check"),
+            ("{{len .Config.Env}}", "2"),
+            ("{{join .Config.Env \", \"}}", "A=1, B=2"),
+            ("{{upper .State.Status}} {{slice .Name 1}} {{truncate .Name 2}}", "RUNNING web /w"),
+            ("{{printf \"%s-%d-%q-%v\" .Name .State.Pid \"x\" true}}", "/web-7-\"x\"-true"),
+            ("{{println .Name}}", "/web\n"),
+            ("a {{- .Name -}} b", "a/webb"),
+            ("{{/* nothing */}}x", "x"),
+            ("{{$x := .State}}{{$x.Pid}}", "7"),
+            ("{{range .Config.Env}}{{$.Name}}{{end}}", "/web/web"),
+            ("{{.State.Health}}", "<nil>"),
+            ("{{.Config.Env}} {{.State.Running}}", "[A=1 B=2] true"),
+            ("{{.Config.Labels}}", "map[com.x:1]"),
+            ("{{(index (split .Name \"/\") 1)}}", "web"),
+            ("{{\"a\\\"b\"}}{{`raw`}}", "a\"braw"),
         ] {
-            assert_eq!(Template::parse(text).unwrap().render(&value).unwrap(), shown);
+            let rendered = Template::parse(text).unwrap_or_else(|error| panic!("{text}: {}", error.chain()));
+            assert_eq!(rendered.render(&value).unwrap_or_else(|error| error.chain()), shown, "{text}");
         }
-        for bad in ["{{.Name", "{{range .X}}", "{{if .A}}", "{{.Name | upper}}"] {
-            assert!(Template::parse(bad).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in [
+            "{{.Name",
+            "{{range .X}}",
+            "{{if .A}}",
+            "{{end}}",
+            "{{else}}",
+            "{{.Name | nosuch}}",
+            "{{nosuch .A}}",
+            "{{template \"x\"}}",
+            "{{.A.}}",
+            "{{(.A}}",
+            "{{\"a}}",
+            "{{}}",
+            "{{$}}{{$x}}",
+            "{{.a-b}}",
+        ] {
+            let parsed = Template::parse(bad);
+            assert!(parsed.is_err() || parsed.unwrap().render(&json!({"A": 1})).is_err(), "{bad}");
         }
-        assert!(Template::parse("{{.Nothing}}").unwrap().render(&value).is_err());
+        let value = json!({"A": [1], "S": "x"});
+        for bad in [
+            "{{.Nothing}}",
+            "{{.S.T}}",
+            "{{index .A 1}}",
+            "{{index .A \"x\"}}",
+            "{{join .S \",\"}}",
+            "{{len 1}}",
+            "{{range .S}}{{end}}",
+        ] {
+            assert!(Template::parse(bad).unwrap().render(&value).is_err(), "{bad}");
+        }
+        let deep = format!("{}x{}", "{{if true}}".repeat(10_000), "{{end}}".repeat(10_000));
+        assert!(Template::parse(&deep).is_err());
+        assert!(Template::parse(&format!("{{{{{}1{}}}}}", "(".repeat(10_000), ")".repeat(10_000))).is_err());
     }
 
     #[test]

@@ -36,8 +36,10 @@ struct Wanted {
 pub(super) struct Mounts {
     /// What is mounted where.
     pub(super) mounts: Vec<Mount>,
-    /// Paths of those that begin with the image's content.
+    /// Paths of those into which the image's content is copied while they are empty.
     pub(super) filled: Vec<String>,
+    /// Paths of those that begin as the image's content.
+    pub(super) content: Vec<String>,
 }
 
 /// Declares the volumes in `volumes`, making named ones that are not there yet.
@@ -56,17 +58,22 @@ pub(super) fn parse(
     wanted.extend(mounts.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
     wanted.extend(tmpfs.iter().map(|text| scratch(text)).collect::<Result<Vec<_>, _>>()?);
     let mut all = Mounts::default();
+    let mut anonymous = Vec::new();
     for Wanted { source, target, read_only, copies } in wanted {
-        if !target.starts_with('/') {
-            return Err(CommandError::usage(format!("invalid mount path: {target:?}: mount path must be absolute")));
+        let target = clean(&target)?;
+        if all.mounts.iter().any(|mount| mount.path == target) {
+            return Err(CommandError::failed(format!("Duplicate mount point: {target}")));
         }
         let name: AcName = format!("mount-{}", volumes.len()).parse().expect("it is letters, a dash and digits");
         let kind = match source {
-            Source::Empty => Volume::empty(name.clone()).kind,
+            Source::Empty => {
+                anonymous.extend(copies.then(|| target.clone()));
+                Volume::empty(name.clone()).kind
+            }
             Source::Scratch { mode } => VolumeKind::Empty { mode: format!("{mode:04o}"), uid: 0, gid: 0 },
             Source::Host(source) => VolumeKind::Host { source, recursive: None },
             Source::Named(volume) => {
-                let path = NamedVolumes::open(context)?.ensure(&volume)?;
+                let path = NamedVolumes::create(context)?.ensure(&volume)?;
                 all.filled.extend(copies.then(|| target.clone()));
                 let source = path.into_os_string().into_string();
                 let source = source.map_err(|path| CommandError::failed(format!("{path:?} is not UTF-8")))?;
@@ -76,7 +83,36 @@ pub(super) fn parse(
         volumes.push(Volume { kind, read_only: read_only.then_some(true), ..Volume::empty(name.clone()) });
         all.mounts.push(Mount { volume: name, path: target, app_volume: None });
     }
+    // What lies in another volume cannot be the image's own directory.
+    let is_inside = |path: &String| {
+        let within = |mount: &Mount| path.strip_prefix(&mount.path).is_some_and(|rest| rest.starts_with('/'));
+        all.mounts.iter().any(within)
+    };
+    let (inside, outside): (Vec<_>, Vec<_>) = anonymous.into_iter().partition(is_inside);
+    all.filled.extend(inside);
+    all.content.extend(outside);
     Ok(all)
+}
+
+/// An absolute path without dots and needless slashes, as docker takes it.
+fn clean(target: &str) -> Result<String, CommandError> {
+    if !target.starts_with('/') {
+        return Err(CommandError::usage(format!("invalid mount path: {target:?}: mount path must be absolute")));
+    }
+    let mut parts = Vec::new();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        return Err(CommandError::usage(format!(
+            "invalid volume specification: {target:?}: invalid specification: destination can't be '/'"
+        )));
+    }
+    Ok(format!("/{}", parts.join("/")))
 }
 
 /// `[SOURCE:]TARGET[:OPTIONS]`.
@@ -150,6 +186,9 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
                 warn(&format!("--mount {text}: {field} is not held"));
                 of_tmpfs = true;
             }
+            // What every mount is, and caches of others.
+            "bind-propagation" if matches!(value, "private" | "rprivate") => {}
+            "consistency" => {}
             "volume-nocopy" => copies = matches!(value, "false" | "0"),
             _ => return Err(invalid(format!("unexpected key '{key}'"))),
         }
@@ -161,7 +200,7 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
         return Err(invalid(format!("cannot mix 'tmpfs-*' options with mount type '{kind}'")));
     }
     let source = match kind {
-        "bind" if source.starts_with('/') => Source::Host(source.to_owned()),
+        "bind" if source.starts_with(['/', '.']) => source_of(source)?,
         "bind" => return Err(invalid("the source of a bind mount is an absolute path".to_owned())),
         "volume" if source.is_empty() => Source::Empty,
         "volume" => source_of(source)?,
@@ -195,6 +234,16 @@ mod tests {
             Ok(Wanted { source, target, read_only, copies: true }) => format!("{source:?} {target} {read_only}"),
             Ok(Wanted { source, target, read_only, .. }) => format!("{source:?} {target} {read_only} nocopy"),
             Err(error) => error.chain(),
+        }
+    }
+
+    #[test]
+    fn targets_are_cleaned() {
+        for (target, cleaned) in [("/a", "/a"), ("/a/", "/a"), ("//a/./b/../c", "/a/c"), ("/../a", "/a")] {
+            assert_eq!(clean(target).unwrap(), cleaned);
+        }
+        for bad in ["a", "", "/", "/..", "/a/.."] {
+            assert!(clean(bad).is_err(), "{bad}");
         }
     }
 
@@ -241,9 +290,14 @@ mod tests {
         ] {
             assert_eq!(shown(mount(text)), expected);
         }
-        for bad in
-            ["type=bind,target=/b", "type=x,target=/b", "source=a", "target=/b,nonsense=1", "target=/b,tmpfs-mode=7"]
-        {
+        for bad in [
+            "type=bind,target=/b",
+            "type=bind,source=a,target=/b",
+            "type=x,target=/b",
+            "source=a",
+            "target=/b,nonsense=1",
+            "target=/b,tmpfs-mode=7",
+        ] {
             assert!(mount(bad).is_err(), "{bad}");
         }
     }

@@ -13,7 +13,7 @@ use fetch::openpgp::MAX_SIGNATURE_BYTES;
 use store::{Download, FindError, ImageRecord, Remote};
 use tracing::{debug, info, info_span};
 
-use super::{Images, Origin, Wanted, not_found};
+use super::{Images, Origin, Wanted, not_found, told};
 use crate::discover;
 use crate::error::{CommandError, Explain};
 use crate::keys::{self, Review};
@@ -84,7 +84,8 @@ impl Images {
     ) -> Result<ImageRecord, CommandError> {
         let _span = info_span!("fetch", image = %wanted).entered();
         if self.policy != PullPolicy::Update && !again {
-            if let Some(record) = self.store.called(wanted)? {
+            if let Some(choice) = self.store.called(wanted)? {
+                let record = told(choice, wanted);
                 info!("using image from local store for image name {wanted}: {}", record.id);
                 return Ok(record);
             }

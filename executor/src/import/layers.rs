@@ -24,7 +24,7 @@ use futures_util::future::{Either, select, try_join_all};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use stage1::userns::Running;
-use store::ingest::{self, IngestError, IngestReport, InputFormat};
+use store::ingest::{IngestError, IngestReport, InputFormat};
 use store::{Digest, Import, Keep, LayerKey, PendingLayer};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -32,10 +32,11 @@ use tokio::net::unix::pipe::Sender;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
+use super::Images;
 use super::chunked::{Piece, Plan, Shelf};
+use super::intake::{compression, digest, extract};
 use super::spool::Spool;
 use super::writeback::Writeback;
-use super::{Images, compression, digest};
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
 use crate::idmap;
@@ -179,7 +180,7 @@ impl Images {
         job.expect_uncompressed = Some(task.uncompressed);
         job.below = job.below.until(Arc::clone(below));
         job.milestones = help.writeback.as_ref().map(Writeback::milestones);
-        let running = idmap::start_in(&self.mapping, || ingest::run(job))?;
+        let running = idmap::start_in(&self.mapping, || extract(job))?;
         let Some((sender, remote)) = sender else { return answer(running).await };
         if let Some(plan) = plan {
             let answered = beside(feed_pieces(sender, remote, task, plan), running).await?;

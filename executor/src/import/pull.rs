@@ -6,8 +6,9 @@ use fetch::registry::{Found, Puller, RegistryRef, Version};
 use store::{BlobRole, ImageKind, ImageRecord};
 use tracing::{debug, info_span};
 
+use super::Images;
+use super::intake::digest;
 use super::layers::Remote;
-use super::{Images, digest};
 use crate::config::Policies;
 use crate::error::{CommandError, Explain};
 use crate::policy;

@@ -20,6 +20,8 @@ pub(super) struct Mounts {
     pub(super) mounts: Vec<Mount>,
     /// Paths of mounts whose volume begins with what the image has there.
     pub(super) image_content: Vec<String>,
+    /// Those of them that lie in another volume, so that it takes a copy.
+    pub(super) filled: Vec<String>,
     /// `APP-MOUNTPOINT (/path)` of each empty volume that nobody asked for and that hides what the image has.
     pub(super) implicit: Vec<String>,
 }
@@ -53,19 +55,23 @@ impl Volumes {
     }
 
     /// The mounts of one app. Mount points without a volume of their name get an empty one of their own, as in rkt;
-    /// with `image_content`, as docker has it, that begins with what the image has there.
+    /// with `image_content`, as docker has it, that begins with what the image has there. With `nested` mounts may lie in each
+    /// other.
     pub(super) fn satisfy(
         &mut self,
         app_name: &AcName,
         app: &App,
         asked: Vec<Mount>,
         image_content: bool,
+        nested: bool,
     ) -> Result<Mounts, ReifyError> {
         let mut found = Mounts::default();
         for mount in asked {
             self.take_asked(app_name, mount, &mut found)?;
         }
         let explicit = found.mounts.len();
+        let in_asked =
+            |mounts: &[Mount], path: &str| mounts[..explicit].iter().any(|mount| is_below(path, &mount.path));
         check_points(app_name, &app.mount_points)?;
         for point in &app.mount_points {
             if found.mounts[..explicit].iter().any(|mount| components(&mount.path).eq(components(&point.path))) {
@@ -77,14 +83,21 @@ impl Volumes {
                 let volume = self.add_empty(app_name, &point.name)?;
                 found.implicit.push(format!("{volume} ({})", point.path));
                 found.mounts.push(self.mount(volume, &point.path));
-            } else if !found.mounts.iter().any(|mount| overlap(&mount.path, &point.path)) {
+            } else if nested && in_asked(&found.mounts, &point.path) {
+                let volume = self.add_empty(app_name, &point.name)?;
+                found.filled.push(point.path.clone());
+                found.mounts.push(self.mount(volume, &point.path));
+            } else if !found.mounts.iter().any(|mount| match nested {
+                true => is_below(&point.path, &mount.path),
+                false => overlap(&mount.path, &point.path),
+            }) {
                 // Within another mount, or around one, the app's own copy of the image is as good a place.
                 let volume = self.add_empty(app_name, &point.name)?;
                 found.image_content.push(point.path.clone());
                 found.mounts.push(self.mount(volume, &point.path));
             }
         }
-        refuse_overlaps(app_name, &found.mounts)?;
+        refuse_overlaps(app_name, &found.mounts, nested)?;
         Ok(found)
     }
 
@@ -151,9 +164,11 @@ fn check_points(app: &AcName, points: &[MountPoint]) -> Result<(), ReifyError> {
     Ok(())
 }
 
-fn refuse_overlaps(app: &AcName, mounts: &[Mount]) -> Result<(), ReifyError> {
+fn refuse_overlaps(app: &AcName, mounts: &[Mount], nested: bool) -> Result<(), ReifyError> {
+    let same = |one: &str, other: &str| components(one).eq(components(other));
+    let clash = |one: &str, other: &str| if nested { same(one, other) } else { overlap(one, other) };
     for (index, mount) in mounts.iter().enumerate() {
-        if let Some(other) = mounts[..index].iter().find(|other| overlap(&other.path, &mount.path)) {
+        if let Some(other) = mounts[..index].iter().find(|other| clash(&other.path, &mount.path)) {
             let (app, one, other) = (app.clone(), other.path.clone(), mount.path.clone());
             return Err(ReifyError::Overlap { app, one, other });
         }
@@ -164,6 +179,11 @@ fn refuse_overlaps(app: &AcName, mounts: &[Mount]) -> Result<(), ReifyError> {
 /// Whether one of the paths is the other or below it.
 fn overlap(one: &str, other: &str) -> bool {
     components(one).zip(components(other)).all(|(one, other)| one == other)
+}
+
+/// Whether a path lies below another.
+fn is_below(path: &str, other: &str) -> bool {
+    components(path).count() > components(other).count() && overlap(path, other)
 }
 
 fn components(path: &str) -> impl Iterator<Item = &str> {
@@ -183,13 +203,17 @@ mod tests {
         App { mount_points: points.iter().map(point).collect(), ..App::default() }
     }
 
-    /// The mounts as `VOLUME:PATH`, with `*` behind those that begin with the image's content.
-    fn satisfied(
-        declared: &[&str],
-        asked: &[(&str, &str)],
-        app: &App,
-        image_content: bool,
-    ) -> Result<Vec<String>, String> {
+    /// Whose rules hold: appc's, those of OCI images, docker's.
+    #[derive(Clone, Copy, PartialEq)]
+    enum How {
+        Appc,
+        Oci,
+        Nested,
+    }
+    use How::{Appc, Nested, Oci};
+
+    /// The mounts as `VOLUME:PATH`, with `*` behind those that begin with the image's content, and `+` if that is a copy.
+    fn satisfied(declared: &[&str], asked: &[(&str, &str)], app: &App, how: How) -> Result<Vec<String>, String> {
         let declared = declared.iter().map(|text| text.parse().unwrap()).collect();
         let mount = |&(volume, path): &(&str, &str)| Mount {
             volume: volume.parse().unwrap(),
@@ -199,8 +223,13 @@ mod tests {
         let asked = asked.iter().map(mount).collect();
         let name = "app".parse().unwrap();
         let mut volumes = Volumes::declared(declared).map_err(|e| e.to_string())?;
-        let found = volumes.satisfy(&name, app, asked, image_content).map_err(|e| e.to_string())?;
-        let star = |mount: &Mount| if found.image_content.contains(&mount.path) { "*" } else { "" };
+        let (content, nested) = (how != Appc, how == Nested);
+        let found = volumes.satisfy(&name, app, asked, content, nested).map_err(|e| e.to_string())?;
+        let star = |mount: &Mount| match () {
+            () if found.image_content.contains(&mount.path) => "*",
+            () if found.filled.contains(&mount.path) => "+",
+            () => "",
+        };
         Ok(found.mounts.iter().map(|mount| format!("{}:{}{}", mount.volume, mount.path, star(mount))).collect())
     }
 
@@ -210,7 +239,7 @@ mod tests {
     #[test]
     fn mount_points_are_satisfied_by_path_then_by_name_then_by_themselves() {
         let app = points(&[("v", "/v"), ("x", "/x")]);
-        let mounts = |asked: &[(&str, &str)]| satisfied(&[V, W], asked, &app, false).unwrap();
+        let mounts = |asked: &[(&str, &str)]| satisfied(&[V, W], asked, &app, Appc).unwrap();
         assert_eq!(mounts(&[]), ["v:/v", "app-x:/x"]);
         assert_eq!(mounts(&[("w", "v/")]), ["w:/v", "app-x:/x"]);
         assert_eq!(mounts(&[("v", "/elsewhere"), ("w", "/x")]), ["v:/elsewhere", "w:/x", "v:/v"]);
@@ -221,11 +250,23 @@ mod tests {
     #[test]
     fn volumes_that_nobody_named_make_way_in_images_that_keep_their_content() {
         let app = points(&[("a", "/data"), ("b", "/data/deep")]);
-        let mounts = |asked: &[(&str, &str)]| satisfied(&[V], asked, &app, true).unwrap();
+        let mounts = |asked: &[(&str, &str)]| satisfied(&[V], asked, &app, Oci).unwrap();
         assert_eq!(mounts(&[]), ["app-a:/data*"]);
         assert_eq!(mounts(&[("v", "/data/deep/er")]), ["v:/data/deep/er"]);
         assert_eq!(mounts(&[("v", "/data/other")]), ["v:/data/other", "app-b:/data/deep*"]);
         assert_eq!(mounts(&[("v", "/data")]), ["v:/data"]);
+    }
+
+    #[test]
+    fn mounts_may_lie_in_each_other_where_docker_asks() {
+        let app = points(&[("a", "/data"), ("b", "/data/deep")]);
+        let mounts = |asked: &[(&str, &str)]| satisfied(&[V, W], asked, &app, Nested);
+        assert_eq!(mounts(&[]).unwrap(), ["app-a:/data*"]);
+        assert_eq!(mounts(&[("v", "/data/deep/er")]).unwrap(), ["v:/data/deep/er", "app-a:/data*"]);
+        assert_eq!(mounts(&[("v", "/data")]).unwrap(), ["v:/data", "app-b:/data/deep+"]);
+        assert_eq!(mounts(&[("v", "/x/y"), ("w", "/x")]).unwrap()[..2], ["v:/x/y", "w:/x"]);
+        let twice = mounts(&[("v", "/x"), ("w", "/x/")]).unwrap_err();
+        assert!(twice.starts_with("app app: the mounts at /x and /x overlap"), "{twice}");
     }
 
     #[test]
@@ -240,7 +281,7 @@ mod tests {
             (&["w,kind=empty,mode=999"], &[], &none, "volume w has the mode \"999\""),
             (&["w,kind=empty,mode=10000"], &[], &none, "volume w has the mode \"10000\""),
         ] {
-            let error = satisfied(declared, asked, app, false).unwrap_err();
+            let error = satisfied(declared, asked, app, Appc).unwrap_err();
             assert!(error.starts_with(why), "{error}");
         }
     }
@@ -255,7 +296,7 @@ mod tests {
             (&[("a", "/a"), ("b", "/a/.")], "app app has two mount points at \"/a/.\""),
             (&[("a", "/a"), ("b", "/a/b")], "app app: the mounts at /a and /a/b overlap"),
         ] {
-            let error = satisfied(&[], &[], &points(given), false).unwrap_err();
+            let error = satisfied(&[], &[], &points(given), Appc).unwrap_err();
             assert!(error.starts_with(why), "{error}");
         }
     }

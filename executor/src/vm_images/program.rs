@@ -3,16 +3,18 @@
 //! Scripts written for eci must find what they look for. What the original does wrong (crashes, an exit status of 0 for
 //! command lines that make no sense) is listed in docs/eci.md.
 
+use std::error::Error as _;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use clap_complete::Shell;
 
 use crate::cli::GlobalArgs;
 use crate::commands::eci::{self, EciArgs};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::output;
+use crate::{diagnostics, go_flags, output};
 
 /// Exit status of every failure.
 const FAILED: u8 = 1;
@@ -27,11 +29,8 @@ struct Globals {
 /// Runs the command line; returns the exit status.
 pub(crate) fn main(argv: &[OsString]) -> u8 {
     let command = tree();
-    if argv.len() < 2 || argv[1] == "help" {
-        let name = argv.get(2).and_then(|it| it.to_str());
-        let of = name.and_then(|it| command.find_subcommand(it).cloned().map(|of| of.bin_name(format!("eci {it}"))));
-        let help = of.unwrap_or_else(|| command.clone()).render_help().to_string();
-        let _ = output::write(&help);
+    if argv.len() < 2 {
+        let _ = output::write(&command.clone().render_help().to_string());
         return 0;
     }
     let matches = match command.clone().try_get_matches_from(argv) {
@@ -45,7 +44,12 @@ pub(crate) fn main(argv: &[OsString]) -> u8 {
             return FAILED;
         }
     };
-    match run(&matches) {
+    let done = match matches.subcommand() {
+        Some(("help", words)) => return help(&command, words),
+        Some(("completion", words)) => complete(&mut command.clone(), words),
+        _ => run(&matches),
+    };
+    match done {
         Ok(status) => status,
         Err(error) => {
             // As Go's logger writes it.
@@ -57,11 +61,44 @@ pub(crate) fn main(argv: &[OsString]) -> u8 {
     }
 }
 
-fn run(matches: &clap::ArgMatches) -> Result<u8, CommandError> {
+fn run(matches: &ArgMatches) -> Result<u8, CommandError> {
     let args = EciArgs::from_arg_matches(matches)?;
     // Of proa's own options it has none; the environment and the configuration count all the same.
-    let globals = Globals::try_parse_from(["eci"])?.global;
+    let mut globals = Globals::try_parse_from(["eci"])?.global;
+    globals.debug = matches.subcommand().is_some_and(|(_, of)| of.get_flag("debug"));
+    diagnostics::start(&globals)?;
     eci::run(&Context::new(&globals)?, args)
+}
+
+/// Prints the help of the program or of a subcommand.
+fn help(command: &Command, words: &ArgMatches) -> u8 {
+    let names: Vec<&String> = words.get_many("COMMAND").into_iter().flatten().collect();
+    let mut of = match names[..] {
+        [] => command.clone(),
+        [name] if command.find_subcommand(name).is_some() => {
+            command.find_subcommand(name).expect("it was found").clone().bin_name(format!("eci {name}"))
+        }
+        _ => {
+            let shown: Vec<String> = names.iter().map(|it| format!("`{it}`")).collect();
+            output::complain(&format!(
+                "Unknown help topic [{}]\n{}\n",
+                shown.join(" "),
+                command.clone().render_usage()
+            ));
+            return FAILED;
+        }
+    };
+    let _ = output::write(&of.render_long_help().to_string());
+    0
+}
+
+/// Prints what a shell needs to complete command lines.
+fn complete(command: &mut Command, words: &ArgMatches) -> Result<u8, CommandError> {
+    let shell = *words.get_one::<Shell>("SHELL").expect("it must be given");
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "eci", &mut script);
+    output::write_bytes(&script)?;
+    Ok(0)
 }
 
 /// The command line, with the switches of the original that have no other meaning here.
@@ -70,11 +107,16 @@ fn tree() -> Command {
         .about("utility to manage an ECI, either push to or pull from a registry")
         .subcommand_required(true)
         .disable_help_subcommand(true);
-    let debug = || clap::Arg::new("debug").long("debug").action(ArgAction::SetTrue).help("debug output");
+    let debug = || Arg::new("debug").long("debug").action(ArgAction::SetTrue).help("Tell on stderr what is being done");
     let mut command = EciArgs::augment_args(command).after_help("Use \"eci [command] --help\" for more information.");
     for name in ["push", "pull", "pullfiles", "inspect"] {
         command = command.mut_subcommand(name, |it| it.arg(debug()).after_help(""));
     }
+    let shell = Arg::new("SHELL").required(true).value_parser(clap::builder::EnumValueParser::<Shell>::new());
+    let completion = Command::new("completion").about("Print the completion script of a shell").arg(shell);
+    let topic = Arg::new("COMMAND").action(ArgAction::Append).num_args(0..);
+    let help = Command::new("help").about("Print the help of a command").arg(topic);
+    let command = go_flags::as_go_has_them(command.subcommand(completion).subcommand(help));
     debug_assert!(Globals::command().get_name().len() > 2, "the options can be parsed without a program");
     command
 }
@@ -96,11 +138,34 @@ fn misuse(error: &clap::Error, command: &Command, argv: &[OsString]) -> String {
             let word = context(ContextKind::InvalidSubcommand);
             format!("Error: unknown command {word:?} for \"eci\"\nRun 'eci --help' for usage.\n")
         }
-        ErrorKind::UnknownArgument => format!("Error: unknown flag: {word}\n{}\n", usage()),
+        ErrorKind::UnknownArgument => format!("Error: {}\n{}\n", unknown(&word, argv), usage()),
+        ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
+            format!("Error: flag needs an argument: {}\n{}\n", flag(&word), usage())
+        }
+        ErrorKind::ValueValidation => {
+            let value = context(ContextKind::InvalidValue);
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("Error: invalid argument {value:?} for {:?} flag: {reason}\n{}\n", flag(&word), usage())
+        }
         _ => {
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default();
             format!("Error: {}\n{}\n", first.trim_start_matches("error: "), usage())
         }
+    }
+}
+
+/// A flag without the name of its value.
+fn flag(word: &str) -> &str {
+    word.split([' ', '=', '[']).next().unwrap_or_default()
+}
+
+/// What is said of a flag that there is not. Of letters behind one dash each is a flag.
+fn unknown(word: &str, argv: &[OsString]) -> String {
+    let letter = word.strip_prefix('-').and_then(|it| it.chars().next()).filter(|it| *it != '-');
+    let within = argv.iter().filter_map(|it| it.to_str()).find(|it| it.starts_with('-') && !it.starts_with("--"));
+    match (letter, within) {
+        (Some(letter), Some(within)) => format!("unknown shorthand flag: {letter:?} in {within}"),
+        _ => format!("unknown flag: {}", flag(word)),
     }
 }

@@ -16,9 +16,19 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub(crate) struct Told {
     verbose: bool,
     terminal: bool,
-    blob: Option<(String, String, u64)>,
+    blob: Option<Blob>,
     received: u64,
     shown: Option<Instant>,
+}
+
+/// A blob under way.
+#[derive(Debug)]
+struct Blob {
+    /// Its title; of a layer without one, which is a part of a file system, the beginning of its digest.
+    name: String,
+    /// The original's line for a blob that has a title.
+    line: Option<String>,
+    size: u64,
 }
 
 impl Told {
@@ -28,10 +38,10 @@ impl Told {
     }
 
     fn show(&mut self) {
-        let Some((title, _, size)) = &self.blob else { return };
+        let Some(Blob { name, size, .. }) = &self.blob else { return };
         let percent = if *size == 0 { 100 } else { u128::from(self.received) * 100 / u128::from(*size) };
         let megabytes = |bytes: u64| bytes / 1_000_000;
-        let text = format!("\r{title}  {percent:>3} %  {} of {} MB\x1b[K", megabytes(self.received), megabytes(*size));
+        let text = format!("\r{name}  {percent:>3} %  {} of {} MB\x1b[K", megabytes(self.received), megabytes(*size));
         output::complain(&text);
         self.shown = Some(Instant::now());
     }
@@ -39,8 +49,10 @@ impl Told {
 
 impl Progress for Told {
     fn begin(&mut self, blob: &Descriptor, title: Option<&Title>, received: u64) {
-        let title = title.map_or_else(|| blob.digest.hex()[..12].to_owned(), |it| printable(it.as_str()).into_owned());
-        self.blob = Some((title, blob.digest.hex()[..12].to_owned(), blob.size));
+        let digest = &blob.digest.hex()[..12];
+        let title = title.map(|it| printable(it.as_str()).into_owned());
+        let line = title.as_ref().map(|it| format!("Downloaded {digest} {it}\n"));
+        self.blob = Some(Blob { name: title.unwrap_or_else(|| digest.to_owned()), line, size: blob.size });
         self.received = received;
         self.shown = None;
     }
@@ -57,10 +69,9 @@ impl Progress for Told {
             self.show();
             output::complain("\n");
         }
-        if let Some((title, digest, _)) = self.blob.take()
-            && self.verbose
-        {
-            let _ = output::write(&format!("Downloaded {digest} {title}\n"));
+        let line = self.blob.take().and_then(|it| it.line);
+        if let Some(line) = line.filter(|_| self.verbose) {
+            let _ = output::write(&line);
         }
     }
 }

@@ -61,8 +61,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::NewerFormat`], [`StoreError::Busy`], [`StoreError::System`] if there is nothing it could do.
     pub fn gc(&self, remover: &dyn TreeRemover, references: References<'_>) -> Result<GcReport, StoreError> {
-        self.check_writable()?;
         let mut report = GcReport::default();
+        if !self.exists() {
+            return Ok(report);
+        }
+        self.check_writable()?;
         let work = WorkDir::create(self)?;
         // Under the lock garbage is only taken away; removing it, which takes long, comes after.
         self.choose(&work, references, &mut report)?;

@@ -4,6 +4,7 @@
 
 mod below;
 mod content;
+mod descent;
 mod directories;
 mod error;
 mod limits;

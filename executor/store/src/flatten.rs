@@ -1,10 +1,10 @@
 //! Packs what a stack of trees shows into one tar archive.
 //!
 //! The same trees give the same bytes: entries are in the order of their names, owners have numbers only, and nothing
-//! of the machine is in it.
+//! of the machine is in it, but for where files have holes.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 
 use rustix::fs::{fgetxattr, flistxattr};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
+use crate::data::{DataError, DataWriter, Holes, MOST_FILLED};
 use crate::os_error::OsError;
 use crate::shown::Shown;
 use crate::stack::{Node, NodeKind, Stack, WalkError};
@@ -49,6 +50,9 @@ pub enum FlattenError {
     /// The archive cannot be written.
     #[error("write the archive: {0}")]
     Write(OsError),
+    /// A sparse file that is too large for what has no holes.
+    #[error("{0}: with it more than {gib} GiB of holes would be written out as zeros", gib = MOST_FILLED >> 30)]
+    Holes(Shown),
     /// A name in a layer that would hide something of the layers below.
     #[error("a layer cannot hold a file named {0}")]
     Whiteout(Shown),
@@ -67,7 +71,8 @@ type Result<T> = std::result::Result<T, FlattenError>;
 /// # Errors
 /// [`FlattenError`]; then `out` has a part of the archive.
 pub fn flatten(stack: &Stack, wrapping: Wrapping<'_>, out: &mut dyn Write) -> Result<()> {
-    let mut packer = Packer { out, wrapping, buffer: vec![0; 256 << 10] };
+    let holes = if matches!(wrapping, Wrapping::Layer) { Holes::Filled } else { Holes::Kept };
+    let mut packer = Packer { out, wrapping, data: DataWriter::new(holes) };
     if let Wrapping::Aci(manifest) = wrapping {
         let mut entry = header(b"manifest", 0o644, (0, 0), 0);
         entry.size(manifest.len() as u64).expect("a manifest is small");
@@ -83,7 +88,7 @@ pub fn flatten(stack: &Stack, wrapping: Wrapping<'_>, out: &mut dyn Write) -> Re
 struct Packer<'a> {
     out: &'a mut dyn Write,
     wrapping: Wrapping<'a>,
-    buffer: Vec<u8>,
+    data: DataWriter,
 }
 
 impl Packer<'_> {
@@ -101,10 +106,7 @@ impl Packer<'_> {
             }
             NodeKind::File(file, size) => {
                 add_xattrs(&mut entry, file).map_err(|e| read_failed(node.path, e))?;
-                entry.size(*size).expect("a PAX record tells what the header cannot");
-                self.write(&entry.finish_bytes())?;
-                self.copy(file, *size, node.path)?;
-                return self.zeros(padding(*size));
+                return self.file(&mut entry, file, *size, node.path);
             }
             NodeKind::HardLink(first) => {
                 let first = self.name(first)?;
@@ -133,28 +135,18 @@ impl Packer<'_> {
         }
     }
 
-    fn copy(&mut self, file: &File, size: u64, path: &[u8]) -> Result<()> {
-        let mut left = size;
-        let mut file = file;
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
-            match file.read(&mut self.buffer[..most]) {
-                // It has become shorter. As with tar(1), what is missing is zeros.
-                Ok(0) if matches!(self.wrapping, Wrapping::Plain) => {
-                    self.buffer[..most].fill(0);
-                    self.out.write_all(&self.buffer[..most]).map_err(|error| FlattenError::Write(error.into()))?;
-                    left -= most as u64;
-                }
-                Ok(0) => return Err(read_failed(path, Errno::IO)),
-                Ok(read) => {
-                    self.out.write_all(&self.buffer[..read]).map_err(|error| FlattenError::Write(error.into()))?;
-                    left -= read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(FlattenError::Read { path: Shown::new(path), errno: error.into() }),
+    fn file(&mut self, entry: &mut EntryBuilder, file: &File, size: u64, path: &[u8]) -> Result<()> {
+        let path = || Shown::new(path);
+        match self.data.write(entry, file, size, self.out) {
+            // An image's files do not change.
+            Ok(true) if !matches!(self.wrapping, Wrapping::Plain) => {
+                Err(FlattenError::Read { path: path(), errno: Errno::IO.into() })
             }
+            Ok(_) => Ok(()),
+            Err(DataError::Read(error)) => Err(FlattenError::Read { path: path(), errno: error.into() }),
+            Err(DataError::Write(error)) => Err(FlattenError::Write(error.into())),
+            Err(DataError::Holes) => Err(FlattenError::Holes(path())),
         }
-        Ok(())
     }
 
     fn zeros(&mut self, count: u64) -> Result<()> {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 
 use appc::{ImageId, ImageString};
+use memchr::memmem::Finder;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -59,6 +60,15 @@ pub struct Listing {
     pub bad: Vec<StoreError>,
 }
 
+/// The image that a name means.
+#[derive(Debug)]
+pub struct Choice {
+    /// It.
+    pub image: ImageRecord,
+    /// How many other images, versions of it for instance, are called so as well.
+    pub others: usize,
+}
+
 impl Store {
     /// Finds an image by its ID, by the beginning of an ID (`sha512-` or `sha256:` and at least two digits), or by name.
     ///
@@ -68,7 +78,7 @@ impl Store {
     /// [`FindError`].
     pub fn find(&self, needle: &str) -> Result<ImageRecord, FindError> {
         let shown = || Shown::new(needle.as_bytes());
-        let Some((algorithm, digits)) = split_id(needle) else { return self.find_name(needle) };
+        let Some((algorithm, digits)) = split_id(needle) else { return Ok(self.find_name(needle)?.image) };
         if let Ok(id) = needle.parse::<ImageId>() {
             return self.record(&id)?.ok_or_else(|| FindError::NoId(shown()));
         }
@@ -79,14 +89,17 @@ impl Store {
             return Err(FindError::TooShort(shown()));
         }
         let prefix = format!("{algorithm}-{digits}");
-        let ids: BTreeSet<ImageId> =
-            self.with_those_behind().map(Self::ids).collect::<Result<Vec<_>, _>>()?.concat().into_iter().collect();
-        let mut matching = ids.iter().filter(|id| id.file_name().starts_with(&prefix));
-        match (matching.next(), matching.count()) {
-            (None, _) => Err(FindError::NoId(shown())),
+        let mut matching = BTreeSet::new();
+        for store in self.with_those_behind() {
+            matching.extend(store.ids(&prefix)?);
+        }
+        match matching.len() {
             // It may be removed between the listing and the reading.
-            (Some(id), 0) => self.record(id)?.ok_or_else(|| FindError::NoId(shown())),
-            (Some(_), more) => Err(FindError::Ambiguous { needle: shown(), count: more + 1 }),
+            0 | 1 => match matching.first() {
+                Some(id) => self.record(id)?.ok_or_else(|| FindError::NoId(shown())),
+                None => Err(FindError::NoId(shown())),
+            },
+            count => Err(FindError::Ambiguous { needle: shown(), count }),
         }
     }
 
@@ -104,6 +117,11 @@ impl Store {
     }
 
     fn own_record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        self.own_json(id)?.map(|json| ImageRecord::from_json(id, &json)).transpose()
+    }
+
+    /// A record as it is written in its file.
+    fn own_json(&self, id: &ImageId) -> Result<Option<Vec<u8>>, StoreError> {
         let file = file_of(id);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = match openat(self.dir(), file.as_str(), flags, Mode::empty()) {
@@ -120,7 +138,7 @@ impl Store {
         if json.len() as u64 > RECORD_LIMIT {
             return Err(StoreError::Damaged { file, reason: format!("it is larger than {RECORD_LIMIT} bytes") });
         }
-        ImageRecord::from_json(id, &json).map(Some)
+        Ok(Some(json))
     }
 
     /// The ACI whose archive, as it came, has this digest; see [`Digest::of_reader`]. Without such a blob in the store
@@ -161,13 +179,40 @@ impl Store {
         Ok(listing)
     }
 
+    /// What [`Store::list`] has of images in whose records this text is: all that can have it in a name. This is on the
+    /// way of a `run` by name, and manifests may be long: those of other images are not parsed.
+    fn list_those_with(&self, text: &str) -> Result<Vec<ImageRecord>, StoreError> {
+        // Others are written in several ways.
+        if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\')) {
+            return Ok(self.list()?.images);
+        }
+        let text = Finder::new(text);
+        let stores: Vec<&Self> = self.with_those_behind().collect();
+        let mut images = Vec::new();
+        for (place, store) in stores.iter().enumerate() {
+            for id in store.ids("")? {
+                let Ok(Some(json)) = store.own_json(&id) else { continue };
+                let Some(image) = text.find(&json).and_then(|_| ImageRecord::from_json(&id, &json).ok()) else {
+                    continue;
+                };
+                let is_hidden = |front: &&Self| matches!(front.own_record(&id), Ok(Some(_)));
+                if !stores[..place].iter().any(is_hidden) {
+                    images.push(image);
+                }
+            }
+        }
+        images.sort_by_key(|image| (image.imported_ns, image.id));
+        settle_names(&mut images);
+        Ok(images)
+    }
+
     /// This store's own images, in no order, with all names that they ever claimed.
     ///
     /// # Errors
     /// As [`Store::list`].
     pub fn own_records(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing::default();
-        for id in self.ids()? {
+        for id in self.ids("")? {
             match self.own_record(&id) {
                 Ok(Some(record)) => listing.images.push(record),
                 Ok(None) => {} // removed meanwhile
@@ -182,8 +227,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::System`] if the directory cannot be read.
-    pub fn called(&self, wanted: &ImageString) -> Result<Option<ImageRecord>, StoreError> {
-        Ok(choose(self.list()?.images, wanted))
+    pub fn called(&self, wanted: &ImageString) -> Result<Option<Choice>, StoreError> {
+        Ok(choose(self.list_those_with(wanted.name.as_str())?, wanted))
     }
 
     /// Removes an image from the index. Its trees and blobs stay until [`Store::gc`]; pods that use them go on.
@@ -191,6 +236,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoImage`], [`StoreError::NewerFormat`], [`StoreError::System`].
     pub fn remove(&self, id: &ImageId) -> Result<(), StoreError> {
+        if !self.exists() {
+            return Err(self.not_here(id)?);
+        }
         self.check_writable()?;
         let _lock = IndexLock::take(self.dir())?;
         let file = file_of(id);
@@ -201,19 +249,27 @@ impl Store {
         }
     }
 
-    /// The image that has this name, else the ACI that is called like this.
-    fn find_name(&self, needle: &str) -> Result<ImageRecord, FindError> {
-        let mut images = self.list()?.images;
+    /// Finds an image by name: the one that has it, else the ACI that is called like this ([`Store::called`]).
+    ///
+    /// # Errors
+    /// [`FindError::NoName`], [`FindError::Store`].
+    pub fn find_name(&self, needle: &str) -> Result<Choice, FindError> {
+        let wanted = needle.parse::<ImageString>().ok();
+        let mut images = self.list_those_with(wanted.as_ref().map_or(needle, |wanted| wanted.name.as_str()))?;
         let found = match images.iter().position(|image| image.names().any(|name| name == needle)) {
-            Some(position) => Some(images.swap_remove(position)),
-            None => needle.parse::<ImageString>().ok().and_then(|wanted| choose(images, &wanted)),
+            Some(position) => {
+                let image = images.swap_remove(position);
+                let is_called = |other: &&ImageRecord| wanted.as_ref().is_some_and(|wanted| other.is_called(wanted));
+                Some(Choice { image, others: images.iter().filter(is_called).count() })
+            }
+            None => wanted.and_then(|wanted| choose(images, &wanted)),
         };
         found.ok_or_else(|| FindError::NoName(Shown::new(needle.as_bytes())))
     }
 
     /// Why an image cannot be changed that this store does not have.
     fn not_here(&self, id: &ImageId) -> Result<StoreError, StoreError> {
-        for store in &mut self.with_those_behind().skip(1) {
+        for store in self.with_those_behind().filter(|store| !std::ptr::eq(*store, self)) {
             if store.own_record(id)?.is_some() {
                 return Ok(StoreError::OnlyRead { id: *id, path: store.path().to_owned() });
             }
@@ -221,16 +277,21 @@ impl Store {
         Ok(StoreError::NoImage { id: *id })
     }
 
-    /// The IDs of this store's own images, from the names of their files.
-    fn ids(&self) -> Result<Vec<ImageId>, StoreError> {
+    /// The IDs of this store's own images, from the names of their files, those whose names begin with `prefix`.
+    fn ids(&self, prefix: &str) -> Result<Vec<ImageId>, StoreError> {
         let mut ids = Vec::new();
+        if !self.exists() {
+            return Ok(ids);
+        }
         let images = match self.subdirectory("images") {
             // Somebody has removed it: there are no images.
             Err(StoreError::System { errno, .. }) if errno.is(Errno::NOENT) => return Ok(ids),
             images => images?,
         };
         let read = for_each_entry(&images, |name, _| {
-            ids.extend(std::str::from_utf8(name).ok().and_then(id_of));
+            if name.starts_with(prefix.as_bytes()) {
+                ids.extend(std::str::from_utf8(name).ok().and_then(id_of));
+            }
             Ok(())
         });
         read.map_err(|error| failed("read", "images")(error))?;
@@ -239,12 +300,14 @@ impl Store {
 }
 
 /// Of images in the order of their imports the one that `wanted` means.
-fn choose(images: Vec<ImageRecord>, wanted: &ImageString) -> Option<ImageRecord> {
+fn choose(mut images: Vec<ImageRecord>, wanted: &ImageString) -> Option<Choice> {
     let latest = latest_name(&wanted.name);
     let any_version = wanted.labels.get("version").is_none();
     let rank = |image: &ImageRecord| any_version && image.names().any(|name| name == latest);
     // Of equals the last one counts.
-    images.into_iter().filter(|image| image.is_called(wanted)).max_by_key(rank)
+    images.retain(|image| image.is_called(wanted));
+    let others = images.len().saturating_sub(1);
+    images.into_iter().max_by_key(rank).map(|image| Choice { image, others })
 }
 
 /// Splits what looks like an ID into algorithm and digits.

@@ -1,33 +1,29 @@
 //! Bringing an image into the store: everything in a work directory first, visible in the end.
 
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use appc::{ImageId, ImageManifest};
-use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchown, mkdirat, openat, renameat, renameat_with, syncfs, unlinkat,
-};
-use rustix::io::Errno;
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, mkdirat, openat, renameat};
 
 use crate::digest::{Algorithm, Digest};
 use crate::error::{StoreError, failed};
-use crate::extract::{Below, ExtractLimits, Lower, Owners, OwnersFile, Paths};
-use crate::ingest::{IngestJob, IngestReport, InputFormat};
+use crate::extract::{Below, Lower, Owners, OwnersFile};
+use crate::ingest::IngestReport;
 use crate::layer::{IdMap, LayerKey};
 use crate::layout::Store;
-use crate::lock::{Guard, IndexLock};
-use crate::merge::Merged;
-use crate::names::claim;
-use crate::record::{BlobRef, BlobRole, ImageKind, ImageRecord};
+use crate::lock::Guard;
+use crate::record::{BlobRef, BlobRole};
 use crate::removal::TreeRemover;
 use crate::trees::{self, RECIPE, TreeRecord};
-use crate::usage::now_ns;
-use crate::verify;
 use crate::work::WorkDir;
+
+mod pending;
+mod publishing;
+
+pub use pending::PendingLayer;
 
 /// An image on its way into the store. Nothing of it is visible before [`Import::commit`]; dropped, it is removed.
 #[derive(Debug)]
@@ -53,20 +49,6 @@ struct Slot {
     owners: Option<Arc<OwnersFile>>,
     /// What it is, as soon as that is known.
     layer: Option<(LayerKey, BlobRef)>,
-}
-
-/// A layer that is being taken in.
-#[derive(Debug)]
-pub struct PendingLayer {
-    /// Its place among the layers.
-    slot: usize,
-    directory: String,
-    tree: Arc<Lower>,
-    owners: Arc<OwnersFile>,
-    blob: Option<File>,
-    recipe: Option<File>,
-    map: IdMap,
-    below: Below,
 }
 
 /// What is kept of a layer's archive beside what gives the uncompressed one back (docs/decisions/0005).
@@ -124,64 +106,6 @@ impl Store {
             }
         }
         Ok(None)
-    }
-}
-
-impl PendingLayer {
-    /// The empty directory that becomes the root of the tree.
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.tree.root.as_fd()
-    }
-
-    /// The job that looks whether the tree of `layer` below `root` is what `recipe` says. This layer's directory takes
-    /// the hollow copy; the import is to be abandoned afterwards.
-    ///
-    /// # Errors
-    /// Those of dup(2).
-    pub fn verification(
-        &self,
-        layer: LayerKey,
-        root: OwnedFd,
-        recipe: File,
-        single_id: bool,
-        below: Vec<Arc<Lower>>,
-    ) -> io::Result<verify::Job> {
-        let scratch = self.recipe.as_ref().expect("every layer has a recipe").try_clone()?;
-        let hollow = self.tree.root.try_clone()?;
-        Ok(verify::Job { layer, root, recipe, hollow, scratch, single_id, below })
-    }
-
-    /// The job that takes `input` in as this layer, with the default limits and nothing expected.
-    ///
-    /// It holds copies of the descriptors, so it can be moved into a child process. Where layers below are still being
-    /// taken in, [`IngestJob::below`] has to be told when they are complete.
-    ///
-    /// # Errors
-    /// Those of dup(2).
-    pub fn job(&self, input: File, format: InputFormat, single_id: bool) -> io::Result<IngestJob> {
-        Ok(IngestJob {
-            input,
-            length: None,
-            format,
-            root: self.tree.root.try_clone()?,
-            blob: self.blob.as_ref().map(File::try_clone).transpose()?,
-            recipe: self.recipe.as_ref().map(File::try_clone).transpose()?,
-            limits: ExtractLimits::default(),
-            expect_compressed: None,
-            expect_uncompressed: None,
-            single_id,
-            below: self.below.clone(),
-            milestones: None,
-        })
-    }
-
-    /// Tells the layers above that are being taken in at the same time what this one's tree does not show. To be done
-    /// before they are told that it is complete.
-    ///
-    /// # Errors
-    /// Those of write(2).
-    pub fn tell(&self, report: &IngestReport) -> io::Result<()> {
-        self.owners.write(&report.extracted.owners)
     }
 }
 
@@ -310,32 +234,6 @@ impl Import<'_> {
         Ok(key)
     }
 
-    /// Makes the tree visible that images were merged into, and nothing else: it belongs to images that are there.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn commit_merged(mut self, layer: PendingLayer, key: LayerKey, merged: &Merged) -> Result<(), StoreError> {
-        let record = TreeRecord {
-            version: trees::VERSION,
-            layer: key,
-            map: layer.map.clone(),
-            blob: key.digest(),
-            blob_size: 0,
-            recipe_size: 0,
-            entries: merged.entries,
-            content: merged.content,
-            owners: merged.owners.clone(),
-            implied: Paths::default(),
-        };
-        let json = serde_json::to_vec(&record).expect("the record has no map with other keys than strings");
-        self.write_file(&format!("{}/tree.json", layer.directory), RECORD, &json)?;
-        let recipe = format!("{}/{RECIPE}", layer.directory);
-        unlinkat(self.work.dir(), recipe.as_str(), AtFlags::empty()).map_err(failed("unlink", recipe))?;
-        self.new_trees.push((layer.directory, key.tree_name(&layer.map)));
-        syncfs(self.work.dir()).map_err(failed("syncfs", "tmp"))?;
-        self.publish_trees()
-    }
-
     /// Adds a document of an OCI image. Returns its SHA-256.
     ///
     /// # Errors
@@ -350,141 +248,12 @@ impl Import<'_> {
         Ok(digest)
     }
 
-    /// Makes the image durable, then visible: data, blobs and trees, last of all its record.
-    ///
-    /// # Errors
-    /// [`StoreError`]. Whole blobs and trees may then be in the store already; gc removes them.
-    pub fn commit(mut self, image: NewImage) -> Result<ImageRecord, StoreError> {
-        self.check(&image)?;
-        if !self.new_blobs.is_empty() || !self.new_trees.is_empty() {
-            // One call for all files of all layers. Its alternative, fsync of each of ten thousands, waits for the
-            // journal as often; and errors of writing that happened since the work directory was opened are reported.
-            syncfs(self.work.dir()).map_err(failed("syncfs", "tmp"))?;
-        }
-        self.publish_blobs()?;
-        self.publish_trees()?;
-        self.publish_record(image)
-    }
-
     /// Removes everything that was taken in, with the help of `remover` for files of mapped ids.
     ///
     /// # Errors
     /// [`StoreError::System`] if something is left, for gc to try again.
     pub fn abandon(self, remover: &dyn TreeRemover) -> Result<(), StoreError> {
         self.work.remove(remover)
-    }
-
-    fn check(&self, image: &NewImage) -> Result<(), StoreError> {
-        let refuse = |reason: &str| Err(StoreError::Import { id: image.id, reason: reason.to_owned() });
-        let Some(layers) = self.keys_below(self.layers.len()) else { return refuse("a layer is missing") };
-        if image.id.algorithm() == appc::Algorithm::Sha512 {
-            let [layer] = layers[..] else {
-                return refuse("an ACI has exactly one layer");
-            };
-            if layer.digest().bytes() != image.id.bytes() || layer.form() != crate::extract::Form::Aci {
-                return refuse("its layer is another archive");
-            }
-        }
-        Ok(())
-    }
-
-    fn publish_blobs(&mut self) -> Result<(), StoreError> {
-        let mut touched = BTreeSet::new();
-        for (name, digest) in std::mem::take(&mut self.new_blobs) {
-            let guard = self.publish_blob(&name, &blob_path(&digest))?;
-            self.guards.push(guard);
-            touched.insert(digest.algorithm());
-        }
-        touched.into_iter().try_for_each(|algorithm| self.store.sync_directory(&format!("blobs/{}", algorithm.name())))
-    }
-
-    /// Moves a blob to its place, or finds the same one there; the lock that is returned keeps it.
-    fn publish_blob(&self, name: &str, target: &str) -> Result<Guard, StoreError> {
-        let guard = Guard::take(self.work.dir(), name).map_err(failed("lock", name))?;
-        let guard = guard.ok_or_else(|| failed("lock", name)(Errno::NOENT))?;
-        for _ in 0..TURNS {
-            match renameat_with(self.work.dir(), name, self.store.dir(), target, RenameFlags::NOREPLACE) {
-                Ok(()) => return Ok(guard),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(failed("rename", target)(errno)),
-            }
-            if let Some(theirs) = Guard::take(self.store.dir(), target).map_err(failed("lock", target))? {
-                return Ok(theirs);
-            }
-            std::thread::sleep(MOMENT); // being removed
-        }
-        Err(failed("rename", target)(Errno::EXIST))
-    }
-
-    fn publish_trees(&mut self) -> Result<(), StoreError> {
-        let new = std::mem::take(&mut self.new_trees);
-        if new.is_empty() {
-            return Ok(());
-        }
-        for (directory, name) in new {
-            let guard = self.publish_tree(&directory, &name)?;
-            self.guards.push(guard);
-        }
-        self.store.sync_directory("trees")
-    }
-
-    /// Moves a tree to its place; the lock that is returned keeps it there.
-    fn publish_tree(&mut self, directory: &str, name: &str) -> Result<Guard, StoreError> {
-        let target = format!("trees/{name}");
-        let lock = format!("{directory}/tree.json");
-        let guard = Guard::take(self.work.dir(), &lock).map_err(failed("lock", lock.as_str()))?;
-        let guard = guard.ok_or_else(|| failed("lock", lock)(Errno::NOENT))?;
-        // Each turn meets another process that publishes or removes the same tree; they cannot go on for ever.
-        for _ in 0..TURNS {
-            match renameat_with(self.work.dir(), directory, self.store.dir(), target.as_str(), RenameFlags::NOREPLACE) {
-                Ok(()) => return Ok(guard),
-                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
-                Err(errno) => return Err(failed("rename", target)(errno)),
-            }
-            let record = format!("{target}/tree.json");
-            if let Some(theirs) = Guard::take(self.store.dir(), &record).map_err(failed("lock", record.as_str()))? {
-                return Ok(theirs);
-            }
-            match openat(self.store.dir(), record.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-                // Being removed at this moment.
-                Ok(_) => std::thread::sleep(MOMENT),
-                // A tree without a record is dead, left by an interrupted removal: out of the way with it.
-                Err(_) => {
-                    let dead = self.fresh("dead");
-                    match renameat(self.store.dir(), target.as_str(), self.work.dir(), dead.as_str()) {
-                        Ok(()) | Err(Errno::NOENT) => {}
-                        Err(errno) => return Err(failed("rename", target)(errno)),
-                    }
-                }
-            }
-        }
-        Err(failed("rename", target)(Errno::EXIST))
-    }
-
-    fn publish_record(mut self, image: NewImage) -> Result<ImageRecord, StoreError> {
-        let _lock = IndexLock::take(self.store.dir())?;
-        let kind = match image.id.algorithm() {
-            appc::Algorithm::Sha512 => ImageKind::Aci,
-            appc::Algorithm::Sha256 => ImageKind::Oci,
-        };
-        let others = self.store.list()?.images;
-        let earlier = others.iter().find(|other| other.id == image.id);
-        let (layers, mut blobs): (Vec<_>, Vec<_>) = self.layers.iter().filter_map(|slot| slot.layer.clone()).unzip();
-        blobs.append(&mut self.documents);
-        let mut record = ImageRecord {
-            id: image.id,
-            kind,
-            names: earlier.map(|earlier| earlier.names.clone()).unwrap_or_default(),
-            manifest: image.manifest,
-            layers,
-            blobs,
-            size: self.size,
-            imported_ns: earlier.map_or_else(now_ns, |earlier| earlier.imported_ns),
-            source: image.source.or_else(|| earlier.and_then(|earlier| earlier.source.clone())),
-        };
-        claim(&mut record, &others, &image.names);
-        self.store.write_record(&self.work, &record, None)?;
-        Ok(record)
     }
 
     /// The layers below the place `slot`, if all of them are known.
@@ -513,10 +282,6 @@ impl Import<'_> {
 /// Blobs are written once, through the descriptor that created them.
 const BLOB: Mode = Mode::RUSR;
 const RECORD: Mode = Mode::RUSR.union(Mode::WUSR);
-
-/// How often publishing is tried again while gc removes what has the name, and how long it waits in between.
-const TURNS: u32 = 1000;
-const MOMENT: Duration = Duration::from_millis(1);
 
 pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())

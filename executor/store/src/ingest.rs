@@ -6,6 +6,7 @@
 mod chunks;
 mod compression;
 mod error;
+mod members;
 mod milestones;
 mod pass;
 mod pump;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, fsync, mkdirat, openat, renameat};
+use rustix::fs::{ABS, CWD, Mode, OFlags, Stat, fstat, fstatfs, fsync, mkdirat, openat, renameat};
 use rustix::io::Errno;
 
 use crate::error::{StoreError, failed};
@@ -22,7 +22,8 @@ const DIRECTORIES: [&str; 7] = ["blobs", "blobs/sha256", "blobs/sha512", "images
 /// The store of one data directory. It holds one descriptor and no state; every process opens its own.
 #[derive(Debug)]
 pub struct Store {
-    dir: OwnedFd,
+    /// `None` where there is none, and nobody has asked for one to be made: nothing is found in it.
+    dir: Option<OwnedFd>,
     path: PathBuf,
     format: u32,
     /// Stores that are only read: what this one does not have may be there.
@@ -49,15 +50,36 @@ impl Store {
         Self::ensure_at(data.map_err(|errno| not_opened(data_dir, errno))?.as_fd(), data_dir)
     }
 
+    /// Opens the store in `data_dir/store` as it is. Where there is none nothing is found, and nothing can be put into it:
+    /// for those who only look, who make nothing and may be on a file system where nothing can be made.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`].
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = data_dir.join("store");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let data = match openat(CWD, data_dir, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Self { dir: None, path, format: KNOWN, behind: Vec::new() }),
+            data => data.map_err(|errno| not_opened(data_dir, errno))?,
+        };
+        check_data_dir(data.as_fd(), data_dir)?;
+        let dir = match openat(&data, "store", flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Self { dir: None, path, format: KNOWN, behind: Vec::new() }),
+            dir => dir.map_err(|errno| not_opened(&path, errno))?,
+        };
+        check_store(&dir, &path)?;
+        // Without a format it is about to be completed, or was cut off at that: there is nothing in it yet.
+        let format = read_format(&dir)?.unwrap_or(KNOWN);
+        Ok(Self { dir: Some(dir), path, format, behind: Vec::new() })
+    }
+
     /// [`Store::ensure`] for a data directory that is open already; `shown` is its path for messages.
     ///
     /// # Errors
     /// As [`Store::ensure`].
     pub fn ensure_at(data_dir: BorrowedFd<'_>, shown: &Path) -> Result<Self, StoreError> {
         let path = shown.join("store");
-        check_owner(&stat(data_dir, shown)?, shown)?;
-        // Others may know that there is a store (a home directory is often 0755), but not exchange it.
-        check_mode(&stat(data_dir, shown)?, shown, 0o022, "it must not be writable by group or others")?;
+        check_data_dir(data_dir, shown)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = match openat(data_dir, "store", flags, Mode::empty()) {
             Err(Errno::NOENT) => {
@@ -67,9 +89,7 @@ impl Store {
             other => other,
         };
         let dir = dir.map_err(|errno| not_opened(&path, errno))?;
-        check_owner(&stat(dir.as_fd(), &path)?, &path)?;
-        // Set-user-id files of images lie below: nobody else may reach them.
-        check_mode(&stat(dir.as_fd(), &path)?, &path, 0o077, "it must be closed to group and others (0700)")?;
+        check_store(&dir, &path)?;
         let format = match read_format(&dir)? {
             Some(format) => format,
             None => {
@@ -77,7 +97,7 @@ impl Store {
                 KNOWN
             }
         };
-        Ok(Self { dir, path, format, behind: Vec::new() })
+        Ok(Self { dir: Some(dir), path, format, behind: Vec::new() })
     }
 
     /// Puts a store that is only ever read behind this one: that of the data directory `data_dir`, or `data_dir` itself if
@@ -104,16 +124,21 @@ impl Store {
         if format > KNOWN {
             return Err(StoreError::NewerFormat { found: format, known: KNOWN });
         }
-        let own = stat(self.dir(), &self.path)?;
-        if (own.st_dev, own.st_ino) != (found.st_dev, found.st_ino) {
-            self.behind.push(Self { dir, path, format, behind: Vec::new() });
+        let own = self.dir.as_ref().map(|own| stat(own.as_fd(), &self.path)).transpose()?;
+        if own.is_none_or(|own| (own.st_dev, own.st_ino) != (found.st_dev, found.st_ino)) {
+            self.behind.push(Self { dir: Some(dir), path, format, behind: Vec::new() });
         }
         Ok(())
     }
 
-    /// This store, then those behind it.
+    /// This store if there is one, then those behind it.
     pub(crate) fn with_those_behind(&self) -> impl Iterator<Item = &Self> {
-        std::iter::once(self).chain(&self.behind)
+        std::iter::once(self).filter(|store| store.exists()).chain(&self.behind)
+    }
+
+    /// Whether there is such a directory: [`Store::open`] makes none.
+    pub fn exists(&self) -> bool {
+        self.dir.is_some()
     }
 
     /// Whether the store was written by a later version, so that it is only read.
@@ -126,14 +151,21 @@ impl Store {
         &self.path
     }
 
-    /// An empty file without a name, on the store's file system: it is gone when it is closed.
+    /// An empty file without a name, on the store's file system: it is gone when it is closed. Beside a store that cannot be
+    /// written to it is where temporary files are.
     ///
     /// # Errors
     /// [`StoreError::System`].
     pub fn scratch(&self) -> Result<File, StoreError> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        match openat(&self.dir, "tmp", flags, Mode::RUSR | Mode::WUSR) {
+        let unnamed = |dir: BorrowedFd<'_>, path: &Path| openat(dir, path, flags, Mode::RUSR | Mode::WUSR);
+        match unnamed(self.dir(), Path::new("tmp")) {
             Ok(file) => return Ok(File::from(file)),
+            Err(Errno::ROFS) => {
+                let elsewhere = std::env::temp_dir();
+                let file = unnamed(CWD, &elsewhere).map_err(failed("open", elsewhere.display().to_string()))?;
+                return Ok(File::from(file));
+            }
             // Not every file system can make such files.
             Err(Errno::OPNOTSUPP | Errno::ISDIR) => {}
             Err(errno) => return Err(failed("open", "tmp")(errno)),
@@ -144,16 +176,21 @@ impl Store {
         file.map(File::from).map_err(failed("create", "tmp/scratch"))
     }
 
+    /// The directory. That of a store which does not exist is none, so that every path in it is EBADF; who comes by
+    /// [`Store::with_those_behind`] or [`Store::check_writable`] does not meet it.
     pub(crate) fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.dir.as_ref().map_or(ABS, AsFd::as_fd)
     }
 
     /// Makes the directories that somebody has removed, so that what was in them can be fetched again.
     pub(crate) fn restore_directories(&self) -> Result<(), StoreError> {
-        make_directories(&self.dir, &self.path)
+        make_directories(self.dir(), &self.path)
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        if !self.exists() {
+            return Err(StoreError::NoStore { path: self.path.clone() });
+        }
         if self.is_read_only() {
             return Err(StoreError::NewerFormat { found: self.format, known: KNOWN });
         }
@@ -163,7 +200,7 @@ impl Store {
     /// Opens a directory below the store for reading or syncing it.
     pub(crate) fn subdirectory(&self, name: &str) -> Result<OwnedFd, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(&self.dir, name, flags, Mode::empty()).map_err(failed("open", name))
+        openat(self.dir(), name, flags, Mode::empty()).map_err(failed("open", name))
     }
 
     /// Makes the entries of a directory below the store durable.
@@ -181,6 +218,20 @@ fn not_opened(path: &Path, errno: Errno) -> StoreError {
         Errno::LOOP | Errno::NOTDIR => StoreError::NotDirectory { path: path.to_owned() },
         errno => failed("open", path.display().to_string())(errno),
     }
+}
+
+/// Others may know that there is a store (a home directory is often 0755), but not exchange it.
+fn check_data_dir(dir: BorrowedFd<'_>, shown: &Path) -> Result<(), StoreError> {
+    let found = stat(dir, shown)?;
+    check_owner(&found, shown)?;
+    check_mode(&found, shown, 0o022, "it must not be writable by group or others")
+}
+
+/// Set-user-id files of images lie below: nobody else may reach them.
+fn check_store(dir: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+    let found = stat(dir.as_fd(), path)?;
+    check_owner(&found, path)?;
+    check_mode(&found, path, 0o077, "it must be closed to group and others (0700)")
 }
 
 fn check_owner(stat: &Stat, path: &Path) -> Result<(), StoreError> {
@@ -217,7 +268,7 @@ fn create(data_dir: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
 
 /// Makes what lies below the store, and last the `format` file, which says that all of it is there.
 fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
-    make_directories(store, path)?;
+    make_directories(store.as_fd(), path)?;
     let temporary = format!("tmp/format-{}", std::process::id());
     let shown = || path.join("format").display().to_string();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -241,7 +292,7 @@ fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     sync(".")
 }
 
-fn make_directories(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+fn make_directories(store: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
     for name in DIRECTORIES {
         match mkdirat(store, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}

@@ -45,7 +45,10 @@
 //! ```
 
 pub mod archive;
+pub mod beneath;
+mod buffered;
 mod collect;
+pub mod data;
 mod dependencies;
 mod digest;
 mod discard;
@@ -53,6 +56,7 @@ mod downloads;
 mod error;
 pub mod extract;
 pub mod flatten;
+pub mod holes;
 mod images;
 mod import;
 pub mod ingest;
@@ -71,6 +75,7 @@ pub mod stack;
 mod trees;
 mod usage;
 pub mod verify;
+pub mod walk;
 mod work;
 
 pub use self::collect::{GcReport, References};
@@ -78,7 +83,7 @@ pub use self::dependencies::{DependencyError, Part, merged_key};
 pub use self::digest::{Algorithm, Digest, DigestError, Hasher};
 pub use self::downloads::Partial;
 pub use self::error::StoreError;
-pub use self::images::{FindError, Listing};
+pub use self::images::{Choice, FindError, Listing};
 pub use self::import::{Import, Keep, NewImage, PendingLayer};
 pub use self::layer::{IdMap, LayerKey};
 pub use self::layout::Store;

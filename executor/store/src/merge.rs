@@ -10,13 +10,13 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat,
-    copy_file_range, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat,
-    openat, openat2, statat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, copy_file_range,
+    fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat, openat, statat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::beneath::open_beneath;
 use crate::dependencies::Part;
 use crate::extract::{Owners, Paths};
 use crate::os_error::OsError;
@@ -237,17 +237,9 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Opens a directory of a tree: no link anywhere on the way, nothing outside.
+/// Opens a directory of a tree.
 fn open(root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.is_empty() { b"." } else { path };
-    loop {
-        match openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 /// Copies what cannot get another name: shares the data where the file system can.

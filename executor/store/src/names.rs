@@ -58,21 +58,34 @@ impl Store {
         record: &ImageRecord,
         used: Option<u64>,
     ) -> Result<(), StoreError> {
+        draft_record(work, record, used)?;
+        self.place_record(work, record)
+    }
+
+    /// Puts a draft in its place, under the index lock.
+    pub(crate) fn place_record(&self, work: &WorkDir, record: &ImageRecord) -> Result<(), StoreError> {
         let target = file_of(&record.id);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let draft = || "tmp/record".to_owned();
-        let file = openat(work.dir(), "record", flags, Mode::RUSR | Mode::WUSR).map_err(failed("create", draft()))?;
-        let mut file = std::fs::File::from(file);
-        file.write_all(&record.to_json()?).map_err(|error| failed("write", draft())(error))?;
-        if let Some(used) = used {
-            let time = timespec(used);
-            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
-            rustix::fs::futimens(&file, &times).map_err(failed("futimens", draft()))?;
-        }
-        fsync(file.as_fd()).map_err(failed("fsync", draft()))?;
-        renameat(work.dir(), "record", self.dir(), target.as_str()).map_err(failed("rename", target))?;
+        renameat(work.dir(), DRAFT, self.dir(), target.as_str()).map_err(failed("rename", target))?;
         self.sync_directory("images")
     }
+}
+
+/// The record that is to be placed, in a work directory.
+const DRAFT: &str = "record";
+
+/// Writes a record where it is not seen yet, durably.
+pub(crate) fn draft_record(work: &WorkDir, record: &ImageRecord, used: Option<u64>) -> Result<(), StoreError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let draft = || format!("tmp/{DRAFT}");
+    let file = openat(work.dir(), DRAFT, flags, Mode::RUSR | Mode::WUSR).map_err(failed("create", draft()))?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(&record.to_json()?).map_err(|error| failed("write", draft())(error))?;
+    if let Some(used) = used {
+        let time = timespec(used);
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(&file, &times).map_err(failed("futimens", draft()))?;
+    }
+    fsync(file.as_fd()).map_err(failed("fsync", draft()))
 }
 
 /// The name that an ACI has besides its own if it was fetched without asking for a version.

@@ -1,19 +1,22 @@
 //! Trees that lie on one another, looked at as an overlay shows them.
 //!
 //! The walk needs no mount, and no more than two directories open at a time: every file is found anew from the root of
-//! its tree. Entries come in the order of the bytes of their names, a directory before what is in it.
+//! its tree. Entries come in the order of the bytes of their names, a directory before what is in it. What it remembers
+//! is bounded ([`walk`](crate::walk)): the uppermost tree may be what an app has written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, fstat, open, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fgetxattr, fstat, open, readlinkat};
 use rustix::io::Errno;
 
+use crate::beneath::open_beneath;
 use crate::extract::Lower;
 use crate::removal::for_each_entry;
+use crate::walk::{HardLinks, Itinerary, Memory};
 
 /// The mark of a directory that hides what is below it.
 const OPAQUE: &str = "user.overlay.opaque";
@@ -77,8 +80,8 @@ struct Found {
     closed: bool,
 }
 
-/// What was met of a file of several names.
-type Links = HashMap<(usize, u64), Vec<u8>>;
+/// Files of several names, by tree and inode.
+type Links = HardLinks<(usize, u64)>;
 
 impl Stack {
     /// A stack of these trees, lowest first.
@@ -92,31 +95,26 @@ impl Stack {
     /// # Errors
     /// The visitor's, and the [`WalkError`] of a tree that cannot be read.
     pub fn walk<E: From<WalkError>>(&self, mut visit: impl FnMut(Node<'_>) -> Result<(), E>) -> Result<(), E> {
-        let mut links = Links::new();
-        // What is still to be visited, the next one last: a path, its depth, and the trees that have it.
-        let mut queue = vec![(Vec::new(), 0, self.root().map_err(|e| failed(b"", e))?)];
-        while let Some((path, depth, found)) = queue.pop() {
-            let node = match self.node(&path, &found, &mut links) {
-                Ok(Some(node)) => node,
-                Ok(None) => continue,
-                Err(error) if is_gone(&path, &error) => continue,
-                Err(error) => return Err(failed(&path, error).into()),
+        let (mut links, mut memory, mut way) = (Links::default(), Memory::default(), Itinerary::default());
+        let mut next = Some(self.root().map_err(|e| failed(b"", e))?);
+        while let Some(found) = next {
+            let path = way.path();
+            let node = match self.node(path, &found, &mut links, &mut memory) {
+                Err(error) if !is_gone(path, &error) => return Err(failed(path, error).into()),
+                node => node.ok().flatten(),
             };
-            visit(node)?;
-            if found.kind != FileType::Directory {
-                continue;
+            let is_directory = node.is_some() && found.kind == FileType::Directory;
+            node.map_or(Ok(()), &mut visit)?;
+            if is_directory {
+                if way.depth() == DEEPEST {
+                    return Err(failed(path, io::Error::from(Errno::NAMETOOLONG)).into());
+                }
+                match self.children(path, &found.trees, &mut memory) {
+                    Err(error) if !is_gone(path, &error) => return Err(failed(path, error).into()),
+                    children => way.enter(children.into_iter().flatten().collect()),
+                }
             }
-            if depth == DEEPEST {
-                return Err(failed(&path, io::Error::from(Errno::NAMETOOLONG)).into());
-            }
-            let children = match self.children(&path, &found.trees) {
-                Err(error) if is_gone(&path, &error) => continue,
-                children => children.map_err(|e| failed(&path, e))?,
-            };
-            for (name, child) in children.into_iter().rev() {
-                let path = if path.is_empty() { name } else { [&path[..], b"/", &name].concat() };
-                queue.push((path, depth + 1, child));
-            }
+            next = way.next(&mut memory);
         }
         Ok(())
     }
@@ -133,12 +131,13 @@ impl Stack {
     }
 
     /// What a directory holds, by name, as the trees that have it show it together.
-    fn children(&self, path: &[u8], trees: &[usize]) -> io::Result<BTreeMap<Vec<u8>, Found>> {
+    fn children(&self, path: &[u8], trees: &[usize], memory: &mut Memory) -> io::Result<BTreeMap<Vec<u8>, Found>> {
         let mut children: BTreeMap<Vec<u8>, Found> = BTreeMap::new();
         for (index, &tree) in trees.iter().enumerate() {
             let lowest = index + 1 == trees.len();
             let mut names = Vec::new();
             for_each_entry(&self.open(tree, path, OFlags::RDONLY | OFlags::DIRECTORY)?, |name, kind| {
+                memory.take(name).map_err(io::Error::other)?;
                 names.push((name.to_vec(), kind));
                 Ok(())
             })?;
@@ -147,7 +146,11 @@ impl Stack {
                     let path = if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() };
                     Ok(lowest || kind != FileType::Directory || self.is_opaque(tree, &path)?)
                 };
-                match children.get_mut(&name) {
+                let known = children.get_mut(&name);
+                if known.is_some() {
+                    memory.give(&name);
+                }
+                match known {
                     Some(found) if found.closed => {}
                     Some(found) if kind == FileType::Directory => {
                         found.closed = closed(&name)?;
@@ -162,12 +165,24 @@ impl Stack {
             }
         }
         // Devices are never unpacked: what looks like one hides a name of the trees below.
-        children.retain(|_, found| !matches!(found.kind, FileType::CharacterDevice | FileType::BlockDevice));
+        children.retain(|name, found| {
+            let is_device = matches!(found.kind, FileType::CharacterDevice | FileType::BlockDevice);
+            if is_device {
+                memory.give(name);
+            }
+            !is_device
+        });
         Ok(children)
     }
 
     /// What is shown of a path: the uppermost one.
-    fn node<'a>(&self, path: &'a [u8], found: &Found, links: &mut Links) -> io::Result<Option<Node<'a>>> {
+    fn node<'a>(
+        &self,
+        path: &'a [u8],
+        found: &Found,
+        links: &mut Links,
+        memory: &mut Memory,
+    ) -> io::Result<Option<Node<'a>>> {
         let Some(&tree) = found.trees.first() else { return Ok(None) };
         let file = self.open(tree, path, OFlags::PATH)?;
         let stat = fstat(&file)?;
@@ -176,15 +191,10 @@ impl Stack {
             FileType::Symlink => NodeKind::Symlink(readlinkat(&file, "", Vec::new())?.into_bytes()),
             FileType::Fifo => NodeKind::Fifo,
             FileType::RegularFile => {
-                let first = (stat.st_nlink > 1).then(|| links.entry((tree, stat.st_ino)));
-                match first {
-                    Some(std::collections::hash_map::Entry::Occupied(first)) => NodeKind::HardLink(first.get().clone()),
-                    first => {
-                        if let Some(std::collections::hash_map::Entry::Vacant(first)) = first {
-                            first.insert(path.to_vec());
-                        }
-                        NodeKind::File(reopen(&file)?, stat.st_size.cast_unsigned())
-                    }
+                let met = links.meet((tree, stat.st_ino), stat.st_nlink, path, memory).map_err(io::Error::other)?;
+                match met {
+                    Some(first) => NodeKind::HardLink(first),
+                    None => NodeKind::File(reopen(&file)?, stat.st_size.cast_unsigned()),
                 }
             }
             // Sockets and whatever else somebody has put there.
@@ -217,16 +227,7 @@ impl Stack {
 
     /// Opens what a tree has at a path: no link anywhere on the way, nothing outside.
     fn open(&self, tree: usize, path: &[u8], access: OFlags) -> io::Result<OwnedFd> {
-        // With O_PATH the last component may be a link, which is what is wanted then (openat2(2), RESOLVE_NO_SYMLINKS).
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let access = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = if path.is_empty() { b"." } else { path };
-        loop {
-            match openat2(&self.trees[tree].root, path, access, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return Ok(opened?),
-            }
-        }
+        Ok(open_beneath(&self.trees[tree].root, path, access)?)
     }
 }
 

@@ -98,6 +98,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::System`].
     pub fn newest_trees(&self, map: &IdMap, most: usize) -> Result<Vec<Tree>, StoreError> {
+        if !self.exists() {
+            return Ok(Vec::new());
+        }
         let trees = self.subdirectory("trees")?;
         let mut found = Vec::new();
         let read = for_each_entry(&trees, |name, _| {
@@ -119,6 +122,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::System`].
     pub fn trees_of(&self, layer: &LayerKey) -> Result<Vec<(IdMap, Tree)>, StoreError> {
+        if !self.exists() {
+            return Ok(Vec::new());
+        }
         let mut names = Vec::new();
         let read = for_each_entry(&self.subdirectory("trees")?, |name, _| {
             names.extend(std::str::from_utf8(name).ok().and_then(|name| name.split_once('.')).and_then(

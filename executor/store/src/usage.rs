@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::System`] where the record is there and the kernel refuses for another reason.
     pub fn mark_used(&self, id: &ImageId) -> Result<(), StoreError> {
-        if self.is_read_only() {
+        if self.is_read_only() || !self.exists() {
             return Ok(());
         }
         self.set_used(&file_of(id), Timespec { tv_sec: 0, tv_nsec: UTIME_NOW })
@@ -34,6 +34,9 @@ impl Store {
     /// [`StoreError::System`].
     pub fn last_used(&self, id: &ImageId) -> Result<Option<u64>, StoreError> {
         let file = file_of(id);
+        if !self.exists() {
+            return Ok(None);
+        }
         match statat(self.dir(), file.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => {
                 let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);

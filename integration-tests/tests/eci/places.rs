@@ -59,6 +59,15 @@ fn archives(env: &Env) {
     assert_files(env, &out, &PULLED);
     proa(env, &["pull", "--remote", &remote, "--dir", out.to_str().expect("text"), "vm:2"])
         .refuses("no image \"vm:2\"; there is vm:1");
+    // What has no directories in it other tools unpack for root alone.
+    if let Ok(skopeo) = tool("skopeo") {
+        let args = ["inspect", "--raw", &remote].map(Into::into).to_vec();
+        let shown = env.command(skopeo, args).var("TMPDIR", "/var/tmp").outcome().succeeds();
+        assert_eq!(
+            serde_json::from_str::<Value>(&shown.stdout).expect("JSON")["layers"].as_array().map(Vec::len),
+            Some(4)
+        );
+    }
 }
 
 /// An index has images for several platforms.

@@ -199,7 +199,7 @@ fn line_103_pullfiles() {
         }
     }
     proa(&env, &["pullfiles", "--remote", &remote, "--kernel", "/dev/null", "vm"])
-        .refuses("/dev/null is not a regular file");
+        .refuses("failed to open kernel file /dev/null for writing: it is not a regular file");
     // One wrong byte: no file, and the one that was there stays.
     let mut victim =
         fs::read_dir(env.path("layout/blobs/sha256")).expect("it is there").map(|it| it.expect("a name").path());

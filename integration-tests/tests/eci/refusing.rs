@@ -84,7 +84,7 @@ fn titled(title: &str) -> Made {
 }
 
 fn line_104_titles_that_escape() -> Vec<Wrong> {
-    let titles = ["../x", "/etc/x", "a/../../x", "..", ".", ""];
+    let titles = ["../x", "/etc/x", "a/../../x", "..", ".", "", "a\nb", "\u{1b}[31mx"];
     let mut all: Vec<_> = titles.map(|it| wrong(titled(it), "path_traversal_disallowed")).into();
     all.push(wrong(one(|it| it.descriptor(KERNEL, b"k", json!({}))), "no title"));
     all
@@ -209,7 +209,7 @@ fn images_for_other_machines() -> Vec<Wrong> {
     made.inner.push(other.clone());
     other["platform"] = json!({"os": "plan9", "architecture": "mips"});
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [other]});
-    vec![wrong(made.document("vm", INDEX, &index), "only for plan9/mips")]
+    vec![wrong(made.document("vm", INDEX, &index), "it has only plan9/mips")]
 }
 
 /// A disk that is larger than what is free: it is no matter where it comes from.

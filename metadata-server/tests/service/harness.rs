@@ -36,7 +36,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_with(Options { threads: NonZeroUsize::MIN, idle_exit: None, empty_exit: None })
+        Self::start_with(Options { threads: NonZeroUsize::MIN, idle_exit: None, empty_exit: None, rest: || {} })
     }
 
     pub(crate) fn start_with(options: Options) -> Self {
@@ -63,7 +63,7 @@ impl Server {
     /// Another service with the same keys, as after the first one was killed.
     pub(crate) fn restart(self) -> Self {
         std::fs::remove_file(self.place().socket()).unwrap();
-        Self::run(self.dir, Options { threads: NonZeroUsize::MIN, idle_exit: None, empty_exit: None })
+        Self::run(self.dir, Options { threads: NonZeroUsize::MIN, idle_exit: None, empty_exit: None, rest: || {} })
     }
 
     /// One server for the tests that need nothing special.

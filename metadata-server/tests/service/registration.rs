@@ -142,7 +142,7 @@ fn a_pod_whose_apps_change_tells_the_service() {
 #[test]
 fn an_idle_service_ends_and_a_busy_one_does_not() {
     let idle_exit = Some(Duration::from_millis(200));
-    let server = Server::start_with(Options { threads: NonZeroUsize::MIN, idle_exit, empty_exit: None });
+    let server = Server::start_with(Options { threads: NonZeroUsize::MIN, idle_exit, empty_exit: None, rest: || {} });
     let pod = PodSpec::new().registered(&server);
     let open = pod.connect();
     std::thread::sleep(Duration::from_secs(1));
@@ -158,7 +158,7 @@ fn an_idle_service_ends_and_a_busy_one_does_not() {
 fn a_service_without_pods_ends_sooner() {
     let empty_exit = Some(Duration::from_millis(100));
     let idle_exit = Some(Duration::from_hours(1));
-    let server = Server::start_with(Options { threads: NonZeroUsize::MIN, idle_exit, empty_exit });
+    let server = Server::start_with(Options { threads: NonZeroUsize::MIN, idle_exit, empty_exit, rest: || {} });
     let pod = PodSpec::new().registered(&server);
     std::thread::sleep(Duration::from_millis(500));
     assert!(server.place().socket().exists(), "a pod is registered");
@@ -168,8 +168,12 @@ fn a_service_without_pods_ends_sooner() {
 
 #[test]
 fn connections_are_served_on_as_many_threads_as_asked_for() {
-    let server =
-        Server::start_with(Options { threads: NonZeroUsize::new(3).unwrap(), idle_exit: None, empty_exit: None });
+    let server = Server::start_with(Options {
+        threads: NonZeroUsize::new(3).unwrap(),
+        idle_exit: None,
+        empty_exit: None,
+        rest: || {},
+    });
     let pod = PodSpec::new().registered(&server);
     let open: Vec<_> = (0..9).map(|_| pod.connect()).collect();
     for mut stream in open {

@@ -31,7 +31,7 @@ pub(super) fn ensure(fds: &Fds, (uid, gid): (u32, u32), name: &str, owner: (u32,
     let home = format!("/home/{name}");
     let line = format!("{name}:x:{uid}:{gid}:{name}:{home}:/bin/sh");
     replace(fds, "passwd", &with_line(&passwd, &line))?;
-    let place = place::ensure(root, &home, Kind::Dir, fds.root_ids())?;
+    let place = place::ensure(root, &home, Kind::Dir, fds.root_ids(), &[])?;
     if place.made {
         let dir = openat(&place.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .named(|| format!("openat(<rootfs>, {home:?})"))?;
@@ -67,7 +67,7 @@ fn with_line(file: &str, line: &str) -> String {
 
 /// Puts a new file in the place of `etc/NAME`, whatever that is.
 fn replace(fds: &Fds, name: &str, text: &str) -> Result<(), Refusal> {
-    let etc = place::ensure(fds.get(Slot::Root)?, "/etc", Kind::Dir, fds.root_ids())?.fd;
+    let etc = place::ensure(fds.get(Slot::Root)?, "/etc", Kind::Dir, fds.root_ids(), &[])?.fd;
     let draft = format!(".{name}.proa");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let call = |call: &str| format!("{call}(<rootfs>, \"/etc/{name}\")");

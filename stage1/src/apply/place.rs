@@ -40,14 +40,32 @@ pub(super) struct Place {
     pub(super) hides: bool,
     /// Whether it was made.
     pub(super) made: bool,
+    /// Names of the directories that lead there from the root, and its own; none is a link.
+    pub(super) path: Vec<String>,
+}
+
+/// A mount below the root that a place may lie in: another process may change what is in it meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// Where it is, as in [`Place::path`].
+    pub(super) path: &'a [String],
+    /// Its directory.
+    pub(super) mount: BorrowedFd<'a>,
 }
 
 /// The place that `path` means inside `root`, made if missing, for `owner`: root as the app counts.
 ///
 /// # Errors
-/// It is not on the root's own mount, is the root itself, or of another kind than the volume.
-pub(super) fn ensure(root: BorrowedFd<'_>, path: &str, kind: Kind, owner: (u32, u32)) -> Result<Place, Refusal> {
-    let mut walk = Walk { root, path, owner, reached: Vec::new() };
+/// It is neither on the root's own mount nor on one of those `around` it, is the root itself, or of another kind than the
+/// volume.
+pub(super) fn ensure(
+    root: BorrowedFd<'_>,
+    path: &str,
+    kind: Kind,
+    owner: (u32, u32),
+    around: &[Around<'_>],
+) -> Result<Place, Refusal> {
+    let mut walk = Walk { root, around, path, owner, reached: Vec::new() };
     let mut pending: VecDeque<String> = components(path).collect();
     let mut links = 0;
     let mut place = None;
@@ -106,6 +124,8 @@ enum Step {
 /// A walk from the root.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
+    /// Mounts that the way may lead into.
+    around: &'a [Around<'a>],
     /// The whole path, for messages.
     path: &'a str,
     /// Whom what is made belongs to.
@@ -117,7 +137,15 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Goes on to `name`, which is made as `kind` if it is missing.
     fn step(&mut self, name: String, kind: Kind, last: bool) -> Result<Step, Refusal> {
+        let is_there = |around: &&Around<'_>| around.path.split_last() == Some((&name, self.reached.as_slice()));
+        if let Some(entered) = self.around.iter().rfind(is_there).filter(|_| !last) {
+            let fd = entered.mount.try_clone_to_owned().named(|| self.call("fcntl"))?;
+            self.reached.push(name);
+            return Ok(Step::At(Place { fd, hides: false, made: false, path: self.reached.clone() }));
+        }
         let parent = self.open_reached()?;
+        let (_, depth) = self.base();
+        let in_image = depth == 0;
         let (found, new) = match self.open(&parent, &name) {
             Err(refusal) if refusal.errno == Errno::NOENT => (self.make(&parent, &name, kind)?, true),
             opened => (opened?, false),
@@ -132,28 +160,44 @@ impl Walk<'_> {
                 };
             }
             (FileType::Directory, Kind::Dir) => {
-                let hides = last && !new && !self.is_empty(&found)?;
+                let hides = in_image && last && !new && !self.is_empty(&found)?;
                 (found, hides)
             }
-            (FileType::Directory, Kind::File) => {
+            (FileType::Directory, Kind::File) if in_image => {
                 return Err(self.refuse(Errno::ISDIR, "the image has a directory there, and the volume is a file"));
             }
-            // A file in the place of a directory makes way for it (appc ace.md, "Volume Setup").
-            (_, Kind::Dir) if last => {
+            (FileType::Directory, Kind::File) => {
+                return Err(self.refuse(Errno::ISDIR, "there is a directory in the volume around it"));
+            }
+            // A file in the place of a directory makes way for it (appc ace.md, "Volume Setup"). One of a volume is
+            // somebody's.
+            (_, Kind::Dir) if last && in_image => {
                 unlinkat(&parent, name.as_str(), AtFlags::empty()).named(|| self.call("unlinkat"))?;
                 (self.make(&parent, &name, kind)?, true)
             }
-            (_, Kind::Dir) => return Err(self.refuse(Errno::NOTDIR, "a part of the path is a file in the image")),
+            (_, Kind::Dir) if in_image => {
+                return Err(self.refuse(Errno::NOTDIR, "a part of the path is a file in the image"));
+            }
+            (_, Kind::Dir) => return Err(self.refuse(Errno::NOTDIR, "there is a file in the volume around it")),
             (_, Kind::File) => (found, false),
         };
         self.reached.push(name);
-        Ok(Step::At(Place { fd: found, hides, made: new }))
+        Ok(Step::At(Place { fd: found, hides, made: new, path: self.reached.clone() }))
+    }
+
+    /// The innermost mount that what was reached lies in, and how many of its directories lead there: none to the root.
+    fn base(&self) -> (BorrowedFd<'_>, usize) {
+        let within = self.around.iter().filter(|around| self.reached.starts_with(around.path));
+        let innermost = within.max_by_key(|around| around.path.len());
+        innermost.map_or((self.root, 0), |around| (around.mount, around.path.len()))
     }
 
     fn open_reached(&self) -> Result<OwnedFd, Refusal> {
-        let path = if self.reached.is_empty() { ".".to_owned() } else { self.reached.join("/") };
+        let (base, depth) = self.base();
+        let below = &self.reached[depth..];
+        let path = if below.is_empty() { ".".to_owned() } else { below.join("/") };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat2(self.root, path, flags, Mode::empty(), resolve()).map_err(|errno| self.explain(errno))
+        openat2(base, path, flags, Mode::empty(), resolve()).map_err(|errno| self.explain(errno))
     }
 
     /// Opens `name`, which may be a link: `RESOLVE_NO_SYMLINKS` lets a last one be opened as itself.
@@ -163,16 +207,23 @@ impl Walk<'_> {
     }
 
     fn make(&self, parent: &OwnedFd, name: &str, kind: Kind) -> Result<OwnedFd, Refusal> {
-        match kind {
-            Kind::Dir => mkdirat(parent, name, DIR_MODE).named(|| self.call("mkdirat"))?,
+        let made = match kind {
+            Kind::Dir => mkdirat(parent, name, DIR_MODE).named(|| self.call("mkdirat")),
             Kind::File => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(0o644);
-                openat(parent, name, flags, mode).map(drop).named(|| self.call("openat"))?;
+                openat(parent, name, flags, mode).map(drop).named(|| self.call("openat"))
             }
+        };
+        let (_, depth) = self.base();
+        match made {
+            // Another pod with the same volume was faster; what it is shows when it is opened.
+            Err(Refusal { errno: Errno::EXIST, .. }) if depth > 0 => {}
+            made => made?,
         }
         let made = self.open(parent, name)?;
-        if self.owner != (0, 0) {
+        // What is made in a volume belongs to who makes it: in one of the host that is the caller.
+        if self.owner != (0, 0) && depth == 0 {
             let (uid, gid) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
             chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).named(|| self.call("fchownat"))?;
         }
@@ -248,7 +299,7 @@ mod tests {
 
     fn ensured(root: &Path, path: &str, kind: Kind) -> Result<(PathBuf, bool), Refusal> {
         let dir = fs::File::open(root).unwrap();
-        let place = ensure(dir.as_fd(), path, kind, (0, 0))?;
+        let place = ensure(dir.as_fd(), path, kind, (0, 0), &[])?;
         let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place.fd));
         let real = fs::read_link(link).unwrap();
         Ok((real.strip_prefix(root).expect("inside").to_owned(), place.hides))

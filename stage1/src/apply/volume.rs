@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use sys::mount::{MountAttr, mount_setattr};
 
-use super::place::{self, Kind};
-use super::{Fds, Named as _, Refusal, c_path, clone_tree, clone_with, move_to};
+use super::place::{self, Around, Kind};
+use super::{Attached, Fds, Named as _, Refusal, c_path, clone_tree, clone_with, move_to};
 use crate::op::Slot;
 
 /// Gives a directory of the pod to an owner of the pod's ids.
@@ -48,28 +48,58 @@ pub(super) fn bind(
     Ok(())
 }
 
-/// Attaches a volume at a path of the image.
-pub(super) fn attach(fds: &mut Fds, mount: usize, name: &str, path: &str) -> Result<(), Refusal> {
+/// Attaches a volume at a path of the image, or of a volume that was attached before.
+pub(super) fn attach(
+    fds: &mut Fds,
+    mount: usize,
+    name: &str,
+    path: &str,
+    nested: bool,
+    own: bool,
+) -> Result<(), Refusal> {
     let source = fds.get(Slot::Volume(mount))?;
     let stat = fstat(source).named(|| format!("fstat(<mount {mount}>)"))?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let place = place::ensure(fds.get(Slot::Root)?, path, if is_dir { Kind::Dir } else { Kind::File }, fds.root_ids())?;
+    let kind = if is_dir { Kind::Dir } else { Kind::File };
+    let around = if nested { mounts(fds, |_| true)? } else { Vec::new() };
+    let place = place::ensure(fds.get(Slot::Root)?, path, kind, fds.root_ids(), &around)?;
     move_to(source, place.fd.as_fd(), c"", || format!("move_mount(<mount {mount}>, <rootfs>{path:?})"))?;
-    if place.hides {
+    // Docker's users expect it.
+    if place.hides && !nested {
         fds.remark(format!("volume {name:?} hides what the image has at {path:?}"));
     }
+    fds.attached.push(Attached { path: place.path, slot: Slot::Volume(mount), own });
     Ok(())
+}
+
+/// The volumes that were attached, as what a place may lie in.
+fn mounts(fds: &Fds, wanted: impl Fn(&Attached) -> bool) -> Result<Vec<Around<'_>>, Refusal> {
+    let attached = fds.attached.iter().filter(|attached| wanted(attached));
+    attached.map(|attached| Ok(Around { path: &attached.path, mount: fds.get(attached.slot)? })).collect()
 }
 
 /// Attaches the directory with the app's own socket. An image or a volume may be in the way: an app without an identity
 /// is better than none.
 pub(super) fn attach_identity(fds: &mut Fds, path: &str) -> Result<(), Refusal> {
-    let attached = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir, fds.root_ids()).and_then(|place| {
+    // In a volume of the host it would be one more directory there.
+    let around = mounts(fds, |attached| attached.own)?;
+    let attached = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir, fds.root_ids(), &around).and_then(|place| {
         let call = || format!("move_mount(<{}>, <rootfs>{path:?})", Slot::Identity);
         move_to(fds.get(Slot::Identity)?, place.fd.as_fd(), c"", call)
     });
     if let Err(refusal) = attached {
         fds.remark(format!("it has no identity, because its socket cannot be put where it belongs: {refusal}"));
+    }
+    Ok(())
+}
+
+/// Makes a directory if there is nothing at its path. Where it cannot be made, whoever wants to go there says so.
+pub(super) fn make_working_directory(fds: &Fds, path: &str) -> Result<(), Refusal> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = fds.get(Slot::Root)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    if openat2(root, path, flags, Mode::empty(), resolve).is_err_and(|errno| errno == Errno::NOENT) {
+        let _ = place::ensure(root, path, Kind::Dir, fds.root_ids(), &mounts(fds, |_| true)?);
     }
     Ok(())
 }
@@ -80,7 +110,7 @@ pub(super) fn attach_etc(fds: &mut Fds, file: usize, name: &str, replaces: bool)
     if !replaces && says_something(fds, &path)? {
         return Ok(());
     }
-    let attached = place::ensure(fds.get(Slot::Root)?, &path, Kind::File, fds.root_ids()).and_then(|place| {
+    let attached = place::ensure(fds.get(Slot::Root)?, &path, Kind::File, fds.root_ids(), &[]).and_then(|place| {
         let call = || format!("move_mount(<{}>, <rootfs>{path:?})", Slot::Etc(file));
         move_to(fds.get(Slot::Etc(file))?, place.fd.as_fd(), c"", call)
     });
@@ -117,10 +147,13 @@ pub(super) fn attach_device(fds: &Fds, mount: usize, path: &str) -> Result<(), R
 
 /// Makes a mount of the root's directory at `path` over itself, so that it stays writable in a read-only root and has
 /// a volume's attributes.
-pub(super) fn keep_content(fds: &Fds, path: &str, attr: MountAttr) -> Result<(), Refusal> {
-    let place = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir, fds.root_ids())?;
+pub(super) fn keep_content(fds: &mut Fds, mount: usize, path: &str, attr: MountAttr) -> Result<(), Refusal> {
+    let place = place::ensure(fds.get(Slot::Root)?, path, Kind::Dir, fds.root_ids(), &[])?;
     let clone = clone_tree(place.fd.as_fd(), "").named(|| format!("open_tree(<rootfs>{path:?}, OPEN_TREE_CLONE)"))?;
     mount_setattr(clone.as_fd(), c"", false, attr)
         .named(|| format!("mount_setattr(<rootfs>{path:?}, {:#x})", attr.bits()))?;
-    move_to(clone.as_fd(), place.fd.as_fd(), c"", || format!("move_mount(<rootfs>{path:?}, <rootfs>{path:?})"))
+    move_to(clone.as_fd(), place.fd.as_fd(), c"", || format!("move_mount(<rootfs>{path:?}, <rootfs>{path:?})"))?;
+    fds.put(Slot::Volume(mount), clone);
+    fds.attached.push(Attached { path: place.path, slot: Slot::Volume(mount), own: true });
+    Ok(())
 }

@@ -8,6 +8,7 @@ use rustix::process::Pid;
 use crate::apply::{Fds, Named as _, Refusal};
 use crate::enter::Room;
 use crate::idmap::{Extent, IdMapping, Tier, map_text, nested};
+use crate::isolators::net_admin::Grant;
 use crate::op::Slot;
 use crate::plan::AppPlan;
 
@@ -51,9 +52,12 @@ impl App {
         (uid, gid): (u32, u32),
     ) -> Result<(), Refusal> {
         let pid = first.as_raw_nonzero().get();
-        let kept = self.plan.keep_id.as_ref();
-        write_map(fds, pid, "uid_map", &app_map(mapping, mapping.uids(), uid, kept.map(|keep| keep.uid)))?;
-        write_map(fds, pid, "gid_map", &app_map(mapping, mapping.gids(), gid, kept.map(|keep| keep.gid)))?;
+        // The network's owner has its maps.
+        if self.plan.net_admin != Some(Grant::App) {
+            let kept = self.plan.keep_id.as_ref();
+            write_map(fds, pid, "uid_map", &app_map(mapping, mapping.uids(), uid, kept.map(|keep| keep.uid)))?;
+            write_map(fds, pid, "gid_map", &app_map(mapping, mapping.gids(), gid, kept.map(|keep| keep.gid)))?;
+        }
         let open = |name: &str| {
             let path = format!("{pid}/ns/{name}");
             openat(fds.get(Slot::Proc)?, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

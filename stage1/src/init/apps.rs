@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use appc::PodManifest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,8 +17,10 @@ use super::process::{Process, Stage};
 use super::{InitEnd, Stop, etc, identity, put_etc, sockets, streams, with_mounts};
 use crate::apply::{Fds, Refusal};
 use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
+use crate::enter::Later;
 use crate::host::Host;
 use crate::idmap::IdMapping;
+use crate::isolators::net_admin::Grant;
 use crate::monitor::QUIET;
 use crate::op::Slot;
 use crate::plan::{Net, PodOptions, plan};
@@ -27,12 +30,25 @@ const MAX_SPEC: u64 = 8 << 20;
 
 /// The pod's apps, by index, and their processes.
 pub(super) struct Apps {
-    pub(super) apps: BTreeMap<usize, App>,
+    pub(super) apps: BTreeMap<usize, Box<App>>,
     pub(super) processes: Vec<Process>,
+    /// Apps whose first process has ended while it waited for its start, and how it ended.
+    pub(super) ended_early: BTreeMap<usize, End>,
     pub(super) fds: Fds,
     pub(super) mapping: IdMapping,
     pub(super) signals: OwnedFd,
     pub(super) _lock: OwnedFd,
+}
+
+/// What is ready.
+#[derive(Debug, Default)]
+struct Ready {
+    /// The monitor has something to say, or is gone.
+    monitor: bool,
+    /// A process has ended.
+    signals: bool,
+    /// Processes that have something to say, by their places.
+    talking: Vec<usize>,
 }
 
 /// What the monitor wants pid 1 to do next.
@@ -114,40 +130,62 @@ impl Apps {
         self.tell_created(monitor)?;
         let mut restless = true;
         loop {
-            // A process whose program is executed says nothing more: its end is seen when it is reaped.
-            let talking: Vec<usize> =
-                (0..self.processes.len()).filter(|index| self.processes[*index].stage < Stage::Waiting).collect();
-            let mut ready = vec![PollFd::new(monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-            ready.extend(talking.iter().map(|index| PollFd::new(&self.processes[*index].channel, PollFlags::IN)));
-            let quiet = restless.then(|| Timespec { tv_sec: QUIET.as_secs().cast_signed(), tv_nsec: 0 });
-            match poll(&mut ready, quiet.as_ref()) {
-                Err(Errno::INTR) => continue,
-                Ok(0) => {
-                    sys::memory::release();
-                    restless = false;
-                    continue;
-                }
-                polled => polled?,
-            };
-            restless = true;
-            let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
-            for (index, _) in talking.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
-                self.listen(*index, monitor)?;
-            }
-            if ready[1] {
-                while sys::signal::next(&self.signals).is_ok_and(|signal| signal.is_some()) {}
-                self.reap(monitor)?;
-            }
-            if ready[0] {
-                match monitor.hear_with()? {
-                    None => return Ok(()),
-                    Some((message, fds)) => {
-                        if let Next::End = self.obey(message, fds, monitor)? {
-                            return Ok(());
-                        }
+            match self.wait(monitor, restless.then_some(QUIET))? {
+                Some(ready) => {
+                    restless = true;
+                    if let Next::End = self.turn(&ready, monitor)? {
+                        return Ok(());
                     }
                 }
+                None => {
+                    sys::memory::release();
+                    restless = false;
+                }
             }
+        }
+    }
+
+    /// Waits until something is ready, or for so long.
+    ///
+    /// Neither this nor [`Apps::turn`] is ever a part of its caller: what they need of the stack is given back while
+    /// nothing happens.
+    #[inline(never)]
+    fn wait(&self, monitor: &InitEnd, at_most: Option<Duration>) -> rustix::io::Result<Option<Ready>> {
+        // A process whose program is executed says nothing more: its end is seen when it is reaped.
+        let talking: Vec<usize> =
+            (0..self.processes.len()).filter(|index| self.processes[*index].stage < Stage::Waiting).collect();
+        let mut polled = vec![PollFd::new(monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        polled.extend(talking.iter().map(|index| PollFd::new(&self.processes[*index].channel, PollFlags::IN)));
+        let at_most =
+            at_most.map(|time| Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() });
+        match poll(&mut polled, at_most.as_ref()) {
+            Err(Errno::INTR) => return Ok(Some(Ready::default())),
+            Ok(0) => return Ok(None),
+            polled => polled?,
+        };
+        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let talking = talking.iter().zip(&ready[2..]).filter(|(_, ready)| **ready).map(|(index, _)| *index).collect();
+        Ok(Some(Ready { monitor: ready[0], signals: ready[1], talking }))
+    }
+
+    /// Sees to what is ready.
+    #[inline(never)]
+    fn turn(&mut self, ready: &Ready, monitor: &InitEnd) -> rustix::io::Result<Next> {
+        for index in &ready.talking {
+            self.listen(*index, monitor)?;
+        }
+        if ready.signals {
+            while sys::signal::next(&self.signals).is_ok_and(|signal| signal.is_some()) {}
+            if let Next::End = self.reap(monitor)? {
+                return Ok(Next::End);
+            }
+        }
+        if !ready.monitor {
+            return Ok(Next::GoOn);
+        }
+        match monitor.hear_with()? {
+            None => Ok(Next::End),
+            Some((message, fds)) => self.obey(message, fds, monitor),
         }
     }
 
@@ -200,17 +238,20 @@ impl Apps {
                     let _ = etc::edit_hosts(self.apps.keys().copied(), &edits);
                 }
             }
-            ToInit::Start { app, process: id } => {
+            ToInit::Start { app, process: id, last } => {
                 let first = |process: &&mut Process| process.app == app && process.id.is_none();
                 if let Some(process) = self.processes.iter_mut().find(first) {
-                    process.id = Some(id);
+                    (process.id, process.last) = (Some(id), last);
                     if process.stage == Stage::Waiting {
                         process.start()?;
                     }
+                } else if let Some(end) = self.ended_early.remove(&app) {
+                    // Without a word the monitor would wait for its end for ever.
+                    monitor.say(&FromInit::Exited { process: id, end })?;
                 }
             }
-            ToInit::Enter { app, process } => {
-                if let Err(failure) = self.enter(app, process, fds) {
+            ToInit::Enter { app, process, pre_start } => {
+                if let Err(failure) = self.enter((app, pre_start), process, fds) {
                     monitor.say(&FromInit::ExecFailed { process, failure })?;
                 }
             }
@@ -233,6 +274,7 @@ impl Apps {
                 // An app that was never started has a process that waits to be.
                 self.processes.iter().filter(|process| process.app == app).for_each(|process| process.signal(9));
                 self.apps.remove(&app);
+                self.ended_early.remove(&app);
                 sockets::remove(app);
             }
             ToInit::Signal { process, signal } => {
@@ -244,11 +286,13 @@ impl Apps {
     }
 
     /// Forks a process into an app.
-    fn enter(&mut self, app: usize, id: u64, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn enter(&mut self, (app, pre_start): (usize, bool), id: u64, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
         let spec: EnterSpec = spec(&mut fds)?;
         let known = self.apps.get(&app).ok_or_else(|| Failure::new(FailureKind::Setup, &"no such app"))?;
         let stdio = streams::received(fds, spec.terminal);
-        let process = Process::later((app, known), id, &spec, &self.fds, stdio, self.mapping.tier());
+        let as_owner = pre_start && known.plan.net_admin == Some(Grant::PreStart);
+        let spec = Later { spec: &spec, as_owner };
+        let process = Process::later((app, known), id, spec, &self.fds, stdio, self.mapping.tier());
         self.processes.push(process.map_err(|refusal| Failure::new(FailureKind::Setup, &refusal))?);
         Ok(())
     }
@@ -276,7 +320,7 @@ impl Apps {
             return Err(failed(&"fewer descriptors than the app needs"));
         }
         let mut streams = fds.split_off(slots.len());
-        let added = App::new(plan, cgroup.then(|| streams.remove(0)));
+        let mut added = App::new(plan, cgroup.then(|| streams.remove(0)));
         let mut own =
             with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
         let identity = identity(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
@@ -284,18 +328,19 @@ impl Apps {
         self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
         added.put_cgroup(&mut own).map_err(|refusal| failed(&refusal))?;
         let stdio = streams::received(streams, terminal);
-        let process = Process::first(app, &added.plan, own, stdio, self.mapping.tier());
-        self.apps.insert(app, added);
+        let process = Process::first(app, &mut added.plan, own, stdio, self.mapping.tier());
+        self.apps.insert(app, Box::new(added));
         self.processes.push(process.map_err(|refusal: Refusal| failed(&refusal))?);
         Ok(())
     }
 
     /// Collects every process that has ended: those of apps, and orphans that fell to pid 1.
-    fn reap(&mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
+    fn reap(&mut self, monitor: &InitEnd) -> rustix::io::Result<Next> {
+        let mut next = Next::GoOn;
         loop {
             let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some(ended)) => ended,
-                Ok(None) | Err(Errno::CHILD) => return Ok(()),
+                Ok(None) | Err(Errno::CHILD) => return Ok(next),
                 Err(errno) => return Err(errno),
             };
             let end = match (status.exit_status(), status.terminating_signal()) {
@@ -310,7 +355,17 @@ impl Apps {
             match (process.id, failure) {
                 _ if process.told => {}
                 (Some(process), Some(failure)) => monitor.say(&FromInit::ExecFailed { process, failure })?,
-                (Some(process), None) => monitor.say(&FromInit::Exited { process, end })?,
+                (Some(id), None) => {
+                    monitor.say(&FromInit::Exited { process: id, end })?;
+                    // The namespaces are taken apart while the monitor writes down what it has heard.
+                    if process.last && self.apps.len() == 1 {
+                        next = Next::End;
+                    }
+                }
+                // The app is there, as far as anybody knows: its end is told when it is to start.
+                (None, None) if process.stage == Stage::Waiting && self.apps.contains_key(&process.app) => {
+                    self.ended_early.insert(process.app, end);
+                }
                 (None, Some(failure)) => monitor.say(&FromInit::AddFailed { app: process.app, failure })?,
                 (None, None) => {
                     let failure = Failure::new(FailureKind::Setup, &"its first process ended without a word");

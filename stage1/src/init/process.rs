@@ -8,8 +8,8 @@ use sys::fork::{Fork, Namespaces};
 
 use super::app::App;
 use crate::apply::{Fds, Named as _, Refusal};
-use crate::channel::{Channel, EnterSpec, Failure, FailureKind, FromStub, ToStub, pair};
-use crate::enter;
+use crate::channel::{Channel, Failure, FailureKind, FromStub, ToStub, pair};
+use crate::enter::{self, Later};
 use crate::idmap::Tier;
 use crate::plan::AppPlan;
 use crate::stub::{self, Stdio};
@@ -36,14 +36,16 @@ pub(super) struct Process {
     pub(super) stage: Stage,
     /// The other end of its terminal, until the monitor gets it.
     pub(super) terminal: Option<OwnedFd>,
+    /// Whether its end is the pod's, unless another app has been added.
+    pub(super) last: bool,
     /// Whether its end has been told already, as a failure.
     pub(super) told: bool,
     pub(super) channel: Channel<ToStub, FromStub>,
 }
 
 impl Process {
-    /// Forks an app's first process into a mount namespace of its own.
-    pub(super) fn first(app: usize, plan: &AppPlan, fds: Fds, stdio: Stdio, tier: Tier) -> Result<Self, Refusal> {
+    /// Forks an app's first process into a mount namespace of its own. Nobody needs the operations of its plan after that.
+    pub(super) fn first(app: usize, plan: &mut AppPlan, fds: Fds, stdio: Stdio, tier: Tier) -> Result<Self, Refusal> {
         let (ours, theirs) = pair().named(|| "socketpair()".into())?;
         match sys::fork::fork(Namespaces::MOUNT).named(|| "clone3(CLONE_NEWNS)".into())? {
             Fork::Child => {
@@ -51,7 +53,10 @@ impl Process {
                 let theirs = out_of_the_way(theirs, plan);
                 stub::run(plan, fds, stdio, tier, &theirs)
             }
-            Fork::Parent { pid, .. } => Ok(Self::new(app, None, pid, Stage::Mapping, ours)),
+            Fork::Parent { pid, .. } => {
+                (plan.build, plan.enter) = (Vec::new(), Vec::new());
+                Ok(Self::new(app, None, pid, Stage::Mapping, ours))
+            }
         }
     }
 
@@ -59,7 +64,7 @@ impl Process {
     pub(super) fn later(
         (index, app): (usize, &App),
         id: u64,
-        spec: &EnterSpec,
+        spec: Later<'_>,
         fds: &Fds,
         stdio: Stdio,
         tier: Tier,
@@ -82,7 +87,7 @@ impl Process {
     }
 
     fn new(app: usize, id: Option<u64>, pid: Pid, stage: Stage, channel: Channel<ToStub, FromStub>) -> Self {
-        Self { app, id, pid, stage, terminal: None, told: false, channel }
+        Self { app, id, pid, stage, terminal: None, last: false, told: false, channel }
     }
 
     /// Has the program executed.

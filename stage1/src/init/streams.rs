@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use crate::apply::{Named as _, Refusal};
 use crate::channel::TerminalSize;
-use crate::run::AppStreams;
+use crate::streams::AppStreams;
 use crate::stub::Stdio;
 
 /// Copies of an app's streams for its first process.

@@ -39,7 +39,7 @@ pub(super) fn retain(rights: &mut Rights, asked: Asked<'_>, names: &Names) -> Re
     if asked.by_operator {
         rights.capabilities = wanted;
         let powerless = wanted.intersection(OVER_THE_POD);
-        return Ok(if powerless.is_empty() {
+        return Ok(if powerless.is_empty() || asked.is_net_admin {
             Outcome::Enforced
         } else {
             Outcome::Modified(format!("{} has no power outside the app's own user namespace", shown(powerless)))

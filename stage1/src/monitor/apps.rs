@@ -85,7 +85,7 @@ impl AppRecord {
             self.started = Some(Instant::now());
         }
         (self.process, self.role) = (Some(process), Some(role));
-        (self.report.state, self.report.attempt) = (AppStateName::Running, attempt);
+        (self.report.state, self.report.attempt, self.report.restarting) = (AppStateName::Running, attempt, false);
     }
 
     /// What is executed for this role, unless it is the first process; and its streams.
@@ -139,9 +139,9 @@ impl AppRecord {
         Some(text)
     }
 
-    /// Nothing of it runs any more.
-    pub(super) fn finished(&mut self) {
-        self.report.state = AppStateName::Exited;
+    /// Nothing of it runs any more, or not before a pause.
+    pub(super) fn finished(&mut self, again: bool) {
+        (self.report.state, self.report.restarting) = (AppStateName::Exited, again);
         self.report.finished_ns.get_or_insert_with(now_ns);
     }
 

@@ -7,8 +7,7 @@ use appc::isolator::report::{Outcome, ReportEntry};
 
 use super::{Monitor, memory_file};
 use crate::channel::{Failure, FailureKind, ToInit};
-use crate::network::{HOSTS, NamedReport, NetworkReport};
-use crate::node::Member;
+use crate::network::{HOSTS, NetworkReport};
 use crate::plan::Net;
 use crate::run::{Keeper, RunError};
 use crate::uplink::{Change, Connection};
@@ -23,38 +22,41 @@ impl Monitor<'_> {
             Net::Connected => "default",
         };
         let down = self.uplink.as_ref().and_then(Connection::down).map(str::to_owned);
-        let named = |member: &Member| NamedReport { name: member.network().to_owned(), address: member.address() };
         let bandwidth = self.uplink.as_ref().and_then(Connection::bandwidth).cloned();
-        NetworkReport { mode: mode.to_owned(), down, named: self.member.as_ref().map(named), bandwidth }
+        NetworkReport {
+            mode: mode.to_owned(),
+            down,
+            joined: self.members.report(),
+            bandwidth,
+            added: self.ports.added.clone(),
+            closed: self.ports.closed.clone(),
+        }
     }
 
     /// Whether all is there of it that can be had.
     pub(super) fn has_network(&self) -> bool {
-        self.uplink.as_ref().is_none_or(Connection::is_settled)
-            && self.member.as_ref().is_none_or(|member| member.address().is_some())
+        self.uplink.as_ref().is_none_or(Connection::is_settled) && self.members.are_settled()
     }
 
     /// Pid 1 has made the namespaces that are to be connected.
     pub(super) fn connect(&mut self, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        let Ok([net, user]) = <[OwnedFd; 2]>::try_from(fds) else { return Ok(()) };
-        if let Some(member) = &mut self.member {
-            let refused = |why: String| RunError::Pod(Failure::new(FailureKind::Setup, &why));
-            member.join(&net).map_err(refused)?;
-            self.write_hosts()?;
-        }
+        let mut fds = fds.into_iter();
+        let (Some(net), Some(user), between) = (fds.next(), fds.next(), fds.next()) else { return Ok(()) };
+        let refused = |why: String| RunError::Pod(Failure::new(FailureKind::Setup, &why));
+        self.members.join(&net).map_err(refused)?;
+        self.write_hosts()?;
         // Without an uplink nothing more is waited for.
         let uplink = self.uplink.as_mut();
-        let change = uplink.map_or(Change::Settled, |uplink| uplink.connect(net, user, self.mapping));
+        let change = uplink.map_or(Change::Settled, |uplink| uplink.connect((net, between), user, self.mapping));
         self.see_to(change, keeper)
     }
 
     /// Has the apps' /etc/hosts say who is on the pod's network.
     fn write_hosts(&mut self) -> std::io::Result<()> {
-        let Some(member) = &mut self.member else { return Ok(()) };
-        let Some(edits) = member.look_around()? else { return Ok(()) };
+        let Some(edits) = self.members.look_around()? else { return Ok(()) };
         // An app that is added later finds it as it is by then.
         let hosts = self.etc.iter_mut().filter(|file| file.name == HOSTS);
-        hosts.for_each(|file| file.content = member.hosts().to_owned());
+        hosts.for_each(|file| file.content = self.members.hosts().to_owned());
         let edits = memory_file(&edits)?;
         // A pid 1 that is gone is heard of elsewhere.
         let _ = self.init.say_with(&ToInit::Hosts, &[edits.as_fd()]);
@@ -63,12 +65,13 @@ impl Monitor<'_> {
 
     /// Something about it has changed.
     pub(super) fn network_changed(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        if self.member.as_mut().is_some_and(Member::polled)
+        if self.members.polled()
             && let Err(error) = self.write_hosts()
         {
             keeper.remark_on_pod(&format!("who is on the pod's network cannot be found out: {error}"));
         }
         let change = self.uplink.as_mut().map_or(Change::None, Connection::polled);
+        self.tell_freed();
         self.see_to(change, keeper)
     }
 
@@ -101,10 +104,8 @@ impl Monitor<'_> {
                 return Err(RunError::Pod(Failure::new(FailureKind::Setup, &what)));
             }
             Change::Lost { why, .. } => {
-                let left = match &self.member {
-                    None => "its own loopback".to_owned(),
-                    Some(member) => format!("its own loopback and {:?}", member.network()),
-                };
+                let networks = self.members.report().into_iter().map(|network| format!(" and {:?}", network.name));
+                let left = format!("its own loopback{}", networks.collect::<String>());
                 keeper.remark_on_pod(&format!("the pod has no network but {left}: {why}"));
             }
         }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,11 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 use sys::fork::{Fork, Namespaces};
-use sys::rtnetlink::{Link, Peer, Socket};
+use sys::netlink::{Link, Peer, Socket};
 
-use super::{BRIDGE, MOST_NAMES, Membership, Subnet};
+use super::{BRIDGE, MOST_NAMES, Membership, Subnet, ula};
+use crate::apply::is_unsupported;
 use crate::channel::pair;
-
-/// The name of the interface in the pod.
-const INTERFACE: &str = "eth1";
 
 /// How long an address that a pod wants may still be that of one which has ended: the kernel takes a network namespace
 /// apart when it finds the time.
@@ -32,8 +30,8 @@ const PORT: char = 'p';
 /// What has come of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Says {
-    /// The pod has this address. Two sockets of the node come along: one for questions, and one that hears of changes.
-    Joined { address: Ipv4Addr },
+    /// The pod has these addresses. Two sockets of the node come along: one for questions, and one that hears of changes.
+    Joined { address: Ipv4Addr, newer: Option<Ipv6Addr> },
     /// Why not.
     Refused(String),
 }
@@ -42,25 +40,27 @@ enum Says {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) address: Ipv4Addr,
+    /// Where the pod has IPv6.
+    pub(super) newer: Option<Ipv6Addr>,
     /// For questions to the node.
     pub(super) node: Socket,
     /// Hears of pods that come and go.
     pub(super) changes: Socket,
 }
 
-/// Connects the pod with this network namespace.
+/// Connects the pod with this network namespace, by an interface of this name there.
 ///
 /// # Errors
 /// Why it could not be, in words.
-pub(super) fn join(membership: &Membership, pod: &OwnedFd) -> Result<Place, String> {
+pub(super) fn join(membership: &Membership, interface: &str, pod: &OwnedFd) -> Result<Place, String> {
     let in_words = |error: io::Error| error.to_string();
     let (ours, theirs) = pair::<(), Says>().map_err(|errno| in_words(errno.into()))?;
     match sys::fork::fork(Namespaces::NONE).map_err(in_words)? {
         Fork::Child => {
             drop(ours);
-            let sent = match connect(membership, pod) {
-                Ok(Place { address, node, changes }) => {
-                    theirs.say_with(&Says::Joined { address }, &[node.as_fd(), changes.as_fd()])
+            let sent = match connect(membership, interface, pod) {
+                Ok(Place { address, newer, node, changes }) => {
+                    theirs.say_with(&Says::Joined { address, newer }, &[node.as_fd(), changes.as_fd()])
                 }
                 Err(why) => theirs.say(&Says::Refused(why)),
             };
@@ -71,8 +71,8 @@ pub(super) fn join(membership: &Membership, pod: &OwnedFd) -> Result<Place, Stri
             let heard = ours.hear_with();
             let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
             match heard.map_err(|errno| in_words(errno.into()))? {
-                Some((Says::Joined { address }, fds)) => match <[OwnedFd; 2]>::try_from(fds) {
-                    Ok([node, changes]) => Ok(Place { address, node: node.into(), changes: changes.into() }),
+                Some((Says::Joined { address, newer }, fds)) => match <[OwnedFd; 2]>::try_from(fds) {
+                    Ok([node, changes]) => Ok(Place { address, newer, node: node.into(), changes: changes.into() }),
                     Err(_) => Err("too few descriptors are left".to_owned()),
                 },
                 Some((Says::Refused(why), _)) => Err(why),
@@ -82,7 +82,7 @@ pub(super) fn join(membership: &Membership, pod: &OwnedFd) -> Result<Place, Stri
     }
 }
 
-fn connect(membership: &Membership, pod: &OwnedFd) -> Result<Place, String> {
+fn connect(membership: &Membership, interface: &str, pod: &OwnedFd) -> Result<Place, String> {
     let during = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let enter = |fd: &OwnedFd, kind| move_into_link_name_space(fd.as_fd(), Some(kind)).map_err(io::Error::from);
     if let Some(user) = membership.node.user() {
@@ -95,17 +95,24 @@ fn connect(membership: &Membership, pod: &OwnedFd) -> Result<Place, String> {
     let links = node.links().map_err(during("ask for its pods"))?;
     let bridge = links.iter().find(|link| link.name == BRIDGE).ok_or("it has no bridge")?;
     let subnet: Subnet = bridge.alias.parse().map_err(|_| "it has no range".to_owned())?;
-    let address = take(&node, &links, subnet, (membership.address, pod))?;
+    let address = take(&node, &links, (subnet, membership.address), (interface, pod))?;
     let names = shortened(&membership.names);
     node.set_up(&port(address), Some(&names), Some(bridge.index)).map_err(during("make the pod's port"))?;
     enter(pod, LinkNameSpaceType::Network).map_err(during("enter the pod's network namespace"))?;
-    restrict().map_err(during("restrict the pod's interface"))?;
+    restrict(interface).map_err(during("restrict the pod's interface"))?;
     let inside = Socket::open().map_err(during("talk to the kernel"))?;
     let own = inside.links().map_err(during("ask for the pod's interfaces"))?;
-    let own = own.iter().find(|link| link.name == INTERFACE).ok_or("the pod's interface is gone")?;
-    inside.add_address(own.index, address, subnet.length()).map_err(during("give the pod its address"))?;
-    inside.set_up(INTERFACE, None, None).map_err(during("set the pod's interface up"))?;
-    Ok(Place { address, node, changes })
+    let own = own.iter().find(|link| link.name == interface).ok_or("the pod's interface is gone")?;
+    inside.add_address(own.index, address.into(), subnet.length()).map_err(during("give the pod its address"))?;
+    let newer = ula::address(&membership.network, address);
+    let newer = match inside.add_address(own.index, newer.into(), ula::LENGTH) {
+        Ok(()) => Some(newer),
+        // The kernel has no IPv6, or it is switched off.
+        Err(error) if is_unsupported(&error) || error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => return Err(during("give the pod its IPv6 address")(error)),
+    };
+    inside.set_up(interface, None, None).map_err(during("set the pod's interface up"))?;
+    Ok(Place { address, newer, node, changes })
 }
 
 /// Makes the pair of interfaces for the address that is wanted, or for the lowest that is free. Its name is the lease: the
@@ -113,8 +120,8 @@ fn connect(membership: &Membership, pod: &OwnedFd) -> Result<Place, String> {
 fn take(
     node: &Socket,
     links: &[Link],
-    subnet: Subnet,
-    (wanted, pod): (Option<Ipv4Addr>, &OwnedFd),
+    (subnet, wanted): (Subnet, Option<Ipv4Addr>),
+    (interface, pod): (&str, &OwnedFd),
 ) -> Result<Ipv4Addr, String> {
     if let Some(address) = wanted.filter(|address| !subnet.has(*address)) {
         return Err(format!("{address} is no address that a pod can have in {subnet}"));
@@ -129,7 +136,7 @@ fn take(
         let [a, b, c, d] = address.octets();
         // Locally administered, and always the same for an address: a neighbour that remembers the pod that had the
         // address before would otherwise talk to nobody.
-        let peer = Peer { name: INTERFACE, hardware: [2, 0, a, b, c, d], net: pod.as_fd() };
+        let peer = Peer { name: interface, hardware: [2, 0, a, b, c, d], net: pod.as_fd() };
         loop {
             match node.add_veth(&port(address), &peer) {
                 Ok(()) => return Ok(address),
@@ -149,13 +156,13 @@ fn take(
 
 /// The pod does not pass on what is not for it, whatever the host does; nobody gets in by the addresses that it has
 /// elsewhere, and routers are not believed: there are none.
-fn restrict() -> io::Result<()> {
+fn restrict(interface: &str) -> io::Result<()> {
     let four = "/proc/sys/net/ipv4";
     fs::write(format!("{four}/ip_forward"), "0")?;
     for (key, value) in [("arp_ignore", "1"), ("rp_filter", "1"), ("accept_redirects", "0")] {
-        fs::write(format!("{four}/conf/{INTERFACE}/{key}"), value)?;
+        fs::write(format!("{four}/conf/{interface}/{key}"), value)?;
     }
-    let own = |key: &str| format!("/proc/sys/net/ipv6/conf/{INTERFACE}/{key}");
+    let own = |key: &str| format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
     for path in ["/proc/sys/net/ipv6/conf/all/forwarding".to_owned(), own("accept_ra"), own("accept_redirects")] {
         match fs::write(path, "0") {
             // A kernel without IPv6.

@@ -53,6 +53,13 @@ impl Subnet {
         bits >= first + 2 && bits < first | self.host_bits()
     }
 
+    /// Whether an address can be in both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        let mask = !(self.host_bits() | other.host_bits());
+        self.network.to_bits() & mask == other.network.to_bits() & mask
+    }
+
     fn host_bits(self) -> u32 {
         u32::MAX >> self.length
     }
@@ -119,6 +126,13 @@ mod tests {
         ] {
             assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ranges_overlap() {
+        let overlap = |one: &str, other: &str| one.parse::<Subnet>().unwrap().overlaps(other.parse().unwrap());
+        assert!(overlap("10.1.2.0/24", "10.1.2.0/24") && overlap("10.1.0.0/16", "10.1.2.0/24"));
+        assert!(overlap("10.1.2.0/24", "10.1.0.0/16") && !overlap("10.1.2.0/24", "10.1.3.0/24"));
     }
 
     #[test]

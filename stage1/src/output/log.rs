@@ -2,7 +2,8 @@
 //!
 //! `log.NAME` is written; when it is full it becomes `log.NAME.1`, that one `.2`, and the oldest goes. Readers may
 //! follow by name or by descriptor. A disk that is full costs the lines that do not fit: the next one that does is
-//! preceded by a line that says how many bytes were lost.
+//! preceded by a line that says how many bytes were lost. If none does until the end, that line takes the place of the
+//! last ones.
 
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -94,6 +95,43 @@ impl Log {
             begun.clear();
         }
         self.put();
+        self.tell_of_loss();
+    }
+
+    /// The line about what was lost, whether there is room for it or not.
+    fn tell_of_loss(&mut self) {
+        if self.lost == 0 || self.append(&self.note()).is_ok() {
+            self.lost = 0;
+            return;
+        }
+        if let Some(kept) = self.lines_before(self.note().len() as u64)
+            && rustix::fs::ftruncate(&self.file, kept).is_ok()
+        {
+            self.lost += self.size - kept;
+            self.size = kept;
+            if self.append(&self.note()).is_ok() {
+                self.lost = 0;
+            }
+        }
+    }
+
+    fn note(&self) -> Vec<u8> {
+        let note = format!("proa: {} bytes of this log could not be written\n", self.lost);
+        let mut written = Vec::new();
+        line(&mut written, &prefix(Stream::Stderr), b'F', note.as_bytes());
+        written
+    }
+
+    /// Where the last line ends behind which there are at least `room` bytes: a few more, as a number may have more digits.
+    fn lines_before(&self, room: u64) -> Option<u64> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.dir, &self.name, flags, Mode::empty()).ok()?;
+        let end = self.size.checked_sub(room + 8)?;
+        let begin = end.saturating_sub(2 * MAX_LINE as u64);
+        let mut bytes = vec![0; usize::try_from(end - begin).ok()?];
+        let read = rustix::io::pread(&file, &mut bytes, begin).ok()?;
+        let newline = bytes[..read].iter().rposition(|byte| *byte == b'\n')?;
+        Some(begin + newline as u64 + 1)
     }
 
     fn put(&mut self) {
@@ -101,10 +139,8 @@ impl Log {
             self.rotate();
         }
         if self.lost > 0 && !self.out.is_empty() {
-            let note = format!("proa: {} bytes of this log could not be written\n", self.lost);
-            let mut first = Vec::new();
-            line(&mut first, &prefix(Stream::Stderr), b'F', note.as_bytes());
-            if self.append(&first).is_ok() {
+            let note = self.note();
+            if self.append(&note).is_ok() {
                 self.lost = 0;
             }
         }

@@ -3,8 +3,9 @@
 use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sys::mount::MountAttr;
 
+use super::ids::{is_in, ranges, shown};
 use super::keep_id::KeepId;
-use super::{FILLED, IMAGE_CONTENT, PlanError, PodOptions, SourceKind, is_in, ranges, shown};
+use super::{DOCKERS_RULES, FILLED, IMAGE_CONTENT, PlanError, PodOptions, SourceKind, strings};
 use crate::idmap::{IdMapping, Tier};
 use crate::op::Op;
 
@@ -16,12 +17,14 @@ pub(super) struct Mount {
     name: String,
     attr: MountAttr,
     place: Place,
+    /// Whether it may lie in another mount of the app.
+    nested: bool,
 }
 
 #[derive(Debug)]
 enum Place {
     /// Path in the app's root, for a volume of the host or one of the pod's own directories.
-    Root { path: String, recursive: bool, owner: Option<(u32, u32)>, filled: bool },
+    Root { path: String, recursive: bool, own: bool, owner: Option<(u32, u32)>, filled: bool },
     /// Path below the app's /dev, for a device node.
     Dev(String),
     /// Path in the app's root whose content is the volume.
@@ -33,7 +36,7 @@ impl Mount {
     pub(super) fn build(&self, mount: usize) -> Vec<Op> {
         let (volume, attr) = (self.volume, self.attr);
         match &self.place {
-            Place::Root { recursive, owner, path, filled } => {
+            Place::Root { recursive, owner, path, filled, .. } => {
                 let own = owner.map(|(uid, gid)| Op::OwnVolume { volume, uid, gid });
                 let fill = filled.then(|| Op::FillVolume { volume, path: path.clone() });
                 let bind = Op::BindVolume { volume, recursive: *recursive, attr, mount };
@@ -47,9 +50,20 @@ impl Mount {
     /// What is done in the app's own mount namespace.
     pub(super) fn enter(&self, mount: usize) -> Op {
         match &self.place {
-            Place::Root { path, .. } => Op::AttachVolume { mount, name: self.name.clone(), path: path.clone() },
+            &Place::Root { ref path, own, .. } => {
+                let (name, nested) = (self.name.clone(), self.nested);
+                Op::AttachVolume { mount, name, path: path.clone(), nested, own }
+            }
             Place::Dev(path) => Op::AttachDevice { mount, path: path.clone() },
-            Place::Content(path) => Op::KeepContent { path: path.clone(), attr: self.attr },
+            Place::Content(path) => Op::KeepContent { mount, path: path.clone(), attr: self.attr },
+        }
+    }
+
+    /// Where it is.
+    fn path(&self) -> String {
+        match &self.place {
+            Place::Root { path, .. } | Place::Content(path) => path.clone(),
+            Place::Dev(path) => format!("/dev/{path}"),
         }
     }
 }
@@ -76,15 +90,22 @@ pub(super) fn of(
     let explicit = runtime.mounts.iter().map(|mount| (mount.volume.as_str(), mount.path.as_str()));
     let covered = |point: &&MountPoint| runtime.mounts.iter().all(|mount| !same_path(&mount.path, &point.path));
     let named = app.mount_points.iter().filter(covered).map(|point| (point.name.as_str(), point.path.as_str()));
-    let paths = |annotation| -> Vec<String> {
-        runtime.annotations.get(annotation).and_then(|paths| serde_json::from_str(paths).ok()).unwrap_or_default()
-    };
-    let (content, filled) = (paths(IMAGE_CONTENT), paths(FILLED));
-    let context = Context { manifest, runtime, app, surroundings, content: &content, filled: &filled };
+    let (content, filled) = (strings(runtime, IMAGE_CONTENT), strings(runtime, FILLED));
+    let nested = are_dockers(runtime);
+    let context = Context { manifest, runtime, app, surroundings, nested, content: &content, filled: &filled };
     let mounts = explicit.chain(named).map(|(volume, path)| context.mount(volume, path));
-    let mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
-    refuse_overlaps(runtime.name.as_str(), &mounts)?;
+    let mut mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
+    refuse_overlaps(runtime.name.as_str(), &mounts, nested)?;
+    if nested {
+        // What lies in another comes after it, in whatever order they were asked for.
+        mounts.sort_by_cached_key(|mount| mount.path().split('/').map(str::to_owned).collect::<Vec<_>>());
+    }
     Ok(mounts)
+}
+
+/// Whether docker's rules hold for the app.
+pub(super) fn are_dockers(runtime: &RuntimeApp) -> bool {
+    runtime.annotations.get(DOCKERS_RULES) == Some("true")
 }
 
 /// What counts beside the manifest.
@@ -125,6 +146,8 @@ struct Context<'a> {
     runtime: &'a RuntimeApp,
     app: &'a App,
     surroundings: &'a Surroundings<'a>,
+    /// Whether mounts may lie in each other.
+    nested: bool,
     /// Paths whose volume begins with the image's content.
     content: &'a [String],
     /// Paths whose volume is filled with it.
@@ -157,7 +180,7 @@ impl Context<'_> {
         if self.read_only(declared, path) {
             attr = attr.with(MountAttr::RDONLY);
         }
-        Ok(Mount { volume: index, name: declared.name.to_string(), attr, place })
+        Ok(Mount { volume: index, name: declared.name.to_string(), attr, place, nested: self.nested })
     }
 
     fn place(&self, index: usize, volume: &Volume, path: String) -> Result<Place, PlanError> {
@@ -165,7 +188,8 @@ impl Context<'_> {
             VolumeKind::Host { recursive, .. } => {
                 let is_dir = self.surroundings.sources.get(index) == Some(&Some(SourceKind::Directory));
                 let filled = is_dir && self.filled.iter().any(|known| same_path(known, &path));
-                Ok(Place::Root { path, recursive: is_dir && *recursive != Some(false), owner: None, filled })
+                let recursive = is_dir && *recursive != Some(false);
+                Ok(Place::Root { path, recursive, own: false, owner: None, filled })
             }
             VolumeKind::Empty { .. } if self.begins_with_content(volume, &path) => Ok(Place::Content(path)),
             &VolumeKind::Empty { uid, gid, .. } => {
@@ -180,7 +204,8 @@ impl Context<'_> {
                     ids: shown,
                 })?;
                 let owner = Some(owner).filter(|&owner| owner != (0, 0));
-                Ok(Place::Root { path, recursive: false, owner, filled: false })
+                let filled = self.filled.iter().any(|known| same_path(known, &path));
+                Ok(Place::Root { path, recursive: false, own: true, owner, filled })
             }
         }
     }
@@ -203,18 +228,16 @@ impl Context<'_> {
     }
 }
 
-/// Two mounts of which one hides the other are an error (appc ace.md, "Volume Setup"). Paths that only links make the
-/// same are told apart when they are attached: the second place is then not on the root's own mount.
-fn refuse_overlaps(app: &str, mounts: &[Mount]) -> Result<(), PlanError> {
-    let path = |mount: &Mount| match &mount.place {
-        Place::Root { path, .. } | Place::Content(path) => path.clone(),
-        Place::Dev(path) => format!("/dev/{path}"),
-    };
-    let mut paths: Vec<String> = mounts.iter().map(path).collect();
+/// Two mounts of which one hides the other are an error (appc ace.md, "Volume Setup"); where they may lie in each other, two
+/// at one place. Paths that only links make the same are told apart when they are attached: the second place is then not on
+/// the root's own mount.
+fn refuse_overlaps(app: &str, mounts: &[Mount], nested: bool) -> Result<(), PlanError> {
+    let mut paths: Vec<String> = mounts.iter().map(Mount::path).collect();
     // With a slash behind each, what is below a path follows it at once.
     paths.iter_mut().for_each(|path| path.push('/'));
     paths.sort_unstable();
-    match paths.windows(2).find(|pair| pair[1].starts_with(&pair[0])) {
+    let overlap = |pair: &&[String]| if nested { pair[0] == pair[1] } else { pair[1].starts_with(&pair[0]) };
+    match paths.windows(2).find(overlap) {
         None => Ok(()),
         Some(pair) => {
             let shown = |path: &str| path.trim_end_matches('/').to_owned();

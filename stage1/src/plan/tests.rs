@@ -3,6 +3,7 @@
 use appc::{Volume, VolumeKind};
 
 use super::*;
+use crate::environment;
 
 /// Where the apps find the metadata service.
 const URL: &str = "http://169.254.169.254:18112/token";

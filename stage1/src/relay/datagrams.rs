@@ -5,13 +5,15 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::network::Relay;
+use super::orders::{Change, Orders};
+use crate::network::{Relay, Target};
 
 /// Clients at a time; a further one takes the place of the one that was silent for longest.
 const MOST: usize = 256;
@@ -25,36 +27,42 @@ const AT_ONCE: usize = 64;
 /// No datagram is longer.
 const LONGEST: usize = 65_536;
 
+/// A port of the host.
+struct Port {
+    socket: UdpSocket,
+    target: Target,
+}
+
 /// A client of a port, and its socket in the pod.
 struct Client {
-    /// The port's number among the sockets.
-    port: usize,
+    port: Rc<Port>,
     address: SocketAddr,
     app: UdpSocket,
     /// When anything came or went last.
     heard: Instant,
 }
 
-/// Carries until it is killed. The process is in the pod's network namespace.
-pub(crate) fn run(relays: Vec<Relay>) -> io::Error {
-    match serve(relays) {
+/// Carries until it is killed, or nobody is left to order anything. The process is in the pod's network namespace.
+pub(crate) fn run(relays: Vec<Relay>, orders: &Orders) -> io::Error {
+    match serve(relays, orders) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn serve(relays: Vec<Relay>) -> io::Result<Infallible> {
-    let mut ports = Vec::with_capacity(relays.len());
-    for Relay { socket, target, .. } in relays {
+fn serve(relays: Vec<Relay>, orders: &Orders) -> io::Result<Infallible> {
+    let open = |Relay { socket, target, .. }: Relay| -> io::Result<Rc<Port>> {
         let socket = UdpSocket::from(socket);
         socket.set_nonblocking(true)?;
-        ports.push((socket, target));
-    }
+        Ok(Rc::new(Port { socket, target }))
+    };
+    let mut ports = relays.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
     let mut clients: Vec<Client> = Vec::new();
     let mut buffer = vec![0; LONGEST];
     loop {
-        let sockets = ports.iter().map(|(socket, _)| socket).chain(clients.iter().map(|client| &client.app));
-        let mut polled: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        let sockets = ports.iter().map(|port| &port.socket).chain(clients.iter().map(|client| &client.app));
+        let mut polled = vec![PollFd::new(orders, PollFlags::IN)];
+        polled.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::IN)));
         let patience = clients.iter().map(|client| client.heard).min().map(|first| {
             let left = (first + SILENCE).saturating_duration_since(Instant::now());
             // Rounded up: it is over when poll returns.
@@ -65,24 +73,34 @@ fn serve(relays: Vec<Relay>) -> io::Result<Infallible> {
             Err(errno) => return Err(errno.into()),
         }
         let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (of_ports, of_clients) = ready.split_at(ports.len());
+        let (of_orders, rest) = ready.split_at(1);
+        let (of_ports, of_clients) = rest.split_at(ports.len());
         for (client, _) in clients.iter_mut().zip(of_clients).filter(|(_, ready)| **ready) {
-            outward(client, &ports[client.port].0, &mut buffer);
+            outward(client, &mut buffer);
         }
         let now = Instant::now();
         clients.retain(|client| now.saturating_duration_since(client.heard) < SILENCE);
-        for (port, _) in of_ports.iter().enumerate().filter(|(_, ready)| **ready) {
-            let (socket, target) = &ports[port];
-            inward(port, socket, *target, &mut clients, &mut buffer);
+        for (port, _) in ports.iter().zip(of_ports).filter(|(_, ready)| **ready) {
+            inward(port, &mut clients, &mut buffer);
+        }
+        match orders.next(of_orders[0])? {
+            Some(Change::Carry(relays)) => ports.extend(relays.into_iter().filter_map(|relay| open(relay).ok())),
+            Some(Change::Free(freed)) => {
+                let stays = |port: &Port| !port.socket.local_addr().is_ok_and(|address| freed.has(address));
+                ports.retain(|port| stays(port));
+                clients.retain(|client| stays(&client.port));
+                freed.done()?;
+            }
+            None => {}
         }
     }
 }
 
 /// Answers of the app. What cannot be sent is lost, as datagrams are.
-fn outward(client: &mut Client, socket: &UdpSocket, buffer: &mut [u8]) {
+fn outward(client: &mut Client, buffer: &mut [u8]) {
     for _ in 0..AT_ONCE {
         match client.app.recv(buffer) {
-            Ok(length) => drop(socket.send_to(&buffer[..length], client.address)),
+            Ok(length) => drop(client.port.socket.send_to(&buffer[..length], client.address)),
             // Nobody listens in the pod, and that is told once.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(_) => return,
@@ -92,10 +110,10 @@ fn outward(client: &mut Client, socket: &UdpSocket, buffer: &mut [u8]) {
 }
 
 /// What clients send.
-fn inward(port: usize, socket: &UdpSocket, target: SocketAddr, clients: &mut Vec<Client>, buffer: &mut [u8]) {
+fn inward(port: &Rc<Port>, clients: &mut Vec<Client>, buffer: &mut [u8]) {
     for _ in 0..AT_ONCE {
-        let Ok((length, address)) = socket.recv_from(buffer) else { return };
-        let known = clients.iter().position(|client| client.port == port && client.address == address);
+        let Ok((length, address)) = port.socket.recv_from(buffer) else { return };
+        let known = clients.iter().position(|client| Rc::ptr_eq(&client.port, port) && client.address == address);
         let index = match known {
             Some(index) => index,
             None => {
@@ -103,8 +121,8 @@ fn inward(port: usize, socket: &UdpSocket, target: SocketAddr, clients: &mut Vec
                     let silent = clients.iter().enumerate().min_by_key(|(_, client)| client.heard);
                     silent.map(|(index, _)| index).into_iter().for_each(|index| drop(clients.swap_remove(index)));
                 }
-                let Ok(app) = open(target) else { continue };
-                clients.push(Client { port, address, app, heard: Instant::now() });
+                let Ok(app) = port.target.of(address).and_then(open) else { continue };
+                clients.push(Client { port: port.clone(), address, app, heard: Instant::now() });
                 clients.len() - 1
             }
         };
@@ -118,7 +136,11 @@ fn inward(port: usize, socket: &UdpSocket, target: SocketAddr, clients: &mut Vec
 }
 
 fn open(target: SocketAddr) -> io::Result<UdpSocket> {
-    let any = if target.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let any: IpAddr = match target.ip() {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
     let app = UdpSocket::bind(SocketAddr::new(any, 0))?;
     app.set_nonblocking(true)?;
     app.connect(target)?;
@@ -127,6 +149,7 @@ fn open(target: SocketAddr) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::orders;
     use super::*;
 
     #[test]
@@ -134,8 +157,10 @@ mod tests {
         let target = UdpSocket::bind("127.0.0.1:0").unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let relay = Relay { socket: socket.into(), target: target.local_addr().unwrap(), datagrams: true };
-        std::thread::spawn(move || run(vec![relay]));
+        let relay =
+            Relay { socket: socket.into(), target: Target::Loopback(target.local_addr().unwrap()), datagrams: true };
+        let (_monitor, orders) = orders::pair().unwrap();
+        std::thread::spawn(move || run(vec![relay], &orders));
         std::thread::spawn(move || {
             let mut buffer = [0; LONGEST];
             while let Ok((length, client)) = target.recv_from(&mut buffer) {
@@ -163,7 +188,9 @@ mod tests {
         let target = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        std::thread::spawn(move || run(vec![Relay { socket: socket.into(), target, datagrams: true }]));
+        let relay = Relay { socket: socket.into(), target: Target::Loopback(target), datagrams: true };
+        let (_monitor, orders) = orders::pair().unwrap();
+        std::thread::spawn(move || run(vec![relay], &orders));
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.send_to(b"lost", address).unwrap();
         let app = UdpSocket::bind(target).unwrap();

@@ -22,7 +22,11 @@ fn play(name: &str, policy: ExitPolicy, apps: &[AppPolicy], story: &[(Event, &[A
         assert_eq!(supervisor.handle(Event::Start(app)), [Execute(app, role)], "{name}");
     }
     for (event, actions) in story {
+        // What pid 1 relies on.
+        let is_last = |app: usize| supervisor.phase(app) == Some(Phase::Active(Main)) && supervisor.ends_with(app);
+        let is_end = matches!(event, Event::Ended { app, .. } if is_last(*app));
         assert_eq!(supervisor.handle(*event), *actions, "{name}: {event:?}");
+        assert!(!is_end || actions.contains(&Shutdown), "{name}: {event:?} is not the pod's end");
     }
     assert_eq!(supervisor.status(), status, "{name}");
 }
@@ -66,6 +70,23 @@ fn a_stop_signal_that_no_app_can_take_ends_the_pod() {
         &[(ended(0, 0), &again), (Event::Interrupt(15), &[Signal(1, 15)])],
         0,
     );
+}
+
+#[test]
+fn only_the_end_of_the_only_app_that_nothing_follows_is_known_before() {
+    let ends = |policy, apps: &[AppPolicy]| {
+        let mut supervisor = Supervisor::new(policy);
+        let indices: Vec<usize> = apps.iter().map(|app| supervisor.add(*app)).collect();
+        supervisor.ends_with(indices[0])
+    };
+    for policy in [ExitPolicy::Failure, ExitPolicy::Any, ExitPolicy::All] {
+        assert!(ends(policy, &[PLAIN]) && ends(policy, &[AppPolicy { pre_start: true, ..PLAIN }]));
+    }
+    let again = AppPolicy { restart: Restart::OnFailure(Some(1)), ..PLAIN };
+    for other in [&[HANDLERS][..], &[again], &[PLAIN, PLAIN]] {
+        assert!(!ends(ExitPolicy::Failure, other), "{other:?}");
+    }
+    assert!(!ends(ExitPolicy::Never, &[PLAIN]));
 }
 
 #[test]
@@ -143,7 +164,7 @@ fn restarts_wait_longer_each_time_and_end_with_a_stop() {
             (stop(None), &[Cancel(Timer::Restart(0)), Shutdown]),
             (timer, &[]),
         ],
-        0,
+        1,
     );
     let once = AppPolicy { restart: Restart::OnFailure(Some(1)), ..PLAIN };
     play(

@@ -12,9 +12,9 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
-pub mod rtnetlink;
 pub mod seccomp;
 pub mod signal;
+pub mod stack;
 pub mod title;
 
 use std::io;

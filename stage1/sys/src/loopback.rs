@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::check;
-use crate::netlink::Request;
+use crate::netlink::new_address;
 
 /// Brings `lo` of the current network namespace up; the kernel then adds 127.0.0.1 and ::1 by itself.
 ///
@@ -39,17 +39,6 @@ const LOOPBACK: u32 = 1;
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN over the network namespace, `EEXIST` if it is there already.
 pub fn add_address(address: IpAddr) -> io::Result<()> {
-    new_address(address).send()
-}
-
-/// A request to add an address: ifaddrmsg and one attribute (rtnetlink(7)).
-fn new_address(address: IpAddr) -> Request {
-    let (family, octets) = match address {
-        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
-    };
-    // Family, prefix length, flags, scope, and whose it is.
-    let mut fixed = vec![family as u8, 8 * octets.len() as u8, 0, libc::RT_SCOPE_HOST];
-    fixed.extend(LOOPBACK.to_ne_bytes());
-    Request::new(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &fixed).with(libc::IFA_LOCAL, &octets)
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    new_address(LOOPBACK, (address, length), libc::RT_SCOPE_HOST).send()
 }

@@ -1,145 +1,279 @@
 //! Requests to the kernel about the network (netlink(7), rtnetlink(7)), of the network namespace that the thread is in.
+//!
+//! A request is answered before the next one is made.
+
+mod answer;
+mod request;
 
 use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with};
 
-/// Length of a message's header.
+pub use request::Request;
+
+/// Lengths of the headers of a message and of an attribute.
 const HEADER: usize = 16;
+const ATTRIBUTE: usize = 4;
 
-/// A request that the kernel acknowledges: a header of its kind and attributes, all in the machine's byte order.
+/// What is made must not be there yet.
+const CREATE: i32 = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+
+/// The kernel sends at most so much of a dump at once (its `NLMSG_GOODSIZE` and what a reader offers).
+const BUFFER: usize = 32 << 10;
+
+/// `VETH_INFO_PEER` (linux/veth.h).
+const VETH_INFO_PEER: u16 = 1;
+
+/// `RTEXT_FILTER_SKIP_STATS` (linux/rtnetlink.h).
+const SKIP_STATISTICS: u32 = 1 << 3;
+
+/// The longest name of an interface, and the longest alias (`IFNAMSIZ`, `IFALIASZ`, each less the final zero).
+const LONGEST: (usize, usize) = (15, 255);
+
+/// A socket of one network namespace: the one that the process which opened it was in.
 #[derive(Debug)]
-pub struct Request {
-    bytes: Vec<u8>,
-    /// Whether an attribute was longer than its length can say. Such a request is never sent: a length that wraps would
-    /// make the kernel take content for attributes (CVE-2021-43784).
-    too_long: bool,
+pub struct Socket(OwnedFd);
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What somebody has noted about it.
+    pub alias: String,
 }
 
-impl Request {
-    /// A request of this kind (`RTM_…`), with further flags beside `NLM_F_REQUEST` and `NLM_F_ACK`, and the fixed part
-    /// that requests of this kind have, whose length is a multiple of four.
-    #[must_use]
-    pub fn new(kind: u16, flags: i32, fixed: &[u8]) -> Self {
-        let flags = (flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-        let mut bytes = vec![0; 4];
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(flags.to_ne_bytes());
-        // Sequence number, and the port of the sender: the kernel knows both from the socket.
-        bytes.extend([0; 8]);
-        bytes.extend(fixed);
-        Self { bytes, too_long: false }
-    }
+/// The other end of a pair of interfaces.
+#[derive(Debug)]
+pub struct Peer<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its hardware address.
+    pub hardware: [u8; 6],
+    /// The network namespace that it is in.
+    pub net: BorrowedFd<'a>,
+}
 
-    /// Adds an attribute.
-    #[must_use]
-    pub fn with(self, kind: u16, value: &[u8]) -> Self {
-        self.with_all(kind, |request| {
-            let mut request = request;
-            request.bytes.extend(value);
-            request
-        })
+impl From<OwnedFd> for Socket {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
     }
+}
 
-    /// Adds an attribute that consists of others.
-    #[must_use]
-    pub fn with_all(mut self, kind: u16, add: impl FnOnce(Self) -> Self) -> Self {
-        let start = self.bytes.len();
-        self.bytes.extend([0; 2]);
-        self.bytes.extend(kind.to_ne_bytes());
-        self = add(self);
-        match u16::try_from(self.bytes.len() - start) {
-            Ok(length) => self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes()),
-            Err(_) => self.too_long = true,
-        }
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        self
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.0
     }
+}
 
-    /// The message, if its lengths can be said.
-    fn message(mut self) -> io::Result<Vec<u8>> {
-        let length = u32::try_from(self.bytes.len()).map_err(|_| io::Error::from(Errno::MSGSIZE))?;
-        if self.too_long {
-            return Err(Errno::MSGSIZE.into());
-        }
-        self.bytes[..4].copy_from_slice(&length.to_ne_bytes());
-        Ok(self.bytes)
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
+}
 
-    /// Has the kernel do it.
+impl Socket {
+    /// A socket for requests in the current network namespace.
     ///
     /// # Errors
-    /// What the kernel says, `EPERM` without CAP_NET_ADMIN over the network namespace; `EMSGSIZE` for a request that is
-    /// too long to be one.
-    pub fn send(self) -> io::Result<()> {
-        let message = self.message()?;
+    /// Those of socket(2).
+    pub fn open() -> io::Result<Self> {
         // Protocol 0 is NETLINK_ROUTE.
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        sendto(&socket, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        Ok(Self(socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?))
+    }
+
+    /// A socket that hears of every change of an interface in the current network namespace, and never waits.
+    ///
+    /// # Errors
+    /// Those of socket(2) and bind(2).
+    pub fn watch_links() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        bind(&socket, &SocketAddrNetlink::new(0, libc::RTMGRP_LINK as u32))?;
+        Ok(Self(socket))
+    }
+
+    /// Takes in what there is to hear of changes; what they are has to be asked. False if there was nothing.
+    ///
+    /// # Errors
+    /// A failed recv(2); that some changes were lost is none.
+    pub fn drain(&self) -> io::Result<bool> {
+        let mut heard = false;
+        let mut buffer = [0; 4096];
+        loop {
+            match recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok(_) | Err(Errno::NOBUFS) => heard = true,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(heard),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Makes a bridge.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` where the kernel has none, `EEXIST`, `EPERM` without CAP_NET_ADMIN.
+    pub fn add_bridge(&self, name: &str) -> io::Result<()> {
+        let request = Request::new(libc::RTM_NEWLINK, CREATE, &interface(0, 0, 0));
+        let request = request.with_text(libc::IFLA_IFNAME, name, LONGEST.0);
+        self.ask(request.with_all(libc::IFLA_LINKINFO, |info| info.with(libc::IFLA_INFO_KIND, b"bridge")))
+    }
+
+    /// Makes a pair of interfaces, one end here and the other in another namespace.
+    ///
+    /// # Errors
+    /// As [`Socket::add_bridge`]; `EEXIST` where either namespace has one of that name.
+    pub fn add_veth(&self, name: &str, peer: &Peer<'_>) -> io::Result<()> {
+        let other = |request: Request| {
+            request
+                .plain(&interface(0, 0, 0))
+                .with_text(libc::IFLA_IFNAME, peer.name, LONGEST.0)
+                .with(libc::IFLA_ADDRESS, &peer.hardware)
+                .with(libc::IFLA_NET_NS_FD, &peer.net.as_raw_fd().to_ne_bytes())
+        };
+        let request = Request::new(libc::RTM_NEWLINK, CREATE, &interface(0, 0, 0));
+        self.ask(request.with_text(libc::IFLA_IFNAME, name, LONGEST.0).with_all(libc::IFLA_LINKINFO, |info| {
+            info.with(libc::IFLA_INFO_KIND, b"veth")
+                .with_all(libc::IFLA_INFO_DATA, |data| data.with_all(VETH_INFO_PEER, other))
+        }))
+    }
+
+    /// Brings an interface up, notes something about it, and makes it a port of a bridge, if one is given.
+    ///
+    /// # Errors
+    /// `ENODEV`, `EPERM` without CAP_NET_ADMIN, `EINVAL` for a note that is too long.
+    pub fn set_up(&self, name: &str, alias: Option<&str>, bridge: Option<u32>) -> io::Result<()> {
+        const UP: u32 = libc::IFF_UP as u32;
+        let mut request = Request::new(libc::RTM_SETLINK, 0, &interface(0, UP, UP));
+        request = request.with_text(libc::IFLA_IFNAME, name, LONGEST.0);
+        if let Some(alias) = alias {
+            if alias.len() > LONGEST.1 {
+                return Err(Errno::INVAL.into());
+            }
+            // An empty one takes away what was noted.
+            request = request.with(libc::IFLA_IFALIAS, alias.as_bytes());
+        }
+        if let Some(bridge) = bridge {
+            request = request.with(libc::IFLA_MASTER, &bridge.to_ne_bytes());
+        }
+        self.ask(request)
+    }
+
+    /// Gives an interface an address in a network whose prefix has this length. It can be used at once: nobody is asked
+    /// whether he has it already (RFC 4862, 5.4).
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENODEV`, `EPERM` without CAP_NET_ADMIN; where there is no IPv6 `EAFNOSUPPORT`, `EOPNOTSUPP` or, if it is
+    /// switched off, `EACCES`.
+    pub fn add_address(&self, index: u32, address: IpAddr, length: u8) -> io::Result<()> {
+        self.ask(new_address(index, (address, length), libc::RT_SCOPE_UNIVERSE))
+    }
+
+    /// The interfaces of the namespace.
+    ///
+    /// # Errors
+    /// Those of the system calls; `EBADMSG` for an answer that is none.
+    pub fn links(&self) -> io::Result<Vec<Link>> {
+        let request = Request::new(libc::RTM_GETLINK, libc::NLM_F_DUMP, &interface(0, 0, 0));
+        self.send(request.with(libc::IFLA_EXT_MASK, &SKIP_STATISTICS.to_ne_bytes()))?;
+        let mut links = Vec::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = self.receive(&mut buffer)?;
+            if length > buffer.len() {
+                return Err(Errno::MSGSIZE.into());
+            }
+            for part in answer::parts(&buffer[..length], HEADER) {
+                let (kind, body) = part?;
+                match i32::from(kind) {
+                    libc::NLMSG_DONE => return Ok(links),
+                    libc::NLMSG_ERROR => return Err(answer::error(body).unwrap_or_else(|| Errno::BADMSG.into())),
+                    _ if kind == libc::RTM_NEWLINK => links.push(answer::link(body)?),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Makes a request and waits for its acknowledgement.
+    fn ask(&self, request: Request) -> io::Result<()> {
+        self.send(request)?;
         // An error brings the request along, which is not looked at: the rest of a datagram goes when it is read.
         let mut answer = [0; 256];
-        let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-        acknowledged(&answer[..length.min(answer.len())])
+        let length = self.receive(&mut answer)?;
+        answer::acknowledged(&answer[..length.min(answer.len())])
+    }
+
+    fn send(&self, request: Request) -> io::Result<()> {
+        sendto(&self.0, &request.message()?, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        Ok(())
+    }
+
+    /// Reads a datagram, and returns how long it is: longer than the buffer, if the rest of it is lost.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match recv(&self.0, &mut *buffer, RecvFlags::TRUNC) {
+                Ok((_, length)) => return Ok(length),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 }
 
-/// What an acknowledgement says: a header of type NLMSG_ERROR, and a negative errno or zero.
-fn acknowledged(answer: &[u8]) -> io::Result<()> {
-    let kind = answer.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
-    let code = answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
-    match (kind.map(i32::from), code) {
-        (Some(libc::NLMSG_ERROR), Some(0)) => Ok(()),
-        (Some(libc::NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-        _ => Err(Errno::BADMSG.into()),
+/// Family, type, index, flags and which of the flags count (ifinfomsg).
+fn interface(index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut message = [0; 16];
+    for (place, number) in message[4..].chunks_exact_mut(4).zip([index, flags, change]) {
+        place.copy_from_slice(&number.to_ne_bytes());
     }
+    message
+}
+
+/// A request to give an interface an address, with the length of its prefix and its scope (`RT_SCOPE_…`): ifaddrmsg and
+/// attributes.
+pub(crate) fn new_address(index: u32, (address, length): (IpAddr, u8), scope: u8) -> Request {
+    let (family, octets, flags) = match address {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec(), 0),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec(), libc::IFA_F_NODAD),
+    };
+    let mut fixed = [family as u8, length, flags as u8, scope, 0, 0, 0, 0];
+    fixed[4..].copy_from_slice(&index.to_ne_bytes());
+    Request::new(libc::RTM_NEWADDR, CREATE, &fixed).with(libc::IFA_LOCAL, &octets).with(libc::IFA_ADDRESS, &octets)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// NET-07: a length of 16 bits does not overflow (CVE-2021-43784): what is too long is refused, and nothing is sent.
     #[test]
-    fn attributes_are_padded_and_nested() {
-        let request = Request::new(36, 0, &[7; 4]).with(1, b"tbf\0").with_all(2, |all| all.with(3, &[9]).with(4, &[]));
-        let message = request.message().unwrap();
-        let u16_at = |at: usize| u16::from_ne_bytes([message[at], message[at + 1]]);
-        assert_eq!(message.len(), 44);
-        assert_eq!(message[..4], 44_u32.to_ne_bytes());
-        assert_eq!((u16_at(20), u16_at(22), &message[24..28]), (8, 1, &b"tbf\0"[..]));
-        assert_eq!((u16_at(28), u16_at(30)), (16, 2));
-        assert_eq!((u16_at(32), u16_at(34), message[36]), (5, 3, 9));
-        assert_eq!((u16_at(40), u16_at(42)), (4, 4));
-    }
-
-    /// A length of 16 bits that wrapped would have the kernel read content as attributes (CVE-2021-43784).
-    #[test]
-    fn net_07_what_is_too_long_is_refused_and_never_cut() {
-        let fits = vec![0; usize::from(u16::MAX) - 4];
-        assert!(Request::new(1, 0, &[]).with(1, &fits).message().is_ok());
-        let long = vec![0; 70 << 10];
-        for request in [
-            Request::new(1, 0, &[]).with(1, &[0; 65_532]),
-            Request::new(1, 0, &[]).with(1, &long),
-            Request::new(1, 0, &[]).with_all(1, |all| all.with(2, &fits).with(3, &fits)),
-            Request::new(1, 0, &[]).with_all(1, |all| all.with(2, &long)).with(4, &[0]),
-        ] {
-            let error = request.send().unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+    fn net_07_what_is_too_long_is_refused() {
+        let socket = Socket::open().unwrap();
+        let invalid = |result: io::Result<()>| {
+            assert_eq!(result.unwrap_err().raw_os_error(), Some(Errno::INVAL.raw_os_error()));
+        };
+        for length in [256, 70 << 10] {
+            invalid(socket.set_up("lo", Some(&"a".repeat(length)), None));
+            invalid(socket.set_up(&"a".repeat(length), None, None));
+            invalid(socket.add_bridge(&"a".repeat(length)));
         }
     }
 
     #[test]
-    fn acknowledgements() {
-        let answer = |kind: u16, code: i32| {
-            let mut answer = vec![0; 20];
-            answer[4..6].copy_from_slice(&kind.to_ne_bytes());
-            answer[16..20].copy_from_slice(&code.to_ne_bytes());
-            acknowledged(&answer)
-        };
-        assert!(answer(2, 0).is_ok());
-        assert_eq!(answer(2, -17).unwrap_err().raw_os_error(), Some(17));
-        assert!(answer(3, 0).is_err() && acknowledged(&[2; 10]).is_err());
+    fn interfaces_are_found_and_errors_told() {
+        let socket = Socket::open().unwrap();
+        assert!(socket.links().unwrap().iter().any(|link| link.name == "lo"));
+        // An answer to what was refused is longer than what is read of it, and leaves the socket good.
+        let error = socket.set_up("no-such-device", Some(&"a".repeat(255)), None).unwrap_err();
+        assert!([libc::ENODEV, libc::EPERM].map(Some).contains(&error.raw_os_error()), "{error}");
+        assert!(!socket.links().unwrap().is_empty());
     }
 }

@@ -101,6 +101,7 @@ fn g05_a_manifest_without_kind_is_refused() {
     assert_eq!(refusal(kind("{}")), missing);
     assert_eq!(refusal(kind("null")), missing);
     assert_eq!(refusal(kind("[]")), "expected an object, found an array");
+    assert_eq!(refusal(kind(r#"{"acKind":"ImageManifest","acVersion":"x"}"#)), "SemVer is bad");
 
     assert_eq!(refusal(read_image("{}")), "missing or bad ACKind (must be \"ImageManifest\")");
     assert_eq!(refusal(read_pod("{}")), "missing or bad ACKind (must be \"PodManifest\")");

@@ -192,7 +192,7 @@ impl Client {
     fn check(&self, url: &Url, limit: Reach) -> Result<(), HttpError> {
         match url.scheme() {
             "https" => {}
-            "http" if self.settings.plain_http => {}
+            "http" if self.settings.permits_plain_http(url) => {}
             "http" => return Err(HttpError::PlainHttp(ShownUrl::new(url))),
             other => return Err(HttpError::Scheme { url: ShownUrl::new(url), scheme: other.to_owned() }),
         }

@@ -1,6 +1,9 @@
 //! What a user or administrator may change about the client.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use reqwest::Url;
 use std::time::Duration;
 
 /// How the client connects, and how patient it is.
@@ -8,6 +11,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Whether `http` URLs are permitted (`--insecure-options=http`).
     pub plain_http: bool,
+    /// Whether they are where the server is on this machine, by its address or as `localhost`.
+    pub plain_http_here: bool,
     /// Whether any certificate is accepted (`--insecure-options=tls`).
     pub any_certificate: bool,
     /// PEM files of certificate authorities to trust beside the host's own.
@@ -28,10 +33,23 @@ pub struct Settings {
     pub longest_pause: Duration,
 }
 
+impl Settings {
+    /// Whether a server may be asked over plain HTTP.
+    pub(crate) fn permits_plain_http(&self, url: &Url) -> bool {
+        let here = || {
+            let name = url.host_str().unwrap_or_default();
+            let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        };
+        self.plain_http || (self.plain_http_here && here())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             plain_http: false,
+            plain_http_here: false,
             any_certificate: false,
             authorities: Vec::new(),
             connect_timeout: Duration::from_secs(20),

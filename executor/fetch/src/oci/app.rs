@@ -24,6 +24,9 @@ pub const USER: &str = "proa.local/oci/user";
 /// Annotation: the signal that asks the app to end, as written.
 pub const STOP_SIGNAL: &str = "proa.local/oci/stop-signal";
 
+/// Annotation: variables whose names appc does not allow, as a JSON array of strings `NAME=VALUE`.
+const ENVIRONMENT: &str = "proa.local/environment";
+
 /// The most volumes, or ports, of one image.
 const MAX_ITEMS: usize = 256;
 
@@ -90,12 +93,13 @@ pub fn to_app(image: &OciImage) -> Result<ImageManifest, MappingError> {
     // A directory may have a name without a single letter or digit that appc knows.
     let name = AcIdentifier::sanitize(&text).or_else(|_| identifier("image"))?;
     let (user, group) = user_and_group(&config.user);
+    let (environment, odd) = environment(&config.env)?;
     let app = App {
         exec: config.entrypoint.iter().chain(&config.cmd).cloned().collect(),
         user: user.to_owned(),
         group: group.unwrap_or("0").to_owned(),
         working_directory: (!config.working_dir.is_empty()).then(|| absolute(&config.working_dir)),
-        environment: environment(&config.env)?,
+        environment,
         mount_points: mount_points(&config.volumes)?,
         ports: ports(&config.exposed_ports)?,
         user_labels: config.labels.clone(),
@@ -108,7 +112,7 @@ pub fn to_app(image: &OciImage) -> Result<ImageManifest, MappingError> {
     Ok(ImageManifest {
         labels: labels(image)?,
         app: Some(app),
-        annotations: annotations(config, group.is_none())?,
+        annotations: annotations(config, group.is_none(), &odd)?,
         ..ImageManifest::new(name)
     })
 }
@@ -125,13 +129,16 @@ fn labels(image: &OciImage) -> Result<Labels, MappingError> {
     Ok(labels)
 }
 
-fn annotations(config: &OciConfig, groupless: bool) -> Result<Annotations, MappingError> {
+fn annotations(config: &OciConfig, groupless: bool, odd: &[String]) -> Result<Annotations, MappingError> {
     let mut annotations = Annotations::default();
     let array = |words: &[String]| serde_json::Value::from(words).to_string();
     annotations.set(identifier(ENTRYPOINT)?, array(&config.entrypoint));
     annotations.set(identifier(CMD)?, array(&config.cmd));
     if groupless && !config.user.is_empty() {
         annotations.set(identifier(USER)?, config.user.clone());
+    }
+    if !odd.is_empty() {
+        annotations.set(identifier(ENVIRONMENT)?, array(odd));
     }
     if let Some(signal) = &config.stop_signal {
         annotations.set(identifier(STOP_SIGNAL)?, signal.clone());
@@ -158,16 +165,21 @@ fn no_nul(field: &'static str, text: &str) -> Result<(), MappingError> {
     if text.contains('\0') { Err(MappingError::Nul { field, text: Quoted::new(text) }) } else { Ok(()) }
 }
 
-/// A later value of the same name wins, as it does for `execve` users that build a map.
-fn environment(entries: &[String]) -> Result<Environment, MappingError> {
-    let mut environment = Environment::default();
+/// A later value of the same name wins, as it does for `execve` users that build a map. Entries whose names appc does not
+/// allow come apart from the others.
+fn environment(entries: &[String]) -> Result<(Environment, Vec<String>), MappingError> {
+    let (mut environment, mut odd) = (Environment::default(), Vec::new());
     for entry in entries {
         no_nul("Env", entry)?;
         let (name, value) = entry.split_once('=').ok_or_else(|| MappingError::Env(Quoted::new(entry)))?;
-        environment.set(name, value);
+        let one: Environment = [(name.to_owned(), String::new())].into_iter().collect();
+        match one.validate() {
+            Ok(()) => environment.set(name, value),
+            Err(EnvironmentError::BadName { .. }) => odd.push(entry.clone()),
+            Err(error) => return Err(error.into()),
+        }
     }
-    environment.validate()?;
-    Ok(environment)
+    Ok((environment, odd))
 }
 
 fn mount_points(volumes: &[String]) -> Result<Vec<MountPoint>, MappingError> {
@@ -294,11 +306,11 @@ mod tests {
     #[test]
     fn environment_entries_need_a_name_and_a_value() {
         let map = |entries: &[&str]| environment(&entries.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let good = map(&["A=1", "conf.mod=x=y", "B=", "A=2", "server-block=a\nb"]).unwrap();
+        let (good, odd) = map(&["A=1", "conf.mod=x=y", "B=", "A=2", "1A=x", "server-block=a\nb", "A B=x"]).unwrap();
+        assert_eq!(odd, ["1A=x", "A B=x"]);
         assert_eq!((good.get("A"), good.get("conf.mod"), good.get("B")), (Some("2"), Some("x=y"), Some("")));
         assert!(matches!(map(&["HOME"]), Err(MappingError::Env(_))));
         assert!(matches!(map(&["=x"]), Err(MappingError::Environment(EnvironmentError::NameEmpty))));
-        assert!(matches!(map(&["A B=x"]), Err(MappingError::Environment(EnvironmentError::BadName { .. }))));
         assert!(matches!(map(&["A=\0"]), Err(MappingError::Nul { field: "Env", .. })));
     }
 

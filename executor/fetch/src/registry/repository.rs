@@ -174,8 +174,8 @@ impl<'a> Repository<'a> {
     async fn send_somehow(&self, path: &str, request: &dyn Fn(Url) -> Request) -> Result<Response, RegistryError> {
         let url = self.url(path);
         let settled = self.state().settled;
-        let answer = match self.client.send(&request(url)).await {
-            Err(error) if !settled && error.is_no_tls() && self.client.settings().plain_http => {
+        let answer = match self.client.send(&request(url.clone())).await {
+            Err(error) if !settled && error.is_no_tls() && self.client.settings().permits_plain_http(&url) => {
                 let plain = {
                     let mut state = self.state();
                     // The port of https is that of http where none is written.

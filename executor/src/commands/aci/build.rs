@@ -10,7 +10,7 @@ use super::Compression;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
-use crate::{output, umask};
+use crate::{moment, output, umask};
 
 /// Build an image from a directory with a manifest and a rootfs
 ///
@@ -59,7 +59,7 @@ pub(crate) struct BuildArgs {
 
 pub(crate) fn run(_: &Context, args: BuildArgs) -> Result<u8, CommandError> {
     check_extension(&args.output)?;
-    let newest = if args.reproducible { Some(source_date_epoch()?) } else { None };
+    let newest = if args.reproducible { Some(moment::source_date_epoch()?.unwrap_or(0)) } else { None };
     let manifest = args.manifest.as_deref().map(ManifestFile::read).transpose()?;
     let layout =
         Layout::open(&args.layout, manifest, Dialect::Proa).during(|| format!("layout {}", args.layout.display()))?;
@@ -88,14 +88,4 @@ pub(super) fn explain_target(error: TargetError) -> CommandError {
     let exists = matches!(error, TargetError::Exists(_));
     let error = CommandError::from(error);
     if exists { error.hint("--overwrite replaces it") } else { error.hint("the directory must be writable for you") }
-}
-
-/// The time that reproducible-builds.org's SOURCE_DATE_EPOCH tells, in seconds since 1970; 0 without it.
-fn source_date_epoch() -> Result<u64, CommandError> {
-    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(0) };
-    let number = value.to_str().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| {
-        CommandError::usage(format!("SOURCE_DATE_EPOCH={} is no number of seconds", value.to_string_lossy()))
-            .hint("set it to seconds since 1970, for instance with `git log -1 --format=%ct`")
-    })
 }

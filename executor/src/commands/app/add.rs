@@ -6,7 +6,6 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use appc::{AcName, ImageManifest, Mount, PodManifest, RuntimeApp, Volume};
 use clap::Args;
-use pod::Pods;
 use stage1::protocol::{Call, StdioKind};
 use store::Tree;
 
@@ -54,7 +53,7 @@ pub(crate) struct AddArgs {
 }
 
 pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let pod = pods.open(&entry)?.manifest()?;
     let userns = Userns::of(&pod)?;

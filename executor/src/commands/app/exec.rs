@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use pod::Pods;
 use stage1::EnterSpec;
 
 use crate::commands::enter;
@@ -25,7 +24,7 @@ pub(crate) struct ExecArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut words = request::args(args.words)?.into_iter();
     let entry = pod_argument::one(&pods, words.next().as_ref(), None)?;
     enter::enter(&pods, &entry, args.app, EnterSpec { exec: words.collect(), ..EnterSpec::default() }, None)

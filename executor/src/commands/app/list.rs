@@ -1,7 +1,6 @@
 //! `proa app list`: the apps of a running pod.
 
 use clap::Args;
-use pod::Pods;
 use stage1::protocol::{AppReport, Call, Reply};
 
 use crate::client::Client;
@@ -76,7 +75,7 @@ pub(super) fn only(named: Option<&String>, apps: &[AppReport]) -> Result<String,
 
 /// Connects to a pod's supervisor and asks for its apps.
 pub(super) fn connect(context: &Context, pod: &str) -> Result<(Client, Vec<AppReport>), CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut client = Client::connect(&pods, &pod_argument::find(&pods, pod)?)?;
     match client.ask(Call::Status, &[])?.0 {
         Reply::Status(report) => Ok((client, report.apps)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use appc::{PodManifest, RuntimeApp, VolumeKind};
 use clap::Args;
-use pod::{Place, Pods};
+use pod::Place;
 use serde::Serialize;
 use stage1::protocol::{AppReport, End};
 
@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
     let name = only(args.app.as_ref(), &apps)?;
     let missing = || CommandError::failed(format!("the pod has no app {name:?}"));
     let app: &AppReport = apps.iter().find(|app| app.name == name).ok_or_else(missing)?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let manifest = pods.open(&entry)?.manifest()?;
     let known = manifest.apps.iter().find(|known| known.name.as_str() == app.name);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use eci::unpack::{Folder, everything, unpack};
 use eci::{Contents, Image, Item, Kind, Place, Role, Source, Title};
 
@@ -18,7 +19,7 @@ use crate::{output, umask};
 /// Pull an image and put its files into a folder
 ///
 /// The files are called kernel, initrd, disk-root-NAME and disk-N-NAME, whatever kind of image it is. Files that are
-/// there are replaced. Of a pull that was interrupted the next one goes on with.
+/// there are replaced. A pull that was interrupted is gone on with by the next one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +28,7 @@ Examples:
   proa eci pull --dir vm --remote /srv/images vm:1")]
 pub(crate) struct PullArgs {
     /// The folder, made if it is not there [default: the working directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     dir: Option<PathBuf>,
 
     #[command(flatten)]
@@ -46,8 +47,8 @@ pub(crate) struct WhichArgs {
     arch: Option<String>,
 
     // It has no meaning where decompression is not done in blocks; accepted because scripts give it.
-    #[arg(long, value_name = "BYTES", default_value = "32768", hide = true)]
-    blocksize: u32,
+    #[arg(long, value_name = "BYTES", default_value = "32768", value_parser = number, hide = true)]
+    blocksize: i64,
 
     /// Print a line for each file that came
     #[arg(long)]
@@ -103,7 +104,7 @@ impl Opened {
 pub(crate) fn run(context: &Context, args: &PullArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let given = args.dir.clone().filter(|_| is_given_behind(&argv, "pull"));
+    let given = args.dir.clone().filter(|it| !it.as_os_str().is_empty() && is_given_behind(&argv, "pull"));
     let dir = given.map_or_else(std::env::current_dir, Ok).during(|| "the working directory".into())?;
     let at = At::new(context, place, name)?;
     let opened = pull(args, &at, name, &dir).during(|| "error pulling from registry".into())?;
@@ -139,6 +140,11 @@ fn pull(args: &PullArgs, at: &At, name: &str, dir: &Path) -> Result<Opened, Comm
     }
     unpack(&*source, &opened.image, &wanted, umask::file_mode(), &mut Told::new(args.which.verbose))?;
     Ok(opened)
+}
+
+/// A number, or what the original says of other text.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
 }
 
 /// Opens a folder for files, which is made if it is not there.

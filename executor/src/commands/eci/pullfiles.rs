@@ -1,7 +1,7 @@
 //! `proa eci pullfiles`: puts single files of an image where they are wanted.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use eci::unpack::{Folder, Wanted, unpack};
@@ -45,8 +45,9 @@ pub(crate) struct PullFilesArgs {
 
 pub(crate) fn run(context: &Context, args: &PullFilesArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
+    let targets = targets(args)?;
     let at = At::new(context, place, name)?;
-    let opened = pull(args, &at, name).during(|| "error pulling from registry".into())?;
+    let opened = pull(args, &at, name, &targets).during(|| "error pulling from registry".into())?;
     let mut text = format!("Pulled image {name} with digest {}\nfile locations and types:\n", opened.image.named);
     for (what, path, role) in [
         ("kernel", &args.kernel, Role::Kernel),
@@ -64,28 +65,55 @@ pub(crate) fn run(context: &Context, args: &PullFilesArgs, place: &Remote) -> Re
     Ok(0)
 }
 
-fn pull(args: &PullFilesArgs, at: &At, name: &str) -> Result<Opened, CommandError> {
+/// A file that is to be written.
+struct Target {
+    /// The option's name.
+    option: &'static str,
+    folder: Folder,
+    name: Title,
+    /// Where that is, without links.
+    real: PathBuf,
+}
+
+/// The files that are asked for.
+///
+/// # Errors
+///
+/// One cannot be written, or two are the same.
+fn targets(args: &PullFilesArgs) -> Result<Vec<Target>, CommandError> {
+    let mut targets: Vec<Target> = Vec::new();
+    for (option, path) in
+        [("kernel", &args.kernel), ("initrd", &args.initrd), ("root", &args.root), ("config", &args.config)]
+    {
+        let Some(path) = path.as_ref().filter(|it| !it.is_empty()).map(Path::new) else { continue };
+        let what = if option == "root" { "root disk" } else { option };
+        let target = target(option, path)
+            .map_err(|error| error.during(format!("failed to open {what} file {} for writing", path.display())))?;
+        if let Some(same) = targets.iter().find(|it| it.real == target.real) {
+            let message = format!("--{} and --{option} name the same file {}", same.option, path.display());
+            return Err(CommandError::usage(message));
+        }
+        targets.push(target);
+    }
+    Ok(targets)
+}
+
+fn pull(args: &PullFilesArgs, at: &At, name: &str, targets: &[Target]) -> Result<Opened, CommandError> {
     let source = at.source()?;
     let opened = args.which.open(&*source)?;
     opened.check(name)?;
     let config = opened.config(Title::new("config.json")?);
-    let items = [
-        (&args.kernel, opened.contents.single(Role::Kernel)),
-        (&args.initrd, opened.contents.single(Role::Initrd)),
-        (&args.root, opened.contents.single(Role::Root)),
-        (&args.config, Some(&config)),
-    ];
-    let mut places = Vec::new();
-    for (path, item) in items {
-        // A role that the image does not have is no error; its line is empty.
-        if let Some((item, path)) = item.zip(path.as_deref().filter(|it| !it.is_empty())) {
-            places.push((item, target(Path::new(path))?));
-        }
-    }
-    let mut wanted = Vec::new();
-    for (item, (folder, title)) in &places {
-        wanted.push(Wanted { item, folder, title: title.clone() });
-    }
+    let item_of = |option| match option {
+        "kernel" => opened.contents.single(Role::Kernel),
+        "initrd" => opened.contents.single(Role::Initrd),
+        "root" => opened.contents.single(Role::Root),
+        _ => Some(&config),
+    };
+    // A role that the image does not have is no error; its line is empty.
+    let wanted = targets
+        .iter()
+        .filter_map(|it| Some(Wanted { item: item_of(it.option)?, folder: &it.folder, title: it.name.clone() }));
+    let wanted: Vec<_> = wanted.collect();
     unpack(&*source, &opened.image, &wanted, umask::file_mode(), &mut Told::new(args.which.verbose))?;
     Ok(opened)
 }
@@ -96,16 +124,18 @@ fn is_given(path: &Option<OsString>) -> bool {
 }
 
 /// The folder and the name of a file that is to be written. A device or a pipe would be replaced, not written to.
-fn target(path: &Path) -> Result<(Folder, Title), CommandError> {
+fn target(option: &'static str, path: &Path) -> Result<Target, CommandError> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if real.exists() && !real.is_file() {
-        return Err(CommandError::failed(format!("{} is not a regular file", path.display())));
+        return Err(CommandError::failed("it is not a regular file"));
     }
     let name = real.file_name().and_then(|it| it.to_str());
-    let name = name.ok_or_else(|| CommandError::usage(format!("{} is no name of a file", path.display())))?;
+    let name = Title::new(name.ok_or_else(|| CommandError::usage("it is no name of a file"))?)?;
     let parent = real.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
-        return Err(CommandError::failed(format!("{}: there is no such folder", parent.display())));
+        return Err(CommandError::failed(format!("there is no folder {}", parent.display())));
     }
-    Ok((ensured(parent)?, Title::new(name)?))
+    // Of a file that is not there yet, its folder's name may have links.
+    let real = parent.canonicalize()?.join(name.as_str());
+    Ok(Target { option, folder: ensured(parent)?, name, real })
 }

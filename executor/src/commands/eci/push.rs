@@ -36,8 +36,8 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "FILE:TYPE")]
     root: Option<String>,
 
-    /// A further disk; may be given several times
-    #[arg(long, value_name = "FILE:TYPE", value_delimiter = ',')]
+    /// A further disk; may be given several times, or several with commas between them
+    #[arg(long, value_name = "FILE:TYPE")]
     disk: Vec<String>,
 
     /// A config in JSON, in place of the one that is generated
@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs, place: &Remote, remote: &s
         kernel: given(&args.kernel),
         initrd: given(&args.initrd),
         root: root.map(|it| disk("root disk", it)).transpose()?,
-        disks: args.disk.iter().map(|it| disk("disk", it)).collect::<Result<_, _>>()?,
+        disks: args.disk.iter().flat_map(|it| fields(it)).map(|it| disk("disk", &it)).collect::<Result<_, _>>()?,
         config: given(&args.config),
     };
     let format = match args.format.as_str() {
@@ -105,6 +105,25 @@ pub(crate) fn run(context: &Context, args: &PushArgs, place: &Remote, remote: &s
     let location = if remote.is_empty() { String::new() } else { format!("to {remote} ") };
     output::write(&format!("Pushed image {image} {location}with digest {digest}\n"))?;
     Ok(0)
+}
+
+/// The fields of a line of comma-separated values: one in quotes may have commas in it, and quotes as `""`.
+fn fields(line: &str) -> Vec<String> {
+    let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
+    let mut rest = line.chars().peekable();
+    while let Some(it) = rest.next() {
+        match it {
+            '"' if quoted && rest.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(std::mem::take(&mut field)),
+            it => field.push(it),
+        }
+    }
+    // As with the original, an empty value is none.
+    if !line.is_empty() {
+        fields.push(field);
+    }
+    fields
 }
 
 /// The platform of an image: this machine's where nothing else is said.
@@ -133,4 +152,24 @@ fn send(artifact: &Artifact, options: &Options, at: &At, verbose: bool) -> Resul
     let mut destination = at.destination()?;
     packed.send(&mut *destination, &mut Told::new(verbose)).map_err(CommandError::of)?;
     Ok(packed.manifest.digest.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_are_comma_separated_values() {
+        for (line, expected) in [
+            ("", &[][..]),
+            ("a:raw", &["a:raw"]),
+            ("a:raw,b:iso", &["a:raw", "b:iso"]),
+            ("a:raw,", &["a:raw", ""]),
+            ("\"a,b:raw\",c:iso", &["a,b:raw", "c:iso"]),
+            ("\"a\"\"b:raw\"", &["a\"b:raw"]),
+            ("a\"b:raw", &["a\"b:raw"]),
+        ] {
+            assert_eq!(fields(line), expected, "{line}");
+        }
+    }
 }

@@ -13,7 +13,6 @@ use crate::export_format::{Export, Format};
 use crate::import::Images;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
-use crate::pull_policy::PullPolicy;
 use crate::{exporting, images};
 
 /// Write an image to a file or a layout directory
@@ -50,7 +49,7 @@ pub(crate) struct ExportArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
-    let images = Images::open(context, PullPolicy::Never)?;
+    let images = Images::existing(context)?;
     let image = images::find(&images.store, &args.image)?;
     let format = args.format.unwrap_or(match (image.kind, args.output.extension()) {
         (_, Some(extension)) if extension == "aci" => Format::Aci,

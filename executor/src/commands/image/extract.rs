@@ -8,7 +8,6 @@ use store::ImageKind;
 use crate::context::Context;
 use crate::error::{CommandError, Explain};
 use crate::import::Images;
-use crate::pull_policy::PullPolicy;
 use crate::rendering::{self, Place};
 use crate::{images, packed};
 
@@ -53,7 +52,7 @@ impl IntoDirectory {
 }
 
 pub(crate) fn run(context: &Context, args: ExtractArgs) -> Result<u8, CommandError> {
-    let images = Images::open(context, PullPolicy::Never)?;
+    let images = Images::existing(context)?;
     let image = images::find(&images.store, &args.into.image)?;
     let place = args.into.place();
     match (image.kind, image.layers.as_slice()) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
-use pod::{Pods, State};
+use pod::State;
 use tracing::debug;
 
 use crate::context::Context;
@@ -30,8 +30,8 @@ pub(crate) struct GcArgs {
 
 pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
     const COMMAND: &str = "image gc";
-    let store = images::store(context)?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let store = context.stored()?;
+    let pods = context.pods()?;
     let listing = store.own_records()?;
     let pods = images::of_pods(&pods)?.into_iter().filter(|(pod, _)| pod.state == State::Running);
     let running: BTreeSet<_> = pods.flat_map(|(_, images)| images).collect();

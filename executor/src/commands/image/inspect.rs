@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use appc::ImageId;
 use clap::Args;
-use pod::{PodEntry, Pods};
+use pod::PodEntry;
 use serde::Serialize;
 use serde_json::Value;
 use store::{BlobRef, BlobRole, Digest, ImageRecord, Store};
@@ -69,8 +69,8 @@ struct Document {
 }
 
 pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
-    let store = images::store(context)?;
-    let pods = images::of_pods(&Pods::ensure(context.create_data_dir()?)?)?;
+    let store = context.stored()?;
+    let pods = images::of_pods(&context.pods()?)?;
     let inspect = |needle: &String| {
         let image = images::find(&store, needle)?;
         inspected(&store, &pods, image).during(|| needle.clone())

@@ -12,7 +12,7 @@ use store::{ImageKind, ImageRecord, Store};
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
 use crate::escape::printable;
-use crate::{images, moment, output, size, table};
+use crate::{moment, output, size, table};
 
 /// List the images in the store
 ///
@@ -97,14 +97,11 @@ struct ListedImage {
 }
 
 pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
-    let (mut listed, mut damage) = (Vec::new(), Vec::new());
-    // To look is no reason to make a store.
-    if context.has_stores()? {
-        let store = images::store(context)?;
-        let listing = store.list()?;
-        listed = listing.images.iter().map(|image| ListedImage::new(&store, image)).collect::<Result<_, _>>()?;
-        damage = listing.bad;
-    }
+    let store = context.stored()?;
+    let listing = store.list()?;
+    let mut listed: Vec<_> =
+        listing.images.iter().map(|image| ListedImage::new(&store, image)).collect::<Result<_, _>>()?;
+    let damage = listing.bad;
     listed.sort_by(|a, b| args.sort.compare(a, b));
     if args.order == Order::Desc {
         listed.reverse();
@@ -260,7 +257,7 @@ mod tests {
     fn args(line: &str) -> ListArgs {
         let argv: Vec<_> = format!("proa image list {line}").split_whitespace().map(Into::into).collect();
         let line = crate::cli::parse(&argv).unwrap();
-        crate::cli::typed(line.matches.subcommand().unwrap().1).unwrap()
+        crate::cli::typed(line.matches.subcommand().unwrap().1.clone()).unwrap()
     }
 
     fn shown(line: &str) -> String {

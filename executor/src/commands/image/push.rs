@@ -7,7 +7,6 @@ use crate::error::CommandError;
 use crate::import::Images;
 use crate::output;
 use crate::progress::ProgressForm;
-use crate::pull_policy::{PullPolicy, Pulling};
 
 /// Put a stored image into a registry
 ///
@@ -40,7 +39,7 @@ pub(crate) struct PushArgs {
 }
 
 pub(crate) fn run(context: &Context, args: PushArgs) -> Result<u8, CommandError> {
-    let images = Images::open(context, Pulling { policy: PullPolicy::Never, progress: args.progress })?;
+    let images = Images::existing(context)?.telling(args.progress);
     let chunk = args.chunk_size.map(|mib| mib << 20);
     let pushed = images.push(&args.image, args.destination.as_deref(), chunk)?;
     output::write(&format!("{pushed}\n"))?;

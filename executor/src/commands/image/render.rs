@@ -6,7 +6,6 @@ use super::extract::IntoDirectory;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::import::Images;
-use crate::pull_policy::PullPolicy;
 use crate::{images, rendering};
 
 /// Unpack an image into a directory, with all its dependencies
@@ -24,7 +23,7 @@ pub(crate) struct RenderArgs {
 }
 
 pub(crate) fn run(context: &Context, args: RenderArgs) -> Result<u8, CommandError> {
-    let images = Images::open(context, PullPolicy::Never)?;
+    let images = Images::existing(context)?;
     let image = images::find(&images.store, &args.into.image)?;
     rendering::render(&images, &image, args.into.place())?;
     Ok(0)

@@ -23,7 +23,7 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
     const COMMAND: &str = "image rm";
-    let store = images::store(context)?;
+    let store = context.stored()?;
     let mut status = 0;
     let mut ids = Vec::new();
     for needle in &args.images {

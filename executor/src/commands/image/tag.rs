@@ -27,9 +27,8 @@ pub(crate) struct TagArgs {
 
 pub(crate) fn run(context: &Context, args: TagArgs) -> Result<u8, CommandError> {
     let names = args.names.iter().map(|name| checked(name)).collect::<Result<Vec<_>, _>>()?;
-    let store = images::store(context)?;
-    let image = images::find(&store, &args.image)?;
-    store.tag(&image.id, &names)?;
+    let image = images::find(&context.stored()?, &args.image)?;
+    context.store()?.tag(&image.id, &names)?;
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
-use crate::{images, output};
+use crate::output;
 
 /// Take names from images
 ///
@@ -21,7 +21,7 @@ pub(crate) struct UntagArgs {
 }
 
 pub(crate) fn run(context: &Context, args: UntagArgs) -> Result<u8, CommandError> {
-    let store = images::store(context)?;
+    let store = context.stored()?;
     let mut status = 0;
     for name in &args.names {
         if store.list()?.images.iter().any(|image| image.names().any(|known| known == name)) {

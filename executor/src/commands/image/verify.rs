@@ -8,7 +8,6 @@ use crate::error::{CommandError, FAILURE};
 use crate::escape::printable;
 use crate::fsck::{self, Part};
 use crate::import::Images;
-use crate::pull_policy::PullPolicy;
 use crate::{images, output};
 
 const COMMAND: &str = "image verify";
@@ -50,7 +49,7 @@ enum Mending {
 }
 
 pub(crate) fn run(context: &Context, args: VerifyArgs) -> Result<u8, CommandError> {
-    let images = Images::open(context, PullPolicy::Never)?;
+    let images = Images::existing(context)?;
     let mending = match (args.repair, args.all) {
         (true, _) => Mending::Fetch,
         (false, true) => Mending::None,

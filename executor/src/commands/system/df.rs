@@ -27,8 +27,8 @@ struct Line {
 }
 
 pub(crate) fn run(context: &Context, _: DfArgs) -> Result<u8, CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
-    let store = images::store(context)?;
+    let pods = context.pods()?;
+    let store = context.stored()?;
     let lines = [of_images(&pods, &store)?, of_pods(context, &pods)?, of_volumes(context, &pods)?];
     let titles = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];

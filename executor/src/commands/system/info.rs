@@ -1,7 +1,7 @@
 //! `proa system info`.
 
 use clap::Args;
-use pod::{Place, Pods, State};
+use pod::{Place, State};
 use rustix::system::{sysinfo, uname};
 use serde_json::json;
 use stage1::idmap::Tier;
@@ -9,7 +9,7 @@ use stage1::idmap::Tier;
 use crate::context::Context;
 use crate::docker::Template;
 use crate::error::CommandError;
-use crate::{idmap, images, output};
+use crate::{idmap, output};
 
 /// Show where proa keeps what, how its pods' ids are mapped, and what machine this is
 #[derive(Debug, Args)]
@@ -21,9 +21,8 @@ pub(crate) struct InfoArgs {
 }
 
 pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError> {
-    let data_dir = context.create_data_dir()?;
-    let pods: Vec<_> =
-        Pods::ensure(data_dir)?.list()?.into_iter().filter(|pod| Place::VISIBLE.contains(&pod.place)).collect();
+    let data_dir = context.data_dir()?;
+    let pods: Vec<_> = context.pods()?.list()?.into_iter().filter(|pod| Place::VISIBLE.contains(&pod.place)).collect();
     let running = pods.iter().filter(|pod| pod.state == State::Running).count();
     let (kernel, memory) = (uname(), sysinfo());
     let ids = match idmap::detect(data_dir)?.tier() {
@@ -36,7 +35,7 @@ pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError>
         "ContainersRunning": running,
         "ContainersPaused": 0,
         "ContainersStopped": pods.len() - running,
-        "Images": images::store(context)?.list()?.images.len(),
+        "Images": context.stored()?.list()?.images.len(),
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Driver": "overlay",
         "LoggingDriver": "cri",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use pod::{Place, Pods, State};
+use pod::{Place, State};
 
 use crate::commands::volume;
 use crate::context::Context;
@@ -73,7 +73,7 @@ fn warning(args: &PruneArgs) -> String {
 ///
 /// The pods cannot be listed.
 pub(crate) fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), CommandError> {
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mapping = idmap::detect(context.data_dir()?)?;
     let (mut removed, mut bytes, mut status) = (Vec::new(), 0, 0);
     for entry in pods.list()?.into_iter().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
@@ -102,8 +102,8 @@ pub(crate) fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), C
 ///
 /// The store cannot be read, or an image not be removed.
 pub(crate) fn remove_images(context: &Context, all: bool) -> Result<(Vec<String>, u64, u8), CommandError> {
-    let store = images::store(context)?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let store = context.stored()?;
+    let pods = context.pods()?;
     let used: BTreeSet<_> = images::of_pods(&pods)?.into_iter().flat_map(|(_, images)| images).collect();
     let (mut removed, mut bytes) = (Vec::new(), 0);
     for image in store.list()?.images {

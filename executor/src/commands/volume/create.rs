@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: CreateArgs) -> Result<u8, CommandErro
             bytes.iter().map(|byte| format!("{byte:02x}")).collect()
         }
     };
-    NamedVolumes::open(context)?.ensure(&name)?;
+    NamedVolumes::create(context)?.ensure(&name)?;
     output::write(&format!("{name}\n"))?;
     Ok(0)
 }

@@ -1,7 +1,6 @@
 //! `proa volume prune`.
 
 use clap::Args;
-use pod::Pods;
 
 use crate::context::Context;
 use crate::docker::size;
@@ -39,7 +38,7 @@ pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError
 /// One cannot be removed.
 pub(crate) fn unused(context: &Context) -> Result<(Vec<String>, u64), CommandError> {
     let volumes = NamedVolumes::open(context)?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let (mut removed, mut bytes) = (Vec::new(), 0);
     for volume in volumes.all()? {
         if volumes.users(&volume, &pods)?.is_empty() {

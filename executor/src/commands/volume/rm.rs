@@ -1,7 +1,6 @@
 //! `proa volume rm`.
 
 use clap::Args;
-use pod::Pods;
 
 use super::not_found;
 use crate::context::Context;
@@ -27,7 +26,7 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
     let volumes = NamedVolumes::open(context)?;
-    let pods = Pods::ensure(context.create_data_dir()?)?;
+    let pods = context.pods()?;
     let mut first_error = None;
     for name in &args.names {
         let removed = volumes.find(name).and_then(|volume| match volume {

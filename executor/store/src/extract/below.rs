@@ -10,11 +10,12 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, fgetxattr, fstat, memfd_create, openat2};
+use rustix::fs::{MemfdFlags, OFlags, fgetxattr, fstat, memfd_create};
 use rustix::io::Errno;
 
 use super::directories::Attributes;
 use super::owners::{Owner, Owners};
+use crate::beneath::open_beneath;
 
 /// A tree of a layer below.
 #[derive(Debug)]
@@ -150,10 +151,7 @@ fn hides_deeper_ones(root: &OwnedFd, path: &[u8]) -> Result<bool, Errno> {
 }
 
 fn open(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let path = if path.is_empty() { b".".as_slice() } else { path };
-    openat2(root, path, flags, Mode::empty(), resolve)
+    open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::below;
@@ -13,7 +13,7 @@ use super::owners::Owner;
 use super::path::EntryPath;
 use super::paths::Paths;
 use super::reader::{Member, MemberKind, MemberReader};
-use super::tree::{Tree, refused};
+use super::tree::{Tree, permissions, refused};
 use super::xattrs::Kept;
 use super::{ExtractOptions, Extracted, Form};
 use crate::recipe::Recorder;
@@ -235,7 +235,7 @@ impl<'a> Extraction<'a> {
         attributes: Attributes,
         xattrs: &Kept,
     ) -> Result<bool, ExtractError> {
-        let replaced = self.tree.ensure_directory(path)?;
+        let replaced = self.tree.ensure_directory(path, attributes.mode)?;
         if !xattrs.is_empty()
             && let Some(dir) = self.tree.directory(path.as_bytes())?
         {
@@ -266,7 +266,9 @@ impl<'a> Extraction<'a> {
             let what = "bytes of files".to_owned();
             return Err(ExtractError::Limit { what, limit: self.options.limits.expanded });
         }
-        let (file, replaced) = self.tree.create_file(path)?;
+        // A file that gets attributes has to be writable for that.
+        let mode = if xattrs.is_empty() { permissions(attributes.mode) } else { Mode::RUSR | Mode::WUSR };
+        let (file, replaced) = self.tree.create_file(path, mode)?;
         match &member.kind {
             _ if self.options.hollow => {
                 data.data(member.size, &mut |_| Ok(()))?;
@@ -283,9 +285,9 @@ impl<'a> Extraction<'a> {
             }
         }
         xattrs.set_user(&file, name, &mut self.done.warnings)?;
-        self.tree.set_owner(&file, name, attributes)?;
+        let stat = self.tree.set_owner(&file, name, attributes)?;
         xattrs.set_capability(&file, name, &mut self.done.warnings);
-        self.tree.set_mode_and_time(&file, name, attributes)?;
+        self.tree.set_mode_and_time(&file, name, attributes, &stat)?;
         Ok(replaced)
     }
 

@@ -1,19 +1,21 @@
 //! Every system call of an extraction: relative to a directory descriptor, never through a symbolic link.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod,
-    chownat, fchmod, fchown, fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2, statat,
-    symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat,
+    fchmod, fchown, fsetxattr, fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 
+use super::descent::Descent;
 use super::directories::Attributes;
 use super::error::{ExtractError, Fault};
 use super::path::EntryPath;
 use super::replaced;
+use crate::beneath::open_beneath;
 use crate::os_error::OsError;
 use crate::recipe::Recorder;
 use crate::removal;
@@ -25,11 +27,10 @@ use crate::shown::Shown;
 /// can take away the right to write the next one.
 #[derive(Debug)]
 pub(super) struct Tree<'r> {
-    root: OwnedFd,
+    /// The root, and the way to the last entry.
+    descent: Descent,
     /// Who keeps what is replaced.
     recorder: Option<&'r Recorder>,
-    /// The directory of the last entry; archives are mostly sorted by directory.
-    last_parent: Option<(Vec<u8>, OwnedFd)>,
     /// Directories made because an entry needed them, in order, until [`Tree::take_made`].
     made: Vec<Vec<u8>>,
     whiteouts: bool,
@@ -39,8 +40,10 @@ pub(super) struct Tree<'r> {
 /// Marks a directory of an upper layer as hiding the lower ones' (overlayfs.rst, `userxattr`).
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
 
-const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Of directories that an entry needs: what most of them are to be in the end ([`Attributes::IMPLICIT`]).
+const MADE: Mode = Mode::from_raw_mode(0o755);
 
 type Result<T> = std::result::Result<T, ExtractError>;
 
@@ -66,7 +69,7 @@ impl<'r> Tree<'r> {
         let root = openat(root, ".", DIRECTORY | OFlags::RDONLY, Mode::empty()).map_err(|e| failed(b".", "open", e))?;
         // Also drops a set-group-id bit inherited from where the store lies, which would give files a wrong group.
         fchmod(&root, Mode::RWXU).map_err(|e| failed(b".", "fchmod", e))?;
-        Ok(Self { root, recorder, last_parent: None, made: Vec::new(), whiteouts, chown })
+        Ok(Self { descent: Descent::new(root), recorder, made: Vec::new(), whiteouts, chown })
     }
 
     /// The directories made implicitly since the last call.
@@ -76,58 +79,49 @@ impl<'r> Tree<'r> {
 
     /// Opens the directory that holds `path`, making what is missing.
     pub(super) fn parent(&mut self, path: &EntryPath) -> Result<BorrowedFd<'_>> {
-        let wanted = path.split().0;
-        let cached = self.last_parent.as_ref().is_some_and(|(last, _)| last == wanted);
-        if !cached {
-            let dir = match self.open_beneath(wanted, OFlags::PATH) {
-                Err(Errno::NOENT | Errno::NOTDIR) if !wanted.is_empty() => self.make_all(wanted)?,
-                Err(Errno::LOOP) => return Err(refused(path.as_bytes(), Fault::ParentSymlink)),
-                other => other.map_err(|e| failed(path.as_bytes(), "openat2", e))?,
-            };
-            self.last_parent = Some((wanted.to_vec(), dir));
-        }
-        Ok(self.last_parent.as_ref().expect("just set").1.as_fd())
+        self.make_all(path.split().0, path.as_bytes())
     }
 
     /// Opens a directory of the tree that must be there: no link anywhere on the way, nothing outside.
     fn open_beneath(&self, path: &[u8], access: OFlags) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() { b"." } else { path };
-        retry(|| openat2(&self.root, path, DIRECTORY | access, Mode::empty(), RESOLVE))
+        open_beneath(self.descent.root(), path, OFlags::DIRECTORY | access)
     }
 
-    /// Makes the directory `path` and its ancestors, one component at a time.
-    fn make_all(&mut self, path: &[u8]) -> Result<OwnedFd> {
-        let mut dir = self.open_beneath(b"", OFlags::PATH).map_err(|e| failed(path, "openat2", e))?;
-        let mut end = 0;
-        for name in path.split(|&b| b == b'/') {
+    /// Opens the directory `path` for an entry, making it and its ancestors where they are missing, one component at a time.
+    fn make_all(&mut self, path: &[u8], entry: &[u8]) -> Result<BorrowedFd<'_>> {
+        let mut end = self.descent.climb(path);
+        while end < path.len() {
             let start = if end == 0 { 0 } else { end + 1 };
-            end = start + name.len();
-            let whole = &path[..end];
-            let open = |dir: &OwnedFd| openat(dir, name, DIRECTORY | OFlags::PATH, Mode::empty());
-            let next = match open(&dir) {
-                Ok(next) => next,
-                Err(Errno::NOENT) => {
-                    mkdirat(&dir, name, Mode::RWXU).map_err(|e| failed(whole, "mkdirat", e))?;
-                    self.made.push(whole.to_vec());
-                    open(&dir).map_err(|e| failed(whole, "openat", e))?
-                }
-                Err(Errno::NOTDIR | Errno::LOOP) => {
-                    let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(whole, "statat", e))?;
-                    if !self.is_whiteout(&stat) {
-                        let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-                        return Err(refused(path, if link { Fault::ParentSymlink } else { Fault::ParentNotDirectory }));
-                    }
-                    unlinkat(&dir, name, AtFlags::empty()).map_err(|e| failed(whole, "unlinkat", e))?;
-                    mkdirat(&dir, name, Mode::RWXU).map_err(|e| failed(whole, "mkdirat", e))?;
-                    self.made.push(whole.to_vec());
-                    set_opaque_at(dir.as_fd(), name, whole)?;
-                    open(&dir).map_err(|e| failed(whole, "openat", e))?
-                }
-                Err(errno) => return Err(failed(whole, "openat", errno)),
-            };
-            dir = next;
+            end = start + path[start..].iter().position(|&b| b == b'/').unwrap_or(path.len() - start);
+            let next = self.open_or_make(&path[..end], &path[start..end], entry)?;
+            self.descent.descend(&path[..end], next);
         }
-        Ok(dir)
+        Ok(self.descent.deepest())
+    }
+
+    /// Opens the directory `name`, which is `whole` in the tree, in the deepest open one, making it where it is missing.
+    fn open_or_make(&mut self, whole: &[u8], name: &[u8], entry: &[u8]) -> Result<OwnedFd> {
+        let dir = self.descent.deepest();
+        let open = || openat(dir, name, DIRECTORY | OFlags::PATH, Mode::empty());
+        let make = || mkdirat(dir, name, MADE).map_err(|e| failed(whole, "mkdirat", e));
+        match open() {
+            Ok(next) => return Ok(next),
+            Err(Errno::NOENT) => make()?,
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(whole, "statat", e))?;
+                if !self.is_whiteout(&stat) {
+                    let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+                    return Err(refused(entry, if link { Fault::ParentSymlink } else { Fault::ParentNotDirectory }));
+                }
+                unlinkat(dir, name, AtFlags::empty()).map_err(|e| failed(whole, "unlinkat", e))?;
+                make()?;
+                set_opaque_at(dir, name, whole)?;
+            }
+            Err(errno) => return Err(failed(whole, "openat", errno)),
+        }
+        let made = open().map_err(|e| failed(whole, "openat", e))?;
+        self.made.push(whole.to_vec());
+        Ok(made)
     }
 
     fn is_whiteout(&self, stat: &Stat) -> bool {
@@ -160,14 +154,14 @@ impl<'r> Tree<'r> {
     ) -> Result<(T, bool)> {
         let name = path.split().1;
         let dir = self.parent(path)?;
-        match retry(|| create(dir, name)) {
+        match create(dir, name) {
             Ok(made) => return Ok((made, false)),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(path.as_bytes(), call, errno)),
         }
         self.remove(path)?;
         let dir = self.parent(path)?;
-        let made = retry(|| create(dir, name)).map_err(|e| failed(path.as_bytes(), call, e))?;
+        let made = create(dir, name).map_err(|e| failed(path.as_bytes(), call, e))?;
         Ok((made, true))
     }
 
@@ -184,21 +178,24 @@ impl<'r> Tree<'r> {
         removal::remove(dir, name).map_err(|error| system(path, "remove", &error))
     }
 
-    /// Creates a new, empty, regular file. Returns it and whether something else had its name.
-    pub(super) fn create_file(&mut self, path: &EntryPath) -> Result<(OwnedFd, bool)> {
+    /// Creates a new, empty, regular file with these permissions, as far as the umask lets them. Returns it and whether
+    /// something else had its name.
+    pub(super) fn create_file(&mut self, path: &EntryPath, mode: Mode) -> Result<(OwnedFd, bool)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.create(path, "openat", |dir, name| openat(dir, name, flags, Mode::RUSR | Mode::WUSR))
+        self.create(path, "openat", |dir, name| openat(dir, name, flags, mode))
     }
 
-    /// Makes sure that `path` is a directory. Returns whether something that was none had its name.
-    pub(super) fn ensure_directory(&mut self, path: &EntryPath) -> Result<bool> {
+    /// Makes sure that `path` is a directory, of about the mode that it will have. Returns whether something that was none
+    /// had its name.
+    pub(super) fn ensure_directory(&mut self, path: &EntryPath, mode: u32) -> Result<bool> {
         if path.is_root() {
             return Ok(false);
         }
         let name = path.split().1;
         let whiteouts = self.whiteouts;
+        let mode = permissions(mode) | Mode::RWXU;
         let dir = self.parent(path)?;
-        match mkdirat(dir, name, Mode::RWXU) {
+        match mkdirat(dir, name, mode) {
             Ok(()) => return Ok(false),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(path.as_bytes(), "mkdirat", errno)),
@@ -210,7 +207,7 @@ impl<'r> Tree<'r> {
         }
         self.remove(path)?;
         let dir = self.parent(path)?;
-        mkdirat(dir, name, Mode::RWXU).map_err(|e| failed(path.as_bytes(), "mkdirat", e))?;
+        mkdirat(dir, name, mode).map_err(|e| failed(path.as_bytes(), "mkdirat", e))?;
         if whiteouts && kind == FileType::CharacterDevice {
             // The whiteout said: nothing of the lower layers; the directory must go on saying that.
             set_opaque_at(dir, name, path.as_bytes())?;
@@ -270,44 +267,66 @@ impl<'r> Tree<'r> {
     /// Hides what the lower layers have in the directory `path`, which is made if it is missing.
     pub(super) fn opaque(&mut self, path: &EntryPath) -> Result<()> {
         let path = path.as_bytes();
-        let dir = match self.open_beneath(path, OFlags::RDONLY) {
-            Err(Errno::NOENT | Errno::NOTDIR) => {
-                drop(self.make_all(path)?);
-                self.open_beneath(path, OFlags::RDONLY)
-            }
-            Err(Errno::LOOP) => return Err(refused(path, Fault::ParentSymlink)),
-            other => other,
-        };
-        set_opaque(&dir.map_err(|e| failed(path, "openat2", e))?, path)
+        let dir = openat(self.make_all(path, path)?, ".", DIRECTORY | OFlags::RDONLY, Mode::empty());
+        set_opaque(&dir.map_err(|e| failed(path, "openat", e))?, path)
     }
 
     /// Opens a directory of the tree to set attributes on; `None` if it is not there or no directory (any more).
-    pub(super) fn directory(&self, path: &[u8]) -> Result<Option<OwnedFd>> {
-        match self.open_beneath(path, OFlags::RDONLY) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-            Err(errno) => Err(failed(path, "openat2", errno)),
+    pub(super) fn directory(&mut self, path: &[u8]) -> Result<Option<OwnedFd>> {
+        let mut end = self.descent.climb(path);
+        loop {
+            let start = if end == 0 { 0 } else { end + 1 };
+            let rest = path.get(start..).unwrap_or_default();
+            let (name, access) = match rest.iter().position(|&b| b == b'/') {
+                Some(length) => (&rest[..length], OFlags::PATH),
+                // Of itself, where it is the deepest already.
+                None => (if rest.is_empty() { &b"."[..] } else { rest }, OFlags::RDONLY),
+            };
+            let dir = match openat(self.descent.deepest(), name, DIRECTORY | access, Mode::empty()) {
+                Ok(dir) => dir,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(errno) => return Err(failed(path, "openat", errno)),
+            };
+            if access == OFlags::RDONLY {
+                return Ok(Some(dir));
+            }
+            end = start + name.len();
+            self.descent.descend(&path[..end], dir);
         }
     }
 
     /// Sets owner, mode and time of an open file or directory, in the order in which none undoes another.
     pub(super) fn set(&self, file: &OwnedFd, entry: &[u8], attributes: &Attributes) -> Result<()> {
-        self.set_owner(file, entry, attributes)?;
-        self.set_mode_and_time(file, entry, attributes)
+        let stat = self.set_owner(file, entry, attributes)?;
+        self.set_mode_and_time(file, entry, attributes, &stat)
     }
 
-    /// Sets the owner. It comes first: chown(2) clears the set-user-id bit and file capabilities.
-    pub(super) fn set_owner(&self, file: &OwnedFd, entry: &[u8], attributes: &Attributes) -> Result<()> {
-        if self.chown {
+    /// Sets the owner. It comes first: chown(2) clears the set-user-id bit and file capabilities. Returns what there was
+    /// before: most files and directories have the right owner and mode from the beginning, and a look is much less than
+    /// a change, which goes through the file system's journal.
+    pub(super) fn set_owner(&self, file: &OwnedFd, entry: &[u8], attributes: &Attributes) -> Result<Stat> {
+        let stat = fstat(file).map_err(|e| failed(entry, "fstat", e))?;
+        // Of other ids it does not tell that they are the right ones: those without a place in the id map look like one.
+        let own = (0, 0);
+        if self.chown && ((stat.st_uid, stat.st_gid) != own || (attributes.uid, attributes.gid) != own) {
             let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
             fchown(file, Some(uid), Some(gid)).map_err(|e| owner_error(entry, "fchown", attributes, e))?;
         }
-        Ok(())
+        Ok(stat)
     }
 
-    /// Sets mode and time.
-    pub(super) fn set_mode_and_time(&self, file: &OwnedFd, entry: &[u8], attributes: &Attributes) -> Result<()> {
-        fchmod(file, Mode::from_raw_mode(attributes.mode)).map_err(|e| failed(entry, "fchmod", e))?;
+    /// Sets mode and time, where `stat` is what there was before the owner was set.
+    pub(super) fn set_mode_and_time(
+        &self,
+        file: &OwnedFd,
+        entry: &[u8],
+        attributes: &Attributes,
+        stat: &Stat,
+    ) -> Result<()> {
+        // What chown(2) may have cleared is set again whatever was seen before it.
+        if stat.st_mode & 0o7777 != attributes.mode || attributes.mode & 0o7000 != 0 {
+            fchmod(file, Mode::from_raw_mode(attributes.mode)).map_err(|e| failed(entry, "fchmod", e))?;
+        }
         futimens(file, &times(attributes)).map_err(|e| failed(entry, "futimens", e))
     }
 
@@ -350,6 +369,11 @@ fn owner_error(entry: &[u8], call: &str, attributes: &Attributes, errno: Errno) 
     }
 }
 
+/// The bits of a mode with which something can be created; the others are set in the end.
+pub(super) fn permissions(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode & 0o777)
+}
+
 fn times(attributes: &Attributes) -> Timestamps {
     let (seconds, nanoseconds) = attributes.mtime;
     Timestamps {
@@ -360,15 +384,4 @@ fn times(attributes: &Attributes) -> Timestamps {
 
 fn system(path: &EntryPath, call: &str, error: &io::Error) -> ExtractError {
     ExtractError::System { entry: Shown::new(path.as_bytes()), call: call.to_owned(), errno: OsError::from(error) }
-}
-
-/// openat2 with a RESOLVE flag says EAGAIN when a rename somewhere on the system raced with it.
-fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    for _ in 0..64 {
-        match call() {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    call()
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use crate::buffered;
 use crate::digest::{Algorithm, Digest, Hasher};
 
 /// A buffered reader over chunks; `next` replaces a used chunk by the following one, empty at the end.
@@ -50,10 +51,6 @@ impl<F: FnMut(&mut Vec<u8>) -> io::Result<()>> BufRead for Chunks<F> {
 
 impl<F: FnMut(&mut Vec<u8>) -> io::Result<()>> Read for Chunks<F> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::buffered;
+
 /// Adds one to `event`, an eventfd(2), whenever `every` more uncompressed bytes have been extracted.
 #[derive(Clone, Debug)]
 pub struct Milestones {
@@ -46,10 +48,6 @@ impl<R: BufRead> BufRead for Measured<R> {
 
 impl<R: BufRead> Read for Measured<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::{BufRead, ErrorKind, Read};
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
 use super::compression::Compression;
 use super::error::IngestError;
+use super::members::Members;
 use super::source::Source;
 use crate::extract::ExtractLimits;
 
@@ -21,7 +21,7 @@ const XZ_MEMORY_KIB: u32 = (128 << 10) + 1024;
 
 enum Decoder {
     Plain(Source),
-    Gzip(Box<MultiGzDecoder<Source>>),
+    Gzip(Members<Source>),
     Zstd(zstd::stream::read::Decoder<'static, Source>),
     Bzip2(MultiBzDecoder<Source>),
     Xz(Box<XzReader<Source>>),
@@ -46,8 +46,8 @@ impl Pump {
         let memory = |error: std::io::Error| IngestError::Corrupt { compression, offset: 0, reason: error.to_string() };
         let decoder = match compression {
             Compression::None => Decoder::Plain(source),
-            // A stream of several members is one archive; the plain GzDecoder would stop after the first (UNP-21).
-            Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(source))),
+            // A stream of several members is one archive (UNP-21).
+            Compression::Gzip => Decoder::Gzip(Members::new(source)),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(memory)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(memory)?;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use super::error::IngestError;
+use crate::buffered;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::os_error::OsError;
 
@@ -141,10 +142,6 @@ impl BufRead for Source {
 
 impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

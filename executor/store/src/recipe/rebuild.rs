@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{FileType, OFlags, fstat};
 use serde::{Deserialize, Serialize};
 
 use super::PIECE;
 use super::steps::{Step, Steps};
+use crate::beneath::open_beneath;
 use crate::os_error::OsError;
 use crate::shown::Shown;
 
@@ -83,14 +83,8 @@ pub fn rebuild(
 /// Opens a file of the tree.
 fn open(root: BorrowedFd<'_>, path: &[u8]) -> Result<File> {
     let problem = |problem: String| RecipeError::File { path: Shown::new(path), problem };
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = loop {
-        match openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => break other.map_err(|errno| problem(OsError::from(errno).to_string()))?,
-        }
-    };
+    let file = open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK);
+    let file = file.map_err(|errno| problem(OsError::from(errno).to_string()))?;
     let stat = fstat(&file).map_err(|errno| problem(OsError::from(errno).to_string()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(problem("it is no regular file any more".to_owned()));

@@ -7,6 +7,8 @@ use std::io::{self, BufRead, Read, Write};
 
 use super::{END, FILE, LITERAL, PIECE, REPLACED, VERSION, push_number};
 
+use crate::buffered;
+
 /// Headers compress to a twentieth at any level; the fastest costs the least beside an extraction.
 const LEVEL: i32 = 1;
 
@@ -197,10 +199,6 @@ impl<R: BufRead> BufRead for Recorded<'_, R> {
 
 impl<R: BufRead> Read for Recorded<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

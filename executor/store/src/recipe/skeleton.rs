@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Read};
 use super::steps::{Step, Steps};
 use super::{PIECE, RecipeError};
 
+use crate::buffered;
+
 /// Reads an archive whose files are full of zeros: what headers say of them, and nothing of the tree.
 pub(crate) struct Skeleton<'a> {
     steps: Steps<'a>,
@@ -77,10 +79,6 @@ impl BufRead for Skeleton<'_> {
 
 impl Read for Skeleton<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        buffered::read(self, into)
     }
 }

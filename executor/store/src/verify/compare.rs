@@ -5,12 +5,13 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, flistxattr, fstat, getxattr, listxattr, openat,
-    openat2, readlinkat, statat,
+    AtFlags, FileType, Mode, OFlags, Stat, fgetxattr, flistxattr, fstat, getxattr, listxattr, openat, readlinkat,
+    statat,
 };
 use rustix::io::Errno;
 
 use super::Damage;
+use crate::beneath::open_beneath;
 use crate::digest::{Algorithm, Digest};
 use crate::os_error::OsError;
 use crate::removal::for_each_entry;
@@ -80,15 +81,7 @@ pub(super) fn compare(found: &OwnedFd, expected: &OwnedFd, contents: bool) -> Re
 
 /// Opens a directory of a tree.
 fn directory(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Damage> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let name = if path.is_empty() { b"." } else { path };
-    loop {
-        match openat2(root, name, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened.map_err(|errno| failed(path, errno)),
-        }
-    }
+    open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| failed(path, errno))
 }
 
 fn stat(path: &[u8], dir: &OwnedFd) -> Result<Stat, Damage> {

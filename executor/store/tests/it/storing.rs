@@ -136,6 +136,39 @@ fn an_image_is_found_by_id_prefix_and_name() {
 }
 
 #[test]
+fn a_name_is_found_however_it_is_written() {
+    let data = data();
+    let store = Store::ensure(data.path()).unwrap();
+    let image = import_aci(&store, &small_aci("one"), &["example.com/one:1"]).unwrap();
+    for name in ["with \"quotes\"", "back\\slash", "ünï", "a b", "tab\t", "plain"] {
+        store.tag(&image.id, &[name.to_owned()]).unwrap();
+        assert_eq!(store.find(name).unwrap().id, image.id, "{name:?}");
+        store.untag(name).unwrap();
+        assert!(matches!(store.find(name).unwrap_err(), FindError::NoName(_)), "{name:?}");
+    }
+    // That text is in its record, but no name of it.
+    assert!(matches!(store.find("ImageManifest").unwrap_err(), FindError::NoName(_)));
+}
+
+#[test]
+fn a_record_hides_those_of_stores_behind() {
+    let (front, behind) = (data(), data());
+    let other = Store::ensure(behind.path()).unwrap();
+    let image = import_aci(&other, &small_aci("one"), &["first", "second"]).unwrap();
+    let mut store = Store::ensure(front.path()).unwrap();
+    store.put_behind(behind.path()).unwrap();
+    assert_eq!(store.find("first").unwrap().id, image.id);
+    assert_eq!(import_aci(&store, &small_aci("one"), &["third"]).unwrap().id, image.id);
+    let own = Store::ensure(front.path()).unwrap().find("third").unwrap();
+    let found = |name: &str| store.find(name).is_ok();
+    let listed = |name: &str| store.list().unwrap().images.iter().any(|image| image.names().any(|own| own == name));
+    for name in ["first", "second", "third"] {
+        assert_eq!(found(name), listed(name), "{name}");
+    }
+    assert!(own.names().any(|name| name == "third"));
+}
+
+#[test]
 fn api_05_an_ambiguous_prefix_is_its_own_error() {
     let data = data();
     let store = Store::ensure(data.path()).unwrap();

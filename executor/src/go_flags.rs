@@ -1,10 +1,10 @@
-//! docker's grammar of flags, where it is not clap's own.
+//! The grammar of flags of programs in Go (docker, eci), where it is not clap's own.
 
 use clap::builder::ValueParser;
 use clap::{ArgAction, Command};
 
 /// Lets every switch have a value (`--all=false`), and what is given again replace what was given before.
-pub(super) fn as_docker_has_them(command: Command) -> Command {
+pub(crate) fn as_go_has_them(command: Command) -> Command {
     let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => arg
             .action(ArgAction::Set)
@@ -18,7 +18,7 @@ pub(super) fn as_docker_has_them(command: Command) -> Command {
             .hide_possible_values(true),
         _ => arg,
     });
-    command.mut_subcommands(as_docker_has_them)
+    command.mut_subcommands(as_go_has_them)
 }
 
 /// What Go takes for a truth value.
@@ -26,7 +26,7 @@ fn truth(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false")),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
     fn switches_have_values_and_the_last_word_counts() {
         let all = || Arg::new("all").long("all").short('a').action(ArgAction::SetTrue);
         let name = || Arg::new("name").long("name").num_args(1);
-        let command = || as_docker_has_them(Command::new("x").arg(all()).arg(name()));
+        let command = || as_go_has_them(Command::new("x").arg(all()).arg(name()));
         let parsed = |words: &[&str]| {
             let matches = command().try_get_matches_from([&["x"], words].concat()).map_err(|error| error.kind())?;
             Ok((matches.get_one::<bool>("all").copied(), matches.get_one::<String>("name").cloned()))

@@ -1,0 +1,120 @@
+//! What a template makes of a value.
+
+use serde_json::Value;
+
+use super::function;
+use super::parse::{Node, Pipeline, Root, Term};
+
+/// As much as a template may write: two loops in each other over the same list make much of little.
+const MAX_TEXT: usize = 64 << 20;
+
+/// Renders a template; the error says what went wrong.
+pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, String> {
+    let mut scope = Scope { variables: vec![(String::new(), value.clone())], text: String::new() };
+    scope.nodes(nodes, value)?;
+    Ok(scope.text)
+}
+
+struct Scope {
+    /// Names and values, of which the last of a name counts.
+    variables: Vec<(String, Value)>,
+    text: String,
+}
+
+impl Scope {
+    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<(), String> {
+        let outer = self.variables.len();
+        for node in nodes {
+            self.node(node, dot)?;
+        }
+        self.variables.truncate(outer);
+        if self.text.len() > MAX_TEXT { Err("it writes too much".to_owned()) } else { Ok(()) }
+    }
+
+    fn node(&mut self, node: &Node, dot: &Value) -> Result<(), String> {
+        match node {
+            Node::Text(text) => self.text.push_str(text),
+            Node::Print(pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                self.text.push_str(&function::shown(&value));
+            }
+            Node::Set(name, pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                self.variables.push((name.clone(), value));
+            }
+            Node::When { with, condition, then, otherwise } => {
+                let value = self.pipeline(condition, dot)?;
+                match function::is_true(&value) {
+                    true => self.nodes(then, if *with { &value } else { dot })?,
+                    false => self.nodes(otherwise, dot)?,
+                }
+            }
+            Node::Range { names, over, each, otherwise } => {
+                let elements: Vec<(Value, Value)> = match self.pipeline(over, dot)? {
+                    Value::Null => Vec::new(),
+                    Value::Array(elements) => {
+                        elements.into_iter().enumerate().map(|(index, element)| (index.into(), element)).collect()
+                    }
+                    Value::Object(map) => map.into_iter().map(|(key, element)| (key.into(), element)).collect(),
+                    other => return Err(format!("range can't iterate over {}", function::shown(&other))),
+                };
+                if elements.is_empty() {
+                    return self.nodes(otherwise, dot);
+                }
+                let outer = self.variables.len();
+                for (key, element) in elements {
+                    match names.as_slice() {
+                        [] => {}
+                        [one] => self.variables.push((one.clone(), element.clone())),
+                        [index, one, ..] => {
+                            self.variables.push((index.clone(), key));
+                            self.variables.push((one.clone(), element.clone()));
+                        }
+                    }
+                    self.nodes(each, &element)?;
+                    self.variables.truncate(outer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pipeline(&self, pipeline: &Pipeline, dot: &Value) -> Result<Value, String> {
+        let mut passed = None;
+        for command in &pipeline.0 {
+            let (first, rest) = command.0.split_first().expect("a command has a term");
+            let arguments = rest.iter().map(|term| self.term(term, dot)).collect::<Result<Vec<_>, _>>()?;
+            let value = match first {
+                Term::Function(function) => function.call(arguments.into_iter().chain(passed).collect())?,
+                term => self.term(term, dot)?,
+            };
+            passed = Some(value);
+        }
+        passed.ok_or_else(|| "missing value for command".to_owned())
+    }
+
+    fn term(&self, term: &Term, dot: &Value) -> Result<Value, String> {
+        match term {
+            Term::Literal(value) => Ok(value.clone()),
+            Term::Function(function) => function.call(Vec::new()),
+            Term::Path(root, path) => {
+                let base = match root {
+                    Root::Dot => dot.clone(),
+                    Root::Variable(name) => self.variable(name)?,
+                    Root::Parenthesis(pipeline) => self.pipeline(pipeline, dot)?,
+                };
+                let mut value = base;
+                for name in path {
+                    let inner = value.as_object_mut().and_then(|map| map.remove(name));
+                    value = inner.ok_or_else(|| format!("executing at <.{}>: no field {name}", path.join(".")))?;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    fn variable(&self, name: &str) -> Result<Value, String> {
+        let found = self.variables.iter().rfind(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| format!("undefined variable \"${name}\""))
+    }
+}

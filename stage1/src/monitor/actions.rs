@@ -1,0 +1,105 @@
+//! What the supervisor decides is done.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Monitor, Purpose, memory_file};
+use crate::channel::ToInit;
+use crate::protocol::{End, EventKind, Reply};
+use crate::run::{Keeper, RunError};
+use crate::streams::AppPipes;
+use crate::supervise::{Action, Event, Phase, Role};
+
+impl Monitor<'_> {
+    /// Asks the supervisor and does what it says.
+    pub(super) fn react(&mut self, event: Event, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        for action in self.supervisor.handle(event) {
+            match action {
+                Action::Execute(app, role) => self.execute(app, role, keeper)?,
+                Action::Signal(app, signal) => {
+                    if let Some(process) = self.apps[app].process {
+                        self.say(&ToInit::Signal { process, signal })?;
+                    }
+                }
+                Action::Set(timer, after) => drop(self.timers.insert(timer, Instant::now() + after)),
+                Action::Cancel(timer) => drop(self.timers.remove(&timer)),
+                Action::Finished(app) => self.finished(app, keeper),
+                Action::Shutdown => {
+                    self.say(&ToInit::Shutdown)?;
+                    self.over = true;
+                    if let Some(holder) = self.holder {
+                        self.reply(holder, &Reply::Exited(End::Code(self.supervisor.status())));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, app: usize, keeper: &mut dyn Keeper) {
+        self.outputs.app_ended(app);
+        let again = self.supervisor.apps()[app].phase == Phase::Waiting;
+        let record = &mut self.apps[app];
+        record.finished(again);
+        keeper.app_changed(&record.report);
+        let (name, exit) = (record.report.name.clone(), record.report.exit);
+        self.tell(Some(name), EventKind::Exited, exit);
+    }
+
+    /// Has a process of the app executed.
+    fn execute(&mut self, app: usize, role: Role, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        let process = self.next_process;
+        self.next_process += 1;
+        self.processes.insert(process, Purpose::App(app));
+        let state = self.supervisor.apps()[app];
+        let record = &mut self.apps[app];
+        record.starting(process, role, state.attempt);
+        let kind = match role {
+            Role::PreStart => EventKind::PreStart,
+            Role::Main => EventKind::Started,
+            Role::PostStop => EventKind::PostStop,
+        };
+        let name = record.report.name.clone();
+        if role == Role::Main && state.attempt == 0 {
+            let last = self.supervisor.ends_with(app);
+            self.say(&ToInit::Start { app, process, last })?;
+        } else {
+            let (spec, stdio) = record.later_process(role);
+            let (pipes, streams) = AppPipes::new(stdio).map_err(std::io::Error::from)?;
+            if role == Role::Main {
+                pipes.keep(app, &mut self.outputs);
+            } else {
+                pipes.keep_output(app, &mut self.outputs);
+            }
+            self.enter((app, role == Role::PreStart), process, &spec, streams.fds())?;
+        }
+        if role == Role::Main {
+            keeper.app_changed(&self.apps[app].report);
+        }
+        self.tell(Some(name), kind, None);
+        Ok(())
+    }
+
+    /// Has something executed in the app, with these streams or none. It is told whether that is the pre-start handler.
+    pub(super) fn enter(
+        &mut self,
+        (app, pre_start): (usize, bool),
+        process: u64,
+        spec: &impl Serialize,
+        streams: &[OwnedFd],
+    ) -> Result<(), RunError> {
+        let spec = memory_file(spec)?;
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(&spec).chain(streams).map(|fd| fd.as_fd()).collect();
+        self.init.say_with(&ToInit::Enter { app, process, pre_start }, &fds).map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    pub(super) fn keep_log(&mut self, app: usize) -> Result<(), RunError> {
+        let Some(dir) = &self.log_dir else { return Ok(()) };
+        let name = self.apps[app].report.name.clone();
+        self.outputs.keep_log(app, &name, dir.as_fd(), self.log_limits).map_err(std::io::Error::from)?;
+        Ok(())
+    }
+}

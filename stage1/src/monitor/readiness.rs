@@ -1,0 +1,107 @@
+//! What the monitor waits for.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::Monitor;
+use crate::control::Control;
+use crate::metadata::Metadata;
+use crate::uplink::Connection;
+
+/// After so long without anything to do, the memory that was needed for it is given back. Pods that are over before pay
+/// nothing.
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+
+/// What is ready.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// Pid 1 has something to say.
+    pub(super) init: bool,
+    pub(super) signals: bool,
+    /// An app is built.
+    pub(super) built: bool,
+    pub(super) control: Vec<PollFlags>,
+    pub(super) outputs: Vec<PollFlags>,
+    /// The metadata service is needed, or gone.
+    pub(super) metadata: bool,
+    /// The network is there, or gone.
+    pub(super) network: bool,
+}
+
+impl Monitor<'_> {
+    /// Waits until something is ready, or a timer.
+    #[inline(never)]
+    pub(super) fn wait(&mut self) -> Result<Ready, std::io::Error> {
+        loop {
+            match self.poll(self.restless.then(|| Instant::now() + QUIET))? {
+                None if self.restless => {
+                    self.outputs.rest();
+                    sys::memory::release();
+                    self.restless = false;
+                }
+                None => return Ok(Ready::default()),
+                Some(ready) => {
+                    self.restless = true;
+                    return Ok(ready);
+                }
+            }
+        }
+    }
+
+    /// Waits until something is ready, a timer, or that moment.
+    #[inline(never)]
+    fn poll(&self, at_latest: Option<Instant>) -> Result<Option<Ready>, std::io::Error> {
+        let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(building) = &self.building {
+            polled.push(PollFd::new(building, PollFlags::IN));
+        }
+        let first = polled.len();
+        let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
+        let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll() };
+        let (of_control, of_outputs) = (control.len(), outputs.len());
+        polled.extend(control.into_iter().chain(outputs));
+        let before = polled.len();
+        polled.extend(self.metadata.iter().flat_map(Metadata::to_poll));
+        let of_metadata = polled.len() - before;
+        polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
+        polled.extend(self.members.to_poll());
+        let respite = self.metadata.as_ref().and_then(Metadata::respite);
+        let patience = self.uplink.as_ref().and_then(Connection::deadline);
+        let next = self
+            .timers
+            .values()
+            .chain(self.hung_up.values())
+            .copied()
+            .chain(respite)
+            .chain(patience)
+            .chain(at_latest)
+            .min();
+        let timeout = next.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Some(Ready::default())),
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        let (fixed, rest) = flags.split_at(first);
+        let (control, rest) = rest.split_at(of_control);
+        let (outputs, rest) = rest.split_at(of_outputs);
+        let (metadata, network) = rest.split_at(of_metadata);
+        let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
+        Ok(Some(Ready {
+            init: any(&fixed[..1]),
+            signals: any(&fixed[1..2]),
+            built: any(&fixed[2..]),
+            control: control.to_vec(),
+            outputs: outputs.to_vec(),
+            metadata: any(metadata),
+            network: any(network),
+        }))
+    }
+}
