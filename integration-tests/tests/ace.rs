@@ -65,7 +65,7 @@ each_user! {
 }
 
 fn g60_and_g61_the_pair_passes_twice_in_a_row(env: &Env) {
-    // Its clients wait a tenth of a second, as the original's do: no time on an emulated processor.
+    // The two wait five seconds for each other, as the original's do: not enough on an emulated processor.
     needs!(place(Place::Host));
     let (main, sidekick) = (main_image().build(env), sidekick_image().build(env));
     for _ in 0..2 {
