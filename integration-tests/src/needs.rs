@@ -55,14 +55,17 @@ pub fn place(wanted: Place) -> Result<(), Why> {
     if here() == wanted { Ok(()) } else { Err(Why::Elsewhere(wanted)) }
 }
 
-/// Asks for a program in `PATH`.
+/// Asks for a program, of the distribution before any other: what else is in `PATH` may be in a home that the users of the
+/// tests cannot enter.
 ///
 /// # Errors
 /// Names the program.
 pub fn tool(name: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(std::env::split_paths(&path))
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
         .ok_or_else(|| format!("needs the program {name}"))
