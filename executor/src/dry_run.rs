@@ -5,6 +5,7 @@ use std::fmt;
 use appc::{ExposedPort, IsolatorValue};
 use clap::ValueEnum as _;
 use clap::builder::PossibleValue;
+use stage1::isolators::net_admin::NetAdmin;
 use stage1::supervise::{ExitPolicy, Restart};
 
 use crate::annotations::{Remarks, TYPED_IMAGE};
@@ -26,7 +27,12 @@ use crate::{output, prepare};
 pub(crate) fn print(context: &Context, request: PodRequest) -> Result<u8, CommandError> {
     let mut words = Words::of_pod(&request, &prepare::network(context, &request)?);
     let apps: Vec<Words> = request.apps.iter().map(Words::of_app).collect();
+    let all_net_admins = request.all_net_admins;
     let prepared = prepare::pod(context, request)?;
+    if all_net_admins {
+        // Their names are known only now.
+        words.option("net-admin", Some(NetAdmin::of(&prepared.manifest.annotations)?));
+    }
     let ids = prepared.manifest.apps.iter().map(|app| app.image.id.as_ref().map(ToString::to_string));
     for (index, (app, id)) in apps.into_iter().zip(ids).enumerate() {
         words.0.extend((index > 0).then(|| "---".to_owned()));

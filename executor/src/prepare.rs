@@ -6,6 +6,7 @@ use appc::{ImageManifest, PodManifest};
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
+use stage1::isolators::net_admin::NetAdmin;
 use stage1::supervise::ExitPolicy;
 use store::{ImageRecord, LayerKey, Tree};
 
@@ -115,7 +116,12 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
     protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
     let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
-    protection::grant_net_admin(&mut manifest, &request.net_admin, apps_may_come)?;
+    // Nobody but the host's root has rights over its network.
+    let net_admin = match request.all_net_admins && net.mode != Mode::Host {
+        true => NetAdmin::all(manifest.apps.iter().map(|app| app.name.as_str())),
+        false => request.net_admin,
+    };
+    protection::grant_net_admin(&mut manifest, &net_admin, apps_may_come)?;
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
     let mapping = images.into_mapping();

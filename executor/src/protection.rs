@@ -10,7 +10,7 @@ use stage1::isolators::net_admin::{Grant, NET_ADMIN, NetAdmin};
 use stage1::isolators::{self, Modules, choices, sysctl};
 use stage1::landlock::strict_outcome;
 use stage1::network::NetworkReport;
-use stage1::plan::GROUPS;
+use stage1::plan::{DOCKERS_RULES, GROUPS};
 
 use crate::cgroup;
 use crate::context::Context;
@@ -232,7 +232,9 @@ pub(crate) fn report<'a>(
 pub(crate) fn tell(manifest: &PodManifest, controllers: &[String], network: &Outcome) -> Result<(), CommandError> {
     less_than_asked(manifest, controllers, network)?.iter().for_each(|less| warn(less));
     let granted = NetAdmin::of(&manifest.annotations)?;
-    if !granted.is_empty() {
+    // Whoever typed `--cap-add=NET_ADMIN` hears of less than that, not of that.
+    let by_docker = |app: &RuntimeApp| app.annotations.get(DOCKERS_RULES).is_some();
+    if !granted.is_empty() && !manifest.apps.iter().any(by_docker) {
         warn(&format!("--net-admin: {granted} can change the pod's network: its addresses, routes and interfaces"));
     }
     for app in &manifest.apps {

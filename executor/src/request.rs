@@ -49,6 +49,8 @@ pub(crate) struct PodRequest {
     pub(crate) landlock: Landlock,
     /// Which apps have rights over its network.
     pub(crate) net_admin: NetAdmin,
+    /// Whether all its apps have them, whatever their names, if it has a network of its own.
+    pub(crate) all_net_admins: bool,
     /// Whether what would be narrowed, ignored or made up is refused.
     pub(crate) strict: bool,
     /// Whether its apps have ContainerSSH's agent; without a word those whose images ask for it.

@@ -36,6 +36,7 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
 
 each_user! {
     words_after_the_image_are_the_commands,
+    net_admin_is_over_the_containers_network,
     streams_are_those_that_were_asked_for,
     line_120_variables_and_files_of_them,
     line_123_single_files_names_and_logs,
@@ -87,6 +88,37 @@ fn bounds_and_protections_are_dockers(env: &Env) {
     ] {
         run(&[option]).exits(125).stderr_shows(text);
     }
+    env.assert_nothing_left();
+}
+
+/// What `--net-admin` gives to an app; `integration-tests/tests/privileged_init.rs` is about its ends.
+fn net_admin_is_over_the_containers_network(env: &Env) {
+    let image = shell(env);
+    let change = "ip addr add 10.9.8.7/32 dev lo && ip link set lo mtu 900 && cat /sys/class/net/lo/mtu || exit 7";
+    let run = |options: &[&str]| docker(env, &[&["run", "--rm"], options, &[&image, "sh", "-c", change]].concat());
+    for name in ["NET_ADMIN", "net_admin", "CAP_NET_ADMIN"] {
+        run(&["--network=none", "--cap-add", name]).succeeds().prints("900\n").quietly();
+    }
+    run(&["--network=none", "--cap-drop=ALL", "--cap-add=NET_ADMIN"]).succeeds().prints("900\n").quietly();
+    // The controls.
+    run(&["--network=none"]).exits(7).stderr_shows("Operation not permitted");
+    run(&["--network=none", "--cap-add=SYS_ADMIN"]).exits(7).stderr_shows("Operation not permitted");
+    let hosts = fs::read_to_string("/sys/class/net/lo/mtu").expect("every host has it");
+    run(&["--network=host", "--cap-add=NET_ADMIN"]).exits(7).stderr_shows("CAP_NET_ADMIN has no power");
+    assert_eq!(fs::read_to_string("/sys/class/net/lo/mtu").expect("every host has it"), hosts);
+    // Of another user's capabilities nothing is left: the container starts, as with docker.
+    let other = ["--network=none", "--cap-add=NET_ADMIN", "-u", "7:7"];
+    let outcome = run(&other).exits(7).stderr_shows("rights over the pod's network are for 0:0, and its user is 7:7");
+    outcome.stderr_shows("Operation not permitted");
+    docker(env, &["run", "--dry-run", "--network=none", "--cap-add=NET_ADMIN", "--name=line", &image, "true"])
+        .succeeds()
+        .shows(" --net-admin=shell ");
+    // It outlives the container's end, and what is executed in it has the same.
+    docker(env, &["create", "--network=none", "--cap-add=NET_ADMIN", "--name=vpn", &image, "sleep", "1000"]).succeeds();
+    docker(env, &["start", "vpn"]).succeeds().quietly();
+    docker(env, &["restart", "-t", "0", "vpn"]).succeeds().quietly();
+    docker(env, &["exec", "vpn", "sh", "-c", change]).succeeds().prints("900\n");
+    remove(env, "vpn");
     env.assert_nothing_left();
 }
 

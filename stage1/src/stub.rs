@@ -98,15 +98,18 @@ fn prepare(
         let what = format_args!("the image's tree was made for {}:{}, and its user is {uid}:{gid}", keep.uid, keep.gid);
         return Err(failure(FailureKind::User, &what));
     }
+    let is_net_admin = plan.net_admin == Some(Grant::App) && ids == (0, 0);
     if plan.net_admin.is_some() && ids != (0, 0) {
         // Nobody else's capabilities outlive execve(2); without a word they would do nothing.
         let (uid, gid) = ids;
-        let what = format_args!("rights over the pod's network are for 0:0, and its user is {uid}:{gid}");
-        return Err(failure(FailureKind::User, &what));
+        let what = format!("rights over the pod's network are for 0:0, and its user is {uid}:{gid}");
+        if !plan.roots_alone {
+            return Err(failure(FailureKind::User, &what));
+        }
+        say(channel, &FromStub::Remark(what))?;
     }
     let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
     let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
-    let is_net_admin = plan.net_admin == Some(Grant::App);
     if !own_namespace(&user, (&plan.rights, is_net_admin), &fds, channel)? {
         return Ok(None);
     }

@@ -62,6 +62,11 @@ impl ProtectionArgs {
         protection::sysctls(&self.sysctl)
     }
 
+    /// Whether the container has rights over its network.
+    pub(super) fn adds_net_admin(&self) -> bool {
+        self.cap_add.iter().any(|name| full(name) == "CAP_NET_ADMIN")
+    }
+
     /// The app's profile of system calls; the last one counts.
     ///
     /// # Errors
@@ -128,16 +133,19 @@ fn bytes(text: &str) -> Result<i64, CommandError> {
     number.checked_mul(1 << shift).filter(|bytes| *bytes >= 6 << 20).ok_or_else(refused)
 }
 
+/// A capability's whole name, or `ALL`.
+fn full(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
 /// The default set with some more and without others, if any is named. `ALL` is every one.
 fn capabilities_of(add: &[String], drop: &[String]) -> Result<Option<IsolatorValue>, CommandError> {
     if add.is_empty() && drop.is_empty() {
         return Ok(None);
     }
-    let full = |name: &String| {
-        let upper = name.to_ascii_uppercase();
-        if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
-    };
-    let (add, drop): (Vec<String>, Vec<String>) = (add.iter().map(full).collect(), drop.iter().map(full).collect());
+    let (add, drop): (Vec<String>, Vec<String>) =
+        (add.iter().map(|name| full(name)).collect(), drop.iter().map(|name| full(name)).collect());
     if add.iter().any(|name| name == "ALL") {
         return Err(CommandError::usage("--cap-add ALL: apps get capabilities by name")
             .hint("proa --insecure-options=capabilities gives all of them"));

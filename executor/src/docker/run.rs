@@ -227,6 +227,7 @@ pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, Co
         pulling: policy.into(),
         follow_symlinks: true,
         userns: args.userns.unwrap_or_default(),
+        all_net_admins: args.protection.adds_net_admin(),
         net: Some(net),
         isolators: args.protection.of_pod()?,
         ports,

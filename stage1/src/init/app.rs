@@ -52,8 +52,8 @@ impl App {
         (uid, gid): (u32, u32),
     ) -> Result<(), Refusal> {
         let pid = first.as_raw_nonzero().get();
-        // The network's owner has its maps.
-        if self.plan.net_admin != Some(Grant::App) {
+        // The network's owner has its maps. Nobody but root goes there.
+        if self.plan.net_admin != Some(Grant::App) || (uid, gid) != (0, 0) {
             let kept = self.plan.keep_id.as_ref();
             write_map(fds, pid, "uid_map", &app_map(mapping, mapping.uids(), uid, kept.map(|keep| keep.uid)))?;
             write_map(fds, pid, "gid_map", &app_map(mapping, mapping.gids(), gid, kept.map(|keep| keep.gid)))?;

@@ -57,6 +57,11 @@ impl NetAdmin {
         Some(Self(grants))
     }
 
+    /// These apps, whose names differ.
+    pub fn all<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Self(names.map(|name| (name.to_owned(), Grant::App)).collect())
+    }
+
     /// Whether no app has it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

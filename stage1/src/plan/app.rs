@@ -46,6 +46,8 @@ pub struct AppPlan {
     pub ids: IdRanges,
     /// What of it has rights over the pod's network, if anything.
     pub net_admin: Option<Grant>,
+    /// Whether it goes without them, instead of being refused, if its user is not root.
+    pub roots_alone: bool,
     /// Whether it has a socket of its own at which it can ask who it is.
     pub has_identity: bool,
     /// The files of /etc that are made for it.
@@ -103,6 +105,7 @@ pub(super) fn plan(
         keep_id,
         ids,
         net_admin: NetAdmin::of(&manifest.annotations)?.of_app(name),
+        roots_alone: mounts::are_dockers(runtime),
         has_identity: options.metadata_url.is_some(),
         etc,
         // Whoever has them says so.
