@@ -21,6 +21,7 @@ pub(crate) mod columns;
 mod container;
 mod cp;
 mod create;
+mod diff;
 mod exec;
 mod export;
 mod filters;
@@ -118,6 +119,7 @@ static ALL: &[DockerCommand] = &[
     row!("port", "CONTAINER [PRIVATE_PORT[/PROTO]]", port, PortArgs, of_containers: true),
     row!("cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", cp, CpArgs, of_containers: true),
     row!("export", "[OPTIONS] CONTAINER", export, ExportArgs, of_containers: true),
+    row!("diff", "CONTAINER", diff, DiffArgs, of_containers: true),
     row!("attach", "[OPTIONS] CONTAINER", attach, AttachArgs, of_containers: true),
     row!("stop", "[OPTIONS] CONTAINER [CONTAINER...]", targets::stop, StopArgs, of_containers: true),
     row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs, of_containers: true),

@@ -30,6 +30,11 @@ const DIRS: [&str; 6] = ["dev", "etc", "proc", "sys", "run", "run/proa"];
 /// Its files, which every app has: an empty file of an image is replaced.
 const FILES: [&str; 2] = ["etc/hosts", "etc/hostname"];
 
+/// Its paths.
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    DIRS.into_iter().chain(FILES)
+}
+
 /// Most layers of an image under which it is put. Linux before 6.8 takes fourteen in all, as they are given.
 const MOST_LAYERS: usize = 13;
 

@@ -27,6 +27,56 @@ each_user! {
     a_container_runs_again_with_what_it_has_written,
     a_container_that_is_written_to_is_held_and_looks_as_before,
     restarts_are_told,
+    changes_of_a_containers_files_are_told,
+}
+
+/// What an app does to its image's files, and what it makes that might lead a reader astray.
+const CHANGES: &str = r#"
+cd /data; echo longer >changed; chmod 600 mode; rm gone; rm -r old; mkdir old; echo x >old/new
+mkdir -p deep/new; echo x >deep/new/file; rm link; ln -s /etc/shadow link; ln -s / out; mkfifo pipe
+cat same >/dev/null; touch -r same here; chmod u+x same; chmod u-x same
+echo x >"$(printf 'two\nlines')"; ln deep/new/file twin; rm -r whole; echo x >whole; rm none; mkdir none
+mkdir -p /etc/new.d; mkdir /run/own
+"#;
+
+fn changes_of_a_containers_files_are_told(env: &Env) {
+    let tree = busybox().dir("data", 0o755).dir("data/old", 0o755).dir("data/deep", 0o755).dir("data/whole", 0o755);
+    let files = ["changed", "mode", "gone", "old/one", "old/two", "same", "whole/x", "none", "untouched"];
+    let tree = files.iter().fold(tree, |tree, name| tree.file(format!("data/{name}"), "x", 0o644));
+    let tree = tree.symlink("data/link", "same");
+    let image = format!("oci:{}", Layout::new("shell").layer(tree).config("Cmd", json!(["sh"])).build(env).display());
+    let diff = |name: &str| docker(env, &["diff", name]).succeeds().quietly();
+    docker(env, &["create", "--name=clean", &image, "true"]).succeeds();
+    diff("clean").prints("");
+    docker(env, &["start", "clean"]).succeeds();
+    docker(env, &["wait", "clean"]).succeeds();
+    // What is mounted there is no change: /proc, /etc/hosts and the others.
+    diff("clean").prints("");
+    let expected = "C /data\nC /data/changed\nC /data/deep\nA /data/deep/new\nA /data/deep/new/file\nD /data/gone\n\
+        A /data/here\nC /data/link\nC /data/mode\nC /data/none\nC /data/old\nA /data/old/new\nD /data/old/one\n\
+        D /data/old/two\nA /data/out\nA /data/pipe\nA /data/twin\nA /data/two\\x0alines\nC /data/whole\n\
+        C /etc\nA /etc/new.d\nC /run\nA /run/own\nA /vol\n";
+    let script = format!("{CHANGES} echo done; exec sleep 1000");
+    env.make_dir(&env.path("volume"));
+    env.write("volume/file", "x");
+    let volume = format!("{}:/vol", env.path("volume").display());
+    docker(env, &["run", "-d", "--name=busy", "-v", &volume, &image, "sh", "-c", &script]).succeeds();
+    wait_for_log(env, "busy", "done");
+    diff("busy").prints(expected);
+    docker(env, &["stop", "-t", "0", "busy"]).succeeds();
+    diff("busy").prints(expected);
+    env.proa(["docker", "container", "diff", "busy"]).outcome().succeeds().prints(expected);
+    docker(env, &["diff", "nosuch"]).exits(1).stderr_shows("No such container: nosuch");
+    docker(env, &["diff", "../busy"]).exits(1).stderr_shows("No such container: ../busy");
+    docker(env, &["diff"]).exits(1).stderr_shows("\"docker diff\" requires exactly 1 argument.");
+    // Files are the same, whoever they belong to on the host. No pod has root's id.
+    if env.user() != User::Root {
+        docker(env, &["run", "--userns=keep-id", "--name=kept", &image, "true"]).succeeds();
+        diff("kept").prints("");
+        docker(env, &["rm", "kept"]).succeeds();
+    }
+    docker(env, &["rm", "clean", "busy"]).succeeds();
+    env.assert_nothing_left();
 }
 
 /// The pauses become longer each time, so that there is time to look.

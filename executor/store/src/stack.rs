@@ -18,6 +18,10 @@ use crate::extract::Lower;
 use crate::removal::for_each_entry;
 use crate::walk::{HardLinks, Itinerary, Memory};
 
+mod changes;
+
+pub use changes::Change;
+
 /// The mark of a directory that hides what is below it.
 const OPAQUE: &str = "user.overlay.opaque";
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use store::extract::{Form, Lower};
 use store::flatten::{FlattenError, Wrapping, flatten};
-use store::stack::Stack;
+use store::stack::{Change, Stack, WalkError};
 use store::{ImageRecord, Store};
 
 use crate::archive::{Archive, Entry, MANIFEST, aci};
@@ -107,6 +107,85 @@ fn upper_trees_cover_lower_ones() {
     ];
     // Names are in the order of their bytes, what is in a directory right behind it.
     assert_eq!(listing(&tar), expected);
+}
+
+/// Directories are told of before what is in them, and where something in them changes.
+#[test]
+fn changes_are_those_of_the_uppermost_tree() {
+    let bottom = Archive::new()
+        .dir("keep")
+        .dir("keep/deep")
+        .file("keep/deep/a", "a")
+        .file("keep/b", "b")
+        .file("keep/same", "same")
+        .dir("gone")
+        .file("gone/x", "x")
+        .dir("clean")
+        .file("clean/old", "old")
+        .file("clean/same", "same")
+        .file("to-dir", "x")
+        .dir("to-file")
+        .file("to-file/x", "x")
+        .file("hidden", "x")
+        .end();
+    let middle = Archive::new().file(".wh.hidden", "").file("middle", "x").dir("usual").end();
+    let top = Archive::new()
+        .file("keep/deep/a", "longer")
+        .file("keep/.wh.b", "")
+        .file("keep/same", "same")
+        .file("keep-it", "")
+        .file(".wh.gone", "")
+        .file(".wh.never", "")
+        .file("clean/.wh..wh..opq", "")
+        .file("clean/new", "new")
+        .file("clean/same", "same")
+        .file("to-file", "now a file")
+        .dir("to-dir")
+        .file("to-dir/y", "y")
+        .entry(Entry::new("middle", b'0').mode(0o600).data("x"))
+        .file("hidden", "again")
+        .dir("new")
+        .dir("new/new")
+        .dir("usual")
+        .dir("also-usual")
+        .file("also-usual/x", "x")
+        .dir("usual-too")
+        .end();
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::ensure(data.path()).unwrap();
+    let image = import_oci(&store, &[bottom, middle, top], "{}", &[]).unwrap();
+    let mut seen = Vec::new();
+    let told = stack(&store, &image).changes(&["also-usual", "usual-too"], |change, path| {
+        let letter = match change {
+            Change::Added => 'A',
+            Change::Changed => 'C',
+            Change::Deleted => 'D',
+        };
+        seen.push(format!("{letter} {}", String::from_utf8_lossy(path)));
+        Ok::<_, WalkError>(())
+    });
+    told.unwrap();
+    let expected = [
+        "C also-usual",
+        "A also-usual/x",
+        "C clean",
+        "A clean/new",
+        "D clean/old",
+        "D gone",
+        "A hidden",
+        "C keep",
+        "D keep/b",
+        "C keep/deep",
+        "C keep/deep/a",
+        "A keep-it",
+        "C middle",
+        "A new",
+        "A new/new",
+        "C to-dir",
+        "A to-dir/y",
+        "C to-file",
+    ];
+    assert_eq!(seen, expected);
 }
 
 /// What is packed and unpacked again is the same, times and attributes with it; and packs to the same bytes.
