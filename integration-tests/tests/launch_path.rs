@@ -94,3 +94,30 @@ fn run_of_a_stored_image_stays_on_the_short_path(env: &Env) {
     let others: Vec<_> = run.programs().into_iter().filter(|it| !allowed.contains(&it.as_str())).collect();
     assert!(others.is_empty(), "also started: {others:?}");
 }
+
+/// Where ext4 has no journal, the directories of pods are spread, or each launch looks past what earlier ones removed.
+#[test]
+fn pods_are_spread_on_ext4_without_a_journal() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::Root));
+    for program in ["mke2fs", "losetup", "lsattr"] {
+        needs!(tool(program));
+    }
+    let look = r#"set -e
+        truncate --size 1G "$1/disk"
+        PATH=$PATH:/sbin:/usr/sbin
+        mke2fs -q -t ext4 -O "$3" "$1/disk"
+        mkdir "$1/mnt"
+        mount -o loop "$1/disk" "$1/mnt"
+        "$2" --dir "$1/mnt/data" run hello >"$1/report"
+        lsattr -d "$1/mnt/data/pods/embryo" | cut -d' ' -f1"#;
+    for (feature, spread) in [("^has_journal", true), ("has_journal", false)] {
+        let dir = env.path(feature);
+        fs::create_dir(&dir).expect("a folder for the disk");
+        let program = binaries::proa();
+        let words = ["--mount", "sh", "-c", look, "sh"].map(Into::into).into_iter();
+        let words = words.chain([dir.into(), program.into(), feature.into()]).collect();
+        let outcome = env.command("/usr/bin/unshare", words).outcome().succeeds();
+        assert_eq!(outcome.stdout.contains('T'), spread, "{feature}: {outcome}");
+    }
+}

@@ -52,6 +52,7 @@ mod record;
 pub mod removal;
 mod rename;
 mod root;
+mod spread;
 mod status;
 mod still;
 mod walk;
