@@ -11,6 +11,7 @@ mod auth;
 mod dirs;
 mod file;
 mod network;
+mod network_file;
 mod paths;
 mod policy;
 mod registries;
@@ -20,6 +21,7 @@ pub(crate) use auth::{of_hosts, of_registry};
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
 pub(crate) use network::{NamedNetwork, Networks};
+pub(crate) use network_file::{define as define_network, undefine as undefine_network};
 pub(crate) use paths::Paths;
 pub(crate) use policy::{Policies, Policy};
 pub(crate) use registries::Registries;
@@ -169,7 +171,7 @@ pub(crate) enum Invalid {
     Network(String),
     /// A name that no network of pods has.
     #[error(
-        "{0:?} is no name of a network: 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit, and none of none, default, host"
+        "{0:?} is no name of a network: 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit, and none of none, default, host"
     )]
     NetworkName(String),
     /// A type of network that proa does not know.

@@ -33,6 +33,7 @@ mod inspect;
 mod label_option;
 mod load;
 mod logs;
+mod network;
 mod network_option;
 mod noted_option;
 mod port;
@@ -125,6 +126,7 @@ static ALL: &[DockerCommand] = &[
     row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs, of_containers: true),
     row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs, of_containers: true),
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
+    row!("network", "COMMAND", network, NetworkArgs),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
     row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs, of_containers: true),
     row!("stats", "[OPTIONS] [CONTAINER...]", stats, StatsArgs, of_containers: true),
@@ -256,7 +258,10 @@ fn in_dockers_words(hint: &str) -> Option<String> {
 
 /// Prints the failure of one of several targets.
 pub(crate) fn complain_of(error: &CommandError) -> u8 {
-    output::complain(&format!("{}\n", with_origin(&printable(&error.chain()))));
+    let hints = error.all_hints(None);
+    let hints = hints.iter().filter_map(|hint| in_dockers_words(hint));
+    let hints: String = hints.map(|hint| format!("hint: {}\n", printable(&hint))).collect();
+    output::complain(&format!("{}\n{hints}", with_origin(&printable(&error.chain()))));
     FAILED
 }
 

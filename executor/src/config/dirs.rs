@@ -47,6 +47,11 @@ impl ConfigDirs {
         [Some(&self.system), Some(&self.local), self.user.as_ref()].into_iter().flatten().map(PathBuf::as_path)
     }
 
+    /// The user's, who may be root; `None` without a home.
+    pub(crate) fn of_user(&self) -> Option<&Path> {
+        self.user.as_deref()
+    }
+
     /// The one this process writes to: root decides for the machine, everybody else for himself. `None` for a user
     /// without a home.
     pub(crate) fn own(&self) -> Option<&Path> {

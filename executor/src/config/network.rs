@@ -31,6 +31,13 @@ pub(crate) struct NamedNetwork {
     pub(crate) internal: bool,
 }
 
+impl NamedNetwork {
+    /// A network of this name; without a range one that the name decides.
+    pub(crate) fn new(name: &str, subnet: Option<Subnet>, internal: bool) -> Self {
+        Self { subnet: subnet.unwrap_or_else(|| Subnet::of_name(name)), internal }
+    }
+}
+
 /// An entry of its own, as `proa config` prints it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -90,7 +97,7 @@ impl Networks {
             match name {
                 Some(name) if is_network_name(&name) => {
                     let subnet = subnet.map(|text| text.parse::<Subnet>()).transpose()?;
-                    let network = NamedNetwork { subnet: subnet.unwrap_or_else(|| Subnet::of_name(&name)), internal };
+                    let network = NamedNetwork::new(&name, subnet, internal);
                     said.push((name, Said::Named(network)));
                 }
                 Some(name) => return Err(Invalid::NetworkName(name)),

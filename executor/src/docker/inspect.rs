@@ -81,7 +81,8 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
     Ok(u8::from(!missing.is_empty()))
 }
 
-fn pretty(values: &[Value]) -> Result<String, CommandError> {
+/// Values in JSON, as docker lays it out.
+pub(super) fn pretty(values: &[Value]) -> Result<String, CommandError> {
     use serde::Serialize as _;
     let mut json = Vec::new();
     let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");

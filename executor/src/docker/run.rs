@@ -14,6 +14,7 @@ use stage1::supervise::Restart;
 use super::container;
 use super::image;
 use super::label_option::{labels, labels_of_files};
+use super::network::named_by;
 use super::network_option::{names, network};
 use super::noted_option::NotedArgs;
 use super::protection_option::ProtectionArgs;
@@ -210,7 +211,8 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
 
 /// What was typed as the pod that is meant.
 pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
-    let (mut net, ports) = network(args.network.as_deref(), &args.publish)?;
+    let named = args.network.as_deref().map(|word| named_by(context, word)).transpose()?;
+    let (mut net, ports) = network(named.as_deref(), &args.publish)?;
     names(&mut net.rest, &args.add_host, &args.dns, args.dns_search)?;
     args.noted.tell()?;
     let restarts = restart(&args.restart)?;

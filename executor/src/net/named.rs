@@ -67,8 +67,8 @@ impl FromStr for Named {
 
 /// Whether a network of pods can be called so: by what a host can be called, but for what means something else.
 pub(crate) fn is_network_name(name: &str) -> bool {
-    let is_sign = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let in_form = (1..=63).contains(&name.len()) && !name.starts_with('-') && name.chars().all(is_sign);
+    let is_sign = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let in_form = (1..=63).contains(&name.len()) && !name.starts_with(['-', '_']) && name.chars().all(is_sign);
     in_form && Mode::named(name).is_none()
 }
 

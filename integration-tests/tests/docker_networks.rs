@@ -1,0 +1,157 @@
+//! docker's commands about networks: those that everybody has, and those of one's own.
+
+use integration_tests::images::{Layout, busybox};
+use integration_tests::{Env, Outcome, User, each_user, needs};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+fn docker(env: &Env, words: &[&str]) -> Outcome {
+    env.proa(["docker"].iter().chain(words)).outcome()
+}
+
+fn image(env: &Env) -> String {
+    format!("oci:{}", Layout::new("shell").layer(busybox()).config("Cmd", json!(["sh"])).build(env).display())
+}
+
+fn inspected(env: &Env, name: &str) -> Value {
+    let shown = docker(env, &["network", "inspect", name]).succeeds().quietly();
+    let value: Value = serde_json::from_str(&shown.stdout).unwrap_or_else(|error| panic!("{error}: {shown}"));
+    value[0].clone()
+}
+
+each_user! {
+    a_network_is_created_used_and_removed,
+}
+
+/// As scripts do that know docker alone.
+fn a_network_is_created_used_and_removed(env: &Env) {
+    let image = image(env);
+    let id = docker(env, &["network", "create", "--internal", "back_end"]).succeeds().quietly().line().to_owned();
+    assert_eq!(id.len(), 64, "{id}");
+    docker(env, &["network", "create", "back_end"]).exits(1).stderr_shows("network with name back_end already exists");
+    docker(
+        env,
+        &["run", "-d", "--network=back_end", "--name=db", &image, "nc", "-ll", "-p", "80", "-e", "echo", "served"],
+    )
+    .succeeds();
+    let shown = inspected(env, "back_end");
+    assert_eq!((&shown["Id"], &shown["Driver"], &shown["Internal"]), (&json!(id), &json!("bridge"), &json!(true)));
+    let (_, db) = shown["Containers"].as_object().and_then(|them| them.iter().next()).expect("it is on it");
+    assert_eq!(db["Name"], "db");
+    let address = db["IPv4Address"].as_str().expect("it has one").to_owned();
+    let (ip, length) = address.split_once('/').expect("with a prefix");
+    assert!(shown["IPAM"]["Config"][0]["Subnet"].as_str().expect("a range").ends_with(length), "{shown}");
+    // By the id that was printed as well, and by the name of the other container.
+    let asks = [
+        "run",
+        "--rm",
+        "--network",
+        &id,
+        &image,
+        "sh",
+        "-c",
+        "until nc -w 5 db 80 </dev/null 2>/dev/null; do sleep 0.1; done; grep -w db /etc/hosts",
+    ];
+    docker(env, &asks).succeeds().shows("served").shows(ip);
+    docker(env, &["network", "rm", "back_end"]).exits(1).stderr_shows("has active endpoints (name:\"db\"");
+    docker(env, &["network", "ls", "--filter=dangling=false", "-q", "--no-trunc"])
+        .succeeds()
+        .prints(&format!("{id}\n"));
+    docker(env, &["rm", "-f", "db"]).succeeds();
+    docker(env, &["network", "ls", "-f", "dangling=true", "--format", "{{.Name}}"]).succeeds().prints("back_end\n");
+    docker(env, &["network", "rm", &id[..12]]).succeeds().prints(&format!("{}\n", &id[..12]));
+    docker(env, &["network", "rm", "back_end"]).exits(1).stderr_shows("network back_end not found");
+    docker(env, &["network", "rm", "-f", "back_end"]).succeeds().prints("").quietly();
+    docker(env, &["run", "--rm", "--network=back_end", &image, "true"])
+        .exits(125)
+        .stderr_shows("network back_end not found")
+        .stderr_shows("`docker network create back_end`");
+    env.assert_nothing_left();
+}
+
+#[test]
+fn networks_are_listed_and_shown_as_dockers() {
+    let env = &needs!(Env::of(User::WithRange));
+    docker(env, &["network", "create", "--internal", "--subnet=10.77.0.0/24", "team"]).succeeds();
+    let listed = docker(env, &["network", "ls"]).succeeds().quietly();
+    let rows: Vec<Vec<&str>> = listed.stdout.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
+    let expected = [
+        &["ID", "NAME", "DRIVER", "SCOPE"][..],
+        &["bridge", "bridge", "local"],
+        &["host", "host", "local"],
+        &["none", "null", "local"],
+        &["team", "bridge", "local"],
+    ];
+    assert_eq!(rows, expected, "{listed}");
+    let names = |filters: &[&str]| {
+        let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+        let words: Vec<&str> = ["network", "ls", "--format", "{{.Name}}"].into_iter().chain(filters).collect();
+        docker(env, &words).succeeds().stdout.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (filters, expected) in [
+        (&["name=o"][..], &["host", "none"][..]),
+        (&["name=^no"], &["none"]),
+        (&["name=^team$"], &["team"]),
+        (&["name=^tea$"], &[]),
+        (&["name=host", "name=team"], &["host", "team"]),
+        (&["driver=bridge"], &["bridge", "team"]),
+        (&["driver=bridge", "type=builtin"], &["bridge"]),
+        (&["type=custom"], &["team"]),
+        (&["scope=swarm"], &[]),
+        (&["label=x"], &[]),
+    ] {
+        assert_eq!(names(filters), expected, "{filters:?}");
+    }
+    for (filter, text) in [("type=own", "invalid filter 'type=own'"), ("size=1", "invalid filter 'size'")] {
+        docker(env, &["network", "ls", "-f", filter]).exits(1).stderr_shows(text);
+    }
+    docker(env, &["network", "ls", "-f", "name"]).exits(125).stderr_shows("bad format of filter");
+    docker(env, &["network", "list", "--format=json"]).succeeds().shows("\"Name\":\"team\"");
+    let range = "{{range .IPAM.Config}}{{.Subnet}}{{end}} {{.Internal}}";
+    docker(env, &["network", "inspect", "-f", range, "team"]).succeeds().prints("10.77.0.0/24 true\n");
+    // What is there is shown, and the rest is told.
+    let outcome = docker(env, &["network", "inspect", "-f", "{{.Name}}", "none", "nosuch"]).exits(1);
+    assert_eq!(outcome.stdout, "none\n", "{outcome}");
+    outcome.stderr_shows("Error response from daemon: network nosuch not found");
+    docker(env, &["network", "connect", "team", "web"]).exits(1).stderr_shows("chosen when it is made");
+    docker(env, &["network", "rm", "team"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
+fn what_is_no_network_is_refused_and_nobody_elses_file_is_removed() {
+    let env = &needs!(Env::of(User::WithRange));
+    for (words, text) in [
+        (&["create", "../team"][..], "\"../team\" is no name of a network"),
+        (&["create", "Team"], "\"Team\" is no name"),
+        (&["create", "-d", "overlay", "team"], "--driver=overlay: there is bridge"),
+        (&["create", "bridge"], "network with name bridge already exists"),
+        (&["rm", "host"], "host is a pre-defined network and cannot be removed"),
+        (&["rm", "../team"], "network ../team not found"),
+    ] {
+        docker(env, &[&["network"], words].concat()).exits(1).stderr_shows(text);
+    }
+    docker(env, &["network", "create", "default"]).exits(1).stderr_shows("\"default\" is no name");
+    docker(env, &["network", "create", "--subnet=8.8.8.0/24", "team"]).exits(125).stderr_shows("8.8.8.0/24");
+    let folder = env.path("home/.config/proa/network.d");
+    let before = fs::read_dir(&folder).expect("it is there").count();
+    // Of those who create it at once one has made it.
+    let started: Vec<_> =
+        (0..6).map(|_| env.proa(["docker", "network", "create", "--internal", "team"]).start()).collect();
+    let made = started.into_iter().map(|running| running.wait()).filter(|outcome| outcome.status.success()).count();
+    assert_eq!(made, 1);
+    assert_eq!(fs::read_dir(&folder).expect("it is there").count(), before + 1, "nothing else is left");
+    docker(env, &["network", "rm", "team"]).succeeds();
+    // A network that is defined together with something else, by a link, or under another name.
+    let mixed = r#"{"rktKind":"network","rktVersion":"v1","name":"mixed","default":"none"}"#;
+    env.write(folder.join("harness.json"), "");
+    let mixed = env.write(folder.join("mixed.json"), mixed);
+    docker(env, &["network", "rm", "mixed"]).exits(1).stderr_shows("mixed.json says more than that");
+    let other = env.write(folder.join("other.json"), r#"{"rktKind":"network","rktVersion":"v1","name":"another"}"#);
+    docker(env, &["network", "rm", "another"]).exits(1).stderr_shows("another.json does not define it");
+    symlink(&other, folder.join("another.json")).expect("it is new");
+    docker(env, &["network", "rm", "another"]).exits(1).stderr_shows("another.json");
+    assert!(mixed.exists() && other.exists());
+    env.assert_nothing_left();
+}
