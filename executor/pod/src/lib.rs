@@ -52,7 +52,6 @@ mod record;
 pub mod removal;
 mod rename;
 mod root;
-mod spread;
 mod status;
 mod still;
 mod walk;

@@ -11,7 +11,6 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat};
 use rustix::io::Errno;
 
 use crate::dir::Dir;
-use crate::spread::spread;
 use crate::{CallError, Place, PodError, format};
 
 /// The directory of names below `pods/`.
@@ -150,8 +149,6 @@ pub(crate) fn make_places(pods: &Dir) -> Result<(), CallError> {
     for name in Place::ALL.iter().map(|place| place.dir_name()).chain([NAMES]) {
         make_dir(pods, name)?;
     }
-    // Here every pod begins, and it stays where its directory was made.
-    spread(pods, Place::Embryo.dir_name());
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{StoreError, failed};
 use crate::shown::Shown;
+use crate::spread::spread;
 use crate::work::WorkDir;
 
 /// The layout that this version writes, in the file `format`.
@@ -260,6 +261,7 @@ fn create(data_dir: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
     if let Some((_, kind)) = UNFIT.iter().find(|(magic, _)| *magic == kind) {
         return Err(StoreError::FileSystem { path: path.to_owned(), kind });
     }
+    spread(&data, kind);
     match mkdirat(&data, "store", Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => fsync(&data).map_err(failed("fsync", path.display().to_string())),
         Err(errno) => Err(failed("mkdir", path.display().to_string())(errno)),

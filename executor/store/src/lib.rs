@@ -71,6 +71,7 @@ mod record;
 mod remote;
 pub mod removal;
 mod shown;
+mod spread;
 pub mod stack;
 mod trees;
 mod usage;
