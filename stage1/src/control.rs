@@ -1,30 +1,45 @@
-//! The supervisor's side of the control socket: connections, lines, descriptors. What a request means is not known here.
+//! The supervisor's side of the control socket: who is connected, and how many at once. What a request means is not known
+//! here.
 //!
-//! Nothing here waits: a client that does not read is dropped when what it has not read is too much.
+//! Nothing here waits, and nobody is to be in the way of others: who says nothing gives place when it is needed, and what
+//! clients have not said to its end, or not read, is bounded for all of them together. The last descriptor of the process
+//! is kept for a client; where even that is gone, nobody is let in for a moment.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+mod connection;
+
+use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketFlags, accept_with, recvmsg, sendmsg,
-};
+use rustix::net::{SocketFlags, accept_with};
 
-use crate::protocol::{MAX_LINE, Refused, RefusedKind, Reply, Request, VERSION};
+use crate::protocol::{Call, MAX_LINE, RefusedKind, Reply, Request};
+use connection::{Connection, MAX_FDS, MAX_UNREAD};
 
-/// Connections at once; the next client waits in the backlog.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at once that last: that listen, are attached, or have entered.
+const MAX_LASTING: usize = 64;
 
-/// Descriptors that a client may have sent and not yet used.
-const MAX_FDS: usize = 250;
+/// Connections at once: beyond those that last there is place for what is answered at once, as `stop` is. The next client
+/// waits in the backlog.
+const MAX_CONNECTIONS: usize = MAX_LASTING + 8;
 
-/// Bytes that a client may leave unread.
-const MAX_UNREAD: usize = 4 << 20;
+/// A client that has asked for nothing that lasts, and nothing at all for so long, gives its place to others.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long nobody is let in where there was no descriptor left, or no place.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of requests that have not ended, of all clients.
+const MAX_BEGUN: usize = 2 * MAX_LINE;
+
+/// Bytes that all clients together may leave unread.
+const MAX_ALL_UNREAD: usize = 2 * MAX_UNREAD;
+
+/// Numbers of descriptors below this are standard streams'.
+const FIRST: i32 = 3;
 
 /// Names a connection; never used twice.
 pub(crate) type ConnectionId = u64;
@@ -44,34 +59,39 @@ pub(crate) struct Control {
     listener: OwnedFd,
     connections: BTreeMap<ConnectionId, Connection>,
     next: ConnectionId,
-    /// Whether the last client could not be let in: the next may come when one has gone.
-    full: bool,
-}
-
-#[derive(Debug)]
-struct Connection {
-    socket: OwnedFd,
-    line: Vec<u8>,
-    fds: Vec<OwnedFd>,
-    unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
-    unread: usize,
-    broken: bool,
+    /// What is closed for the client that comes when no other descriptor is left.
+    spare: Option<OwnedFd>,
+    /// Until when nobody is let in: polling for it at once would take all the time there is.
+    pause: Option<Instant>,
 }
 
 impl Control {
     /// Takes over a listening, non-blocking socket.
     pub(crate) fn new(listener: OwnedFd) -> Self {
-        Self { listener, connections: BTreeMap::new(), next: 0, full: false }
+        Self { listener, connections: BTreeMap::new(), next: 0, spare: None, pause: None }
+    }
+
+    /// Nothing happens at the moment: what was not worth its time at the launch is done.
+    pub(crate) fn rest(&mut self) {
+        if self.spare.is_none() {
+            self.spare = rustix::io::fcntl_dupfd_cloexec(&self.listener, FIRST).ok();
+        }
+    }
+
+    /// Until when nobody is let in.
+    pub(crate) fn respite(&self) -> Option<Instant> {
+        self.pause
+    }
+
+    /// The time is up, perhaps.
+    pub(crate) fn look_at_the_clock(&mut self) {
+        self.pause = self.pause.filter(|until| Instant::now() < *until);
     }
 
     /// What to poll for; [`Control::polled`] wants the answers in this order.
     pub(crate) fn to_poll(&self) -> Vec<PollFd<'_>> {
-        let full = self.full || self.connections.len() >= MAX_CONNECTIONS;
-        let accept = if full { PollFlags::empty() } else { PollFlags::IN };
-        let connections = self.connections.values().map(|connection| {
-            let out = if connection.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-            PollFd::new(&connection.socket, PollFlags::IN | out)
-        });
+        let accept = if self.pause.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let connections = self.connections.values().map(Connection::to_poll);
         std::iter::once(PollFd::new(&self.listener, accept)).chain(connections).collect()
     }
 
@@ -85,36 +105,104 @@ impl Control {
                 connection.flush();
             }
             if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                connection.read(|request, fds| incoming.push(Incoming::Request(id, request, fds)));
+                let requests = connection.read();
+                let requests = requests.into_iter().filter(|(request, _)| self.may_last(id, &request.call));
+                incoming.extend(requests.map(|(request, fds)| Incoming::Request(id, request, fds)).collect::<Vec<_>>());
             }
         }
+        self.bound_what_is_begun();
         if ready.first().is_some_and(|flags| !flags.is_empty()) {
-            self.accept();
+            self.accept(&mut incoming);
         }
-        let broken: Vec<_> = self.connections.iter().filter(|(_, c)| c.broken).map(|(id, _)| *id).collect();
+        let broken: Vec<_> = self.connections.iter().filter(|(_, c)| c.is_broken()).map(|(id, _)| *id).collect();
         for id in broken {
-            self.connections.remove(&id);
-            self.full = false;
-            incoming.push(Incoming::Gone(id));
+            self.let_go(id, &mut incoming);
         }
         incoming
     }
 
-    fn accept(&mut self) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(socket) = accept_with(&self.listener, flags) else {
-            // Out of descriptors: polling for it again at once would take all the time there is.
-            self.full = !self.connections.is_empty();
-            return;
+    fn let_go(&mut self, id: ConnectionId, incoming: &mut Vec<Incoming>) {
+        self.connections.remove(&id);
+        self.pause = None;
+        self.rest();
+        incoming.push(Incoming::Gone(id));
+    }
+
+    /// Whether there is place for what is asked, if it lasts; who asks is told else.
+    fn may_last(&mut self, id: ConnectionId, call: &Call) -> bool {
+        let lasting = self.connections.values().filter(|connection| connection.lasts).count();
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        if connection.lasts || !call.lasts() {
+            return true;
+        }
+        // The end of the pod frees all places.
+        connection.lasts = lasting < MAX_LASTING || matches!(call, Call::Stop { .. });
+        if !connection.lasts {
+            connection.refuse(RefusedKind::State, &format!("{lasting} clients listen, are attached or have entered"));
+        }
+        connection.lasts
+    }
+
+    /// What clients have begun to say is bounded for all of them: who has been there for longest gives way.
+    fn bound_what_is_begun(&mut self) {
+        self.bound(MAX_BEGUN, Connection::begun);
+        self.bound(MAX_FDS, Connection::held);
+    }
+
+    fn bound(&mut self, limit: usize, of: fn(&Connection) -> usize) {
+        while self.connections.values().map(of).sum::<usize>() > limit {
+            let Some(first) = self.connections.values_mut().find(|connection| of(connection) > 0) else { break };
+            first.dismiss("the request is too long: its end has not come, and others have more to say");
+        }
+    }
+
+    fn accept(&mut self, incoming: &mut Vec<Incoming>) {
+        let socket = if self.connections.len() < MAX_CONNECTIONS || self.make_place(incoming) {
+            self.next_client(incoming)
+        } else {
+            Err(Errno::MFILE)
+        };
+        let socket = match socket {
+            Ok(socket) => socket,
+            // This one has gone, or was none.
+            Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => return,
+            Err(_) => {
+                self.pause = Some(Instant::now() + PAUSE);
+                return;
+            }
         };
         // The socket lies in a directory that only its user can enter; this is the second lock.
         let own = rustix::process::geteuid();
         if !socket_peercred(&socket).is_ok_and(|peer| peer.uid == own || peer.uid.is_root()) {
             return;
         }
-        let (line, fds, unsent) = (Vec::new(), Vec::new(), VecDeque::new());
-        self.connections.insert(self.next, Connection { socket, line, fds, unsent, unread: 0, broken: false });
+        self.connections.insert(self.next, Connection::new(socket));
         self.next += 1;
+    }
+
+    /// Takes the next client, if need be in place of one that says nothing, or with the last descriptor.
+    fn next_client(&mut self, incoming: &mut Vec<Incoming>) -> Result<OwnedFd, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match accept_with(&self.listener, flags) {
+            Err(Errno::MFILE | Errno::NFILE) if self.make_place(incoming) || self.spare.is_some() => {
+                self.spare = None;
+                accept_with(&self.listener, flags)
+            }
+            accepted => accepted,
+        }
+    }
+
+    /// Lets go of the client that has been there for longest of those that want nothing now.
+    fn make_place(&mut self, incoming: &mut Vec<Incoming>) -> bool {
+        let now = Instant::now();
+        let idle =
+            |connection: &Connection| !connection.lasts && now.saturating_duration_since(connection.heard) >= PATIENCE;
+        let Some((&id, connection)) = self.connections.iter_mut().find(|(_, connection)| idle(connection)) else {
+            return false;
+        };
+        connection.dismiss("nothing was asked for a while, and others wait");
+        self.let_go(id, incoming);
+        true
     }
 
     /// Says something to a client, with descriptors; one that is gone needs nothing.
@@ -122,95 +210,10 @@ impl Control {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.say(reply, fds);
         }
-    }
-}
-
-impl Connection {
-    fn say(&mut self, reply: &Reply, fds: &[BorrowedFd<'_>]) {
-        let Ok(mut line) = serde_json::to_vec(reply) else { return };
-        line.push(b'\n');
-        self.unread += line.len();
-        let copies: Result<Vec<OwnedFd>, _> = fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
-        match copies {
-            Ok(copies) if self.unread <= MAX_UNREAD => self.unsent.push_back((line, copies)),
-            _ => self.broken = true,
+        // Who has read least goes first.
+        while self.connections.values().map(Connection::unread).sum::<usize>() > MAX_ALL_UNREAD {
+            let Some(last) = self.connections.values_mut().max_by_key(|connection| connection.unread()) else { break };
+            last.drop_unread();
         }
-        self.flush();
-    }
-
-    fn flush(&mut self) {
-        while let Some((line, fds)) = self.unsent.front_mut() {
-            let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(OwnedFd::as_fd).collect();
-            let rights = SendAncillaryMessage::ScmRights(&borrowed);
-            let mut space = vec![MaybeUninit::uninit(); rights.size()];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            if !borrowed.is_empty() {
-                ancillary.push(rights);
-            }
-            match sendmsg(&self.socket, &[IoSlice::new(line)], &mut ancillary, SendFlags::NOSIGNAL) {
-                Ok(sent) => {
-                    fds.clear();
-                    line.drain(..sent);
-                    self.unread -= sent;
-                    if line.is_empty() {
-                        self.unsent.pop_front();
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    self.broken = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Reads what is there and hands each complete request on.
-    fn read(&mut self, mut request: impl FnMut(Request, Vec<OwnedFd>)) {
-        let mut buffer = [0; 16 * 1024];
-        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(
-            &self.socket,
-            &mut [IoSliceMut::new(&mut buffer)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
-        );
-        let len = match received {
-            Ok(received) if received.bytes > 0 => received.bytes,
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Ok(_) | Err(_) => {
-                self.broken = true;
-                return;
-            }
-        };
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.fds.extend(fds);
-            }
-        }
-        self.line.extend_from_slice(&buffer[..len]);
-        if self.fds.len() > MAX_FDS || self.line.len() > MAX_LINE {
-            self.refuse(RefusedKind::Request, "the request is too long");
-            self.broken = true;
-            return;
-        }
-        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.line.drain(..=end).collect();
-            let fds = std::mem::take(&mut self.fds);
-            match serde_json::from_slice::<Request>(&line) {
-                Ok(asked) if asked.version == VERSION => request(asked, fds),
-                Ok(asked) => self.refuse(
-                    RefusedKind::Version,
-                    &format!("version {} is not spoken here, but {VERSION}", asked.version),
-                ),
-                Err(error) => self.refuse(RefusedKind::Request, &format!("not a request: {error}")),
-            }
-        }
-    }
-
-    fn refuse(&mut self, kind: RefusedKind, message: &str) {
-        self.say(&Reply::Error(Refused { kind, message: message.to_owned() }), &[]);
     }
 }

@@ -293,6 +293,8 @@ impl<'a> Monitor<'a> {
         if let Some(metadata) = &mut self.metadata {
             metadata.look_at_the_clock();
         }
+        self.control.iter_mut().for_each(Control::look_at_the_clock);
+        self.members.look_at_the_clock();
         self.network_clock(keeper)?;
         if self.timers.is_empty() && self.hung_up.is_empty() {
             return Ok(());

@@ -55,6 +55,9 @@ struct Sink {
 /// Most bytes that an attached client may leave unread.
 const MAX_BACKLOG: usize = 1 << 20;
 
+/// Streams that clients are connected with at once: a client may ask more than once, and each takes a descriptor.
+const MAX_SINKS: usize = 256;
+
 /// As many may be left unread before the app has to wait for the client that it waits for.
 const FULL: usize = CHUNK;
 
@@ -129,7 +132,7 @@ impl Outputs {
     /// Connects a client with a stream of an app; returns the client's end.
     ///
     /// # Errors
-    /// Those of socketpair(2).
+    /// Those of socketpair(2); `EMFILE` where too many are connected already.
     pub(crate) fn attach(
         &mut self,
         app: usize,
@@ -137,6 +140,9 @@ impl Outputs {
         connection: ConnectionId,
         holds: bool,
     ) -> rustix::io::Result<OwnedFd> {
+        if self.sinks.len() >= MAX_SINKS {
+            return Err(Errno::MFILE);
+        }
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let (backlog, ending) = (Vec::new(), false);

@@ -144,6 +144,28 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// Whether the client may be waiting for what comes of it for as long as it is connected.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::Events { .. }
+            | Self::Stop { .. }
+            | Self::Add { .. }
+            | Self::RemovePort { .. }
+            | Self::Enter { .. }
+            | Self::Attach { .. } => true,
+            Self::Status
+            | Self::Signal { .. }
+            | Self::Start { .. }
+            | Self::Remove { .. }
+            | Self::AddPort { .. }
+            | Self::Room { .. }
+            | Self::Forward { .. } => false,
+        }
+    }
+}
+
 /// How an app's streams are kept by the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

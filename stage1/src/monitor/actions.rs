@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{Monitor, Purpose, memory_file};
-use crate::channel::ToInit;
+use crate::channel::{Failure, FailureKind, ToInit};
 use crate::protocol::{End, EventKind, Reply};
 use crate::run::{Keeper, RunError};
 use crate::streams::AppPipes;
@@ -66,14 +66,12 @@ impl Monitor<'_> {
             let last = self.supervisor.ends_with(app);
             self.say(&ToInit::Start { app, process, last })?;
         } else {
-            let (spec, stdio) = record.later_process(role);
-            let (pipes, streams) = AppPipes::new(stdio).map_err(std::io::Error::from)?;
-            if role == Role::Main {
-                pipes.keep(app, &mut self.outputs);
-            } else {
-                pipes.keep_output(app, &mut self.outputs);
+            if let Err(error) = self.execute_again(app, role, process) {
+                // The pod goes on: it is as if the program could not be executed.
+                self.processes.remove(&process);
+                let what = format_args!("app {name:?}: begin a process: {error}");
+                return self.never_executed(app, Failure::new(FailureKind::Setup, &what), keeper);
             }
-            self.enter((app, role == Role::PreStart), process, &spec, streams.fds())?;
         }
         if role == Role::Main {
             keeper.app_changed(&self.apps[app].report);
@@ -82,24 +80,39 @@ impl Monitor<'_> {
         Ok(())
     }
 
+    /// Has a process executed in the app that is not its first.
+    fn execute_again(&mut self, app: usize, role: Role, process: u64) -> std::io::Result<()> {
+        let (spec, stdio) = self.apps[app].later_process(role);
+        let (pipes, streams) = AppPipes::new(stdio)?;
+        self.enter((app, role == Role::PreStart), process, &spec, streams.fds())?;
+        if role == Role::Main {
+            pipes.keep(app, &mut self.outputs);
+        } else {
+            pipes.keep_output(app, &mut self.outputs);
+        }
+        Ok(())
+    }
+
     /// Has something executed in the app, with these streams or none. It is told whether that is the pre-start handler.
+    ///
+    /// # Errors
+    /// No descriptor or memory is left for what pid 1 is told.
     pub(super) fn enter(
         &mut self,
         (app, pre_start): (usize, bool),
         process: u64,
         spec: &impl Serialize,
         streams: &[OwnedFd],
-    ) -> Result<(), RunError> {
+    ) -> std::io::Result<()> {
         let spec = memory_file(spec)?;
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(&spec).chain(streams).map(|fd| fd.as_fd()).collect();
-        self.init.say_with(&ToInit::Enter { app, process, pre_start }, &fds).map_err(std::io::Error::from)?;
-        Ok(())
+        Ok(self.init.say_with(&ToInit::Enter { app, process, pre_start }, &fds)?)
     }
 
-    pub(super) fn keep_log(&mut self, app: usize) -> Result<(), RunError> {
+    pub(super) fn keep_log(&mut self, app: usize) -> std::io::Result<()> {
         let Some(dir) = &self.log_dir else { return Ok(()) };
         let name = self.apps[app].report.name.clone();
-        self.outputs.keep_log(app, &name, dir.as_fd(), self.log_limits).map_err(std::io::Error::from)?;
+        self.outputs.keep_log(app, &name, dir.as_fd(), self.log_limits)?;
         Ok(())
     }
 }

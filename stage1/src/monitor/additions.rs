@@ -11,6 +11,7 @@ use crate::cgroup::limits::Limits;
 use crate::channel::{AddSpec, Failure, FailureKind, ToInit};
 use crate::control::ConnectionId;
 use crate::metadata::{Metadata, image_of};
+use crate::plan::SourceKind;
 use crate::protocol::{EventKind, RefusedKind, Reply, StdioKind};
 use crate::run::{AppOptions, AppStdio, Keeper, RunError, source_kind};
 use crate::streams::AppPipes;
@@ -126,16 +127,27 @@ impl Monitor<'_> {
             Ok(built) => built,
             Err(failure) => return self.added(app, Err(failure), keeper),
         };
+        match self.hand_over(app, (manifest, sources), (mounts, &built)) {
+            Ok(()) => Ok(()),
+            Err(failure) => self.added(app, Err(failure), keeper),
+        }
+    }
+
+    /// Gives pid 1 what it makes the app of.
+    fn hand_over(
+        &mut self,
+        app: usize,
+        (manifest, sources): (String, Vec<Option<SourceKind>>),
+        (mounts, built): (Vec<usize>, &[OwnedFd]),
+    ) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::new(FailureKind::Setup, &format_args!("begin the app: {error}"));
         let terminal = match self.apps[app].stdio() {
             AppStdio::Kept(kind) => kind.terminal,
             AppStdio::Inherited => None,
         };
-        self.keep_log(app)?;
-        let (pipes, streams) = AppPipes::new(self.apps[app].stdio()).map_err(std::io::Error::from)?;
-        let cgroup = match self.cgroup_for(app) {
-            Ok(cgroup) => cgroup,
-            Err(failure) => return self.added(app, Err(failure), keeper),
-        };
+        self.keep_log(app).map_err(failed)?;
+        let (pipes, streams) = AppPipes::new(self.apps[app].stdio()).map_err(|errno| failed(errno.into()))?;
+        let cgroup = self.cgroup_for(app)?;
         let spec = AddSpec {
             manifest,
             hostname: self.hostname.to_owned(),
@@ -146,10 +158,10 @@ impl Monitor<'_> {
             etc: self.etc.clone(),
             cgroup: cgroup.is_some(),
         };
-        let spec = memory_file(&spec)?;
+        let spec = memory_file(&spec).map_err(failed)?;
         let fds: Vec<BorrowedFd<'_>> =
-            std::iter::once(&spec).chain(&built).chain(&cgroup).chain(streams.fds()).map(|fd| fd.as_fd()).collect();
-        self.init.say_with(&ToInit::Add { app }, &fds).map_err(std::io::Error::from)?;
+            std::iter::once(&spec).chain(built).chain(&cgroup).chain(streams.fds()).map(|fd| fd.as_fd()).collect();
+        self.init.say_with(&ToInit::Add { app }, &fds).map_err(|errno| failed(errno.into()))?;
         self.adding = Some(app);
         pipes.keep(app, &mut self.outputs);
         Ok(())

@@ -236,10 +236,14 @@ impl Monitor<'_> {
         let process = self.next_process;
         self.next_process += 1;
         self.processes.insert(process, Purpose::Entered(connection));
+        if let Err(error) = self.enter((app, false), process, spec, &fds) {
+            self.processes.remove(&process);
+            self.refuse(connection, RefusedKind::Failed(FailureKind::Setup), &format!("begin a process: {error}"));
+            return Ok(());
+        }
         if stays {
             self.staying.insert(process);
         }
-        self.enter((app, false), process, spec, &fds)?;
         if spec.terminal.is_none() {
             self.reply(connection, &Reply::Started);
         }

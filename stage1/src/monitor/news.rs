@@ -4,7 +4,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::{AppRecord, Monitor, Purpose};
-use crate::channel::{Failure, FromInit};
+use crate::channel::{Failure, FailureKind, FromInit};
+use crate::control::ConnectionId;
 use crate::protocol::{End, RefusedKind, Reply};
 use crate::run::{Keeper, RunError};
 use crate::streams::keep_terminal;
@@ -29,8 +30,7 @@ impl Monitor<'_> {
             FromInit::Listeners { pod, apps } => self.listening(pod, apps, fds),
             FromInit::Room { process } => {
                 if let Some(Purpose::Room(connection)) = self.processes.remove(&process) {
-                    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
-                    self.reply_with(connection, &Reply::Room, &fds);
+                    self.room(connection, &fds);
                 }
             }
             FromInit::Remark { app, text } => keeper.remark(&self.apps[app].report.name, &text),
@@ -66,6 +66,16 @@ impl Monitor<'_> {
             },
         }
         Ok(())
+    }
+
+    /// A client gets the namespaces that it has asked for.
+    fn room(&mut self, connection: ConnectionId, fds: &[OwnedFd]) {
+        if fds.len() < 2 {
+            let what = "the pod's supervisor has no file descriptor left for the app's namespaces (RLIMIT_NOFILE)";
+            return self.refuse(connection, RefusedKind::Failed(FailureKind::Setup), what);
+        }
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+        self.reply_with(connection, &Reply::Room, &fds);
     }
 
     /// What apps ask who they are at is open: the pod's own address, and a socket for each of these apps.
@@ -117,7 +127,12 @@ impl Monitor<'_> {
 
     /// The active process of an app could not be executed. Of a post-stop handler that is told, and changes nothing of
     /// the program's status.
-    fn never_executed(&mut self, app: usize, failure: Failure, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+    pub(super) fn never_executed(
+        &mut self,
+        app: usize,
+        failure: Failure,
+        keeper: &mut dyn Keeper,
+    ) -> Result<(), RunError> {
         let status = i32::from(failure.exit_status());
         let record = &mut self.apps[app];
         let name = record.report.name.clone();

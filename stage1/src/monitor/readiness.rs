@@ -38,6 +38,7 @@ impl Monitor<'_> {
             match self.poll(self.restless.then(|| Instant::now() + QUIET))? {
                 None if self.restless => {
                     self.outputs.rest();
+                    self.control.iter_mut().for_each(Control::rest);
                     sys::memory::release();
                     self.restless = false;
                 }
@@ -68,6 +69,7 @@ impl Monitor<'_> {
         polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
         polled.extend(self.members.to_poll());
         let respite = self.metadata.as_ref().and_then(Metadata::respite);
+        let pause = self.control.as_ref().and_then(Control::respite);
         let patience = self.uplink.as_ref().and_then(Connection::deadline);
         let next = self
             .timers
@@ -75,6 +77,8 @@ impl Monitor<'_> {
             .chain(self.hung_up.values())
             .copied()
             .chain(respite)
+            .chain(pause)
+            .chain(self.members.respite())
             .chain(patience)
             .chain(at_latest)
             .min();

@@ -7,10 +7,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketFlags, accept_with, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, accept_with, recvmsg, sendmsg,
 };
 use rustix::process::geteuid;
 
@@ -21,8 +22,17 @@ const VERSION: u8 = 1;
 
 /// Hands the node on to those who have asked for it, without waiting for anybody. All monitors of a network do, and
 /// whichever is first answers.
-pub(super) fn give(node: &Node, listener: &OwnedFd) {
-    while let Ok(client) = accept_with(listener, SocketFlags::CLOEXEC) {
+///
+/// # Errors
+/// Those of accept4(2) that go on: `EMFILE`, `ENFILE`, `ENOMEM`. Whoever waits goes on waiting, for another monitor.
+pub(super) fn give(node: &Node, listener: &OwnedFd) -> Result<(), Errno> {
+    loop {
+        let client = match accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(client) => client,
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            Err(errno) => return Err(errno),
+        };
         if socket_peercred(&client).is_ok_and(|peer| peer.uid == geteuid()) {
             let mut fds = vec![listener.as_fd()];
             fds.extend(node.fds());
@@ -41,13 +51,13 @@ pub(super) fn give(node: &Node, listener: &OwnedFd) {
 /// did: the monitor that was about to is gone.
 ///
 /// # Errors
-/// A failed recvmsg(2); `EBADMSG` for an answer of another kind.
+/// A failed recvmsg(2); `EMFILE` where there is no descriptor left for the answer, `EBADMSG` for one of another kind.
 pub fn take(socket: &OwnedFd) -> io::Result<Option<(Node, OwnedFd)>> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let message = match recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+        Err(Errno::CONNRESET) => return Ok(None),
         message => message?,
     };
     if message.bytes == 0 {
@@ -59,5 +69,6 @@ pub fn take(socket: &OwnedFd) -> io::Result<Option<(Node, OwnedFd)>> {
     });
     let listener = fds.next().filter(|_| byte == [VERSION]);
     let node = Node::from_fds(fds.collect());
-    listener.zip(node).map(|(listener, node)| Some((node, listener))).ok_or_else(|| rustix::io::Errno::BADMSG.into())
+    let why = if message.flags.contains(ReturnFlags::CTRUNC) { Errno::MFILE } else { Errno::BADMSG };
+    listener.zip(node).map(|(listener, node)| Some((node, listener))).ok_or_else(|| why.into())
 }

@@ -2,11 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 
 use super::join::{self, Place};
 use super::{BRIDGE, Membership, handover, ula};
+use crate::control::PAUSE;
 
 /// The monitor's side of a network.
 #[derive(Debug)]
@@ -15,13 +17,15 @@ pub(super) struct Member {
     /// The name of the interface in the pod.
     interface: String,
     place: Option<Place>,
+    /// Until when nobody is listened to for want of descriptors.
+    pause: Option<Instant>,
 }
 
 impl Member {
     /// A member-to-be, of the network that is the pod's first, second, … (from 0).
     pub(super) fn new(membership: Membership, index: usize) -> Self {
         // eth0 leads to the world.
-        Self { membership, interface: format!("eth{}", index + 1), place: None }
+        Self { membership, interface: format!("eth{}", index + 1), place: None, pause: None }
     }
 
     /// The network's name.
@@ -52,12 +56,25 @@ impl Member {
     /// What the monitor waits for.
     pub(super) fn to_poll(&self) -> Vec<PollFd<'_>> {
         let changes = self.place.iter().map(|place| PollFd::new(&place.changes, PollFlags::IN));
-        std::iter::once(PollFd::new(&self.membership.listener, PollFlags::IN)).chain(changes).collect()
+        let listener = self.pause.is_none().then(|| PollFd::new(&self.membership.listener, PollFlags::IN));
+        listener.into_iter().chain(changes).collect()
+    }
+
+    /// Until when nobody is listened to.
+    pub(super) fn respite(&self) -> Option<Instant> {
+        self.pause
+    }
+
+    /// The time is up, perhaps.
+    pub(super) fn look_at_the_clock(&mut self) {
+        self.pause = self.pause.filter(|until| Instant::now() < *until);
     }
 
     /// Something that was waited for may be there. Returns whether pods have come or gone.
     pub(super) fn polled(&mut self) -> bool {
-        handover::give(&self.membership.node, &self.membership.listener);
+        if self.pause.is_none() && handover::give(&self.membership.node, &self.membership.listener).is_err() {
+            self.pause = Some(Instant::now() + PAUSE);
+        }
         self.place.as_ref().is_some_and(|place| place.changes.drain().unwrap_or(false))
     }
 

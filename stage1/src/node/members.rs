@@ -1,6 +1,7 @@
 //! The networks of a pod, as its monitor has them: its places there, and what its apps' /etc/hosts says of others.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use rustix::event::PollFd;
 
@@ -59,6 +60,16 @@ impl Members {
     /// What the monitor waits for.
     pub(crate) fn to_poll(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.members.iter().flat_map(Member::to_poll)
+    }
+
+    /// Until when one of the networks is not listened to.
+    pub(crate) fn respite(&self) -> Option<Instant> {
+        self.members.iter().filter_map(Member::respite).min()
+    }
+
+    /// The time is up, perhaps.
+    pub(crate) fn look_at_the_clock(&mut self) {
+        self.members.iter_mut().for_each(Member::look_at_the_clock);
     }
 
     /// Something that was waited for may be there. Returns whether pods have come or gone.
