@@ -1,7 +1,8 @@
 //! docker's commands for containers that are made before they run, run again, and are reached into.
 
 use integration_tests::images::{Layout, busybox};
-use integration_tests::{Env, Outcome, User, each_user, needs};
+use integration_tests::{Env, Outcome, User, each_user, needs, process};
+use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 
@@ -315,6 +316,43 @@ fn names_ports_groups_and_background_commands() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     docker(env, &["rm", "-f", "front", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// However long it takes to find out whether a command can be executed, its client hears of it.
+#[test]
+fn what_is_executed_in_the_background_is_known_to_run() {
+    let env = &needs!(Env::of(User::WithRange));
+    let tree = busybox().file("bin/lost", "#!/no/such/interpreter\n", 0o755).file("bin/plain", "no program", 0o755);
+    let image = format!("oci:{}", Layout::new("shell").layer(tree).config("Cmd", json!(["sh"])).build(env).display());
+    docker(env, &["run", "-d", "--name=web", &image, "sleep", "1000"]).succeeds();
+    let started = |command: &[&str]| docker(env, &[&["exec", "-d", "web"], command].concat());
+    started(&["true"]).succeeds().prints("").quietly();
+    started(&["/nosuch"]).exits(127).stderr_shows("\"/nosuch\": not in the image");
+    started(&["nosuch"]).exits(127).stderr_shows("not in the image's PATH");
+    started(&["lost"]).exits(126).stderr_shows("its interpreter or loader is not in the image");
+    started(&["plain"]).exits(126).stderr_shows("\"/bin/plain\": Exec format error");
+    let pid = docker(env, &["inspect", "-f", "{{.State.Pid}}", "web"]).succeeds();
+    let pid = pid.line().parse().expect("a number");
+    for (command, status) in [("lost", 126), ("nosuch", 127), ("true", 0)] {
+        assert!(process::kill(pid, Signal::STOP));
+        let client = env.proa(["docker", "exec", "-d", "web", command]).start();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(process::kill(pid, Signal::CONT));
+        client.wait().exits(status);
+    }
+    // Several at once.
+    let clients: Vec<_> = (0..12)
+        .map(|index| {
+            let (command, status) = [("true", 0), ("lost", 126), ("sleep 1000", 0)][index % 3];
+            (env.proa(["docker", "exec", "-d", "web"].into_iter().chain(command.split(' '))).start(), status)
+        })
+        .collect();
+    for (client, status) in clients {
+        client.wait().exits(status);
+    }
+    docker(env, &["exec", "web", "sh", "-c", "pidof sleep | wc -w"]).succeeds().prints("5\n");
+    docker(env, &["rm", "-f", "web"]).succeeds();
     env.assert_nothing_left();
 }
 

@@ -12,7 +12,7 @@ mod ports;
 mod readiness;
 mod replies;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -94,8 +94,8 @@ pub(crate) struct Monitor<'a> {
     timers: BTreeMap<Timer, Instant>,
     /// Entered processes whose client is gone, and when they are killed.
     hung_up: BTreeMap<u64, Instant>,
-    /// Entered processes that go on without their client.
-    staying: BTreeSet<u64>,
+    /// Entered processes that go on without their client, and whether that waits to hear that they are executed.
+    staying: BTreeMap<u64, bool>,
     waiting: BTreeMap<ConnectionId, Waits>,
     /// The connection at whose end the pod is stopped.
     holder: Option<ConnectionId>,
@@ -176,7 +176,7 @@ impl<'a> Monitor<'a> {
             next_process: 0,
             timers: BTreeMap::new(),
             hung_up: BTreeMap::new(),
-            staying: BTreeSet::new(),
+            staying: BTreeMap::new(),
             waiting: BTreeMap::new(),
             holder: None,
             namespace: None,

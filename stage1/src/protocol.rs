@@ -103,7 +103,7 @@ pub enum Call {
     },
     /// Execute something in an app. Descriptors: input, output and errors, or none with a terminal. [`Reply::Started`]
     /// with the terminal if there is one, and [`Reply::Exited`] at its end. If the client goes first, the process is
-    /// hung up.
+    /// hung up. One without a terminal that stays is told as started when its program is executed.
     Enter {
         /// The app.
         app: String,

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pod::{PodEntry, Pods};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
 use stage1::EnterSpec;
@@ -126,20 +125,16 @@ pub(crate) fn enter(
 ///
 /// # Errors
 ///
-/// As [`enter`]; a command that cannot be executed is told of if that is known at once.
+/// As [`enter`].
 pub(crate) fn start(pods: &Pods, entry: &PodEntry, spec: EnterSpec) -> Result<(), CommandError> {
     let mut client = Client::connect(pods, entry)?;
     let app = only_app(&mut client)?;
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let call = Call::Enter { app, stays: true, spec };
+    // Said when the program is executed. Supervisors of before said it earlier.
     let (Reply::Started, _) = client.ask(call, &[null.as_fd(), null.as_fd(), null.as_fd()])? else {
         return Err(client.gone());
     };
-    // What cannot be executed says so within moments; whatever runs is left alone.
-    let moments = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-    if poll(&mut [PollFd::new(&client, PollFlags::IN)], Some(&moments)).is_ok_and(|ready| ready > 0) {
-        client.hear()?;
-    }
     Ok(())
 }
 

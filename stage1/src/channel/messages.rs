@@ -34,6 +34,8 @@ pub(crate) enum ToInit {
         process: u64,
         /// Whether it is the app's pre-start handler.
         pre_start: bool,
+        /// Whether [`FromInit::Executed`] is waited for.
+        awaited: bool,
     },
     /// Hand out the namespaces of an app.
     Room {
@@ -111,6 +113,11 @@ pub(crate) enum FromInit {
     },
     /// The terminal of a process comes along.
     Terminal {
+        /// Number of the process.
+        process: u64,
+    },
+    /// A program is executed, as was to be told.
+    Executed {
         /// Number of the process.
         process: u64,
     },

@@ -152,8 +152,8 @@ impl Apps {
     #[inline(never)]
     fn wait(&self, monitor: &InitEnd, at_most: Option<Duration>) -> rustix::io::Result<Option<Ready>> {
         // A process whose program is executed says nothing more: its end is seen when it is reaped.
-        let talking: Vec<usize> =
-            (0..self.processes.len()).filter(|index| self.processes[*index].stage < Stage::Waiting).collect();
+        let talks = |process: &Process| process.stage < Stage::Waiting || process.awaited;
+        let talking: Vec<usize> = (0..self.processes.len()).filter(|index| talks(&self.processes[*index])).collect();
         let mut polled = vec![PollFd::new(monitor, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         polled.extend(talking.iter().map(|index| PollFd::new(&self.processes[*index].channel, PollFlags::IN)));
         let at_most =
@@ -196,8 +196,13 @@ impl Apps {
             Err(Errno::AGAIN) => return Ok(()),
             // Its end will be reaped; nothing more is to be heard until then.
             Ok(None) | Err(_) => {
-                self.processes[index].stage = Stage::Started;
-                return Ok(());
+                let process = &mut self.processes[index];
+                process.stage = Stage::Started;
+                return match (std::mem::take(&mut process.awaited), process.id) {
+                    // Its end of the conversation was closed by execve(2).
+                    (true, Some(process)) => monitor.say(&FromInit::Executed { process }),
+                    _ => Ok(()),
+                };
             }
         };
         if let Err(failure) = heard {
@@ -221,7 +226,7 @@ impl Apps {
         let failure = self.with_name(index, failure);
         let process = &mut self.processes[index];
         process.stage = Stage::Started;
-        process.told = true;
+        (process.told, process.awaited) = (true, false);
         match process.id {
             Some(process) => monitor.say(&FromInit::ExecFailed { process, failure }),
             None => monitor.say(&FromInit::AddFailed { app: process.app, failure }),
@@ -250,8 +255,8 @@ impl Apps {
                     monitor.say(&FromInit::Exited { process: id, end })?;
                 }
             }
-            ToInit::Enter { app, process, pre_start } => {
-                if let Err(failure) = self.enter((app, pre_start), process, fds) {
+            ToInit::Enter { app, process, pre_start, awaited } => {
+                if let Err(failure) = self.enter((app, pre_start), (process, awaited), fds) {
                     monitor.say(&FromInit::ExecFailed { process, failure })?;
                 }
             }
@@ -286,14 +291,20 @@ impl Apps {
     }
 
     /// Forks a process into an app.
-    fn enter(&mut self, (app, pre_start): (usize, bool), id: u64, mut fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn enter(
+        &mut self,
+        (app, pre_start): (usize, bool),
+        (id, awaited): (u64, bool),
+        mut fds: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
         let spec: EnterSpec = spec(&mut fds)?;
         let known = self.apps.get(&app).ok_or_else(|| Failure::new(FailureKind::Setup, &"no such app"))?;
         let stdio = streams::received(fds, spec.terminal);
         let as_owner = pre_start && known.plan.net_admin == Some(Grant::PreStart);
         let spec = Later { spec: &spec, as_owner };
         let process = Process::later((app, known), id, spec, &self.fds, stdio, self.mapping.tier());
-        self.processes.push(process.map_err(|refusal| Failure::new(FailureKind::Setup, &refusal))?);
+        let process = process.map_err(|refusal| Failure::new(FailureKind::Setup, &refusal))?;
+        self.processes.push(Process { awaited, ..process });
         Ok(())
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Process {
     pub(super) terminal: Option<OwnedFd>,
     /// Whether its end is the pod's, unless another app has been added.
     pub(super) last: bool,
+    /// Whether the monitor waits to hear that its program is executed: the conversation ends by that, or with a failure.
+    pub(super) awaited: bool,
     /// Whether its end has been told already, as a failure.
     pub(super) told: bool,
     pub(super) channel: Channel<ToStub, FromStub>,
@@ -87,7 +89,7 @@ impl Process {
     }
 
     fn new(app: usize, id: Option<u64>, pid: Pid, stage: Stage, channel: Channel<ToStub, FromStub>) -> Self {
-        Self { app, id, pid, stage, terminal: None, last: false, told: false, channel }
+        Self { app, id, pid, stage, terminal: None, last: false, awaited: false, told: false, channel }
     }
 
     /// Has the program executed.

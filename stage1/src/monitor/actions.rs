@@ -84,7 +84,7 @@ impl Monitor<'_> {
     fn execute_again(&mut self, app: usize, role: Role, process: u64) -> std::io::Result<()> {
         let (spec, stdio) = self.apps[app].later_process(role);
         let (pipes, streams) = AppPipes::new(stdio)?;
-        self.enter((app, role == Role::PreStart), process, &spec, streams.fds())?;
+        self.enter((app, role == Role::PreStart), (process, false), &spec, streams.fds())?;
         if role == Role::Main {
             pipes.keep(app, &mut self.outputs);
         } else {
@@ -93,20 +93,21 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// Has something executed in the app, with these streams or none. It is told whether that is the pre-start handler.
+    /// Has something executed in the app, with these streams or none. It is told whether that is the pre-start handler, and
+    /// whether it is to tell that the program is executed.
     ///
     /// # Errors
     /// No descriptor or memory is left for what pid 1 is told.
     pub(super) fn enter(
         &mut self,
         (app, pre_start): (usize, bool),
-        process: u64,
+        (process, awaited): (u64, bool),
         spec: &impl Serialize,
         streams: &[OwnedFd],
     ) -> std::io::Result<()> {
         let spec = memory_file(spec)?;
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(&spec).chain(streams).map(|fd| fd.as_fd()).collect();
-        Ok(self.init.say_with(&ToInit::Enter { app, process, pre_start }, &fds)?)
+        Ok(self.init.say_with(&ToInit::Enter { app, process, pre_start, awaited }, &fds)?)
     }
 
     pub(super) fn keep_log(&mut self, app: usize) -> std::io::Result<()> {

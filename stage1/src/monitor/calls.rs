@@ -37,7 +37,7 @@ impl Monitor<'_> {
         self.waiting.remove(&connection);
         let entered = |purpose: &Purpose| *purpose == Purpose::Entered(connection);
         let processes: Vec<u64> = self.processes.iter().filter(|(_, p)| entered(p)).map(|(id, _)| *id).collect();
-        for process in processes.into_iter().filter(|process| !self.staying.contains(process)) {
+        for process in processes.into_iter().filter(|process| !self.staying.contains_key(process)) {
             self.hung_up.insert(process, Instant::now() + HANG_UP);
             self.say(&ToInit::Signal { process, signal: SIGHUP })?;
         }
@@ -236,15 +236,17 @@ impl Monitor<'_> {
         let process = self.next_process;
         self.next_process += 1;
         self.processes.insert(process, Purpose::Entered(connection));
-        if let Err(error) = self.enter((app, false), process, spec, &fds) {
+        // Whoever waits for the end hears of a failure then.
+        let awaited = stays && spec.terminal.is_none();
+        if let Err(error) = self.enter((app, false), (process, awaited), spec, &fds) {
             self.processes.remove(&process);
             self.refuse(connection, RefusedKind::Failed(FailureKind::Setup), &format!("begin a process: {error}"));
             return Ok(());
         }
         if stays {
-            self.staying.insert(process);
+            self.staying.insert(process, awaited);
         }
-        if spec.terminal.is_none() {
+        if !stays && spec.terminal.is_none() {
             self.reply(connection, &Reply::Started);
         }
         self.tell(Some(name.to_owned()), EventKind::Entered, None);

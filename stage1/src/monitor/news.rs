@@ -49,6 +49,7 @@ impl Monitor<'_> {
             }
             FromInit::AddFailed { app, failure } => self.added(app, Err(failure), keeper)?,
             FromInit::Terminal { process } => self.terminal_made(process, fds.into_iter().next()),
+            FromInit::Executed { process } => self.executed(process),
             FromInit::ExecFailed { process, failure } => match self.forget(process) {
                 Some(Purpose::App(app)) => self.never_executed(app, failure, keeper)?,
                 Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {
@@ -56,14 +57,11 @@ impl Monitor<'_> {
                 }
                 None => {}
             },
-            FromInit::Exited { process, end } => match self.forget(process) {
-                Some(Purpose::App(app)) => {
-                    self.tell_of_handler(app, end, keeper);
-                    self.process_ended(app, end, keeper)?;
-                }
-                Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
-                Some(Purpose::Room(_)) | None => {}
-            },
+            FromInit::Exited { process, end } => {
+                // It can be reaped before its conversation was seen to end.
+                self.executed(process);
+                self.ended(process, end, keeper)?;
+            }
         }
         Ok(())
     }
@@ -76,6 +74,27 @@ impl Monitor<'_> {
         }
         let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
         self.reply_with(connection, &Reply::Room, &fds);
+    }
+
+    /// A process of an app, or one that a client has entered, has ended.
+    fn ended(&mut self, process: u64, end: End, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        match self.forget(process) {
+            Some(Purpose::App(app)) => {
+                self.tell_of_handler(app, end, keeper);
+                self.process_ended(app, end, keeper)?;
+            }
+            Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
+            Some(Purpose::Room(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// A process that goes on without its client is executed, which the client is told once.
+    fn executed(&mut self, process: u64) {
+        let awaited = self.staying.get_mut(&process).is_some_and(std::mem::take);
+        if let (true, Some(&Purpose::Entered(connection))) = (awaited, self.processes.get(&process)) {
+            self.reply(connection, &Reply::Started);
+        }
     }
 
     /// What apps ask who they are at is open: the pod's own address, and a socket for each of these apps.
