@@ -248,6 +248,7 @@ impl Keeper for DirectoryKeeper<'_> {
             reason: app.reason.clone(),
             oom_killed: app.oom,
             restarting: app.restarting,
+            logs_lost: app.logs_lost,
         };
         let recorded = pod.write_app_status(&name, app.attempt, &record);
         self.note(recorded);

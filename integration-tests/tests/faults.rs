@@ -103,7 +103,8 @@ fn log_disk_full() {
                 fill; truncate --size=-64k \"$data/filler\"; touch {go}/go
                 proa wait writer; ended writer
                 proa logs writer >\"$data.log\"; head -n 1 \"$data.log\"; grep -c 'of many lines' \"$data.log\"; rm \"$data.log\"
-                proa status other | grep state=; proa enter other /bin/echo lives
+                proa status writer | grep lost; proa status --format=json writer | grep -o '\"logs_lost\":[1-9][0-9]*'
+                proa status other | grep lost || :; proa status other | grep state=; proa enter other /bin/echo lives
                 empty; proa run --net=none example.com/writer --exec=/bin/echo -- room
                 proa stop --force other >/dev/null; proa gc --grace-period=0s 2>/dev/null; proa gc --grace-period=0s 2>/dev/null
                 find \"$data/pods\" -mindepth 2; rm \"$run\"",
@@ -114,6 +115,18 @@ fn log_disk_full() {
         assert_eq!(lines.first(), Some(&"7"), "how it ended: {outcome}");
         assert!(outcome.to_string().contains("bytes of this log could not be written"), "{outcome}");
         assert_eq!(lines[lines.len() - 3..], ["state=running", "lives", "room"], "{outcome}");
+        let told = outcome.to_string();
+        let told = told
+            .lines()
+            .find_map(|line| line.split_once("proa: ")?.1.strip_suffix(" of this log could not be written"));
+        let lost = lines.iter().filter(|line| line.contains("lost")).collect::<Vec<_>>();
+        assert_eq!(lost.len(), 2, "{outcome}");
+        let bytes: u64 = lost[0]
+            .strip_prefix("logs-lost-writer=")
+            .and_then(|it| it.strip_suffix(" bytes")?.parse().ok())
+            .unwrap_or(0);
+        assert_eq!(*lost[1], format!("\"logs_lost\":{bytes}"), "{outcome}");
+        assert_eq!(told, Some(format!("{bytes} bytes").as_str()), "what status says is what the log says: {outcome}");
         let kept: usize = lines[2].parse().unwrap_or_else(|_| panic!("a number of lines: {outcome}"));
         assert!((500..3000).contains(&kept), "{outcome}");
     });
@@ -151,6 +164,34 @@ fn full_disk() {
         assert_eq!(outcome.stdout, expected, "{outcome}");
         assert_eq!(outcome.stderr.matches("No space left on device").count(), 3, "{outcome}");
         assert!(outcome.stderr.matches("hint: free space in the data directory").count() == 3, "{outcome}");
+    });
+}
+
+/// How the last attempt of an app that was restarted on a full disk ended is known as well.
+#[test]
+fn full_disk_and_restarts() {
+    ordinary_users(|env| {
+        let script = "until [ -e /go/go ]; do sleep 0.1; done; echo again >>/go/count
+            if [ $(grep -c again /go/count) = 4 ]; then exit 3; fi; kill -9 $$";
+        let image = Aci::new("again", busybox()).sh(script).build(env);
+        let go = env.path("go");
+        env.make_dir(&go);
+        let outcome = on_a_small_disk(
+            env,
+            &image.to_string_lossy(),
+            &format!(
+                "proa run --detach --net=none --name=again --volume=go,kind=host,source={go} --restart=on-failure:3 \
+                    example.com/again --mount=volume=go,target=/go >/dev/null
+                fill; touch {go}/go; proa wait again; ended again
+                proa status --format=json again | grep -o '\"attempt\":[0-9]*'; proa status again | grep app-
+                proa status --format=json again | grep -o '\"exit_status\":[0-9]*,\"signal\":[a-z0-9]*'
+                ls \"$data/pods/run/\"*/ | grep '^.*app.again'; rm -r {go}
+                proa rm again >/dev/null; find \"$data/pods\" -mindepth 2; rm \"$run\"",
+                go = go.display()
+            ),
+        );
+        let expected = ["3", "\"attempt\":3", "app-again=3", "\"exit_status\":3,\"signal\":null", "app.again.3"];
+        assert_eq!(outcome.stdout, expected.join("\n") + "\n", "{outcome}");
     });
 }
 

@@ -32,6 +32,7 @@ use crate::network::{EtcFile, HOSTS, Network};
 use crate::node::Members;
 use crate::output::{LogLimits, Outputs};
 use crate::plan::Net;
+use crate::protocol::AppReport;
 use crate::run::{Keeper, MonitorEnd, PodFiles, PodSpec, RunError, Signals};
 use crate::streams::AppPipes;
 use crate::supervise::{Event, ExitPolicy, GRACE, Supervisor, Timer};
@@ -203,10 +204,11 @@ impl<'a> Monitor<'a> {
     }
 
     /// What is left when the pod is over.
-    pub(crate) fn end(self) -> (Supervisor, Outputs, Option<PodCgroup>, Option<Connection>) {
+    pub(crate) fn end(self) -> (Supervisor, Vec<AppReport>, Outputs, Option<PodCgroup>, Option<Connection>) {
         // Its interface takes the kernel a while to take apart: pid 1 ends meanwhile.
         self.uplink.iter().for_each(Connection::end);
-        (self.supervisor, self.outputs, self.cgroup, self.uplink)
+        let reports = self.apps.into_iter().map(|app| app.report).collect();
+        (self.supervisor, reports, self.outputs, self.cgroup, self.uplink)
     }
 
     /// Starts the apps and sees to the pod until its end.

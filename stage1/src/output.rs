@@ -103,6 +103,11 @@ impl Outputs {
         Ok(())
     }
 
+    /// Bytes of an app's log that could not be written.
+    pub(crate) fn lost(&self, app: usize) -> u64 {
+        self.logs.get(app).and_then(Option::as_ref).map_or(0, Log::all_lost)
+    }
+
     fn place(&mut self, app: usize) {
         if self.logs.len() <= app {
             self.logs.resize_with(app + 1, || None);

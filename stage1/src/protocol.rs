@@ -287,6 +287,13 @@ pub struct AppReport {
     /// One line for people, if there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Bytes of its log that could not be written, for want of room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub logs_lost: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// States of an app, as users and rkt name them.

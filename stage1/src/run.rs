@@ -24,9 +24,11 @@ use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
 use crate::network::{HOSTS, Network};
 use crate::node;
+use crate::output::Outputs;
 use crate::plan::{Net, PodOptions, SourceKind, plan};
+use crate::protocol::AppReport;
 use crate::streams::AppPipes;
-use crate::supervise::ExitPolicy;
+use crate::supervise::{ExitPolicy, Phase, Supervisor};
 use crate::terminal;
 
 pub use keeper::{AppDirs, Keeper, KeeperError, PodFiles};
@@ -120,12 +122,13 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
                 monitor.watch(pipes, (files, namespace), keeper)
             });
             // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
-            let (supervisor, mut outputs, cgroup, uplink) = monitor.end();
+            let (supervisor, reports, mut outputs, cgroup, uplink) = monitor.end();
             if matches!(result, Ok(Ended::Over)) {
                 keeper.pod_over();
             }
             let end = reap(&pidfd);
             outputs.finish();
+            tell_of_losses(&supervisor, reports, &outputs, keeper);
             drop(uplink);
             if let Some(cgroup) = cgroup {
                 cgroup.remove();
@@ -200,6 +203,17 @@ fn launch(
     let files = files.map_err(RunError::Files)?;
     send_files(channel, &files).map_err(std::io::Error::from)?;
     Ok(files)
+}
+
+/// Has it written down what was lost of logs after the apps had ended.
+fn tell_of_losses(supervisor: &Supervisor, reports: Vec<AppReport>, outputs: &Outputs, keeper: &mut dyn Keeper) {
+    let apps = supervisor.apps().iter().zip(reports).enumerate();
+    for (index, (_, mut report)) in apps.filter(|(_, (app, _))| app.phase != Phase::Removed) {
+        let lost = outputs.lost(index);
+        if lost != std::mem::replace(&mut report.logs_lost, lost) {
+            keeper.app_changed(&report);
+        }
+    }
 }
 
 fn say(channel: &MonitorEnd, message: &ToInit) -> Result<(), std::io::Error> {

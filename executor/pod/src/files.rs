@@ -81,22 +81,34 @@ pub(crate) fn replace(dir: &Dir, path: &str, temporary: &str, bytes: &[u8], limi
 }
 
 /// As [`replace`]; where there is no room for another file it goes into the one there is, if that has the room: a block of
-/// its own, which these bytes must fit into. What is shorter than what stood there is filled up with spaces.
-pub(crate) fn replace_or_overwrite(dir: &Dir, path: &str, temporary: &str, bytes: &[u8]) -> Result<(), PodError> {
+/// its own, which these bytes must fit into. What is shorter than what stood there is filled up with spaces. Where there is none
+/// yet, it takes the place of an `earlier` one, whose content goes.
+pub(crate) fn replace_or_overwrite(
+    dir: &Dir,
+    path: &str,
+    earlier: Option<&str>,
+    temporary: &str,
+    bytes: &[u8],
+) -> Result<(), PodError> {
     let refused = match replace(dir, path, temporary, bytes, STATUS_LIMIT) {
         Err(PodError::Call(error)) if matches!(error.source, Errno::NOSPC | Errno::DQUOT) => error,
         other => return other,
     };
     let overwrite = || -> Result<(), CallError> {
-        let file = dir.open(path, OFlags::WRONLY)?;
+        let (file, renamed) = match (dir.open(path, OFlags::WRONLY), earlier) {
+            (Err(e), Some(earlier)) if e.source == Errno::NOENT => (dir.open(earlier, OFlags::WRONLY)?, Some(earlier)),
+            (opened, _) => (opened?, None),
+        };
         let size = fstat(&file).map_err(|e| dir.error("fstat", path, e))?.st_size;
         let mut bytes = bytes.to_vec();
         bytes.resize(bytes.len().max(usize::try_from(size).unwrap_or(0)), b' ');
         // In one call, which nobody sees the middle of.
         match rustix::io::write(&file, &bytes).map_err(|e| dir.error("write", path, e))? {
-            written if written == bytes.len() => Ok(()),
-            _ => Err(dir.error("write", path, Errno::NOSPC)),
+            written if written == bytes.len() => {}
+            _ => return Err(dir.error("write", path, Errno::NOSPC)),
         }
+        // Last: whoever reads in between finds what is so, under the number of before.
+        renamed.map_or(Ok(()), |earlier| dir.rename(earlier, path))
     };
     let overwritten = overwrite().map_err(|_| PodError::from(refused));
     // What it was to be replaced with; that it stays harms nobody.

@@ -261,14 +261,16 @@ impl<S: Fillable> Pod<S> {
         Ok(dir)
     }
 
-    /// Records how far attempt number `attempt` of an app has come, replacing what was recorded before.
+    /// Records how far attempt number `attempt` of an app has come, replacing what was recorded before. Where there is no
+    /// room for another file, that is the record of the attempt before.
     ///
     /// # Errors
     /// [`PodError::TooLarge`] beyond 64 KiB; a failed system call, `ENOENT` if there is no such app.
     pub fn write_app_status(&self, app: &AcName, attempt: u32, status: &AppStatus) -> Result<(), PodError> {
         let path = format!("app.{}.{attempt}", component(app)?);
         let json = to_json(status, &path)?;
-        files::replace_or_overwrite(&self.dir, &path, &format!(".app.{app}"), &json)?;
+        let earlier = attempt.checked_sub(1).map(|attempt| format!("app.{app}.{attempt}"));
+        files::replace_or_overwrite(&self.dir, &path, earlier.as_deref(), &format!(".app.{app}"), &json)?;
         self.contents.borrow_mut().add(path, Kind::File);
         Ok(())
     }

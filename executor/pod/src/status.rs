@@ -50,6 +50,13 @@ pub struct AppStatus {
     /// Whether it was to be started again after a pause: another attempt, unless the pod has ended meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restarting: bool,
+    /// Bytes of the app's log that could not be written by then, for want of room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub logs_lost: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a pod ended: the file `status`. Without it, the monitor was killed.

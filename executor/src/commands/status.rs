@@ -113,8 +113,15 @@ struct AppShown {
     /// Whether the kernel killed it for want of memory.
     oom: bool,
     reason: Option<String>,
+    /// Bytes of its log that could not be written.
+    #[serde(skip_serializing_if = "is_zero")]
+    logs_lost: u64,
     /// What became of each of its isolators.
     isolators: Vec<ReportEntry>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How often a pod is looked at that is waited for.
@@ -271,6 +278,7 @@ fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
                 _ => None,
             },
             oom: status.as_ref().is_some_and(|status| status.oom_killed),
+            logs_lost: status.as_ref().map_or(0, |status| status.logs_lost),
             reason: status.and_then(|status| status.reason),
             isolators: Vec::new(),
         });
@@ -293,6 +301,7 @@ fn of_report(app: &AppReport) -> AppShown {
         },
         oom: app.oom,
         reason: app.reason.clone(),
+        logs_lost: app.logs_lost,
         isolators: Vec::new(),
     }
 }
@@ -317,6 +326,8 @@ fn lines(pod: &PodShown) -> String {
         let reasons = pod.apps.iter().filter_map(|app| Some((&app.name, app.reason.as_deref()?)));
         lines.extend(reasons.map(|(app, reason)| format!("reason-{app}={}", printable(reason))));
     }
+    let lacking = pod.apps.iter().filter(|app| app.logs_lost > 0);
+    lines.extend(lacking.map(|app| format!("logs-lost-{}={} bytes", app.name, app.logs_lost)));
     lines.extend(protection(pod));
     lines.join("\n") + "\n"
 }

@@ -43,6 +43,7 @@ impl Monitor<'_> {
         let again = self.supervisor.apps()[app].phase == Phase::Waiting;
         let record = &mut self.apps[app];
         record.finished(again);
+        record.report.logs_lost = self.outputs.lost(app);
         keeper.app_changed(&record.report);
         let (name, exit) = (record.report.name.clone(), record.report.exit);
         self.tell(Some(name), EventKind::Exited, exit);

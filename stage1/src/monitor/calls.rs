@@ -8,7 +8,7 @@ use super::{AppRecord, Monitor, Purpose, asks_to_end};
 use crate::channel::{FailureKind, ToInit};
 use crate::control::{ConnectionId, Incoming};
 use crate::output::Stream;
-use crate::protocol::{Call, EnterSpec, EventKind, PodReport, RefusedKind, Reply, Request, VERSION};
+use crate::protocol::{AppReport, Call, EnterSpec, EventKind, PodReport, RefusedKind, Reply, Request, VERSION};
 use crate::run::{Keeper, RunError};
 use crate::supervise::{Event, GRACE, Phase, Timer};
 use crate::terminal;
@@ -118,7 +118,9 @@ impl Monitor<'_> {
     }
 
     fn report(&self) -> PodReport {
-        let apps: Vec<_> = self.alive().map(|(_, app)| app.report.clone()).collect();
+        let report =
+            |(index, app): (usize, &AppRecord)| AppReport { logs_lost: self.outputs.lost(index), ..app.report.clone() };
+        let apps: Vec<_> = self.alive().map(report).collect();
         // Exited counts: it has been started.
         let begun = |app: &&AppRecord| app.report.started_ns.is_some();
         PodReport {

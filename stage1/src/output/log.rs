@@ -49,6 +49,8 @@ pub(super) struct Log {
     /// What is to be written.
     out: Vec<u8>,
     lost: u64,
+    /// What was lost since it was opened, told of or not.
+    all_lost: u64,
 }
 
 impl Log {
@@ -58,7 +60,7 @@ impl Log {
         let file = open(&dir, &name)?;
         let size = fstat(&file)?.st_size.try_into().unwrap_or(0);
         let begun = [Vec::new(), Vec::new()];
-        Ok(Self { dir, name, limits, file, size, begun, out: Vec::new(), lost: 0 })
+        Ok(Self { dir, name, limits, file, size, begun, out: Vec::new(), lost: 0, all_lost: 0 })
     }
 
     /// Takes in what an app wrote.
@@ -107,12 +109,22 @@ impl Log {
         if let Some(kept) = self.lines_before(self.note().len() as u64)
             && rustix::fs::ftruncate(&self.file, kept).is_ok()
         {
-            self.lost += self.size - kept;
+            self.lose(self.size - kept);
             self.size = kept;
             if self.append(&self.note()).is_ok() {
                 self.lost = 0;
             }
         }
+    }
+
+    /// Bytes of it that could not be written since it was opened.
+    pub(super) fn all_lost(&self) -> u64 {
+        self.all_lost
+    }
+
+    fn lose(&mut self, bytes: u64) {
+        self.lost += bytes;
+        self.all_lost += bytes;
     }
 
     fn note(&self) -> Vec<u8> {
@@ -146,7 +158,7 @@ impl Log {
         }
         let out = std::mem::take(&mut self.out);
         if let Err(written) = self.append(&out) {
-            self.lost += (out.len() - written) as u64;
+            self.lose((out.len() - written) as u64);
         }
         // The room for a burst of short lines is not kept: there may be a thousand supervisors.
         if out.capacity() <= MAX_KEPT {
