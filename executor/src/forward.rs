@@ -58,6 +58,27 @@ pub(crate) fn open(manifest: &PodManifest, net: &NetRequest, handed: Vec<Handed>
     Ok(Entrances { network, sockets: sockets(manifest, &activated, handed)? })
 }
 
+/// Makes sure that the ports of a manifest lead through this network.
+///
+/// # Errors
+///
+/// They do not.
+pub(crate) fn fit(manifest: &PodManifest, net: &NetRequest) -> Result<(), CommandError> {
+    let forwarded = forwards(manifest)?.iter().any(|forward| forward.activates.is_none());
+    if forwarded && net.mode == Mode::None { Err(closed(net)) } else { Ok(()) }
+}
+
+/// The error for ports of a pod that nothing leads into.
+fn closed(net: &NetRequest) -> CommandError {
+    if net.joins.is_empty() {
+        CommandError::usage("--port: with --net=none nothing leads into the pod")
+            .hint("leave --net=none out: --port brings a network")
+    } else {
+        CommandError::usage("--port: nothing leads into a network that is configured as internal")
+            .hint("leave \"internal\" out of its configuration, or --port")
+    }
+}
+
 fn network(
     forwards: &BTreeSet<Forward>,
     net: &NetRequest,
@@ -65,12 +86,7 @@ fn network(
 ) -> Result<Network, CommandError> {
     match net.mode {
         Mode::None if forwards.is_empty() => Ok(Network::Loopback),
-        Mode::None if !net.joins.is_empty() => {
-            Err(CommandError::usage("--port: nothing leads into a network that is configured as internal")
-                .hint("leave \"internal\" out of its configuration, or --port"))
-        }
-        Mode::None => Err(CommandError::usage("--port: with --net=none nothing leads into the pod")
-            .hint("leave --net=none out: --port brings a network")),
+        Mode::None => Err(closed(net)),
         Mode::Host => {
             if !forwards.is_empty() {
                 warn("ports have no effect with the host's network: apps listen on the host's own");

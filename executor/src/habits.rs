@@ -37,6 +37,10 @@ const RKT_OPTIONS: &[(&[&str], &str)] = &[
         &["--stage1-name", "--stage1-url", "--stage1-path", "--stage1-hash", "--stage1-from-dir"],
         "leave it out: there is one stage1, which is a part of proa",
     ),
+    (
+        &["--listen-port"],
+        "leave it out: the service takes no port of the host, and each pod has an address for it, in AC_METADATA_URL",
+    ),
     (&["--ipc"], "leave it out: the apps of a pod share an IPC namespace, and no pod has the host's"),
 ];
 

@@ -157,13 +157,16 @@ pub(crate) fn resume(
     pods: &Pods,
     entry: &PodEntry,
     prepared: PreparedPod,
-    setup: Setup,
+    (setup, is_changed): (Setup, bool),
 ) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let pod = match entry.state {
         State::Exited => pods.run_again(entry.uuid)?,
         _ => pods.run_prepared(entry.uuid)?,
     };
+    if is_changed {
+        pod.replace_manifest(&prepared.manifest.to_json()?)?;
+    }
     start(context, entry.uuid, prepared, Some((pod, setup)))
 }
 

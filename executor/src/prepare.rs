@@ -18,13 +18,13 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
-use crate::net::{self, Mode, NetChoice, NetRequest};
+use crate::net::{self, Mode, NetArgs, NetChoice, NetRequest, Resolvers};
 use crate::protection::{Landlock, Profile};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{diagnostics, guest_agent, protection, skeleton, sources, template};
+use crate::{diagnostics, forward, guest_agent, protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -201,6 +201,44 @@ pub(crate) fn network(context: &Context, request: &PodRequest) -> Result<NetRequ
         },
         (None, None) => NetChoice::default(),
     };
+    let has_ports = !request.ports.is_empty() || template.is_some_and(|template| !template.ports.is_empty());
+    let is_hello = !request.apps.is_empty() && request.apps.iter().all(|app| app.image == ImageRef::Hello);
+    settle(context, choice, has_ports, is_hello)
+}
+
+/// Has a prepared pod another network, other resolvers or other hosts, as far as they are given; the rest stays.
+///
+/// # Errors
+///
+/// They make no sense, or not for this pod.
+pub(crate) fn change_network(context: &Context, manifest: &mut PodManifest, args: NetArgs) -> Result<(), CommandError> {
+    let [net, dns, hosts] = args.given();
+    let before = NetRequest::of(manifest)?;
+    let (chosen, _) = args.request()?;
+    let mut rest = before.clone();
+    if dns {
+        let NetRequest { resolvers, search, options, domain, .. } = chosen.rest.clone();
+        rest = NetRequest { resolvers, search, options, domain, ..rest };
+    } else if rest.resolvers == Resolvers::These(Vec::new()) {
+        // That was for want of a network.
+        rest.resolvers = Resolvers::Automatic;
+    }
+    if hosts {
+        (rest.hosts, rest.hosts_of_host) = (chosen.rest.hosts.clone(), chosen.rest.hosts_of_host);
+    }
+    let changed = if net {
+        settle(context, NetChoice { rest, ..chosen }, !manifest.ports.is_empty(), false)?
+    } else {
+        let choice = NetChoice { mode: Some(before.mode), named: Vec::new(), rest };
+        NetRequest { joins: before.joins, ..settle(context, choice, false, false)? }
+    };
+    forward::fit(manifest, &changed)?;
+    changed.note_in(manifest);
+    Ok(())
+}
+
+/// What was chosen, with what is configured.
+fn settle(context: &Context, choice: NetChoice, has_ports: bool, is_hello: bool) -> Result<NetRequest, CommandError> {
     let mut joins = Vec::new();
     if !choice.named.is_empty() {
         let networks = Networks::read(context.config_dirs())?;
@@ -211,8 +249,6 @@ pub(crate) fn network(context: &Context, request: &PodRequest) -> Result<NetRequ
     let leads_out = joins.iter().map(|joins| if joins.internal { Mode::None } else { Mode::Default });
     let mode = choice.mode.or(leads_out.max());
     let choice = NetChoice { mode, ..choice };
-    let has_ports = !request.ports.is_empty() || template.is_some_and(|template| !template.ports.is_empty());
-    let is_hello = !request.apps.is_empty() && request.apps.iter().all(|app| app.image == ImageRef::Hello);
     let settled = choice.settle(has_ports, || match is_hello {
         true => Ok::<_, CommandError>(Mode::None),
         false => Ok(Networks::read(context.config_dirs())?.default.unwrap_or(Mode::Default)),

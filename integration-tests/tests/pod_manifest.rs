@@ -55,6 +55,7 @@ each_user! {
     rkt_hostname,
     rkt_uuid_is_saved_to_a_file_and_the_pod_kept,
     exit_policies_say_when_a_pod_is_over,
+    a_prepared_pod_gets_another_network,
     line_89_a_manifest_is_prepared_and_run,
     habits_are_answered,
     keys_that_mean_nothing_are_told,
@@ -490,6 +491,55 @@ fn rkt_uuid_is_saved_to_a_file_and_the_pod_kept(env: &Env) {
     env.proa(["rm", &sandbox, &prepared]).outcome().succeeds();
 }
 
+/// The network of a prepared pod may be chosen when it is run: what is given replaces what was, and the pod says so.
+fn a_prepared_pod_gets_another_network(env: &Env) {
+    let script = "cat /etc/resolv.conf /etc/hosts; ls /sys/class/net | wc -l";
+    let image = Aci::new("asks", busybox()).sh(script).build(env);
+    let image = image.to_str().expect("UTF-8");
+    let prepare = |more: &[&str]| {
+        let args = ["--insecure-options=image", "prepare"].iter().chain(more).chain([&image]);
+        env.proa(args).outcome().succeeds().line().to_owned()
+    };
+    let network = |uuid: &str| {
+        let manifest = env.proa(["cat-manifest", uuid]).outcome().succeeds();
+        let manifest: Value = serde_json::from_str(&manifest.stdout).expect("JSON");
+        let of =
+            |it: &Value| it["annotations"].as_array()?.iter().find(|it| it["name"] == "proa.local/network").cloned();
+        let noted = of(&manifest).expect("it is noted")["value"].as_str().expect("a text").to_owned();
+        serde_json::from_str::<Value>(&noted).expect("JSON")
+    };
+    let uuid = prepare(&["--net=none", "--dns=10.9.8.7", "--dns-search=old.example", "--hosts-entry=10.1.1.1=one"]);
+    let run = env.proa(["run-prepared", "--dns=10.5.5.5", "--dns-opt=ndots:3", &uuid]).outcome().succeeds();
+    let run = run.shows("nameserver 10.5.5.5").shows("ndots:3").shows("10.1.1.1").shows("one");
+    assert!(!run.stdout.contains("10.9.8.7") && !run.stdout.contains("old.example"), "{run}");
+    assert_eq!(network(&uuid)["resolvers"], json!({"these": ["10.5.5.5"]}));
+    assert_eq!(network(&uuid)["mode"], "none");
+
+    let uuid = prepare(&["--net=none", "--dns=10.9.8.7", "--hosts-entry=10.1.1.1=one"]);
+    let run = env.proa(["run-prepared", "--net=host", "--hosts-entry=10.2.2.2=two", &uuid]).outcome().succeeds();
+    let run = run.shows("nameserver 10.9.8.7").shows("10.2.2.2");
+    assert!(!run.stdout.contains("10.1.1.1"), "{run}");
+    assert_eq!(network(&uuid)["mode"], "host");
+    env.proa(["status", &uuid]).outcome().succeeds().shows("networks=host");
+
+    // What cannot be leaves the pod as it was.
+    let uuid = prepare(&["--port=80:18080"]);
+    let refusals = [
+        ("--net=none", "nothing leads into the pod"),
+        ("--net=nowhere", "nowhere"),
+        ("--dns=x", "that is no IP address"),
+    ];
+    for (option, what) in refusals {
+        env.proa(["run-prepared", option, &uuid]).outcome().refuses(what);
+    }
+    env.proa(["status", &uuid]).outcome().succeeds().shows("state=prepared");
+    let uuid = prepare(&["--net=none"]);
+    env.proa(["run-prepared", &uuid]).outcome().succeeds();
+    let all = env.proa(["list", "--no-legend", "--full"]).outcome().succeeds();
+    let pods = all.stdout.lines().filter_map(|line| line.split_whitespace().next());
+    env.proa(["rm"].into_iter().chain(pods)).outcome().succeeds();
+}
+
 fn exit_policies_say_when_a_pod_is_over(env: &Env) {
     let id = busybox_id(env);
     let run = |policy: &str, scripts: [&str; 2]| {
@@ -546,10 +596,14 @@ fn habits_are_answered(env: &Env) {
     }
     for (words, what, hint) in [
         (
-            &["run-prepared", "--dns=10.0.0.1", "x"][..],
-            "--dns is in the manifest of a prepared pod",
-            "proa prepare --dns",
+            &["run-prepared", "--port=80:80", "x"][..],
+            "--port is in the manifest of a prepared pod",
+            "proa prepare --port",
         ),
+        (&["run-prepared", "--volume=v,kind=empty", "x"], "--volume is in the manifest", "proa prepare --volume"),
+        (&["app", "sandbox", "--no-overlay"], "there is no option --no-overlay", "leave it out"),
+        (&["app", "sandbox", "--stage1-name=x"], "there is no option --stage1-name", "there is one stage1"),
+        (&["metadata-service", "--listen-port=1"], "there is no option --listen-port", "AC_METADATA_URL"),
         (&["run-prepared", "--mds-register", "x"], "there is no option --mds-register", "every pod is served"),
         (&["prepare", "--hostname=a", "hello"], "--hostname is not of a pod that is prepared", "run-prepared"),
         (&["prepare", "--no-overlay", "hello"], "there is no option --no-overlay", "leave it out"),

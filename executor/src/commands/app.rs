@@ -4,6 +4,8 @@ use clap::{Args, Subcommand};
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::habits;
+use crate::pod_line::unknown_option;
 
 pub(crate) mod add;
 mod exec;
@@ -34,6 +36,11 @@ enum AppCommand {
     List(list::ListArgs),
     Status(status::StatusArgs),
     Exec(exec::ExecArgs),
+}
+
+/// A better error for rkt's options.
+pub(crate) fn mend(error: &clap::Error) -> Option<CommandError> {
+    habits::of_rkt(&unknown_option(error)?)
 }
 
 pub(crate) fn run(context: &Context, args: AppArgs) -> Result<u8, CommandError> {

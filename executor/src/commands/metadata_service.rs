@@ -21,7 +21,9 @@ use crate::context::Context;
 use crate::diagnostics;
 use crate::duration;
 use crate::error::{CommandError, Explain};
+use crate::habits;
 use crate::identity;
+use crate::pod_line::unknown_option;
 use crate::sockets;
 
 use confinement::Confinement;
@@ -60,6 +62,11 @@ const MOST_THREADS: usize = 256;
 fn threads(text: &str) -> Result<NonZeroUsize, String> {
     let threads: NonZeroUsize = text.parse().map_err(|_| "not a number of threads".to_owned())?;
     if threads.get() <= MOST_THREADS { Ok(threads) } else { Err(format!("at most {MOST_THREADS}")) }
+}
+
+/// A better error for rkt's options.
+pub(crate) fn mend(error: &clap::Error) -> Option<CommandError> {
+    habits::of_rkt(&unknown_option(error)?)
 }
 
 pub(crate) fn run(context: &Context, args: MetadataServiceArgs) -> Result<u8, CommandError> {

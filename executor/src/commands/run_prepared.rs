@@ -7,6 +7,7 @@ use pod::State;
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::net::NetArgs;
 use crate::pod_line::{LifeArgs, unknown_option};
 use crate::{habits, launch, pod_argument, prepare, sealed};
 
@@ -14,10 +15,14 @@ use crate::{habits, launch, pod_argument, prepare, sealed};
 ///
 /// The exit status is that of `proa run`. The pod is kept when it has ended: `proa rm` removes it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  proa run-prepared 5c8f2f6e\n  proa run-prepared --detach web")]
+#[command(after_help = "Examples:\n  proa run-prepared 5c8f2f6e\n  proa run-prepared --detach --net=none web",
+    mut_arg("port", |port| port.hide(true)))]
 pub(crate) struct RunPreparedArgs {
     #[command(flatten)]
     life: LifeArgs,
+
+    #[command(flatten)]
+    net: NetArgs,
 
     /// Run the pod whose UUID is in FILE
     #[arg(long, value_name = "FILE")]
@@ -31,18 +36,18 @@ pub(crate) struct RunPreparedArgs {
 /// A better error for what is in the manifest, which was made when the pod was prepared, and for rkt's options.
 pub(crate) fn mend(error: &clap::Error) -> Option<CommandError> {
     let option = unknown_option(error)?;
-    let prepared =
-        ["--net", "--dns", "--dns-search", "--dns-opt", "--dns-domain", "--hosts-entry", "--port", "--volume"];
-    if prepared.contains(&option.as_str()) {
-        return Some(
-            CommandError::usage(format!("{option} is in the manifest of a prepared pod"))
-                .hint(format!("give it when the pod is prepared: proa prepare {option} ... IMAGE")),
-        );
-    }
-    habits::of_rkt(&option)
+    if option == "--volume" { Some(prepared("--volume")) } else { habits::of_rkt(&option) }
+}
+
+fn prepared(option: &str) -> CommandError {
+    CommandError::usage(format!("{option} is in the manifest of a prepared pod"))
+        .hint(format!("give it when the pod is prepared: proa prepare {option} ... IMAGE"))
 }
 
 pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, CommandError> {
+    if args.net.has_ports() {
+        return Err(prepared("--port"));
+    }
     let mut lifecycle = args.life.lifecycle()?;
     lifecycle.keep = true;
     sealed::ensure()?;
@@ -51,6 +56,10 @@ pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, Comman
     if entry.state != State::Prepared {
         return Err(CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid)));
     }
-    let (prepared, setup) = prepare::again(context, &pods, &entry, lifecycle)?;
-    launch::resume(context, &pods, &entry, prepared, setup)?.tell()
+    let (mut prepared, setup) = prepare::again(context, &pods, &entry, lifecycle)?;
+    let is_changed = !args.net.is_bare();
+    if is_changed {
+        prepare::change_network(context, &mut prepared.manifest, args.net)?;
+    }
+    launch::resume(context, &pods, &entry, prepared, (setup, is_changed))?.tell()
 }

@@ -112,5 +112,5 @@ fn start(context: &Context, pods: &Pods, entry: &PodEntry, attached: Option<bool
         restart: run_command::restart(if life.restart.is_empty() { "no" } else { &life.restart })?,
         ..Lifecycle::default()
     };
-    launch::resume(context, pods, entry, prepared, setup)
+    launch::resume(context, pods, entry, prepared, (setup, false))
 }

@@ -81,6 +81,18 @@ impl NetArgs {
         Ok((NetChoice { mode, named, rest: request }, ports))
     }
 
+    /// Whether ports are among them.
+    pub(crate) fn has_ports(&self) -> bool {
+        !self.port.is_empty()
+    }
+
+    /// Which of them are given: the network, those beginning with --dns, those for /etc/hosts.
+    pub(crate) fn given(&self) -> [bool; 3] {
+        let lists = [&self.dns, &self.dns_search, &self.dns_opt];
+        let dns = self.dns_domain.is_some() || lists.iter().any(|texts| !texts.is_empty());
+        [!self.net.is_empty(), dns, !self.hosts_entry.is_empty()]
+    }
+
     /// Whether none is given.
     pub(crate) fn is_bare(&self) -> bool {
         let texts = [&self.port, &self.dns, &self.dns_search, &self.dns_opt, &self.hosts_entry];
