@@ -10,6 +10,7 @@ use std::path::Path;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=launch.order");
+    println!("cargo:rerun-if-changed=unwind.ld");
     println!("cargo:rerun-if-env-changed=PROA_KEEP_SYMBOLS");
     let variable = |name: &str| env::var(name).unwrap_or_default();
     // Not of profiles that inherit from it: those are for looking into.
@@ -24,5 +25,8 @@ fn main() {
         let file = Path::new(&variable("CARGO_MANIFEST_DIR")).join("launch.order");
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--symbol-ordering-file={}", file.display());
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--no-warn-symbol-ordering");
+        // A fifteenth of the program.
+        let script = Path::new(&variable("CARGO_MANIFEST_DIR")).join("unwind.ld");
+        println!("cargo:rustc-link-arg-bin=proa=-Wl,--no-eh-frame-hdr,{}", script.display());
     }
 }

@@ -3,14 +3,15 @@
 use std::io::{self, Write as _};
 
 use appc::{Compatibility, SemVer};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::prelude::*;
 
 use crate::cli::{GlobalArgs, LogFormat};
 use crate::error::CommandError;
 use crate::escape::printable;
 
-/// The variable that holds tracing's filter directives, such as `debug` or `store=trace,info`.
+/// The variable that holds tracing's filter directives, such as `debug` or `proa=debug,warn`.
 const FILTER_VARIABLE: &str = "PROA_LOG";
 
 /// Sets tracing up if it was asked for; else nothing is allocated and every span costs one load.
@@ -26,15 +27,15 @@ pub(crate) fn start(global: &GlobalArgs) -> Result<(), CommandError> {
         return Ok(());
     }
     let directives = variable.as_deref().unwrap_or(if global.debug { "debug" } else { "info" });
-    let filter = EnvFilter::try_new(directives).map_err(|error| {
+    let filter: Targets = directives.parse().map_err(|error| {
         CommandError::usage(format!("{FILTER_VARIABLE}={directives:?}: {error}"))
-            .hint(format!("try {FILTER_VARIABLE}=debug, or {FILTER_VARIABLE}=store=trace,info"))
+            .hint(format!("try {FILTER_VARIABLE}=debug, or {FILTER_VARIABLE}=proa=debug,warn"))
     })?;
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_span_events(FmtSpan::CLOSE);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_span_events(FmtSpan::CLOSE);
+    let registry = tracing_subscriber::registry().with(filter);
     match global.log_format.unwrap_or(LogFormat::Text) {
-        LogFormat::Text => subscriber.with_ansi(false).init(),
-        LogFormat::Json => subscriber.json().init(),
+        LogFormat::Text => registry.with(layer.with_ansi(false)).init(),
+        LogFormat::Json => registry.with(layer.json()).init(),
     }
     Ok(())
 }
@@ -42,7 +43,8 @@ pub(crate) fn start(global: &GlobalArgs) -> Result<(), CommandError> {
 /// Sees to it that the warnings of a long-running command are shown, if nothing else was asked for.
 pub(crate) fn show_warnings() {
     // Whoever asked for more has been obeyed already, and the second attempt fails.
-    let _ = tracing_subscriber::fmt().with_env_filter("warn").with_writer(io::stderr).with_ansi(false).try_init();
+    let warnings = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    let _ = warnings.with_writer(io::stderr).with_ansi(false).try_init();
 }
 
 /// Runs `f`, in a process that was forked, without diagnostics: two processes must not write into one another's lines,

@@ -37,6 +37,7 @@ each_user! {
     working_directory_through_a_descriptor,
     foreign_architecture,
     usage_errors,
+    filters_of_diagnostics,
     data_directory_not_writable,
     data_directory_from_the_future,
     home_is_not_set,
@@ -204,6 +205,20 @@ fn usage_errors(env: &Env) {
     env.proa(["--insecure-options=image", "run", "--net=nonsense", image]).outcome().exits(254);
     env.proa(["run", "--net=none", "sha512-00000000"]).outcome().refuses("sha512-00000000");
     env.proa(["run", "--net=none", "not-in-the-store"]).outcome().refuses("not-in-the-store");
+}
+
+fn filters_of_diagnostics(env: &Env) {
+    let list = |filter: &str| env.proa(["list"]).var("PROA_LOG", filter).outcome();
+    for filter in ["debug", "proa=debug,warn", "store::layout=off"] {
+        list(filter).succeeds();
+    }
+    for filter in ["store=loud", "a=b=c"] {
+        list(filter).refuses(filter).stderr_shows("hint: try PROA_LOG=debug");
+    }
+    let image = Aci::new("told", busybox()).sh("echo good").build(env);
+    let told = |filter: &str| env.run(&image, &[]).var("PROA_LOG", filter).outcome().succeeds().prints("good\n").stderr;
+    assert!(told("proa=debug,warn").contains("pod directory is ready"));
+    assert!(!told("proa=warn,debug").contains("pod directory is ready"));
 }
 
 fn data_directory_not_writable(env: &Env) {

@@ -10,9 +10,6 @@ use rustix::io::Errno;
 /// As much as is handed over at once.
 const CHUNK: usize = 1 << 18;
 
-/// What a hole has.
-static ZEROS: [u8; CHUNK] = [0; CHUNK];
-
 /// Hands the bytes of a file from the `from`th up to the `end`th to `take`.
 ///
 /// # Errors
@@ -23,13 +20,14 @@ pub(crate) fn read<E: From<io::Error>>(
     end: u64,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut buffer = Vec::new();
+    let (mut buffer, mut zeros) = (Vec::new(), Vec::new());
     while from < end {
         let (until, hole) = look(file, from, end);
         while from < until {
             let wanted = usize::try_from(until - from).unwrap_or(CHUNK).min(CHUNK);
             if hole {
-                take(&ZEROS[..wanted])?;
+                zeros.resize(CHUNK, 0);
+                take(&zeros[..wanted])?;
                 from += wanted as u64;
                 continue;
             }

@@ -227,10 +227,10 @@ impl Packer {
     }
 
     fn zeros(&mut self, mut count: u64) -> Result<(), BuildError> {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let zeros = vec![0; usize::try_from(count).unwrap_or(usize::MAX).min(64 << 10)];
         while count > 0 {
-            let most = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
-            self.sink.write_all(&ZEROS[..most]).map_err(BuildError::Write)?;
+            let most = usize::try_from(count).unwrap_or(usize::MAX).min(zeros.len());
+            self.sink.write_all(&zeros[..most]).map_err(BuildError::Write)?;
             count -= most as u64;
         }
         Ok(())

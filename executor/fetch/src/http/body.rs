@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,8 +17,8 @@ use super::request::Sent;
 /// Read at once. Reading blocks the event loop; files are local, and so large a piece keeps one connection busy.
 const PIECE: usize = 128 << 10;
 
-/// What a hole has.
-static ZEROS: [u8; PIECE] = [0; PIECE];
+/// What a hole has. Not a part of the program, which has enough to load.
+static ZEROS: LazyLock<Bytes> = LazyLock::new(|| vec![0; PIECE].into());
 
 /// Reads a part of a file. Its holes are sent without being read.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl FileBody {
         let most = self.left.min(self.known - self.at);
         let size = usize::try_from(most).unwrap_or(PIECE).min(PIECE);
         let bytes = if self.hole {
-            Bytes::from_static(&ZEROS[..size])
+            ZEROS.slice(..size)
         } else {
             let mut buffer = vec![0; size];
             self.file.read_exact_at(&mut buffer, self.at)?;
