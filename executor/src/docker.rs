@@ -22,6 +22,7 @@ mod container;
 mod cp;
 mod create;
 mod diff;
+mod events;
 mod exec;
 mod export;
 mod filters;
@@ -130,6 +131,7 @@ static ALL: &[DockerCommand] = &[
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
     row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs, of_containers: true),
     row!("stats", "[OPTIONS] [CONTAINER...]", stats, StatsArgs, of_containers: true),
+    row!("events", "[OPTIONS]", events, EventsArgs),
     row!("top", "CONTAINER", commands::top, TopArgs, of_containers: true),
     row!("system", "COMMAND", commands::system, SystemArgs),
     row!("info", "[OPTIONS]", commands::system::info, InfoArgs),

@@ -28,6 +28,19 @@ pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
     }
 }
 
+/// [`write`], and whether the reader went away meanwhile.
+///
+/// # Errors
+///
+/// As [`write`].
+pub(crate) fn write_while_read(data: &str) -> Result<bool, CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        written => written.map(|()| false).during(|| "write to stdout".into()),
+    }
+}
+
 /// Writes a message to stderr. Nothing can be done about one that is closed or full.
 pub(crate) fn complain(message: &str) {
     let _ = io::stderr().write_all(message.as_bytes());

@@ -156,6 +156,15 @@ fn time(option: &str, text: &str) -> Result<String, CommandError> {
     })
 }
 
+/// A time or an age of an option, in nanoseconds since the epoch.
+///
+/// # Errors
+///
+/// It is neither.
+pub(crate) fn moment(option: &str, text: &str) -> Result<u64, CommandError> {
+    time(option, text).map(|time| moment::parse_rfc3339(&time).unwrap_or_default())
+}
+
 fn logs(pod: &PodRef, app: Option<&str>) -> Result<Vec<AppLog>, CommandError> {
     let mut found = Vec::new();
     for known in pod.manifest()?.apps {

@@ -121,6 +121,7 @@ mod tests {
             ("{{.State.Health}}", "<nil>"),
             ("{{.Config.Env}} {{.State.Running}}", "[A=1 B=2] true"),
             ("{{.Config.Labels}}", "map[com.x:1]"),
+            ("{{.Config.Labels.no}}{{if .Config.Labels.no}}yes{{end}}", "<no value>"),
             ("{{(index (split .Name \"/\") 1)}}", "web"),
             ("{{\"a\\\"b\"}}{{`raw`}}", "a\"braw"),
         ] {

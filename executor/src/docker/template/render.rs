@@ -8,11 +8,21 @@ use super::parse::{Node, Pipeline, Root, Term};
 /// As much as a template may write: two loops in each other over the same list make much of little.
 const MAX_TEXT: usize = 64 << 20;
 
+/// Fields that are maps with names of anybody's: what they do not have is no mistake.
+const MAPS: [&str; 2] = ["Attributes", "Labels"];
+
 /// Renders a template; the error says what went wrong.
 pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, String> {
     let mut scope = Scope { variables: vec![(String::new(), value.clone())], text: String::new() };
     scope.nodes(nodes, value)?;
     Ok(scope.text)
+}
+
+/// Whether it is about what a map has under one name.
+fn is_of_map(pipeline: &Pipeline) -> bool {
+    let [command] = pipeline.0.as_slice() else { return false };
+    let [Term::Path(_, path)] = command.0.as_slice() else { return false };
+    path.iter().rev().nth(1).is_some_and(|name| MAPS.contains(&name.as_str()))
 }
 
 struct Scope {
@@ -36,7 +46,8 @@ impl Scope {
             Node::Text(text) => self.text.push_str(text),
             Node::Print(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
-                self.text.push_str(&function::shown(&value));
+                let is_missing = value.is_null() && is_of_map(pipeline);
+                self.text.push_str(&if is_missing { "<no value>".to_owned() } else { function::shown(&value) });
             }
             Node::Set(name, pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
@@ -104,9 +115,12 @@ impl Scope {
                     Root::Parenthesis(pipeline) => self.pipeline(pipeline, dot)?,
                 };
                 let mut value = base;
+                let mut is_map = false;
                 for name in path {
                     let inner = value.as_object_mut().and_then(|map| map.remove(name));
+                    let inner = inner.or((is_map && value.is_object()).then_some(Value::Null));
                     value = inner.ok_or_else(|| format!("executing at <.{}>: no field {name}", path.join(".")))?;
+                    is_map = MAPS.contains(&name.as_str());
                 }
                 Ok(value)
             }
