@@ -73,6 +73,9 @@ fn of_text(chain: &str) -> Option<&'static str> {
 /// About virtual machine images.
 fn of_vm_image(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     use eci::{ArchiveError, ContentsError, DocumentError, LayoutError, PackError, TitleError};
+    if let Some(ArchiveError::Taken { .. }) = cause.downcast_ref() {
+        return Some("choose another file or remove this one; a layout directory holds several images");
+    }
     if cause.is::<LayoutError>() || cause.is::<ArchiveError>() {
         return Some("are the path and the name right? `skopeo list-tags` or index.json say what is there");
     }

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 use tar_core::parse::{Limits, ParseEvent, Parser};
@@ -54,6 +55,14 @@ pub enum ArchiveError {
         /// What is wrong.
         reason: String,
     },
+    /// There is a file, and it is more than an earlier state of the same image.
+    #[error("{path} is not replaced: {reason}")]
+    Taken {
+        /// The file.
+        path: String,
+        /// What it is, or has.
+        reason: String,
+    },
 }
 
 /// An image in an archive.
@@ -90,6 +99,28 @@ impl ArchiveSource {
         }
         Ok(place)
     }
+}
+
+/// Whether a file may be replaced by an archive of this image, and else why not: it is none, is empty, or has this image alone.
+fn replaceable(path: &Path, image: &str) -> io::Result<Result<(), String>> {
+    // Who opens a pipe would wait for somebody to write.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(Ok(())),
+        opened => File::from(opened?),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Err("it is no file".to_owned()));
+    }
+    if metadata.len() == 0 {
+        return Ok(Ok(()));
+    }
+    let index = members(&file).ok().and_then(|members| read(&file, *members.get("index.json")?).ok());
+    let index = index.and_then(|bytes| Index::parse(&bytes).ok());
+    let Some(index) = index else { return Ok(Err("it is no archive of images".to_owned())) };
+    let others = index.others(image);
+    Ok(if others.is_empty() { Ok(()) } else { Err(format!("it has {}", others.join(", "))) })
 }
 
 fn read(file: &File, (offset, size): (u64, u64)) -> Result<Vec<u8>, TransferError> {
@@ -186,14 +217,16 @@ pub struct ArchiveDestination {
 }
 
 impl ArchiveDestination {
-    /// Begins an archive of one image, which takes the place of the file that is there.
+    /// Begins an archive of one image, which takes the place of an archive of the same image.
     ///
     /// # Errors
-    /// [`ArchiveError::Io`].
+    /// [`ArchiveError::Taken`] for any other file that is there, [`ArchiveError::Io`].
     pub fn create(path: &Path, image: &str) -> Result<Self, ArchiveError> {
         let failed = |source| ArchiveError::Io { path: path.display().to_string(), source };
         let name = path.file_name().and_then(|it| it.to_str());
         let name = name.ok_or_else(|| failed(io::Error::other("it has no file name")))?.to_owned();
+        let replaced = replaceable(path, image).map_err(failed)?;
+        replaced.map_err(|reason| ArchiveError::Taken { path: path.display().to_string(), reason })?;
         let dir = folder_of(path).map_err(|error| failed(error.into()))?;
         let part = format!(".{name}.{}.part", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -264,6 +297,8 @@ impl Destination for ArchiveDestination {
         let index = index.to_bytes();
         let last = self.member("index.json", &Blob::Bytes(index.clone()), index.len() as u64, &mut |_| {});
         let ended = last.and_then(|()| {
+            // Somebody else may have been faster.
+            replaceable(&self.path, &self.image)?.map_err(io::Error::other)?;
             let mut file = self.file.take().expect("it is open until its end");
             file.write_all(&[0; 2 * BLOCK as usize])?;
             file.flush()?;

@@ -52,6 +52,12 @@ impl Index {
         Err(format!("no image {:?}; there is {known}", names.first().map_or("", String::as_str)))
     }
 
+    /// The images that have another name, or none.
+    pub(crate) fn others(&self, image: &str) -> Vec<String> {
+        let others = self.manifests().iter().filter(|it| name(it) != Some(image));
+        others.map(|it| name(it).unwrap_or("an image without a name").to_owned()).collect()
+    }
+
     /// Gives an image a name, which no other one has then.
     pub(crate) fn set(&mut self, image: &str, manifest: &Descriptor) {
         let mut entry = manifest.clone();

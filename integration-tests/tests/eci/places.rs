@@ -59,6 +59,27 @@ fn archives(env: &Env) {
     assert_files(env, &out, &PULLED);
     proa(env, &["pull", "--remote", &remote, "--dir", out.to_str().expect("text"), "vm:2"])
         .refuses("no image \"vm:2\"; there is vm:1");
+    // The same image again takes its place; another one does not, and neither does it take that of anything else.
+    let archive = || fs::read(env.path("vm.tar")).expect("it is there");
+    let push_as =
+        |remote: &str, image: &str| proa(env, &["push", "--remote", remote, "--kernel", "disk1.qcow2", image]);
+    let before = archive();
+    push_as(&remote, "vm:2").refuses("vm.tar is not replaced: it has vm:1");
+    assert!(archive() == before, "it is as it was");
+    push_as(&remote, "vm:1").succeeds();
+    assert!(archive() != before, "it was replaced");
+    proa(env, &[&["push", "--remote", &remote], &ALL[..], &["vm:1"]].concat()).succeeds();
+    assert!(archive() == before);
+    env.write("notes", "my notes, not an archive");
+    env.write("empty", "");
+    let at = |name: &str| format!("oci-archive:{}", env.path(name).display());
+    push_as(&at("notes"), "vm:1").refuses("notes is not replaced: it is no archive of images");
+    assert_eq!(fs::read(env.path("notes")).expect("it is there"), b"my notes, not an archive");
+    push_as(&at("empty"), "vm:1").succeeds();
+    push_as(&at("."), "vm:1").refuses("");
+    push_as("oci-archive:/dev/null", "vm:1").refuses("/dev/null is not replaced: it is no file");
+    let left = fs::read_dir(env.root()).expect("it is ours").filter_map(Result::ok);
+    assert!(!left.into_iter().any(|it| it.file_name().to_string_lossy().ends_with(".part")), "nothing is left");
     // What has no directories in it other tools unpack for root alone.
     if let Ok(skopeo) = tool("skopeo") {
         let args = ["inspect", "--raw", &remote].map(Into::into).to_vec();
