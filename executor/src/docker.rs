@@ -37,6 +37,7 @@ mod logs;
 mod network;
 mod network_option;
 mod noted_option;
+mod pause;
 mod port;
 mod protection_option;
 mod prune;
@@ -125,6 +126,8 @@ static ALL: &[DockerCommand] = &[
     row!("attach", "[OPTIONS] CONTAINER", attach, AttachArgs, of_containers: true),
     row!("stop", "[OPTIONS] CONTAINER [CONTAINER...]", targets::stop, StopArgs, of_containers: true),
     row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs, of_containers: true),
+    row!("pause", "CONTAINER [CONTAINER...]", pause, PauseArgs, of_containers: true),
+    row!("unpause", "CONTAINER [CONTAINER...]", pause::unpause, UnpauseArgs, of_containers: true),
     row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs, of_containers: true),
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
     row!("network", "COMMAND", network, NetworkArgs),

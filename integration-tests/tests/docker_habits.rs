@@ -282,6 +282,27 @@ fn wrong_counts_of_arguments_have_dockers_words() {
 }
 
 #[test]
+fn nothing_is_paused_and_that_is_said() {
+    let env = &needs!(Env::of(User::WithRange));
+    image(env);
+    docker(env, &["run", "-d", "--name=c", "shell", "sleep", "1000"]).succeeds();
+    let refused = docker(env, &["pause", "c", "nosuch"]).exits(1).stderr_shows("cannot pause container ");
+    refused.stderr_shows("hint: `docker kill -s STOP`").stderr_shows("No such container: nosuch");
+    docker(env, &["ps", "--format", "{{.State}}"]).succeeds().prints("running\n");
+    // What the hint says instead.
+    for (signal, state) in [("STOP", "T"), ("CONT", "S")] {
+        docker(env, &["kill", "-s", signal, "c"]).succeeds();
+        let look =
+            format!("until grep -q 'State:.{state}' /proc/$(pidof sleep | cut -d' ' -f1)/status; do usleep 9999; done");
+        docker(env, &["exec", "c", "sh", "-c", &look]).succeeds();
+    }
+    docker(env, &["container", "unpause", "c"]).exits(1).stderr_shows(" is not paused");
+    docker(env, &["rm", "-f", "c"]).succeeds();
+    docker(env, &["pause"]).exits(1).stderr_shows("\"docker pause\" requires at least 1 argument.");
+    env.assert_nothing_left();
+}
+
+#[test]
 fn options_that_change_nothing_are_taken() {
     let env = &needs!(Env::of(User::WithRange));
     image(env);
