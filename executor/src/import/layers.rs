@@ -137,8 +137,10 @@ impl Images {
         help: &Help,
     ) -> Result<Vec<IngestReport>, CommandError> {
         let processors = available_parallelism().map_or(2, |it| it.get().max(2));
-        // They are given out in the order of the layers: one that waits for those below never keeps them from beginning.
-        let slots = Semaphore::new(processors.min(MOST_EXTRACTORS));
+        // One more than processors, each of which now and then waits for the disk or the registry, and the last of which
+        // would work alone. They are given out in the order of the layers: one that waits for those below never keeps
+        // them from beginning.
+        let slots = Semaphore::new((processors + 1).min(MOST_EXTRACTORS));
         let completion = Completion::new(tasks.len())?;
         let one = async |index: usize, task: &Task<'_>| {
             let _slot = slots.acquire().await.expect("nobody closes it");
