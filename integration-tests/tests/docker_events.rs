@@ -35,7 +35,7 @@ fn a_containers_life_is_told_as_it_happens(env: &Env) {
     // When it has told of what was, it watches.
     let mut told = env.proa(["docker", "events", "--since=10m", "--format", ACTIONS]).start();
     told.wait_for("create marker");
-    docker(env, &["run", "--rm", "--name=short", image, "sh", "-c", "sleep 0.5; exit 3"]).exits(3);
+    docker(env, &["run", "--rm", "--name=short", image, "sh", "-c", "sleep 2; exit 3"]).exits(3);
     docker(env, &["run", "-d", "--name=web", image, "sleep", "1000"]).succeeds();
     docker(env, &["exec", "web", "true"]).succeeds();
     docker(env, &["rename", "web", "front"]).succeeds();
