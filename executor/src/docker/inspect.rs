@@ -67,22 +67,21 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
             None => missing.push(name),
         }
     }
-    let text = match template {
-        Some(template) => {
-            let lines = found.iter().map(|value| Ok(template.render(value)? + "\n"));
-            lines.collect::<Result<Vec<_>, CommandError>>()?.concat()
-        }
-        None => pretty(&found)?,
-    };
-    output::write(&text)?;
+    output::write(&rendered(template.as_ref(), &found)?)?;
     for name in &missing {
         output::complain(&format!("Error: No such object: {name}\n"));
     }
     Ok(u8::from(!missing.is_empty()))
 }
 
+/// What is printed of values: a line of the template for each, or all in JSON.
+pub(super) fn rendered(template: Option<&Template>, values: &[Value]) -> Result<String, CommandError> {
+    let Some(template) = template else { return pretty(values) };
+    values.iter().map(|value| Ok(template.render(value)? + "\n")).collect()
+}
+
 /// Values in JSON, as docker lays it out.
-pub(super) fn pretty(values: &[Value]) -> Result<String, CommandError> {
+fn pretty(values: &[Value]) -> Result<String, CommandError> {
     use serde::Serialize as _;
     let mut json = Vec::new();
     let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");

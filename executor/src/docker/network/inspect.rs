@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::known::{Kind, Network};
 use crate::context::Context;
 use crate::docker::container::Container;
-use crate::docker::inspect::pretty;
+use crate::docker::inspect::rendered;
 use crate::docker::{Template, complain_of};
 use crate::error::CommandError;
 use crate::net::NetRequest;
@@ -46,14 +46,7 @@ pub(super) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
             Err(error) => missing.push(error),
         }
     }
-    let text = match template {
-        Some(template) => {
-            let lines = found.iter().map(|value| Ok(template.render(value)? + "\n"));
-            lines.collect::<Result<Vec<_>, CommandError>>()?.concat()
-        }
-        None => pretty(&found)?,
-    };
-    output::write(&text)?;
+    output::write(&rendered(template.as_ref(), &found)?)?;
     for error in &missing {
         status = complain_of(error);
     }
