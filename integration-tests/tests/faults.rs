@@ -302,6 +302,8 @@ fn few_descriptors_are_no_danger() {
 #[test]
 fn denial_denies() {
     needs!(place(Place::Host));
+    // It runs no pod, but others that run beside it must not meet its processes.
+    let _turn = needs!(Env::of(User::WithRange));
     let denied = needs!(denial::of(&["uname"], Errno::EXDEV));
     let output = Command::new(&denied[0]).args(&denied[1..]).arg("uname").output().expect("perl runs");
     assert!(!output.status.success(), "uname must fail");
