@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::turn::Turn;
+
 /// Who runs `proa`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
@@ -35,6 +37,8 @@ impl User {
     /// # Errors
     /// Says which account is missing.
     pub fn account(self) -> Result<Account, String> {
+        // It starts a process, which a test beside this one would take for its own.
+        let _turn = Turn::take();
         let me = account_of(&rustix::process::geteuid().as_raw().to_string())?;
         if me.uid != 0 {
             return match (self, has_range(&me)) {
