@@ -21,7 +21,7 @@ pub(crate) use auth::{of_hosts, of_registry};
 pub(crate) use dirs::{ConfigDirs, GivenDirs};
 pub(crate) use file::ConfigError;
 pub(crate) use network::{NamedNetwork, Networks};
-pub(crate) use network_file::{define as define_network, undefine as undefine_network};
+pub(crate) use network_file::{define as define_network, made as network_made, undefine as undefine_network};
 pub(crate) use paths::Paths;
 pub(crate) use policy::{Policies, Policy};
 pub(crate) use registries::Registries;

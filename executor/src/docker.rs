@@ -204,7 +204,11 @@ fn short(words: &[OsString]) -> Vec<OsString> {
         (Some("container"), Some("ls" | "list")) => "ps",
         (Some("image"), Some("ls" | "list")) => "images",
         (Some("image"), Some("rm" | "remove")) => "rmi",
-        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "inspect" | "save" | "load" | "history"))) => name,
+        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "save" | "load" | "history"))) => name,
+        (Some(group @ ("container" | "image")), Some("inspect")) => {
+            let typed = ["inspect".to_owned(), format!("--type={group}")].map(OsString::from);
+            return typed.into_iter().chain(words[2..].iter().cloned()).collect();
+        }
         (Some("container"), Some("prune")) => "container prune",
         (Some("image"), Some("prune")) => "image prune",
         (Some("container"), Some(name)) if ALL.iter().any(|command| command.name == name && command.of_containers) => {

@@ -105,7 +105,7 @@ fn join_locked(
             mapping: mapping.clone(),
             listener,
             address: joins.address,
-            names: names.to_vec(),
+            names: names.iter().chain(&joins.aliases).cloned().collect(),
         });
     }
     Ok(memberships)

@@ -155,3 +155,72 @@ fn what_is_no_network_is_refused_and_nobody_elses_file_is_removed() {
     assert!(mixed.exists() && other.exists());
     env.assert_nothing_left();
 }
+
+/// What `docker inspect` is asked for most, of every kind of thing, and the words for what is not there.
+#[test]
+fn things_of_one_name_are_told_apart_by_their_type() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    let id = env.proa(["fetch", &image]).outcome().succeeds().line().to_owned();
+    docker(env, &["tag", &id, "same"]).succeeds();
+    docker(env, &["network", "create", "--internal", "same"]).succeeds();
+    docker(env, &["volume", "create", "same"]).succeeds();
+    docker(env, &["create", "--name=same", "same"]).succeeds();
+    for (kind, format, shown) in [
+        ("container", "{{.Name}} {{.State.Status}}", "/same created"),
+        ("image", "{{index .RepoTags 0}}", "same:latest"),
+        ("network", "{{.Name}} {{.Driver}}", "same bridge"),
+        ("volume", "{{.Name}} {{.Driver}}", "same local"),
+    ] {
+        let shown = format!("{shown}\n");
+        docker(env, &["inspect", "--type", kind, "-f", format, "same"]).succeeds().prints(&shown).quietly();
+        docker(env, &[kind, "inspect", "-f", format, "same"]).succeeds().prints(&shown).quietly();
+        let missing = docker(env, &["inspect", "--type", kind, "nosuch"]).exits(1);
+        assert_eq!(missing.stdout, "[]\n", "{missing}");
+        missing.stderr_shows(&format!("Error: No such {kind}: nosuch"));
+    }
+    // Without a type the first of them, in docker's order.
+    let name = ["inspect", "-f", "{{.Name}}", "same"];
+    docker(env, &name).succeeds().prints("/same\n");
+    docker(env, &["rm", "same"]).succeeds();
+    docker(env, &["rmi", "same"]).succeeds();
+    docker(env, &["inspect", "-f", "{{.Scope}} {{.Internal}}", "same"]).succeeds().prints("local true\n");
+    docker(env, &["network", "rm", "same"]).succeeds();
+    docker(env, &["inspect", "-f", "{{.Mountpoint}}", "same"]).succeeds().shows("/volumes/same");
+    docker(env, &["volume", "rm", "same"]).succeeds();
+    docker(env, &name).exits(1).stderr_shows("Error: No such object: same");
+    docker(env, &["inspect", "--type=thing", "x"]).exits(1).stderr_shows("\"thing\" is not a valid value for --type");
+    docker(env, &["inspect", "--type=service", "x"]).exits(1).stderr_shows("there is none without a swarm");
+    env.assert_nothing_left();
+}
+
+#[test]
+fn networks_that_nobody_is_on_are_pruned() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    for name in ["busy", "resting", "idle", "old"] {
+        docker(env, &["network", "create", "--internal", name]).succeeds();
+    }
+    // Nobody but its author removes what is configured otherwise.
+    let mixed = r#"{"rktKind":"network","rktVersion":"v1","name":"mixed","internal":true,"default":"none"}"#;
+    env.write("home/.config/proa/network.d/harness.json", "");
+    env.write("home/.config/proa/network.d/mixed.json", mixed);
+    docker(env, &["run", "-d", "--name=busy", "--network=busy", &image, "sleep", "100"]).succeeds();
+    docker(env, &["create", "--name=resting", "--network=resting", &image, "true"]).succeeds();
+    env.proa(["docker", "network", "prune"])
+        .outcome_with_input(b"n\n")
+        .succeeds()
+        .shows("WARNING! This will remove all custom networks not used by at least one container.");
+    let prune = |filter: &[&str]| docker(env, &[&["network", "prune", "-f"], filter].concat());
+    prune(&["--filter", "until=24h"]).succeeds().prints("");
+    prune(&["--filter", "label=x"]).succeeds().prints("");
+    prune(&["--filter", "size=1"]).exits(1).stderr_shows("invalid filter 'size'");
+    prune(&["--filter", "until=0s", "--filter=label!=x"]).succeeds().prints("Deleted Networks:\nidle\nold\n\n");
+    docker(env, &["network", "ls", "-q", "-f", "type=custom", "--format={{.Name}}"])
+        .succeeds()
+        .prints("busy\nmixed\nresting\n");
+    docker(env, &["rm", "-f", "busy", "resting"]).succeeds();
+    prune(&[]).succeeds().prints("Deleted Networks:\nbusy\nresting\n\n");
+    prune(&[]).succeeds().prints("").quietly();
+    env.assert_nothing_left();
+}

@@ -11,6 +11,7 @@ mod ls;
 mod prune;
 mod rm;
 
+pub(crate) use inspect::inspected;
 pub(crate) use prune::unused as prune_unused;
 
 /// Make, show and remove named volumes

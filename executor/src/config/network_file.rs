@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 use serde_json::{Value, json};
@@ -50,6 +51,18 @@ pub(crate) fn define(dirs: &ConfigDirs, name: &str, network: &NamedNetwork) -> R
 ///
 /// The network is defined elsewhere, or the file says more.
 pub(crate) fn undefine(dirs: &ConfigDirs, name: &str) -> Result<(), CommandError> {
+    let path = own(dirs, name)?;
+    fs::remove_file(&path).during(|| format!("remove {}", path.display()))
+}
+
+/// When the user's own file that defines a network, and no more, was written; `None` if there is none.
+pub(crate) fn made(dirs: &ConfigDirs, name: &str) -> Option<SystemTime> {
+    let path = own(dirs, name).ok()?;
+    fs::symlink_metadata(path).and_then(|file| file.modified()).ok()
+}
+
+/// The user's own file that defines a network, and no more.
+fn own(dirs: &ConfigDirs, name: &str) -> Result<PathBuf, CommandError> {
     let path = path(dirs, name)?;
     let not_by_it = |why: &str| {
         let shown = path.display();
@@ -71,7 +84,7 @@ pub(crate) fn undefine(dirs: &ConfigDirs, name: &str) -> Result<(), CommandError
     if document.as_object().is_some_and(|fields| fields.keys().any(|field| !FIELDS.contains(&field.as_str()))) {
         return Err(not_by_it("says more than that"));
     }
-    fs::remove_file(&path).during(|| format!("remove {}", path.display()))
+    Ok(path)
 }
 
 fn path(dirs: &ConfigDirs, name: &str) -> Result<PathBuf, CommandError> {

@@ -124,16 +124,18 @@ impl Container {
         })
     }
 
-    /// The network that it is in, as docker calls it.
-    pub(crate) fn network(&self) -> String {
+    /// The networks that it is on, as docker calls them; at least one.
+    pub(crate) fn networks(&self) -> Vec<String> {
         let net = self.manifest.as_ref().and_then(|manifest| NetRequest::of(manifest).ok());
         let name = match net {
-            Some(NetRequest { joins, .. }) if !joins.is_empty() => return joins[0].network.clone(),
+            Some(NetRequest { joins, .. }) if !joins.is_empty() => {
+                return joins.into_iter().map(|joins| joins.network).collect();
+            }
             Some(NetRequest { mode: Mode::None, .. }) => "none",
             Some(NetRequest { mode: Mode::Host, .. }) => "host",
             _ => "bridge",
         };
-        name.to_owned()
+        vec![name.to_owned()]
     }
 
     /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`.

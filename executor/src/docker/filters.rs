@@ -7,6 +7,7 @@ use store::Store;
 
 use super::container::Container;
 use super::image;
+use super::network::named_by;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
@@ -138,7 +139,8 @@ fn wanted(
             let volume = NamedVolumes::open(context)?.find(value)?;
             Wanted::Volume(volume.map(|volume| volume.path), value.to_owned())
         }
-        "network" => Wanted::Network(value.to_owned()),
+        // One that is not there any more may still be a container's.
+        "network" => Wanted::Network(named_by(context, value).unwrap_or_else(|_| value.to_owned())),
         "health" if HEALTH.contains(&value) => Wanted::Health(value.to_owned()),
         "status" | "health" => return Err(invalid()),
         _ => return Err(CommandError::failed(format!("invalid filter '{key}'"))),
@@ -166,7 +168,7 @@ impl Wanted {
             Self::Volume(volume, target) => container.mounts().any(|(source, path)| {
                 path == target || volume.as_ref().is_some_and(|volume| source.map(Path::new) == Some(volume))
             }),
-            Self::Network(network) => container.network() == *network,
+            Self::Network(network) => container.networks().contains(network),
             Self::Health(health) => health == "none",
         }
     }

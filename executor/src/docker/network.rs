@@ -9,8 +9,10 @@ mod create;
 mod inspect;
 mod known;
 mod ls;
+mod prune;
 mod rm;
 
+pub(super) use inspect::Inspected;
 pub(super) use known::named_by;
 
 /// Manage networks
@@ -31,6 +33,7 @@ enum NetworkCommand {
     Create(create::CreateArgs),
     #[command(visible_alias = "remove")]
     Rm(rm::RmArgs),
+    Prune(prune::PruneArgs),
     /// Not possible: a container's networks are chosen when it is made
     Connect(ChangeArgs),
     /// Not possible: a container's networks are chosen when it is made
@@ -49,6 +52,7 @@ pub(crate) fn run(context: &Context, args: NetworkArgs) -> Result<u8, CommandErr
         NetworkCommand::Inspect(args) => inspect::run(context, args),
         NetworkCommand::Create(args) => create::run(context, args),
         NetworkCommand::Rm(args) => rm::run(context, args),
+        NetworkCommand::Prune(args) => prune::run(context, args),
         NetworkCommand::Connect(args) | NetworkCommand::Disconnect(args) => {
             let what = args.words.join(" ");
             Err(CommandError::failed(format!("{what}: a container's networks are chosen when it is made"))

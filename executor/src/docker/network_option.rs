@@ -16,7 +16,7 @@ pub(super) fn network(
         Some("none") => (Some(net::Mode::None), Vec::new()),
         Some("host") => (Some(net::Mode::Host), Vec::new()),
         Some(network) if net::is_network_name(network) => {
-            (None, vec![net::Named { network: network.to_owned(), address: None }])
+            (None, vec![net::Named { network: network.to_owned(), address: None, aliases: Vec::new() }])
         }
         Some(network) => {
             return Err(CommandError::usage(format!("--network={network}: there is no such network"))

@@ -127,7 +127,7 @@ fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u
         "Ports": ports,
         "Names": container.name(),
         "Labels": labels.collect::<Vec<_>>().join(","),
-        "Networks": container.network(),
+        "Networks": container.networks().join(","),
         "Mounts": mounts.join(","),
         "LocalVolumes": mounts.len().to_string(),
         "Size": "0B",

@@ -16,6 +16,8 @@ pub(crate) struct Named {
     pub(crate) network: String,
     /// The address that the pod is to have there.
     pub(crate) address: Option<Ipv4Addr>,
+    /// Names that the pod is to have there besides its own.
+    pub(crate) aliases: Vec<String>,
 }
 
 impl Named {
@@ -25,7 +27,7 @@ impl Named {
     ///
     /// There is no such network, or no such address in it.
     pub(crate) fn find(&self, networks: &Networks) -> Result<Joins, CommandError> {
-        let Self { network, address } = self;
+        let Self { network, address, aliases } = self;
         let Some(NamedNetwork { subnet, internal }) = networks.named.get(network) else {
             let file = format!("network.d/{network}.json");
             let form = format!(r#"{{"rktKind":"network","rktVersion":"v1","name":"{network}"}}"#);
@@ -38,7 +40,13 @@ impl Named {
         if let Some(address) = address.filter(|address| !subnet.has(*address)) {
             return Err(CommandError::usage(format!("--net={network}: a pod cannot have {address} in {subnet}")));
         }
-        Ok(Joins { network: network.clone(), subnet: *subnet, address: *address, internal: *internal })
+        Ok(Joins {
+            network: network.clone(),
+            subnet: *subnet,
+            address: *address,
+            internal: *internal,
+            aliases: aliases.clone(),
+        })
     }
 }
 
@@ -61,7 +69,7 @@ impl FromStr for Named {
                 })?)
             }
         };
-        Ok(Self { network: network.to_owned(), address })
+        Ok(Self { network: network.to_owned(), address, aliases: Vec::new() })
     }
 }
 
@@ -84,6 +92,9 @@ pub(crate) struct Joins {
     /// Whether its pods reach nobody but one another by it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) internal: bool,
+    /// Names that the pod has there besides its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aliases: Vec<String>,
 }
 
 /// Whether a pod can be on all of these.
@@ -136,6 +147,7 @@ mod tests {
             subnet: subnet.parse().unwrap(),
             address: None,
             internal: true,
+            aliases: Vec::new(),
         };
         assert!(agree(&[of("a", "10.1.2.0/24"), of("b", "10.1.3.0/24")]).is_ok());
         let refused = |all: &[Joins]| agree(all).unwrap_err().chain();

@@ -1,13 +1,13 @@
 //! `proa volume inspect`.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::not_found;
 use crate::context::Context;
 use crate::docker::Template;
 use crate::error::CommandError;
-use crate::named_volumes::NamedVolumes;
+use crate::named_volumes::{NamedVolume, NamedVolumes};
 use crate::{moment, output};
 
 /// Print what is known of named volumes, as JSON
@@ -28,19 +28,24 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
     let mut shown = Vec::with_capacity(args.names.len());
     for name in &args.names {
         let volume = volumes.find(name)?.ok_or_else(|| not_found(name))?;
-        shown.push(json!({
-            "CreatedAt": moment::rfc3339(volume.changed_ns),
-            "Driver": "local",
-            "Labels": {},
-            "Mountpoint": volume.path.to_string_lossy(),
-            "Name": volume.name,
-            "Options": {},
-            "Scope": "local",
-        }));
+        shown.push(inspected(&volume));
     }
     output::write(&match &args.format {
         Some(format) => Template::parse(format)?.table(&shown, &[])?,
         None => serde_json::to_string_pretty(&shown)? + "\n",
     })?;
     Ok(0)
+}
+
+/// What is known of a volume.
+pub(crate) fn inspected(volume: &NamedVolume) -> Value {
+    json!({
+        "CreatedAt": moment::rfc3339(volume.changed_ns),
+        "Driver": "local",
+        "Labels": {},
+        "Mountpoint": volume.path.to_string_lossy(),
+        "Name": volume.name,
+        "Options": {},
+        "Scope": "local",
+    })
 }

@@ -35,14 +35,13 @@ pub(super) const NO_TIME: &str = "0001-01-01T00:00:00Z";
 pub(super) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
     let InspectArgs { format, verbose: _, names } = args;
     let template = format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
-    let (pods, all) = (context.pods()?, Network::all(context)?);
-    let (containers, _) = Container::all(&pods)?;
+    let known = Inspected::read(context)?;
     let mut status = 0;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for name in &names {
-        match Network::find(&all, name) {
-            Ok(network) => found.push(shown(&pods, &containers, network)),
+        match known.find(name) {
+            Ok(value) => found.push(value),
             Err(error) => missing.push(error),
         }
     }
@@ -51,6 +50,35 @@ pub(super) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
         status = complain_of(error);
     }
     Ok(status)
+}
+
+/// The networks there are, and who may be on them.
+pub(in crate::docker) struct Inspected {
+    pods: Pods,
+    all: Vec<Network>,
+    containers: Vec<Container>,
+}
+
+impl Inspected {
+    /// Reads what there is.
+    ///
+    /// # Errors
+    ///
+    /// What is configured cannot be read, or the pods.
+    pub(in crate::docker) fn read(context: &Context) -> Result<Self, CommandError> {
+        let pods = context.pods()?;
+        let (containers, _) = Container::all(&pods)?;
+        Ok(Self { pods, all: Network::all(context)?, containers })
+    }
+
+    /// What is known of the network of this name or beginning of an id.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(in crate::docker) fn find(&self, name: &str) -> Result<Value, CommandError> {
+        Network::find(&self.all, name).map(|network| shown(&self.pods, &self.containers, network))
+    }
 }
 
 fn shown(pods: &Pods, containers: &[Container], network: &Network) -> Value {

@@ -99,11 +99,16 @@ impl Network {
         }
     }
 
+    /// The containers that are made to be on it, whether they run or not.
+    pub(super) fn made_for<'a>(&self, containers: &'a [Container]) -> impl Iterator<Item = &'a Container> {
+        let is_on = |container: &&Container| container.manifest.as_ref().is_some_and(|manifest| self.has(manifest));
+        containers.iter().filter(is_on)
+    }
+
     /// The containers on it that run.
     pub(super) fn running<'a>(&self, containers: &'a [Container]) -> impl Iterator<Item = &'a Container> {
         let runs = |container: &&Container| container.entry.state == State::Running;
-        let is_on = |container: &&Container| container.manifest.as_ref().is_some_and(|manifest| self.has(manifest));
-        containers.iter().filter(runs).filter(is_on)
+        self.made_for(containers).filter(runs)
     }
 }
 

@@ -1,0 +1,197 @@
+//! A container in docker's form, as `docker inspect` shows it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+
+use appc::VolumeKind;
+use fetch::oci;
+use pod::{Pods, State};
+use serde_json::{Map, Value, json};
+use stage1::protocol::PodReport;
+use store::Store;
+
+use super::{NO_TIME, of_app};
+use crate::docker::container::Container;
+use crate::docker::image;
+use crate::net::{Joins, NetRequest};
+use crate::setup::{Life, Setup};
+use crate::{addresses, client, moment};
+
+/// What is known of it. Named volumes are in `volumes`.
+pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container: &Container) -> Value {
+    let state = container.state();
+    let report = (state == "running").then(|| client::report(pods, &container.entry)).flatten();
+    let pid = report.as_ref().map_or(0, |report| report.pid);
+    let runs = container.entry.state == State::Running;
+    let time = |ns: Option<u64>| ns.map_or_else(|| NO_TIME.to_owned(), moment::rfc3339);
+    let app = container.app.as_ref();
+    let finished = match state {
+        "running" => None,
+        "restarting" => app.and_then(|app| app.finished_ns),
+        _ => container.end.map(|end| end.finished_ns),
+    };
+    let exec = container.first().map(|(_, app)| app.exec.clone()).unwrap_or_default();
+    let digits = container.image_id().map(|id| format!("sha256:{}", image::digits_of(&id))).unwrap_or_default();
+    let networks = container.networks();
+    let mounts = mounts(container, volumes);
+    let life = life(pods, container);
+    let policy = life.as_ref().map(|life| life.restart.as_str()).filter(|policy| !policy.is_empty()).unwrap_or("no");
+    let (policy, retries) = policy.split_once(':').unwrap_or((policy, ""));
+    json!({
+        "Id": container.id(),
+        "Created": container.created_at(),
+        "Path": exec.first().cloned().unwrap_or_default(),
+        "Args": exec.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": state,
+            "Running": runs,
+            "Paused": false,
+            "Restarting": state == "restarting",
+            "OOMKilled": app.is_some_and(|app| app.oom_killed),
+            "Dead": state == "dead",
+            "Pid": pid,
+            "ExitCode": container.exit_code(),
+            "Error": app.and_then(|app| app.reason.clone()).unwrap_or_default(),
+            "StartedAt": time(app.and_then(|app| app.started_ns).or(container.entry.started_ns)),
+            "FinishedAt": time(finished),
+        },
+        "Image": digits,
+        "Name": format!("/{}", container.name()),
+        "RestartCount": container.restarts,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "LogPath": log_path(pods, container).unwrap_or_default(),
+        "Mounts": mounts,
+        "Config": config(container, store, life.as_ref()),
+        "HostConfig": {
+            "Binds": binds(&mounts),
+            "NetworkMode": networks[0],
+            "Privileged": false,
+            "ReadonlyRootfs": container.first().is_some_and(|(runtime, _)| runtime.read_only_root_fs),
+            "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries.parse::<u32>().unwrap_or(0) },
+            "AutoRemove": life.as_ref().is_none_or(|life| life.remove),
+        },
+        "NetworkSettings": network_settings(pods, container, &networks, report.as_ref()),
+    })
+}
+
+/// How it is to be run, if that was said and is kept: a container that is removed at its end is not run again.
+fn life(pods: &Pods, container: &Container) -> Option<Life> {
+    let json = pods.open(&container.entry).ok()?.setup().ok()??;
+    Setup::from_json(&json).ok()?.life
+}
+
+/// The file that what it writes is kept in.
+fn log_path(pods: &Pods, container: &Container) -> Option<String> {
+    let (runtime, _) = container.first()?;
+    let file = pods.open(&container.entry).ok()?.log(&runtime.name, 0).ok()??;
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    path.into_os_string().into_string().ok()
+}
+
+/// Its addresses, and the ports that lead into it. Docker's has one address of each family on each network.
+fn network_settings(pods: &Pods, container: &Container, networks: &[String], report: Option<&PodReport>) -> Value {
+    let net = container.manifest.as_ref().and_then(|manifest| NetRequest::of(manifest).ok());
+    let ips = net.as_ref().zip(report).map_or_else(Vec::new, |(net, report)| addresses::of_pod(net, report));
+    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (inside, outside) in container.published(pods) {
+        let (ip, port) = outside.rsplit_once(':').unwrap_or(("", &outside));
+        let ip = ip.trim_start_matches('[').trim_end_matches(']');
+        ports.entry(inside).or_default().push(json!({ "HostIp": ip, "HostPort": port }));
+    }
+    let joins = net.map(|net| net.joins).unwrap_or_default();
+    let of_network =
+        |name: &String| (name.clone(), endpoint(joins.iter().find(|it| it.network == *name), &ips, report));
+    let (four, six) = first_of_each(&ips);
+    json!({
+        "Ports": ports,
+        "IPAddress": four.unwrap_or_default(),
+        "GlobalIPv6Address": six.unwrap_or_default(),
+        "Networks": networks.iter().map(of_network).collect::<Map<_, _>>(),
+    })
+}
+
+/// Its place on a network: of pods, if it joins one, else the one that all its addresses are of.
+fn endpoint(joins: Option<&Joins>, ips: &[IpAddr], report: Option<&PodReport>) -> Value {
+    let joined = |joins: &Joins| report?.network.joined.iter().find(|it| it.name == joins.network);
+    let (four, six) = match joins {
+        Some(joins) => {
+            let place = joined(joins);
+            let four = place.and_then(|place| place.address).map(|ip| ip.to_string());
+            (four, place.and_then(|place| place.newer_address).map(|ip| ip.to_string()))
+        }
+        None => first_of_each(ips),
+    };
+    let length = joins.filter(|_| four.is_some()).map_or(0, |joins| joins.subnet.length());
+    json!({
+        "IPAddress": four.unwrap_or_default(),
+        "IPPrefixLen": length,
+        "GlobalIPv6Address": six.unwrap_or_default(),
+        "Gateway": "",
+        "MacAddress": "",
+        "Aliases": joins.map(|joins| joins.aliases.clone()).unwrap_or_default(),
+    })
+}
+
+/// The first address of each family.
+fn first_of_each(ips: &[IpAddr]) -> (Option<String>, Option<String>) {
+    let first = |wanted: fn(&IpAddr) -> bool| ips.iter().find(|ip| wanted(ip)).map(ToString::to_string);
+    (first(IpAddr::is_ipv4), first(IpAddr::is_ipv6))
+}
+
+/// What of the host it mounts: `SOURCE:TARGET[:ro]`.
+fn binds(mounts: &[Value]) -> Vec<String> {
+    let of_mount = |mount: &Value| {
+        let text = |field: &str| mount[field].as_str().unwrap_or_default().to_owned();
+        let source = mount["Name"].as_str().map_or_else(|| text("Source"), str::to_owned);
+        let mode = if mount["RW"] == false { ":ro" } else { "" };
+        (!source.is_empty()).then(|| format!("{source}:{}{mode}", text("Destination")))
+    };
+    mounts.iter().filter_map(of_mount).collect()
+}
+
+fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
+    let Some((runtime, app)) = container.first() else { return Value::Null };
+    let mut config = of_app(app);
+    if let Some(user) = runtime.annotations.get(oci::USER) {
+        // As the image or the command line has it: its group follows from it.
+        config.insert("User".into(), user.into());
+    }
+    config.insert("Image".into(), container.image(store).into());
+    let hostname = app.environment.get("HOSTNAME").map_or_else(|| container.name(), str::to_owned);
+    config.insert("Hostname".into(), hostname.into());
+    config.insert("Labels".into(), json!(container.labels()));
+    config.insert("Tty".into(), life.is_some_and(|life| life.tty).into());
+    config.insert("OpenStdin".into(), life.is_some_and(|life| life.stdin).into());
+    if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {
+        config.insert("StopSignal".into(), signal.into());
+    }
+    let ports = app.ports.iter().map(|port| (format!("{}/{}", port.port, port.protocol), json!({})));
+    config.insert("ExposedPorts".into(), Value::Object(ports.collect()));
+    Value::Object(config)
+}
+
+/// What it mounts, some of it named volumes, which are in `volumes`.
+fn mounts(container: &Container, volumes: &Path) -> Vec<Value> {
+    let (Some(manifest), Some((runtime, _))) = (&container.manifest, container.first()) else { return Vec::new() };
+    let mounted = runtime.mounts.iter().filter_map(|mount| Some((mount, manifest.volume(&mount.volume)?)));
+    let shown = mounted.map(|(mount, volume)| {
+        let writable = volume.read_only != Some(true);
+        let (kind, source) = match &volume.kind {
+            VolumeKind::Host { source, .. } => ("bind", source.as_str()),
+            VolumeKind::Empty { .. } => ("volume", ""),
+        };
+        let mode = if writable { "" } else { "ro" };
+        let mut shown =
+            json!({ "Type": kind, "Source": source, "Destination": mount.path, "Mode": mode, "RW": writable });
+        let named = Path::new(source).strip_prefix(volumes).ok().and_then(Path::to_str);
+        if let Some(name) = named.filter(|name| !name.contains('/')) {
+            shown["Type"] = "volume".into();
+            shown["Name"] = name.into();
+        }
+        shown
+    });
+    shown.collect()
+}
