@@ -1,4 +1,7 @@
-//! A pod whose lock this process holds, with its state in the type.
+//! A pod whose lock this process holds, with its state in the type, until it runs.
+
+mod filling;
+mod running;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -6,14 +9,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use appc::{AcName, PodUuid};
+use appc::PodUuid;
 use rustix::fs::{OFlags, fsync, syncfs};
 use rustix::io::Errno;
 
 use crate::contents::{Contents, Kind};
 use crate::dir::Dir;
 use crate::root::{Root, path};
-use crate::{AppStatus, Place, PodError, PodName, PodStatus, TreeRemover, Unaided, contents, files, names};
+use crate::{Place, PodError, PodName, TreeRemover, Unaided, contents, files, names};
+
+pub use filling::{AppDirs, Fillable};
 
 /// Created and locked, holding nothing else.
 #[derive(Debug)]
@@ -30,17 +35,6 @@ pub enum Preparing {}
 #[non_exhaustive]
 pub enum Running {}
 
-/// States in which apps and volumes can be added.
-pub trait Fillable: sealed::Sealed {}
-impl Fillable for Preparing {}
-impl Fillable for Running {}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::Preparing {}
-    impl Sealed for super::Running {}
-}
-
 /// A pod whose lock is held through this value, in state `S`.
 ///
 /// Dropping it closes the lock and leaves the directory as it is: an embryo or an aborted prepare for gc, an exited
@@ -55,17 +49,6 @@ pub struct Pod<S> {
     /// What was made in the directory, so that it can be removed without being read.
     contents: RefCell<Contents>,
     state: PhantomData<S>,
-}
-
-/// The directories of one app's overlay, open for reading.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct AppDirs {
-    /// What the app changes in its root file system. Its mode is 0755 and becomes that of the app's `/`: give it
-    /// the lower root's mode with `fchmod` where that differs.
-    pub upper: OwnedFd,
-    /// Overlay's work directory, mode 0700.
-    pub work: OwnedFd,
 }
 
 impl<S> Pod<S> {
@@ -229,183 +212,8 @@ impl Pod<Preparing> {
     }
 }
 
-impl<S: Fillable> Pod<S> {
-    /// Makes the directories of a new app. With `owner` (uid, gid on the host), its overlay directories are given to
-    /// that owner, the container root of a caller who is not container root himself.
-    ///
-    /// # Errors
-    /// A failed system call: `EEXIST` if the pod has an app of that name.
-    pub fn add_app(&self, name: &AcName, owner: Option<(u32, u32)>) -> Result<AppDirs, PodError> {
-        let name = component(name)?;
-        let make = |what: &str, kind, umask_proof_mode| -> Result<OwnedFd, PodError> {
-            let path = format!("{what}.{name}");
-            self.dir.mkdir(&path, 0o700)?;
-            self.contents.borrow_mut().add(path.clone(), kind);
-            let dir = self.dir.open(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            self.dir.adorn(&dir, &path, umask_proof_mode, owner)?;
-            Ok(dir)
-        };
-        let upper = make("upper", Kind::Tree, Some(0o755))?;
-        let work = make("work", Kind::Work, None)?;
-        Ok(AppDirs { upper, work })
-    }
-
-    /// Makes an empty volume, owned as `owner` says (uid, gid on the host), and opens it.
-    ///
-    /// # Errors
-    /// A failed system call: `EEXIST` if the pod has a volume of that name.
-    pub fn add_volume(&self, name: &AcName, mode: u32, owner: Option<(u32, u32)>) -> Result<OwnedFd, PodError> {
-        let path = self.make_volume(name)?;
-        let dir = self.dir.open(&path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        self.dir.adorn(&dir, &path, Some(mode & 0o7777), owner)?;
-        Ok(dir)
-    }
-
-    /// Records how far attempt number `attempt` of an app has come, replacing what was recorded before. Where there is no
-    /// room for another file, that is the record of the attempt before.
-    ///
-    /// # Errors
-    /// [`PodError::TooLarge`] beyond 64 KiB; a failed system call, `ENOENT` if there is no such app.
-    pub fn write_app_status(&self, app: &AcName, attempt: u32, status: &AppStatus) -> Result<(), PodError> {
-        let path = format!("app.{}.{attempt}", component(app)?);
-        let json = to_json(status, &path)?;
-        let earlier = attempt.checked_sub(1).map(|attempt| format!("app.{app}.{attempt}"));
-        files::replace_or_overwrite(&self.dir, &path, earlier.as_deref(), &format!(".app.{app}"), &json)?;
-        self.contents.borrow_mut().add(path, Kind::File);
-        Ok(())
-    }
-
-    /// Makes `volumes/NAME`, and `volumes` before the first.
-    fn make_volume(&self, name: &AcName) -> Result<String, PodError> {
-        let path = format!("volumes/{}", component(name)?);
-        if !self.contents.borrow().has("volumes") {
-            match self.dir.mkdir("volumes", 0o700) {
-                // A pod that was prepared by another process.
-                Err(e) if e.source == Errno::EXIST => {}
-                other => other?,
-            }
-            self.contents.borrow_mut().add("volumes".to_owned(), Kind::Dir);
-        }
-        self.dir.mkdir(&path, 0o700)?;
-        self.contents.borrow_mut().add(path.clone(), Kind::Tree);
-        Ok(path)
-    }
-}
-
-impl Pod<Running> {
-    /// Records that the first app has been started.
-    ///
-    /// # Errors
-    /// A failed system call.
-    pub fn mark_started(&self) -> Result<(), PodError> {
-        self.contents.borrow_mut().add("started".to_owned(), Kind::File);
-        Ok(self.dir.touch("started", 0o600)?)
-    }
-
-    /// Takes the room that [`Pod::write_pod_status`] needs, so that a disk which is full by then does not keep anybody from
-    /// learning how the pod ended.
-    ///
-    /// # Errors
-    /// A failed system call: `ENOSPC` on a disk that is full already.
-    pub fn reserve_status(&self) -> Result<(), PodError> {
-        files::reserve(&self.dir, RESERVED)
-    }
-
-    /// Records the exit status of the pod, and now as the time of its end.
-    ///
-    /// # Errors
-    /// A failed system call.
-    pub fn write_pod_status(&self, status: i32) -> Result<(), PodError> {
-        let json = to_json(&PodStatus { status, finished_ns: now_ns() }, "status")?;
-        files::fill_reserved(&self.dir, "status", RESERVED, &json)?;
-        self.contents.borrow_mut().add("status".to_owned(), Kind::File);
-        Ok(())
-    }
-
-    /// Replaces the manifest of a pod whose apps have changed.
-    ///
-    /// # Errors
-    /// [`PodError::TooLarge`] beyond 4 MiB; a failed system call.
-    pub fn replace_manifest(&self, json: &[u8]) -> Result<(), PodError> {
-        files::replace(&self.dir, "pod", ".pod", json, files::MANIFEST_LIMIT)
-    }
-
-    /// Replaces what [`Pod::write_setup`] wrote.
-    ///
-    /// # Errors
-    /// As [`Pod::replace_manifest`].
-    pub fn replace_setup(&self, json: &[u8]) -> Result<(), PodError> {
-        files::replace(&self.dir, "setup", ".setup", json, files::MANIFEST_LIMIT)
-    }
-
-    /// Opens the directories of an app that was added before the pod ran, for reading.
-    ///
-    /// # Errors
-    /// A failed system call.
-    pub fn app_dirs(&self, name: &AcName) -> Result<AppDirs, PodError> {
-        let name = component(name)?;
-        let open = |what: &str| self.dir.open(&format!("{what}.{name}"), OFlags::RDONLY | OFlags::DIRECTORY);
-        Ok(AppDirs { upper: open("upper")?, work: open("work")? })
-    }
-
-    /// Opens a volume that was added before the pod ran.
-    ///
-    /// # Errors
-    /// A failed system call.
-    pub fn volume(&self, name: &AcName) -> Result<OwnedFd, PodError> {
-        Ok(self.dir.open(&format!("volumes/{}", component(name)?), OFlags::RDONLY | OFlags::DIRECTORY)?)
-    }
-
-    /// Removes what there is of an app: its directories, its records and its logs.
-    ///
-    /// # Errors
-    /// [`PodError::Removal`]; a failed system call.
-    pub fn remove_app(&self, name: &AcName, remover: &dyn TreeRemover) -> Result<(), PodError> {
-        let name = component(name)?;
-        let here = self.dir.open(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
-        for what in ["upper", "work"] {
-            crate::removal::remove_tree_with(here.as_fd(), &format!("{what}.{name}"), remover)
-                .map_err(|source| PodError::Removal { uuid: self.uuid, source })?;
-        }
-        let (record, log) = (format!("app.{name}."), format!("log.{name}"));
-        let belongs =
-            |entry: &&String| entry.starts_with(&record) || **entry == log || entry.starts_with(&format!("{log}."));
-        for entry in crate::listing::entries(&self.dir, ".")?.iter().filter(belongs) {
-            self.dir.unlink(entry)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the pod. Its processes must have ended; a mount of its directories in another namespace, which lives
-    /// a few milliseconds longer, does not matter.
-    ///
-    /// # Errors
-    /// [`PodError::Removal`], after which gc goes on with it; a failed system call.
-    pub fn remove(self, remover: &dyn TreeRemover) -> Result<(), PodError> {
-        self.remove_from(Place::Run, remover)
-    }
-}
-
-/// The pod's status before it has one.
-const RESERVED: &str = ".status";
-
 /// Nanoseconds since the epoch.
 #[must_use]
 pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// A name as one component of a path. Names that were parsed always are; the absent one, which the schema lets a
-/// manifest hold in places, is not.
-fn component(name: &AcName) -> Result<&str, PodError> {
-    match name.as_str() {
-        "" => Err(PodError::EmptyName),
-        name => Ok(name),
-    }
-}
-
-fn to_json(value: &impl serde::Serialize, path: &str) -> Result<Vec<u8>, PodError> {
-    let mut json = serde_json::to_vec(value).map_err(|source| PodError::Status { path: path.to_owned(), source })?;
-    json.push(b'\n');
-    Ok(json)
 }
