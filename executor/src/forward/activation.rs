@@ -1,0 +1,118 @@
+//! Which app takes over which listening socket (appc aci.md, "socketActivated").
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use appc::{PodManifest, Port, RuntimeApp};
+use stage1::network::Passed;
+
+use super::exposed::Forward;
+use super::refused;
+use crate::diagnostics::warn;
+use crate::error::CommandError;
+use crate::handed::Handed;
+
+/// For each app the sockets that it takes over: those that this process was handed, and for the rest new ones.
+///
+/// # Errors
+///
+/// A port cannot be listened on.
+pub(super) fn sockets(
+    manifest: &PodManifest,
+    activated: &BTreeSet<Forward>,
+    handed: Vec<Handed>,
+) -> Result<Vec<Vec<Passed>>, CommandError> {
+    let mut sockets: Vec<Vec<Passed>> = manifest.apps.iter().map(|_| Vec::new()).collect();
+    let mut served = BTreeSet::new();
+    for Handed { name, address, socket } in handed {
+        match taker(manifest, activated, &name, address.map(|address| address.port())) {
+            Some((app, name)) => {
+                served.insert(name.clone());
+                sockets[app].push(Passed { name, socket });
+            }
+            None => {
+                let at = address.map_or_else(String::new, |address| format!(" at {address}"));
+                warn(&format!(
+                    "the socket {name:?}{at} that proa was handed is for no socket-activated port of an app"
+                ));
+            }
+        }
+    }
+    for forward in activated {
+        let Some((app, name)) = &forward.activates else { continue };
+        if served.contains(name) {
+            continue;
+        }
+        let ip = forward.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        // One socket is what a program expects for a port: of the two loopback addresses, the older.
+        let twin = Forward { ip: Some(Ipv4Addr::LOCALHOST.into()), ..forward.clone() };
+        if ip == IpAddr::from(Ipv6Addr::LOCALHOST) && activated.contains(&twin) {
+            continue;
+        }
+        for offset in 0..forward.count {
+            let address = SocketAddr::new(ip, forward.host_port + offset);
+            let socket = TcpListener::bind(address).map(OwnedFd::from).map_err(|error| refused(address, &error))?;
+            sockets[*app].push(Passed { name: name.clone(), socket });
+        }
+    }
+    Ok(sockets)
+}
+
+/// Which app takes over a socket that this process was handed, and as which of its ports: the one that has the socket's
+/// name, else the one that its port of the host leads to, else the one of that number.
+fn taker(
+    manifest: &PodManifest,
+    activated: &BTreeSet<Forward>,
+    name: &str,
+    number: Option<u16>,
+) -> Option<(usize, String)> {
+    let ports = || {
+        let of_app = |(index, app): (usize, &RuntimeApp)| {
+            let ports: Vec<(usize, Port)> =
+                app.app.iter().flat_map(|app| &app.ports).map(|port| (index, port.clone())).collect();
+            ports
+        };
+        manifest.apps.iter().enumerate().flat_map(of_app).filter(|(_, port)| port.socket_activated)
+    };
+    let has = |first: u16, count: u16, number: u16| number >= first && number - first < count.max(1);
+    let by_name = ports().find(|(_, port)| port.name.as_str() == name);
+    let owned = |(app, port): (usize, Port)| (app, port.name.to_string());
+    by_name.map(owned).or_else(|| {
+        let number = number?;
+        let exposed = activated.iter().find(|forward| has(forward.host_port, forward.count, number));
+        let by_number = || ports().find(|(_, port)| has(port.port, port.count, number)).map(owned);
+        exposed.and_then(|forward| forward.activates.clone()).or_else(by_number)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_was_handed_over_has_a_taker() {
+        let json = r#"{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"a","image":{"id":"sha512-00"},
+            "app":{"exec":["/x"],"user":"0","group":"0","ports":[{"name":"plain","protocol":"tcp","port":90}]}},
+            {"name":"b","image":{"id":"sha512-00"},"app":{"exec":["/x"],"user":"0","group":"0","ports":[
+            {"name":"www","protocol":"tcp","port":80,"socketActivated":true},
+            {"name":"api","protocol":"tcp","port":81,"count":2,"socketActivated":true}]}}],
+            "ports":[{"name":"www","hostPort":8080}]}"#;
+        let manifest = PodManifest::from_json(json.as_bytes()).unwrap();
+        let (activated, _) =
+            super::super::exposed::forwards(&manifest).unwrap().into_iter().partition(|it| it.activates.is_some());
+        let taken =
+            |name: &str, number| taker(&manifest, &activated, name, number).map(|(app, name)| format!("{app} {name}"));
+        for (name, number, expected) in [
+            ("api", Some(8080), Some("1 api")),
+            ("x.socket", Some(8080), Some("1 www")),
+            ("x.socket", Some(82), Some("1 api")),
+            ("x.socket", Some(83), None),
+            ("plain", Some(90), None),
+            ("www", None, Some("1 www")),
+            ("", None, None),
+        ] {
+            assert_eq!(taken(name, number).as_deref(), expected, "{name} {number:?}");
+        }
+    }
+}
