@@ -19,7 +19,7 @@ use rustix::process::Pid;
 use stage1::protocol::{Call, MAX_LINE, PodReport, Refused, RefusedKind, Reply, Request};
 
 use crate::error::{CommandError, Explain as _, Kind};
-use crate::failure_hint;
+use crate::{app_argument, failure_hint};
 
 /// How long a supervisor may take to say how its pod is, where many are asked.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -240,7 +240,7 @@ fn is_absence(error: &CommandError) -> bool {
 fn refusal(Refused { kind, message }: Refused) -> CommandError {
     let (kind, hint) = match kind {
         RefusedKind::Failed(failure) => failure_hint::of(failure),
-        RefusedKind::NoApp => (Kind::Failed, Some("`proa status` shows the pod's apps")),
+        RefusedKind::NoApp => (Kind::Failed, Some(app_argument::HINT)),
         RefusedKind::Version => (Kind::Failed, Some("the pod was started by another version of proa")),
         _ => (Kind::Failed, None),
     };

@@ -3,7 +3,9 @@
 //! It has one layer, which holds what the app sees but for volumes: nothing that was removed is left in it. Its
 //! configuration is that of the app's image with the app's environment, and with the changes that were asked for.
 
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use appc::{ImageId, RuntimeApp};
@@ -15,15 +17,12 @@ use store::flatten::{FlattenError, Wrapping, flatten};
 use store::{Algorithm, BlobRole, Digest, ImageKind, ImageRecord};
 
 use crate::context::Context;
-use crate::copying;
 use crate::error::{CommandError, Explain as _};
-use crate::idmap;
 use crate::import::Images;
 use crate::layer_writer::{LayerWriter, Packing, Written};
-use crate::moment;
 use crate::oci_form::{LayerFile, manifest_of};
 use crate::pull_policy::PullPolicy;
-use crate::userns;
+use crate::{app_argument, idmap, images, moment, userns};
 
 /// What is different from the app's image, and said of the new one.
 #[derive(Debug, Default)]
@@ -52,29 +51,12 @@ pub(crate) fn commit(
 ) -> Result<ImageId, CommandError> {
     let pod = pods.open(entry)?;
     let manifest = pod.manifest()?;
-    let runtime = copying::choose(&manifest.apps, app)?;
+    let runtime = app_argument::find(&manifest.apps, |app| app.name.as_str(), app)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     let gone = || CommandError::failed(format!("the image of app {} is not stored any more", runtime.name));
     let id = runtime.image.id.as_ref().and_then(|id| id.to_string().parse().ok());
     let record = id.and_then(|id: ImageId| images.store.record(&id).transpose()).transpose()?.ok_or_else(gone)?;
-    let upper = pod.upper(&runtime.name)?;
-    let (scratch, written) = {
-        let mapping = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
-        let mapping = mapping.unwrap_or_else(|| images.mapping.clone());
-        images.under(mapping, |images| {
-            let (stack, guards) = images.stack_with(images.trees(&record)?, Some(upper))?;
-            let scratch = images.store.scratch()?;
-            let out = scratch.try_clone()?;
-            let written = idmap::run_in(&images.mapping, || -> Result<Written, FlattenError> {
-                let failed = |error: io::Error| FlattenError::Write(error.into());
-                let mut out = LayerWriter::new(out, Packing::Plain).map_err(failed)?;
-                flatten(&stack, Wrapping::Layer, &mut out)?;
-                out.finish().map_err(failed)
-            })??;
-            drop(guards);
-            Ok::<_, CommandError>((scratch, written))
-        })?
-    };
+    let (scratch, written) = flattened(&mut images, runtime, &record, pod.upper(&runtime.name)?)?;
     let config = configuration(&images, &record, runtime, written.diff_id, changes)?;
     let media_type = Packing::Plain.media_type().to_owned();
     let layer = LayerFile {
@@ -110,6 +92,30 @@ pub(crate) fn commit(
     Ok(images.store_committed(&image, name.is_some())?.id)
 }
 
+/// What the app sees of its root file system, as a layer in a file without a name.
+fn flattened(
+    images: &mut Images,
+    runtime: &RuntimeApp,
+    record: &ImageRecord,
+    upper: OwnedFd,
+) -> Result<(File, Written), CommandError> {
+    let mapping = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
+    let mapping = mapping.unwrap_or_else(|| images.mapping.clone());
+    images.under(mapping, |images| {
+        // The guards keep the trees until they are read.
+        let (stack, _guards) = images.stack_with(images.trees(record)?, Some(upper))?;
+        let scratch = images.store.scratch()?;
+        let out = scratch.try_clone()?;
+        let written = idmap::run_in(&images.mapping, || -> Result<Written, FlattenError> {
+            let failed = |error: io::Error| FlattenError::Write(error.into());
+            let mut out = LayerWriter::new(out, Packing::Plain).map_err(failed)?;
+            flatten(&stack, Wrapping::Layer, &mut out)?;
+            out.finish().map_err(failed)
+        })??;
+        Ok((scratch, written))
+    })
+}
+
 /// The new configuration.
 fn configuration(
     images: &Images,
@@ -119,13 +125,7 @@ fn configuration(
     changes: &Changes,
 ) -> Result<Vec<u8>, CommandError> {
     let mut config: Value = match record.kind {
-        ImageKind::Oci => {
-            let missing = || CommandError::failed("the image's configuration is not stored");
-            let blob = record.blobs.iter().find(|blob| blob.role == BlobRole::Config).ok_or_else(missing)?;
-            let mut bytes = Vec::new();
-            images.store.blob(&blob.digest)?.ok_or_else(missing)?.read_to_end(&mut bytes)?;
-            serde_json::from_slice(&bytes)?
-        }
+        ImageKind::Oci => serde_json::from_slice(&images::document(&images.store, record, BlobRole::Config)?)?,
         ImageKind::Aci => {
             let diff_id = diff_id.to_string().parse().expect("both crates write digests the same way");
             serde_json::from_slice(&fetch::oci::from_app(&record.manifest, &[diff_id])?.config)?

@@ -21,7 +21,7 @@ mod place;
 mod place_name;
 mod unpack;
 
-pub(crate) use app_root::{AppRoot, Use, choose};
+pub(crate) use app_root::{AppRoot, Use};
 pub(crate) use place_name::PlaceName;
 
 use pack::Source;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::io::Read as _;
 
 use appc::ImageId;
 use pod::{Place, PodEntry, Pods};
-use store::{GcReport, ImageRecord, LayerKey, Store};
+use store::{BlobRef, BlobRole, Digest, GcReport, ImageRecord, LayerKey, Store};
 
 use crate::context::Context;
 use crate::error::{CommandError, Explain, FAILURE};
@@ -21,6 +22,25 @@ use crate::setup::Setup;
 /// There is none, or more than one ID begins like that.
 pub(crate) fn find(store: &Store, needle: &str) -> Result<ImageRecord, CommandError> {
     store.find(needle).map_err(|error| not_found(error, needle))
+}
+
+/// A document of a stored image, with the bytes that its digest names.
+///
+/// # Errors
+///
+/// The image has none: it is no OCI image. It is not there, or damaged.
+pub(crate) fn document(store: &Store, image: &ImageRecord, role: BlobRole) -> Result<Vec<u8>, CommandError> {
+    let blob = image.blobs.iter().find(|blob| blob.role == role);
+    let BlobRef { digest, size, .. } =
+        blob.ok_or_else(|| CommandError::failed(format!("image {} has no {role:?}", image.id)))?;
+    let bad = |what: &str| CommandError::failed(what).hint("`proa image verify --repair` fetches it again");
+    let read = || -> Result<Vec<u8>, CommandError> {
+        let mut bytes = Vec::new();
+        // With more than that its digest is another one.
+        store.blob(digest)?.ok_or_else(|| bad("it is missing"))?.take(size + 1).read_to_end(&mut bytes)?;
+        if Digest::of(digest.algorithm(), &bytes) == *digest { Ok(bytes) } else { Err(bad("it is damaged")) }
+    };
+    read().during(|| format!("blob {digest}"))
 }
 
 /// The pods that count when it is asked what an image is needed for: all that run, were prepared, or ended and are not

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 mod actool;
 mod addresses;
 mod annotations;
+mod app_argument;
 mod app_isolators;
 mod attach;
 mod cgroup;

@@ -1,7 +1,7 @@
 //! A stored image as an OCI image: manifest, configuration, and each layer as a file. What is pushed and exported.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::rc::Rc;
 
 use appc::ImageManifest;
@@ -13,10 +13,9 @@ use store::stack::Stack;
 use store::{Algorithm, BlobRef, BlobRole, Digest, ImageKind, ImageRecord, LayerKey};
 
 use crate::error::{CommandError, Explain};
-use crate::idmap;
 use crate::import::{Images, sniff};
 use crate::layer_writer::{LayerWriter, Packing, Written};
-use crate::packed;
+use crate::{idmap, images, packed};
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
@@ -87,8 +86,8 @@ impl OciForm {
     }
 
     fn of_oci(images: &Images, record: &ImageRecord, packing: Packing) -> Result<Self, CommandError> {
-        let (manifest, config) =
-            (document(images, record, BlobRole::Manifest)?, document(images, record, BlobRole::Config)?);
+        let document = |role| images::document(&images.store, record, role);
+        let (manifest, config) = (document(BlobRole::Manifest)?, document(BlobRole::Config)?);
         let stored: Manifest = serde_json::from_slice(&manifest).during(|| "manifest of the image".into())?;
         let mut layers: Vec<LayerFile> = Vec::with_capacity(record.layers.len());
         let mut as_it_came = true;
@@ -200,20 +199,4 @@ pub(crate) fn manifest_of(
     let manifest =
         Manifest { schema_version: 2, media_type: MANIFEST_TYPE.into(), config, layers: layers.collect(), annotations };
     Ok(serde_json::to_vec(&manifest)?)
-}
-
-/// A document of an OCI image.
-fn document(images: &Images, record: &ImageRecord, role: BlobRole) -> Result<Vec<u8>, CommandError> {
-    let blob = record.blobs.iter().find(|blob| blob.role == role);
-    let digest = blob.ok_or_else(|| CommandError::failed("the image has no such document"))?.digest;
-    let missing = || CommandError::failed("it is missing").hint("`proa image verify --repair` fetches it again");
-    let read = || -> Result<Vec<u8>, CommandError> {
-        let mut bytes = Vec::new();
-        images.store.blob(&digest)?.ok_or_else(missing)?.read_to_end(&mut bytes)?;
-        match Digest::of(digest.algorithm(), &bytes) == digest {
-            true => Ok(bytes),
-            false => Err(CommandError::failed("it is damaged").hint("`proa image verify --repair` fetches it again")),
-        }
-    };
-    read().during(|| format!("blob {digest}"))
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use serde::Serialize;
+
 use crate::error::{CommandError, Explain};
 
 /// Writes `data` to stdout.
@@ -39,6 +41,24 @@ pub(crate) fn write_while_read(data: &str) -> Result<bool, CommandError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
         written => written.map(|()| false).during(|| "write to stdout".into()),
     }
+}
+
+/// Data for programs: JSON on one line.
+///
+/// # Errors
+///
+/// It has no form in JSON.
+pub(crate) fn json<T: Serialize + ?Sized>(data: &T) -> Result<String, CommandError> {
+    Ok(serde_json::to_string(data)? + "\n")
+}
+
+/// [`json`] that people can read as well, on many lines.
+///
+/// # Errors
+///
+/// As [`json`].
+pub(crate) fn pretty_json<T: Serialize + ?Sized>(data: &T) -> Result<String, CommandError> {
+    Ok(serde_json::to_string_pretty(data)? + "\n")
 }
 
 /// Writes a message to stderr. Nothing can be done about one that is closed or full.

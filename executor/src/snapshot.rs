@@ -8,8 +8,8 @@ use stage1::idmap::IdMapping;
 use store::Tree;
 use store::stack::Stack;
 
+use crate::app_argument;
 use crate::context::Context;
-use crate::copying;
 use crate::error::CommandError;
 use crate::import::Images;
 use crate::setup::Setup;
@@ -44,7 +44,7 @@ impl Snapshot {
         let pin = pods.pin(entry.uuid)?;
         let pod = pods.open(entry)?;
         let pod_manifest = pod.manifest()?;
-        let runtime = copying::choose(&pod_manifest.apps, app)?;
+        let runtime = app_argument::find(&pod_manifest.apps, |app| app.name.as_str(), app)?;
         let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
         let setup = Setup::from_json(&json)?;
         let of_app = setup.app(&runtime.name)?;

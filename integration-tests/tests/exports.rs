@@ -52,6 +52,7 @@ each_user! {
     an_aci_comes_back_bit_for_bit,
     extract_and_render_write_directories,
     acceptance_59_an_image_that_is_another_than_its_id_says_is_refused,
+    a_configuration_that_was_changed_goes_nowhere,
     an_oci_image_becomes_an_aci,
     an_oci_image_goes_to_other_programs,
     an_aci_becomes_an_oci_image,
@@ -97,6 +98,28 @@ fn acceptance_59_an_image_that_is_another_than_its_id_says_is_refused(env: &Env)
     image(env, &["verify", &id]).succeeds().shows("rebuilding");
     image(env, &["extract", &id, &dir]).succeeds();
     fs::remove_dir_all(&dir).expect("root may remove it");
+}
+
+fn a_configuration_that_was_changed_goes_nowhere(env: &Env) {
+    let id = fetch_oci(env, &layered("sleep 600"));
+    let pod = env.proa(["run", "--detach", "--net=none", &id]).outcome().succeeds().line().to_owned();
+    // Its digest is the image's ID.
+    let config = env.data().join("store/blobs").join(id.replace(':', "/"));
+    let mut bytes = fs::read(&config).expect("its owner may");
+    bytes.push(b' ');
+    fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its owner may");
+    fs::write(&config, bytes).expect("its owner may");
+    let layout = format!("oci:{}:latest", out(env, "changed"));
+    for command in
+        [&["image", "inspect", &id][..], &["image", "export", "--format=oci", &id, &layout], &["commit", &pod]]
+    {
+        let refused = env.proa(command).outcome().refuses(&format!("blob {id}: it is damaged"));
+        refused.stderr_shows("hint: `proa image verify --repair` fetches it again");
+    }
+    fs::remove_file(&config).expect("its owner may");
+    image(env, &["inspect", &id]).refuses(&format!("blob {id}: it is missing"));
+    env.proa(["stop", &pod]).outcome().succeeds();
+    env.proa(["rm", &pod]).outcome().succeeds();
 }
 
 fn extract_and_render_write_directories(env: &Env) {

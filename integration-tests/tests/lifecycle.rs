@@ -231,7 +231,11 @@ fn enter_needs_to_know_which_app(env: &Env) {
     let image = image.to_str().unwrap();
     let args = ["--insecure-options=image", "run", "--detach", image, "--name", "one", image, "--name", "two"];
     let uuid = env.proa(args).outcome().succeeds().stdout.trim().to_owned();
-    env.proa(["enter", &uuid, "true"]).outcome().rejects("pod contains multiple apps: one, two");
+    for command in
+        [&["enter", &uuid, "true"][..], &["attach", &uuid], &["commit", &uuid], &["cp", &format!("{uuid}:x"), "."]]
+    {
+        env.proa(command).outcome().rejects("pod contains multiple apps: one, two");
+    }
     env.proa(["enter", "--app", "two", &uuid, "sh", "-c", "echo $AC_APP_NAME"]).outcome().succeeds().prints("two\n");
     stop(env, &uuid);
     remove(env, &uuid);

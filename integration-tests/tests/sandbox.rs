@@ -162,6 +162,11 @@ fn what_makes_no_sense_is_refused(env: &Env) {
     env.proa(["app", "add", &uuid, "example.com/nothing"]).outcome().rejects("example.com/nothing");
     env.proa(["app", "add", &uuid, &id, "--mnt-volume", "name=x"]).outcome().rejects("name=x");
     env.proa(["app", "start", &uuid]).outcome().rejects("no app");
+    for command in
+        [&["attach", &uuid][..], &["enter", &uuid, "true"], &["cp", &format!("{uuid}:x"), "."], &["logs", &uuid]]
+    {
+        env.proa(command).outcome().rejects("the pod has no app").stderr_shows("`proa list` shows the apps of pods");
+    }
     app(env, &["add", &uuid, &id]);
     env.proa(["app", "add", &uuid, &id]).outcome().rejects("plain");
     app(env, &["start", &uuid]);

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use stage1::protocol::{AppReport, Call, Reply};
+use stage1::protocol::{Call, Reply};
 
 use crate::attach::{self, Wanted};
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::{output, pod_argument};
+use crate::{app_argument, output, pod_argument};
 
 /// Connect with the streams of an app of a detached pod
 ///
@@ -42,15 +42,8 @@ pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandErro
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
     let mut client = Client::connect(&pods, &entry)?;
     let Reply::Status(report) = client.ask(Call::Status, &[])?.0 else { return Err(client.gone()) };
-    let app = match (args.app, report.apps.as_slice()) {
-        (Some(app), _) => app,
-        (None, [app]) => app.name.clone(),
-        (None, apps) => {
-            let names: Vec<&str> = apps.iter().map(|app: &AppReport| app.name.as_str()).collect();
-            return Err(CommandError::failed(format!("pod contains multiple apps: {}", names.join(", ")))
-                .hint("choose one with --app"));
-        }
-    };
+    let only = || app_argument::only(&report.apps, |app| &app.name).map(|app| app.name.clone());
+    let app = args.app.map_or_else(only, Ok)?;
     if args.mode == "list" {
         let wanted = Call::Attach { app, stdin: true, stdout: true, stderr: true, holds: false };
         let Reply::Attached { stdin, stdout, stderr, terminal } = client.ask(wanted, &[])?.0 else {

@@ -9,14 +9,14 @@ use pod::{PodEntry, Pods};
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
 use stage1::EnterSpec;
-use stage1::protocol::{AppReport, Call, End, Reply};
+use stage1::protocol::{Call, End, Reply};
 use sys::signal::Block;
 
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::relay::{self, RawTerminal, Streams};
-use crate::{environment, pod_argument, request};
+use crate::{app_argument, environment, pod_argument, request};
 
 /// Execute a command in an app of a running pod
 ///
@@ -140,15 +140,7 @@ pub(crate) fn start(pods: &Pods, entry: &PodEntry, spec: EnterSpec) -> Result<()
 
 fn only_app(client: &mut Client) -> Result<String, CommandError> {
     let Reply::Status(report) = client.ask(Call::Status, &[])?.0 else { return Err(client.gone()) };
-    match report.apps.as_slice() {
-        [app] => Ok(app.name.clone()),
-        [] => Err(CommandError::failed("the pod has no app")),
-        apps => {
-            let names: Vec<&str> = apps.iter().map(|app: &AppReport| app.name.as_str()).collect();
-            Err(CommandError::failed(format!("pod contains multiple apps: {}", names.join(", ")))
-                .hint("choose one with --app"))
-        }
-    }
+    Ok(app_argument::only(&report.apps, |app| &app.name)?.name.clone())
 }
 
 fn execute(mut client: Client, app: String, spec: EnterSpec) -> Result<u8, CommandError> {

@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, args: EventsArgs) -> Result<u8, CommandErro
         if let Reply::Event(event) = reply {
             output::write(&match args.format {
                 Format::Text => line(&event)?,
-                Format::Json => serde_json::to_string(&event)? + "\n",
+                Format::Json => output::json(&event)?,
             })?;
         }
     }

@@ -88,8 +88,8 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
         }
     }
     output::write(&match args.format {
-        Format::Json => serde_json::to_string(&listed)? + "\n",
-        Format::JsonPretty => json_pretty(&listed)?,
+        Format::Json => output::json(&listed)?,
+        Format::JsonPretty => output::pretty_json(&listed)?,
         Format::Table => table::aligned(&rows(&listed, &args, moment::now())),
     })?;
     Ok(status)
@@ -187,10 +187,6 @@ impl ListedPod {
 fn statuses(pod: &PodRef) -> Result<Vec<(AcName, AppStatus)>, CommandError> {
     let recorded = pod.statuses()?.into_iter().filter_map(|(app, status)| Some((app, status?)));
     Ok(recorded.collect())
-}
-
-fn json_pretty(pods: &[ListedPod]) -> Result<String, CommandError> {
-    Ok(serde_json::to_string_pretty(pods)? + "\n")
 }
 
 /// rkt's table: UUIDs of 8 characters and ages, or everything with `--full`.
@@ -327,6 +323,6 @@ mod tests {
 
     #[test]
     fn json_is_stable() {
-        crate::golden::check("list.json", &json_pretty(&pods()).unwrap());
+        crate::golden::check("list.json", &output::pretty_json(&pods()).unwrap());
     }
 }

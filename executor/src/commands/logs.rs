@@ -13,7 +13,7 @@ use pod::{PodEntry, PodRef, Pods, State};
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::log_line::{LogLine, Stream};
-use crate::{duration, moment, pod_argument};
+use crate::{app_argument, duration, moment, pod_argument};
 
 /// Print what the apps of a pod have written
 ///
@@ -174,8 +174,7 @@ fn logs(pod: &PodRef, app: Option<&str>) -> Result<Vec<AppLog>, CommandError> {
         found.push(AppLog { name: known.name, file: None, inode: 0 });
     }
     if found.is_empty() {
-        let what = app.map_or("the pod has no app".to_owned(), |app| format!("the pod has no app {app:?}"));
-        return Err(CommandError::failed(what));
+        return Err(app.map_or_else(app_argument::none, app_argument::unknown));
     }
     let mut kept = false;
     for log in &found {

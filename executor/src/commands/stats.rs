@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError
         let rows = rows(&watched(&pods, &args.pods)?);
         match args.format {
             Format::Json => {
-                rows.iter().try_for_each(|row| output::write(&(serde_json::to_string(row)? + "\n")))?;
+                rows.iter().try_for_each(|row| output::write(&output::json(row)?))?;
             }
             // From the corner of an empty screen, as `watch` does.
             Format::Text if !once => output::write(&format!("\x1b[H\x1b[2J{}", text(&rows)))?,

@@ -58,6 +58,17 @@ pub(crate) enum Format {
     JsonPretty,
 }
 
+impl Format {
+    /// A state in this form; `lines` has it for people.
+    pub(crate) fn show<T: Serialize>(self, state: &T, lines: fn(&T) -> String) -> Result<String, CommandError> {
+        match self {
+            Self::Text => Ok(lines(state)),
+            Self::Json => output::json(state),
+            Self::JsonPretty => output::pretty_json(state),
+        }
+    }
+}
+
 /// A pod's state. Times are nanoseconds since the epoch.
 #[derive(Debug, Serialize)]
 struct PodShown {
@@ -149,11 +160,7 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
     // What has no supervisor any more has ended meanwhile.
     let entry = if live.is_none() { pods.find(&uuid)? } else { entry };
     let shown = examine(&pods, &entry, live)?;
-    output::write(&match args.format {
-        Format::Text => lines(&shown),
-        Format::Json => serde_json::to_string(&shown)? + "\n",
-        Format::JsonPretty => serde_json::to_string_pretty(&shown)? + "\n",
-    })?;
+    output::write(&args.format.show(&shown, lines)?)?;
     Ok(0)
 }
 

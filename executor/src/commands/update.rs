@@ -4,6 +4,7 @@ use appc::{Annotations, Isolator};
 use clap::Args;
 use stage1::cgroup::limits::Limits;
 
+use crate::app_argument;
 use crate::app_isolators::{self, Given, ResourceArgs};
 use crate::cgroup;
 use crate::context::Context;
@@ -63,7 +64,7 @@ pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandErro
     let entry = pod_argument::find(&pods, &args.pod)?;
     let (group, report) = cgroup::of_pod(&pods, &entry)?;
     if let Some(name) = args.app.as_ref().filter(|name| !report.apps.iter().any(|app| app.name == **name)) {
-        return Err(CommandError::failed(format!("the pod has no app {name:?}")));
+        return Err(app_argument::unknown(name));
     }
     for app in report.apps.iter().filter(|app| args.app.as_ref().is_none_or(|name| *name == app.name)) {
         let name = app.name.parse().during(|| format!("app {:?}", app.name))?;

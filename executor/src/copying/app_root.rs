@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use appc::RuntimeApp;
 use pod::{PodEntry, Pods, State, StillPod};
 use stage1::idmap::{IdMapping, Tier};
 use stage1::protocol::{Call, Reply};
@@ -10,6 +9,7 @@ use stage1::visit::Visited;
 use store::Tree;
 
 use super::unpack::Owners;
+use crate::app_argument;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -51,7 +51,7 @@ impl AppRoot {
     ) -> Result<Self, CommandError> {
         let pod = pods.open(entry)?;
         let manifest = pod.manifest()?;
-        let runtime = choose(&manifest.apps, app)?;
+        let runtime = app_argument::find(&manifest.apps, |app| app.name.as_str(), app)?;
         let mut images = Images::existing(context)?;
         images.map_ids(Userns::of(&manifest)?)?;
         if entry.state == State::Running {
@@ -88,21 +88,5 @@ impl AppRoot {
             true => Owners::Kept,
             false => Owners::Ours,
         }
-    }
-}
-
-/// The app of this name, or the only one.
-///
-/// # Errors
-///
-/// There is none, or there are several.
-pub(crate) fn choose<'a>(apps: &'a [RuntimeApp], name: Option<&str>) -> Result<&'a RuntimeApp, CommandError> {
-    match (name, apps) {
-        (None, [only]) => Ok(only),
-        (None, []) => Err(CommandError::failed("the pod has no app")),
-        (None, _) => Err(CommandError::failed("the pod has several apps").hint("choose one with --app")),
-        (Some(name), apps) => apps.iter().find(|app| app.name.as_str() == name).ok_or_else(|| {
-            CommandError::failed(format!("the pod has no app {name:?}")).hint("`proa list` shows the apps of pods")
-        }),
     }
 }

@@ -1,7 +1,6 @@
 //! Puts stored images into registries.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::sync::Arc;
 
 use fetch::registry::{Content, Pusher, RegistryError, RegistryRef, Version};
@@ -14,8 +13,8 @@ use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
-use crate::packed;
 use crate::progress::{LayerProgress, Progress};
+use crate::{images, packed};
 
 /// The media type of a manifest that does not say its own.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -64,8 +63,8 @@ impl Images {
         tag: &str,
         chunk: Option<u64>,
     ) -> Result<fetch::Digest, CommandError> {
-        let bytes = self.document(record, BlobRole::Manifest)?;
-        let config = self.document(record, BlobRole::Config)?;
+        let bytes = images::document(&self.store, record, BlobRole::Manifest)?;
+        let config = images::document(&self.store, record, BlobRole::Config)?;
         let mut manifest: Value = fetch::json::parse(&bytes).during(|| "the manifest".into())?;
         let (progress, mut changed) = (Progress::new(self.progress), false);
         let layers = record.layers.iter().zip(&record.blobs);
@@ -153,14 +152,6 @@ impl Images {
                 None => Ok::<_, RegistryError>(false),
             }
         })?)
-    }
-
-    fn document(&self, record: &ImageRecord, role: BlobRole) -> Result<Vec<u8>, CommandError> {
-        let blob = record.blobs.iter().find(|blob| blob.role == role);
-        let blob = blob.ok_or_else(|| CommandError::failed("the image has no manifest or configuration"))?;
-        let mut bytes = Vec::new();
-        self.blob(&blob.digest)?.read_to_end(&mut bytes).during(|| format!("read blob {}", blob.digest))?;
-        Ok(bytes)
     }
 }
 

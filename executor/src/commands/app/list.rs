@@ -6,7 +6,7 @@ use stage1::protocol::{AppReport, Call, Reply};
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::{output, pod_argument, table};
+use crate::{app_argument, output, pod_argument, table};
 
 /// List the apps of a running pod with their states
 #[derive(Debug, Args)]
@@ -50,26 +50,8 @@ impl Target {
     /// The pod is not running, or has not one app and none was named.
     pub(super) fn reach(&self, context: &Context) -> Result<(Client, String), CommandError> {
         let (client, apps) = connect(context, &self.pod)?;
-        let app = only(self.app.as_ref(), &apps)?;
-        Ok((client, app))
-    }
-}
-
-/// The name of the app that is meant: the one that was named, or else the only one.
-///
-/// # Errors
-///
-/// None was named, and the pod has not one app.
-pub(super) fn only(named: Option<&String>, apps: &[AppReport]) -> Result<String, CommandError> {
-    match (named, apps) {
-        (Some(app), _) => Ok(app.clone()),
-        (None, [app]) => Ok(app.name.clone()),
-        (None, []) => Err(CommandError::failed("the pod has no app")),
-        (None, apps) => {
-            let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
-            Err(CommandError::failed(format!("pod contains multiple apps: {}", names.join(", ")))
-                .hint("choose one with --app"))
-        }
+        let only = || app_argument::only(&apps, |app| &app.name).map(|app| app.name.clone());
+        Ok((client, self.app.clone().map_or_else(only, Ok)?))
     }
 }
 

@@ -9,11 +9,12 @@ use pod::Place;
 use serde::Serialize;
 use stage1::protocol::{AppReport, End};
 
-use super::list::{connect, only};
+use super::list::connect;
+use crate::commands::status::Format;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::escape::printable;
-use crate::{output, pod_argument};
+use crate::{app_argument, output, pod_argument};
 
 /// Show the state of an app of a running pod
 ///
@@ -27,7 +28,7 @@ pub(crate) struct StatusArgs {
 
     /// Print lines for people or JSON for programs: text, json, json-pretty
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: crate::commands::status::Format,
+    format: Format,
 
     /// The pod: a UUID, the unambiguous beginning of one, or a name
     #[arg(value_name = "POD")]
@@ -58,11 +59,8 @@ struct MountShown {
 }
 
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
-    use crate::commands::status::Format;
     let (_, apps) = connect(context, &args.pod)?;
-    let name = only(args.app.as_ref(), &apps)?;
-    let missing = || CommandError::failed(format!("the pod has no app {name:?}"));
-    let app: &AppReport = apps.iter().find(|app| app.name == name).ok_or_else(missing)?;
+    let app: &AppReport = app_argument::find(&apps, |app| &app.name, args.app.as_deref())?;
     let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let manifest = pods.open(&entry)?.manifest()?;
@@ -82,11 +80,7 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
         user_annotations: inner.map(|app| app.user_annotations.clone()).unwrap_or_default(),
         user_labels: inner.map(|app| app.user_labels.clone()).unwrap_or_default(),
     };
-    output::write(&match args.format {
-        Format::Text => lines(&shown),
-        Format::Json => serde_json::to_string(&shown)? + "\n",
-        Format::JsonPretty => serde_json::to_string_pretty(&shown)? + "\n",
-    })?;
+    output::write(&args.format.show(&shown, lines)?)?;
     Ok(0)
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn run(context: &Context, args: &InspectArgs, place: &Remote) -> Resu
         at.source().and_then(|source| args.which.open(&*source)).during(|| "error reading from registry".into())?;
     let inspected = inspected(name, &opened);
     output::write(&match args.format {
-        Format::Json => serde_json::to_string_pretty(&inspected)? + "\n",
+        Format::Json => output::pretty_json(&inspected)?,
         Format::Table => shown(&inspected),
     })?;
     Ok(0)

@@ -1,14 +1,13 @@
 //! `proa image inspect`: tells all that is known of an image.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 
 use appc::ImageId;
 use clap::Args;
 use pod::PodEntry;
 use serde::Serialize;
 use serde_json::Value;
-use store::{BlobRef, BlobRole, Digest, ImageRecord, Store};
+use store::{BlobRef, BlobRole, ImageRecord, Store};
 
 use super::list;
 use crate::context::Context;
@@ -76,7 +75,7 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
         inspected(&store, &pods, image).during(|| needle.clone())
     };
     let inspected = args.images.iter().map(inspect).collect::<Result<Vec<_>, _>>()?;
-    output::write(&(serde_json::to_string_pretty(&inspected)? + "\n"))?;
+    output::write(&output::pretty_json(&inspected)?)?;
     Ok(0)
 }
 
@@ -85,14 +84,10 @@ fn inspected(
     pods: &[(PodEntry, BTreeSet<ImageId>)],
     image: ImageRecord,
 ) -> Result<Inspected, CommandError> {
-    let blob = |digest: &Digest| store.blob(digest);
     let document = |role| -> Result<Option<Document>, CommandError> {
-        let Some(blob_ref) = image.blobs.iter().find(|blob| blob.role == role) else { return Ok(None) };
-        let digest = blob_ref.digest;
-        let missing = || CommandError::failed(format!("blob {digest} is gone from the store"));
-        let mut json = Vec::new();
-        blob(&digest)?.ok_or_else(missing)?.read_to_end(&mut json).during(|| format!("read blob {digest}"))?;
-        Ok(Some(Document { digest: digest.to_string(), content: serde_json::from_slice(&json)? }))
+        let Some(blob) = image.blobs.iter().find(|blob| blob.role == role) else { return Ok(None) };
+        let content = serde_json::from_slice(&images::document(store, &image, role)?)?;
+        Ok(Some(Document { digest: blob.digest.to_string(), content }))
     };
     let layers =
         image.layers.iter().zip(&image.blobs).map(|(layer, packed): (_, &BlobRef)| -> Result<_, CommandError> {
@@ -100,7 +95,7 @@ fn inspected(
                 digest: layer.digest().to_string(),
                 blob: packed.digest.to_string(),
                 blob_size: packed.size,
-                blob_stored: blob(&packed.digest)?.is_some(),
+                blob_stored: store.blob(&packed.digest)?.is_some(),
             })
         });
     let labels = image.manifest.labels.iter();

@@ -108,7 +108,7 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
     }
     output::write(&match args.format {
         Format::Table => table::aligned(&rows(&listed, &args, moment::now())),
-        Format::Json => serde_json::to_string(&listed)? + "\n",
+        Format::Json => output::json(&listed)?,
         Format::JsonPretty => pretty(&listed)?,
     })?;
     let damaged = !damage.is_empty();

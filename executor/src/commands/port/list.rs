@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
     let ports = ports::now(&pods, &entry, &pods.open(&entry)?.manifest()?);
     output::write(&match args.format {
         Format::Text => ports.iter().map(|port| format!("{} -> {}\n", port.inside(), port.outside())).collect(),
-        Format::Json => serde_json::to_string(&ports)? + "\n",
+        Format::Json => output::json(&ports)?,
     })?;
     Ok(0)
 }

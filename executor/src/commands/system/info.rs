@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError>
         "DockerRootDir": data_dir.display().to_string(),
     });
     let text = match args.format.as_deref() {
-        Some("json") => serde_json::to_string(&info)? + "\n",
+        Some("json") => output::json(&info)?,
         Some(format) => Template::parse(format)?.render(&info)? + "\n",
         None => lines(&info),
     };

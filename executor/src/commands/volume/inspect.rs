@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
     }
     output::write(&match &args.format {
         Some(format) => Template::parse(format)?.table(&shown, &[])?,
-        None => serde_json::to_string_pretty(&shown)? + "\n",
+        None => output::pretty_json(&shown)?,
     })?;
     Ok(0)
 }
