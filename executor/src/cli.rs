@@ -190,7 +190,7 @@ pub(crate) fn typed<A: FromArgMatches>(mut matches: ArgMatches) -> Result<A, Com
     A::from_arg_matches_mut(&mut matches).map_err(usage)
 }
 
-/// A clap error as one of ours; it prints itself.
+/// A clap error as one of ours; [`crate::misuse`] has its text.
 pub(crate) fn usage(mut error: clap::Error) -> CommandError {
     // Of a mistyped option clap says that behind `--` it would be a value. Nobody means that.
     if error.kind() == ErrorKind::UnknownArgument

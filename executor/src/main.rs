@@ -59,6 +59,7 @@ mod launch;
 mod layer_writer;
 mod log_line;
 mod manifest;
+mod misuse;
 mod moment;
 mod monitor;
 mod named_volumes;
@@ -101,6 +102,8 @@ mod uuid_file;
 mod verifier;
 mod vm_images;
 
+use clap::error::ErrorKind;
+
 use error::CommandError;
 
 fn main() -> ExitCode {
@@ -136,7 +139,7 @@ fn program() -> ExitCode {
         return ExitCode::from(docker::main(&argv));
     }
     let mut command = None;
-    let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, command.as_deref()));
+    let status = proa(&argv, &mut command).unwrap_or_else(|error| report(&error, &argv, command.as_deref()));
     ExitCode::from(status)
 }
 
@@ -170,13 +173,24 @@ fn profile(argv: &[OsString], error: &CommandError, command: &mut Option<String>
     Some(done)
 }
 
+/// Whether clap has been asked for help or a version, or takes a bare name for that.
+fn is_help(error: &clap::Error) -> bool {
+    !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
 /// Prints an error and returns the exit status. A request for help is one of clap's errors and no failure.
-fn report(error: &CommandError, command: Option<&str>) -> u8 {
-    if let Some(usage) = error.cause::<clap::Error>() {
-        // Nothing can be done about a closed stderr.
-        let _ = usage.print();
-        return if usage.use_stderr() { error.kind.exit_status() } else { 0 };
+fn report(error: &CommandError, argv: &[OsString], command: Option<&str>) -> u8 {
+    match error.cause::<clap::Error>() {
+        Some(help) if is_help(help) => {
+            // Nothing can be done about a closed stream.
+            let _ = help.print();
+            return if help.use_stderr() { error.kind.exit_status() } else { 0 };
+        }
+        Some(refused) => {
+            let (error, command) = misuse::explain(refused, argv);
+            output::complain(&error.report(command.as_deref()));
+        }
+        None => output::complain(&error.report(command)),
     }
-    output::complain(&error.report(command));
     error.kind.exit_status()
 }

@@ -197,12 +197,14 @@ fn foreign_architecture(env: &Env) {
 fn usage_errors(env: &Env) {
     let image = Aci::new("usage", busybox()).build(env);
     let image = image.to_str().expect("UTF-8");
-    env.proa(["run"]).outcome().exits(254);
-    env.proa(["no-such-command"]).outcome().exits(254);
-    env.proa(["run", "--no-such-flag", image]).outcome().exits(254);
+    env.proa(["run"]).outcome().refuses("proa: run: the following required arguments were not provided: <IMAGE>...");
+    env.proa(["no-such-command"]).outcome().refuses("proa: unrecognized subcommand 'no-such-command'");
+    env.proa(["run", "--no-such-flag", image]).outcome().refuses("proa: run: unexpected argument '--no-such-flag'");
+    let refused = env.proa(["list", "--format=nonsense"]).outcome().refuses("proa: list: invalid value 'nonsense'");
+    refused.stderr_shows("hint: see `proa list --help`\n");
     env.proa(["--insecure-options=image", "run", image, "--environment=NOVALUE"]).outcome().refuses("NOVALUE");
-    env.proa(["--insecure-options=nonsense", "run", image]).outcome().exits(254);
-    env.proa(["--insecure-options=image", "run", "--net=nonsense", image]).outcome().exits(254);
+    env.proa(["--insecure-options=nonsense", "run", image]).outcome().refuses("nonsense");
+    env.proa(["--insecure-options=image", "run", "--net=nonsense", image]).outcome().refuses("nonsense");
     env.proa(["run", "--net=none", "sha512-00000000"]).outcome().refuses("sha512-00000000");
     env.proa(["run", "--net=none", "not-in-the-store"]).outcome().refuses("not-in-the-store");
 }
