@@ -8,6 +8,7 @@ use stage1::protocol::{Call, End, Reply};
 use sys::signal::Block;
 
 use crate::client::Client;
+use crate::detach_keys;
 use crate::error::CommandError;
 use crate::relay::{Ended, RawTerminal, Streams};
 
@@ -29,18 +30,30 @@ pub(crate) enum Attached {
 }
 
 /// Attaches to the only app of a pod that waits for it, and stays until the pod's end, which is also the end of the pod
-/// if this process dies. Returns the pod's status.
+/// if this process dies, but not if the user lets go. Returns the pod's status, or `None` if it goes on.
 ///
 /// # Errors
 ///
 /// The supervisor cannot be reached.
-pub(crate) fn hold(pods: &Pods, entry: &PodEntry, app: &str) -> Result<u8, CommandError> {
+pub(crate) fn hold(pods: &Pods, entry: &PodEntry, app: &str) -> Result<Option<u8>, CommandError> {
     let client = Client::connect(pods, entry)?;
     let wanted = Wanted { stdin: true, stdout: true, stderr: true };
     match attach(client, app, wanted, true)? {
-        Attached::Over(Some(end)) => Ok(u8::try_from(end.status()).unwrap_or(u8::MAX)),
+        Attached::Over(Some(end)) => Ok(Some(u8::try_from(end.status()).unwrap_or(u8::MAX))),
         Attached::Over(None) => Err(CommandError::failed("the pod's supervisor was killed")),
-        Attached::Detached => Ok(0),
+        Attached::Detached => Ok(None),
+    }
+}
+
+/// Has a pod that is held go on without its holder.
+fn let_go(client: &mut Client) -> Result<(), CommandError> {
+    client.say(Call::LetGo, &[])?;
+    loop {
+        match client.hear()? {
+            // It has just ended.
+            Some((Reply::Done | Reply::Exited(_), _)) | None => return Ok(()),
+            Some(_) => {}
+        }
     }
 }
 
@@ -59,7 +72,7 @@ pub(crate) fn attach(mut client: Client, app: &str, wanted: Wanted, holds: bool)
     let mut fds = fds.into_iter();
     let mut take = |there: bool| -> Option<OwnedFd> { if there { fds.next() } else { None } };
     let (input, output, errors) = (take(stdin), take(stdout), take(stderr));
-    let mut streams = Streams { input, output, errors, terminal, for_a_reader: !holds };
+    let mut streams = Streams { input, output, errors, terminal, for_a_reader: !holds, keys: detach_keys::chosen() };
     let raw = (terminal && stdin).then(RawTerminal::enter);
     if let (true, Some(terminal)) = (terminal, &streams.input) {
         // The program may have been started under another size.
@@ -85,8 +98,10 @@ pub(crate) fn attach(mut client: Client, app: &str, wanted: Wanted, holds: bool)
             },
         }
     };
-    if let Attached::Over(_) = ended {
-        streams.read_to_end()?;
+    match ended {
+        Attached::Over(_) => streams.read_to_end()?,
+        Attached::Detached if holds => let_go(&mut client)?,
+        Attached::Detached => {}
     }
     drop(raw);
     Ok(ended)

@@ -102,7 +102,9 @@ fn start(
         return Ok(Launched::Detached(uuid));
     }
     let pods = Pods::existing(&data_dir)?;
-    let status = attach::hold(&pods, &pods.find(&uuid.to_string())?, &app)?;
+    let Some(status) = attach::hold(&pods, &pods.find(&uuid.to_string())?, &app)? else {
+        return Ok(Launched::Ended(0));
+    };
     wait_for_monitor(&pods, uuid);
     Ok(Launched::Ended(status))
 }

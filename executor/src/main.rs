@@ -23,6 +23,7 @@ mod config;
 mod consent;
 mod context;
 mod copying;
+mod detach_keys;
 mod devices;
 mod diagnostics;
 mod discover;

@@ -15,9 +15,6 @@ use crate::error::{CommandError, Explain as _};
 /// Bytes at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Ctrl-P Ctrl-Q, as docker has it.
-const DETACH: [u8; 2] = [0x10, 0x11];
-
 /// Why relaying ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -79,6 +76,8 @@ pub(crate) struct Streams {
     pub(crate) terminal: bool,
     /// Whether there is nothing more to do when whoever reads the output is gone.
     pub(crate) for_a_reader: bool,
+    /// The keys that let go of a terminal; none where nobody can.
+    pub(crate) keys: Vec<u8>,
 }
 
 impl Streams {
@@ -142,7 +141,7 @@ impl Streams {
             }
             if ready[2] {
                 reads_input = self.send_input(&mut typed)?;
-                if self.terminal && typed == DETACH {
+                if self.lets_go(&typed) {
                     return Ok(Ended::Detached);
                 }
             }
@@ -151,6 +150,11 @@ impl Streams {
                 return Ok(Ended::Notified);
             }
         }
+    }
+
+    /// Whether these keys do.
+    fn lets_go(&self, typed: &[u8]) -> bool {
+        self.terminal && !self.keys.is_empty() && *typed == self.keys
     }
 
     /// Hands on what was typed; false at its end. Remembers the last keys in `typed`.
@@ -170,9 +174,9 @@ impl Streams {
             return Ok(false);
         }
         typed.extend_from_slice(&buffer[..len]);
-        let keep = typed.len().saturating_sub(DETACH.len());
+        let keep = typed.len().saturating_sub(self.keys.len());
         typed.drain(..keep);
-        if self.terminal && *typed == DETACH {
+        if self.lets_go(typed) {
             return Ok(true);
         }
         match self.input.as_ref().map(|input| write_all(input.as_fd(), &buffer[..len])) {

@@ -224,3 +224,66 @@ fn networks_that_nobody_is_on_are_pruned() {
     prune(&[]).succeeds().prints("").quietly();
     env.assert_nothing_left();
 }
+
+/// `docker run` on networks of one's own, with all that says how containers find each other.
+#[test]
+fn containers_have_further_names_addresses_and_networks() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    docker(env, &["network", "create", "--internal", "--subnet=10.77.1.0/24", "front"]).succeeds();
+    docker(env, &["network", "create", "--internal", "--subnet=10.77.2.0/24", "back"]).succeeds();
+    let on = ["--network", "front", "--network", "name=back,alias=store,ip=10.77.2.9"];
+    let db = ["--network-alias=sql", "--network-alias", "data.local", "--name=db", &image, "sleep", "1000"];
+    docker(env, &[&["run", "-d"], &on[..], &db].concat()).succeeds();
+    let networks = "{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}} {{join $it.Aliases \"+\"}};{{end}}";
+    let shown = docker(env, &["inspect", "-f", networks, "db"]).succeeds().quietly();
+    assert_eq!(shown.stdout, "back 10.77.2.9 store;front 10.77.1.2 sql+data.local;\n");
+    for name in ["front", "back"] {
+        let found =
+            docker(env, &["ps", "-a", "--format", "{{.Names}} {{.Networks}}", "-f", &format!("network={name}")]);
+        found.succeeds().prints("db front,back\n");
+        let id = docker(env, &["network", "ls", "-q", "-f", &format!("name={name}")]).succeeds();
+        docker(env, &["ps", "-q", "-f", &format!("network={}", id.line())]).succeeds().shows("\n");
+    }
+    docker(env, &["ps", "-q", "-f", "network=bridge"]).succeeds().prints("");
+    let asks = |options: &[&str], names: &[&str]| {
+        let script = format!(
+            "sleep 0.2; for n in {}; do grep -w $n /etc/hosts | head -n1 | cut -d' ' -f1; done",
+            names.join(" ")
+        );
+        docker(env, &[&["run", "--rm"], options, &[&image, "sh", "-c", &script]].concat())
+    };
+    asks(&["--network=front"], &["sql", "data.local", "store"]).succeeds().prints("10.77.1.2\n10.77.1.2\n");
+    asks(&["--network=back"], &["sql", "store"]).succeeds().prints("10.77.2.9\n");
+    asks(&["--network=back", "--link", "db:mysql", "--link=db"], &["mysql", "db"])
+        .succeeds()
+        .prints("10.77.2.9\n10.77.2.9\n");
+    let run = |options: &[&str]| docker(env, &[&["run", "--rm"], options, &[&image, "true"]].concat());
+    for (options, text) in [
+        (&["--link=db"][..], "containers on bridge do not reach each other"),
+        (&["--network=front", "--link=nosuch"], "No such container: nosuch"),
+        (&["--network=front", "--link=db:a b"], "\"a b\" is no host name"),
+        (&["--network-alias=x"], "network-scoped alias is supported only for containers in user defined networks"),
+        (&["--network=host", "--ip=10.0.0.2"], "user specified IP address is supported on user defined networks only"),
+        (&["--network=front", "--ip=10.0.0"], "invalid IPv4 address: 10.0.0"),
+        (&["--network=front", "--ip=10.0.0.2"], "10.0.0.2"),
+        (&["--network=front", "--network=host"], "cannot attach both user-defined and non-user-defined"),
+        (&["--network=container:db"], "a container's network is its own"),
+        (&["--network=name=front,colour=red"], "invalid field colour=red"),
+        (&["--add-host=up:host-gateway"], "does not reach its host so"),
+    ] {
+        run(options).exits(125).stderr_shows(text);
+    }
+    docker(env, &["rm", "-f", "db"]).succeeds();
+    docker(env, &["create", "--name=db", "--network=front", &image, "true"]).succeeds();
+    run(&["--network=front", "--link=db:x"])
+        .exits(125)
+        .stderr_shows("Cannot link to a non running container: /db AS x");
+    docker(env, &["rm", "db"]).succeeds();
+    let options = ["--rm", "--dns=10.9.9.9", "--dns-option=ndots:3", "--dns-opt", "rotate", "--dns-search=a.example"];
+    docker(env, &[&["run"], &options[..], &["--network=front", &image, "cat", "/etc/resolv.conf"]].concat())
+        .succeeds()
+        .prints("nameserver 10.9.9.9\nsearch a.example\noptions ndots:3 rotate\n");
+    docker(env, &["network", "rm", "front", "back"]).succeeds();
+    env.assert_nothing_left();
+}

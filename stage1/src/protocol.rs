@@ -142,6 +142,8 @@ pub enum Call {
         #[serde(default)]
         holds: bool,
     },
+    /// Have the pod go on when this connection, which holds it, ends. [`Reply::Done`].
+    LetGo,
 }
 
 impl Call {
@@ -161,7 +163,8 @@ impl Call {
             | Self::Remove { .. }
             | Self::AddPort { .. }
             | Self::Room { .. }
-            | Self::Forward { .. } => false,
+            | Self::Forward { .. }
+            | Self::LetGo => false,
         }
     }
 }

@@ -156,8 +156,8 @@ fn execute(mut client: Client, app: String, spec: EnterSpec) -> Result<u8, Comma
     let raw = match fds.into_iter().next() {
         Some(outer) => {
             let input: OwnedFd = outer.try_clone()?;
-            streams =
-                Streams { input: Some(input), output: Some(outer), errors: None, terminal: true, for_a_reader: false };
+            // What is entered ends with this command: nothing lets go of it.
+            streams = Streams { input: Some(input), output: Some(outer), terminal: true, ..Streams::default() };
             Some(RawTerminal::enter())
         }
         None => None,

@@ -7,6 +7,7 @@ use super::container::{self, Container};
 use crate::attach::{self, Attached, Wanted};
 use crate::client::Client;
 use crate::context::Context;
+use crate::detach_keys;
 use crate::error::CommandError;
 
 /// Attach local standard input, output, and error streams to a running container
@@ -16,6 +17,14 @@ pub(crate) struct AttachArgs {
     #[arg(long)]
     no_stdin: bool,
 
+    /// Override the key sequence for detaching a container: ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
+    detach_keys: String,
+
+    /// Proxy all received signals to the process, which is what happens
+    #[arg(long, hide = true)]
+    sig_proxy: bool,
+
     /// The container
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -24,11 +33,12 @@ pub(crate) struct AttachArgs {
 impl AttachArgs {
     /// As if this had been typed.
     pub(super) fn of(container: String, no_stdin: bool) -> Self {
-        Self { no_stdin, container }
+        Self { no_stdin, detach_keys: String::new(), sig_proxy: false, container }
     }
 }
 
 pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandError> {
+    detach_keys::choose(&args.detach_keys)?;
     let pods = context.pods()?;
     let container = Container::read(&pods, container::find(&pods, &args.container)?)?;
     let Some((app, _)) = container.first().filter(|_| container.entry.state == State::Running) else {

@@ -138,10 +138,26 @@ impl Container {
         vec![name.to_owned()]
     }
 
-    /// The ports that lead into it, while it runs: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`.
+    /// The ports that lead into it, while it runs, and those that could: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 81/tcp`.
     pub(crate) fn ports(&self, pods: &Pods) -> String {
-        let shown = self.published(pods).into_iter().map(|(inside, outside)| format!("{outside}->{inside}"));
-        shown.collect::<Vec<_>>().join(", ")
+        if self.entry.state != State::Running {
+            return String::new();
+        }
+        let published = self.published(pods);
+        let exposed = self.exposed();
+        let others = exposed.iter().filter(|port| !published.iter().any(|(inside, _)| inside == *port));
+        let shown = published.iter().map(|(inside, outside)| format!("{outside}->{inside}"));
+        shown.chain(others.cloned()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The ports that its image names, and those that it was given: `80/tcp`.
+    pub(crate) fn exposed(&self) -> Vec<String> {
+        let ports = self.first().into_iter().flat_map(|(_, app)| &app.ports);
+        let shown = ports.map(|port| match port.count {
+            0 | 1 => format!("{}/{}", port.port, port.protocol),
+            count => format!("{}-{}/{}", port.port, port.port + (count - 1), port.protocol),
+        });
+        shown.collect()
     }
 
     /// For each such port what it is inside and outside: `80/tcp`, `0.0.0.0:8080`.

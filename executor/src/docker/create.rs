@@ -3,11 +3,10 @@
 use clap::Args;
 
 use super::container;
-use super::run::{RunArgs, request};
+use super::run::{self, RunArgs};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::request::Lifecycle;
-use crate::{dry_run, launch, output, prepare};
+use crate::{dry_run, launch, output};
 
 /// Create a new container from an image, which `docker start` starts
 #[derive(Debug, Args)]
@@ -18,13 +17,13 @@ pub(crate) struct CreateArgs {
 
 pub(crate) fn run(context: &Context, args: CreateArgs) -> Result<u8, CommandError> {
     let dry_run = args.container.dry_run;
-    let mut request = request(context, args.container)?;
+    let mut wanted = run::request(context, args.container)?;
     if dry_run {
-        return dry_run::print(context, request);
+        return dry_run::print(context, wanted.pod);
     }
-    let file = request.lifecycle.uuid_file.take();
-    request.lifecycle = Lifecycle { keep: true, ..request.lifecycle };
-    let uuid = launch::prepare(context, prepare::pod(context, request)?)?;
+    let file = wanted.pod.lifecycle.uuid_file.take();
+    wanted.pod.lifecycle.keep = true;
+    let uuid = launch::prepare(context, wanted.prepared(context)?)?;
     if let Some(file) = file {
         file.write(uuid)?;
     }

@@ -34,6 +34,14 @@ pub(crate) struct ExecArgs {
     #[arg(long, short, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     detach: Option<bool>,
 
+    /// Override the key sequence for detaching: a command ends with its `exec`, which no keys let go of
+    #[arg(long, value_name = "KEYS", hide = true)]
+    detach_keys: Option<String>,
+
+    /// Give extended privileges to the command, which cannot be had
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    privileged: Option<bool>,
+
     /// Set environment variables
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -56,6 +64,10 @@ pub(crate) struct ExecArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError> {
+    if args.privileged == Some(true) {
+        return Err(CommandError::failed("--privileged: a command has the container's rights and no more")
+            .hint("make the container with what it needs: --cap-add, --device, --security-opt"));
+    }
     let pods = context.pods()?;
     let mut words = request::args(args.words)?.into_iter();
     let entry = container::find(&pods, &words.next().unwrap_or_default())?;

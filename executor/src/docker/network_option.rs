@@ -1,65 +1,144 @@
-//! The options of `docker run` about the network: `--network`, `-p`, `--add-host`, `--dns`, `--dns-search`.
+//! The options of `docker run` about the network, as a pod's network and the ports that lead into it.
 
-use appc::ExposedPort;
+use appc::{ExposedPort, Port};
+use clap::Args;
 
+use crate::context::Context;
 use crate::error::CommandError;
-use crate::net::{self, NetChoice};
+use crate::net::{self, Mode, NetChoice, NetRequest};
+use crate::prepare::PreparedPod;
 
-/// The network and the ports that are published. Without an address docker publishes them for everybody.
-pub(super) fn network(
-    network: Option<&str>,
-    publish: &[String],
-) -> Result<(NetChoice, Vec<ExposedPort>), CommandError> {
-    let (mode, named) = match network {
-        None => (None, Vec::new()),
-        Some("bridge" | "default") => (Some(net::Mode::Default), Vec::new()),
-        Some("none") => (Some(net::Mode::None), Vec::new()),
-        Some("host") => (Some(net::Mode::Host), Vec::new()),
-        Some(network) if net::is_network_name(network) => {
-            (None, vec![net::Named { network: network.to_owned(), address: None, aliases: Vec::new() }])
-        }
-        Some(network) => {
-            return Err(CommandError::usage(format!("--network={network}: there is no such network"))
-                .hint("there are none, bridge and host, and what network.d defines"));
-        }
-    };
-    let mut ports = Vec::new();
-    // As docker, which says nothing: with --network=none and host there is nothing to publish.
-    for text in publish.iter().filter(|_| mode.is_none_or(|mode| mode == net::Mode::Default)) {
-        let refused = |why: &str| CommandError::usage(format!("-p {text}: {why}")).hint("[IP:]HOST:CONTAINER[/udp]");
-        let (host, container) = text.rsplit_once(':').ok_or_else(|| refused("the port of the host is missing"))?;
-        let exposed = net::ports(&format!("{container}:{host}"))?;
-        let everybody = !host.contains(':');
-        let one = exposed.into_iter().next().map(|port| match everybody {
-            true => ExposedPort { host_ip: None, ..port },
-            false => port,
-        });
-        ports.extend(one);
-    }
-    Ok((NetChoice { mode, named, ..NetChoice::default() }, ports))
+mod attachment;
+mod links;
+mod published;
+
+// The options are flattened into those of `docker run`; a doc comment here would become its help text.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// Connect the container to a network: bridge (the world; default), none, host, or those of network.d
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    network: Vec<String>,
+
+    /// Give the container another name on its networks of network.d
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME")]
+    network_alias: Vec<String>,
+
+    /// Give the container this IPv4 address on its network of network.d
+    #[arg(long, value_name = "IP")]
+    ip: Option<String>,
+
+    /// Add another name of a running container that is on the same network of network.d: CONTAINER[:NAME]
+    #[arg(long, value_name = "CONTAINER")]
+    link: Vec<String>,
+
+    /// Publish a container's port to the host: [[IP:][HOST]:]CONTAINER[/udp]; one that is free if none is given
+    #[arg(long, short, value_name = "PORT")]
+    publish: Vec<String>,
+
+    /// Publish all exposed ports to free ones
+    #[arg(long, short = 'P')]
+    publish_all: bool,
+
+    /// Expose a port or a range of ports, for --publish-all
+    #[arg(long, value_name = "PORT")]
+    expose: Vec<String>,
+
+    /// Add a custom host-to-IP mapping: NAME:IP
+    #[arg(long, value_name = "HOST")]
+    add_host: Vec<String>,
+
+    /// Set custom DNS servers
+    #[arg(long, value_name = "IP")]
+    dns: Vec<String>,
+
+    /// Set custom DNS search domains
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+
+    /// Set DNS options
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    dns_option: Vec<String>,
 }
 
-/// How names are resolved in the pod.
-pub(super) fn names(
-    net: &mut net::NetRequest,
-    hosts: &[String],
-    dns: &[String],
-    search: Vec<String>,
-) -> Result<(), CommandError> {
-    for text in hosts {
-        let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
-        let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
-        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| refused())?;
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
-            return Err(refused());
+/// What they mean.
+#[derive(Debug)]
+pub(super) struct Wiring {
+    pub(super) net: NetChoice,
+    pub(super) ports: Vec<ExposedPort>,
+    pub(super) exposing: Exposing,
+}
+
+/// What is still to be done about ports when the image is known.
+#[derive(Debug)]
+pub(super) struct Exposing {
+    /// Those that the container has besides its image's.
+    more: Vec<Port>,
+    /// Whether all of them are published.
+    all: bool,
+}
+
+impl NetworkArgs {
+    /// What they mean.
+    ///
+    /// # Errors
+    ///
+    /// They make no sense, or name what is not there.
+    pub(super) fn wiring(&self, context: &Context) -> Result<Wiring, CommandError> {
+        let (mode, named) = attachment::of(context, &self.network, &self.network_alias, self.ip.as_deref())?;
+        let mut rest = NetRequest {
+            search: net::checked("--dns-search", self.dns_search.clone())?,
+            options: net::checked("--dns-option", self.dns_option.clone())?,
+            ..NetRequest::default()
+        };
+        self.names(&mut rest)?;
+        rest.hosts.extend(links::of(context, &self.link, &named)?);
+        // As docker, which says nothing: with --network=none and host there is nothing to publish.
+        let publishes = mode.is_none_or(|mode| mode == Mode::Default);
+        let ports = if publishes { published::of(&self.publish)? } else { Vec::new() };
+        let all = publishes && self.publish_all;
+        // They are for the world to come in by.
+        let mode = mode.or((all && named.is_empty()).then_some(Mode::Default));
+        let more = published::exposed(&self.expose)?;
+        Ok(Wiring { net: NetChoice { mode, named, rest }, ports, exposing: Exposing { more, all } })
+    }
+
+    /// How names are resolved.
+    fn names(&self, rest: &mut NetRequest) -> Result<(), CommandError> {
+        for text in &self.add_host {
+            let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
+            let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
+            if ip == "host-gateway" {
+                return Err(CommandError::usage(format!("--add-host {text}: a container does not reach its host so"))
+                    .hint("--network=host lets it reach what listens on the host's loopback"));
+            }
+            let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| refused())?;
+            if !is_host_name(name) {
+                return Err(refused());
+            }
+            rest.hosts.push((ip, name.to_owned()));
         }
-        net.hosts.push((ip, name.to_owned()));
+        let server =
+            |text: &String| text.parse().map_err(|_| CommandError::usage(format!("--dns {text}: no IP address")));
+        let servers = self.dns.iter().map(server).collect::<Result<Vec<_>, _>>()?;
+        if !servers.is_empty() {
+            rest.resolvers = net::Resolvers::These(servers);
+        }
+        Ok(())
     }
-    let server = |text: &String| text.parse().map_err(|_| CommandError::usage(format!("--dns {text}: no IP address")));
-    let servers = dns.iter().map(server).collect::<Result<Vec<_>, _>>()?;
-    if !servers.is_empty() {
-        net.resolvers = net::Resolvers::These(servers);
+}
+
+impl Exposing {
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// No port of the host is free.
+    pub(super) fn finish(&self, pod: &mut PreparedPod) -> Result<(), CommandError> {
+        published::finish(&mut pod.manifest, &self.more, self.all)
     }
-    net.search = net::checked("--dns-search", search)?;
-    Ok(())
+}
+
+/// Whether it can stand in a line of /etc/hosts.
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }

@@ -21,10 +21,6 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "OPTION", hide = true)]
     log_opt: Vec<String>,
 
-    /// Expose a port or a range of ports, which needs no word
-    #[arg(long, value_name = "PORT", hide = true)]
-    expose: Vec<String>,
-
     /// Proxy received signals to the process
     #[arg(long, hide = true)]
     sig_proxy: bool,
@@ -137,6 +133,34 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "MODE", hide = true)]
     uts: Option<String>,
 
+    /// Give extended privileges to the container, which cannot be had
+    #[arg(long, hide = true)]
+    privileged: bool,
+
+    /// GPU devices to add to the container, which take root
+    #[arg(long, value_name = "DEVICES", hide = true)]
+    gpus: Option<String>,
+
+    /// Parent cgroup for the container: it is systemd's choice
+    #[arg(long, value_name = "CGROUP", hide = true)]
+    cgroup_parent: Option<String>,
+
+    /// Rules for devices, of which a container has those of --device
+    #[arg(long, value_name = "RULE", hide = true)]
+    device_cgroup_rule: Vec<String>,
+
+    /// Limit CPU CFS (Completely Fair Scheduler) period
+    #[arg(long, value_name = "MICROSECONDS", hide = true)]
+    cpu_period: Option<String>,
+
+    /// Limit CPU CFS (Completely Fair Scheduler) quota
+    #[arg(long, value_name = "MICROSECONDS", hide = true, allow_hyphen_values = true)]
+    cpu_quota: Option<String>,
+
+    /// Optional volume driver: local
+    #[arg(long, value_name = "DRIVER", hide = true)]
+    volume_driver: Option<String>,
+
     /// Timeout to stop a container
     #[arg(long, value_name = "SECONDS", hide = true, allow_hyphen_values = true)]
     stop_timeout: Option<String>,
@@ -150,6 +174,7 @@ impl NotedArgs {
     /// It asks for another machine, or for what would let a container out.
     pub(super) fn tell(&self) -> Result<(), CommandError> {
         check_platform(self.platform.as_deref())?;
+        self.refuse()?;
         if let Some(mode) = self.ipc.as_deref().filter(|mode| !["private", "shareable", "none"].contains(mode)) {
             return Err(CommandError::usage(format!("--ipc={mode}: every container has an IPC namespace of its own")));
         }
@@ -177,12 +202,33 @@ impl NotedArgs {
             ("--pids-limit", self.pids_limit.as_ref()),
             ("--memory-swap", self.memory_swap.as_ref()),
             ("--stop-timeout", self.stop_timeout.as_ref()),
+            ("--cgroup-parent", self.cgroup_parent.as_ref()),
+            ("--device-cgroup-rule", self.device_cgroup_rule.first()),
+            ("--cpu-period", self.cpu_period.as_ref()),
+            ("--cpu-quota", self.cpu_quota.as_ref()),
             ("--log-driver", self.log_driver.as_ref().filter(|driver| *driver == "none")),
         ];
         for (option, value) in limits.iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
             warn(&format!("{option} {value} is not held"));
         }
         Ok(())
+    }
+
+    /// Refuses what takes root.
+    fn refuse(&self) -> Result<(), CommandError> {
+        if self.privileged {
+            return Err(CommandError::usage("--privileged: a container cannot have more rights than you have")
+                .hint("give it what it needs: --cap-add, --device, --security-opt seccomp=unconfined"));
+        }
+        if let Some(gpus) = &self.gpus {
+            return Err(CommandError::usage(format!("--gpus {gpus}: there is no runtime that adds drivers"))
+                .hint("give the devices with --device, and the drivers' files with -v"));
+        }
+        match self.volume_driver.as_deref().filter(|driver| *driver != "local") {
+            Some(driver) => Err(CommandError::usage(format!("--volume-driver {driver}: there is local"))
+                .hint("mount it on the host, and give the directory with -v")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,36 +1,25 @@
 //! `docker run`: a pod of one app.
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use fetch::{ImageRef, oci};
-use pod::PodName;
 use rustix::fs::{Mode, OFlags, open};
-use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
-use stage1::supervise::Restart;
 
 use super::container;
-use super::image;
-use super::label_option::{labels, labels_of_files};
-use super::network::named_by;
-use super::network_option::{names, network};
+use super::network_option::NetworkArgs;
 use super::noted_option::NotedArgs;
 use super::protection_option::ProtectionArgs;
-use super::variable_option::{last_of_each, variable_of_caller};
-use super::volume_option::{self, Mounts};
-use crate::annotations::{Remarks, TYPED_IMAGE};
+use super::volume_option::MountArgs;
 use crate::context::Context;
-use crate::environment::PodEnvironment;
 use crate::error::{CommandError, Explain as _};
-use crate::launch::{self, Launched, TERM};
-use crate::pull_policy::PullPolicy;
-use crate::request::{self, AppRequest, Lifecycle, PodRequest};
-use crate::setup::Life;
+use crate::launch::{self, Launched};
 use crate::userns::Userns;
-use crate::uuid_file::UuidFile;
-use crate::{devices, dry_run, output, prepare, relay, sealed};
+use crate::{detach_keys, dry_run, output, sealed};
+
+mod request;
+
+pub(super) use request::{of as request, restart, split_user};
 
 /// Create and run a new container from an image
 #[derive(Debug, Args)]
@@ -60,17 +49,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
 
-    /// Bind mount a volume: [HOST_PATH|NAME:]PATH[:ro]
-    #[arg(long, short, value_name = "VOLUME")]
-    volume: Vec<String>,
-
-    /// Attach a filesystem mount: type=bind|volume|tmpfs,source=…,target=…[,readonly]
-    #[arg(long, value_name = "MOUNT")]
-    mount: Vec<String>,
-
-    /// Mount an empty directory that lives as long as the container
-    #[arg(long, value_name = "PATH")]
-    tmpfs: Vec<String>,
+    #[command(flatten)]
+    mounts: MountArgs,
 
     /// Assign a name to the container
     #[arg(long, value_name = "NAME")]
@@ -96,13 +76,8 @@ pub(crate) struct RunArgs {
     #[arg(long, short = 'h', value_name = "NAME")]
     hostname: Option<String>,
 
-    /// Connect the container to a network: bridge (the world; default), none, host, or one of network.d
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    network: Option<String>,
-
-    /// Publish a container's port to the host: [IP:]HOST:CONTAINER[/udp]
-    #[arg(long, short, value_name = "PORT")]
-    publish: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
 
     /// Set meta data on the container
     #[arg(long, short, value_name = "NAME[=VALUE]")]
@@ -138,18 +113,6 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
 
-    /// Add a custom host-to-IP mapping: NAME:IP
-    #[arg(long, value_name = "HOST")]
-    add_host: Vec<String>,
-
-    /// Set custom DNS servers
-    #[arg(long, value_name = "IP")]
-    dns: Vec<String>,
-
-    /// Set custom DNS search domains
-    #[arg(long, value_name = "DOMAIN")]
-    dns_search: Vec<String>,
-
     /// Restart policy to apply when the container exits: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: String,
@@ -165,6 +128,10 @@ pub(crate) struct RunArgs {
     /// User namespace to use: keep-id makes the container's user you
     #[arg(long, value_name = "MODE")]
     userns: Option<Userns>,
+
+    /// Override the key sequence for detaching a container: ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
+    detach_keys: String,
 
     /// Run an init inside the container, which is always done
     #[arg(long)]
@@ -193,9 +160,10 @@ enum Pull {
 pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
     let (dry_run, detach) = (args.dry_run, args.detach);
     let passes_input = args.interactive;
-    let request = request(context, args)?;
+    detach_keys::choose(&args.detach_keys)?;
+    let wanted = request::of(context, args)?;
     if dry_run {
-        return dry_run::print(context, request);
+        return dry_run::print(context, wanted.pod);
     }
     sealed::ensure()?;
     if !passes_input && !detach {
@@ -203,173 +171,8 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(|| "/dev/null".into())?;
         rustix::stdio::dup2_stdin(null)?;
     }
-    match launch::run(context, prepare::pod(context, request)?)? {
+    match launch::run(context, wanted.prepared(context)?)? {
         Launched::Ended(status) => Ok(status),
         Launched::Detached(uuid) => output::write(&format!("{}\n", container::id(uuid))).map(|()| 0),
-    }
-}
-
-/// What was typed as the pod that is meant.
-pub(super) fn request(context: &Context, args: RunArgs) -> Result<PodRequest, CommandError> {
-    let named = args.network.as_deref().map(|word| named_by(context, word)).transpose()?;
-    let (mut net, ports) = network(named.as_deref(), &args.publish)?;
-    names(&mut net.rest, &args.add_host, &args.dns, args.dns_search)?;
-    args.noted.tell()?;
-    let restarts = restart(&args.restart)?;
-    if args.rm && restarts != Restart::No {
-        return Err(CommandError::usage("Conflicting options: --restart and --rm"));
-    }
-    let cidfile = args.cidfile.map(std::path::absolute).transpose()?.map(UuidFile::Cid);
-    cidfile.as_ref().map_or(Ok(()), UuidFile::check)?;
-    let mut words = args.words.into_iter();
-    let word = words.next().ok_or_else(|| CommandError::usage("which image?"))?;
-    let (image, policy) = image(context, &word, args.pull, args.quiet)?;
-    let mut pod = PodRequest {
-        name: args.name.map(|name| free_name(context, &name)).transpose()?,
-        pulling: policy.into(),
-        follow_symlinks: true,
-        userns: args.userns.unwrap_or_default(),
-        all_net_admins: args.protection.adds_net_admin(),
-        net: Some(net),
-        isolators: args.protection.of_pod()?,
-        ports,
-        remarks: Remarks {
-            user_labels: labels(&[labels_of_files(&args.label_file)?, args.label].concat()),
-            user_annotations: labels(&args.annotation),
-            ..Remarks::default()
-        },
-        ..PodRequest::default()
-    };
-    let given = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect::<Vec<_>>();
-    pod.environment = PodEnvironment::gather_as_docker(&args.env_file, &last_of_each(given))?;
-    let odd_variables = pod.environment.take_odd();
-    let Mounts { mut mounts, filled, content } =
-        volume_option::parse(context, &args.volume, &args.mount, &args.tmpfs, &mut pod.volumes)?;
-    for device in devices::parse(&args.device)? {
-        mounts.push(devices::mount(&device, &mut pod.volumes)?);
-    }
-    let input_is_terminal = std::io::stdin().is_terminal();
-    let (detach, interactive) = (args.detach, args.interactive);
-    // With -i and input from elsewhere there is no key to say where it ends: no terminal then.
-    let tty = args.tty && (!interactive || detach || input_is_terminal);
-    let keep = !args.rm;
-    pod.lifecycle = Lifecycle {
-        detach,
-        interactive,
-        attached: !detach && (tty || keep),
-        terminal: tty.then(relay::size),
-        term: Some(TERM),
-        keep,
-        restart: restarts,
-        life: Some(Life { stdin: interactive, tty, remove: !keep, restart: args.restart }),
-        hostname: args.hostname.map(request::hostname).transpose()?,
-        host_is_named: true,
-        uuid_file: cidfile,
-        ..Lifecycle::default()
-    };
-    // Streams that are passed through need nobody to hold them.
-    pod.lifecycle.interactive &= pod.lifecycle.attached || detach;
-    let mut words = request::args(words.collect())?;
-    let mut exec = args.entrypoint;
-    if exec.as_ref().is_some_and(String::is_empty) {
-        // It resets what the image has: the command is all there is.
-        if words.is_empty() {
-            return Err(CommandError::failed("no command specified"));
-        }
-        exec = Some(words.remove(0));
-    }
-    let (user, group) = split_user(args.user);
-    let (gids, group_names): (Vec<String>, Vec<String>) =
-        args.group_add.into_iter().partition(|group| group.bytes().all(|byte| byte.is_ascii_digit()));
-    let gids = (!gids.is_empty()).then(|| request::gids(&gids.join(","))).transpose()?;
-    let mut remarks = Remarks::default();
-    if let Some(typed) = word.to_str().filter(|_| matches!(image, ImageRef::Id(_))) {
-        remarks.annotations.set(TYPED_IMAGE.parse().expect("a constant identifier"), typed.to_owned());
-    }
-    let mut annotate = |name: &str, value| remarks.annotations.set(name.parse().expect("a constant identifier"), value);
-    annotate(DOCKERS_RULES, "true".to_owned());
-    let lists = [(FILLED, filled), (IMAGE_CONTENT, content), (GROUPS, group_names), (ENVIRONMENT, odd_variables)];
-    for (name, list) in lists {
-        if !list.is_empty() {
-            annotate(name, serde_json::Value::from(list).to_string());
-        }
-    }
-    if let Some(signal) = args.stop_signal {
-        crate::signal_argument::parse(&signal)?;
-        remarks.annotations.set(oci::STOP_SIGNAL.parse().expect("names of annotations are identifiers"), signal);
-    }
-    pod.apps = vec![AppRequest {
-        exec,
-        args: (!words.is_empty()).then_some(words),
-        user,
-        group,
-        supplementary_gids: gids,
-        working_directory: args.workdir.map(request::working_directory).transpose()?,
-        read_only_root: args.read_only,
-        mounts,
-        isolators: args.protection.of_app()?,
-        seccomp_profile: args.protection.seccomp_profile()?,
-        remarks,
-        ..AppRequest::of(image)
-    }];
-    Ok(pod)
-}
-
-/// A name that no container has. Somebody may take it meanwhile, and is told then in proa's words.
-fn free_name(context: &Context, name: &str) -> Result<PodName, CommandError> {
-    let parsed: PodName = name.parse().map_err(|error| CommandError::usage(format!("--name: {error}")))?;
-    let holder = context.pods()?.find(name).ok();
-    match holder.filter(|entry| entry.name.as_ref() == Some(&parsed)) {
-        Some(entry) => Err(container::conflict(&parsed, entry.uuid)),
-        None => Ok(parsed),
-    }
-}
-
-/// A policy as docker has it.
-pub(super) fn restart(text: &str) -> Result<Restart, CommandError> {
-    request::restart(if text == "unless-stopped" { "always" } else { text })
-}
-
-/// The image, and whether its registry is asked. Says so if it is not there, as docker does.
-fn image(context: &Context, word: &OsString, pull: Pull, quiet: bool) -> Result<(ImageRef, PullPolicy), CommandError> {
-    let (image, stored) = image::reference(context, &context.stored()?, word)?;
-    match (pull, &image) {
-        (Pull::Always, ImageRef::Id(_)) => {
-            let name = word.to_str().unwrap_or_default().to_owned();
-            Ok((ImageRef::Registry(name), PullPolicy::Update))
-        }
-        (Pull::Never, ImageRef::Registry(name)) if !stored => Err(image::not_found(name)),
-        (Pull::Missing, ImageRef::Registry(name)) if !stored => {
-            let missing = image::not_found(name).chain();
-            let name = missing.trim_start_matches("No such image: ");
-            if !quiet {
-                output::complain(&format!("Unable to find image '{name}' locally\n"));
-            }
-            Ok((image, PullPolicy::New))
-        }
-        _ => Ok((image, PullPolicy::New)),
-    }
-}
-
-/// `USER[:GROUP]`.
-pub(super) fn split_user(user: Option<String>) -> (Option<String>, Option<String>) {
-    let Some(text) = user else { return (None, None) };
-    match text.split_once(':') {
-        Some((user, group)) => (Some(user).filter(|user| !user.is_empty()).map(str::to_owned), Some(group.to_owned())),
-        None => (Some(text), None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_and_groups() {
-        let split = |text: &str| split_user(Some(text.to_owned()));
-        let owned = |text: &str| Some(text.to_owned());
-        assert_eq!(split("1000"), (owned("1000"), None));
-        assert_eq!(split("web:www"), (owned("web"), owned("www")));
-        assert_eq!(split(":5"), (None, owned("5")));
     }
 }

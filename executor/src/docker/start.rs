@@ -11,7 +11,7 @@ use crate::error::CommandError;
 use crate::launch::{self, Launched, TERM};
 use crate::request::Lifecycle;
 use crate::setup::Setup;
-use crate::{prepare, relay, sealed, signal_argument};
+use crate::{detach_keys, prepare, relay, sealed, signal_argument};
 
 /// Start one or more stopped containers
 #[derive(Debug, Args)]
@@ -23,6 +23,10 @@ pub(crate) struct StartArgs {
     /// Attach container's STDIN
     #[arg(long, short)]
     interactive: bool,
+
+    /// Override the key sequence for detaching a container: ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
+    detach_keys: String,
 
     /// The containers
     #[arg(value_name = "CONTAINER", required = true)]
@@ -37,6 +41,7 @@ pub(crate) struct RestartArgs {
 }
 
 pub(crate) fn run(context: &Context, args: StartArgs) -> Result<u8, CommandError> {
+    detach_keys::choose(&args.detach_keys)?;
     sealed::ensure()?;
     let attached = args.attach || args.interactive;
     if !attached {

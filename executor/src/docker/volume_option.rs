@@ -1,11 +1,37 @@
-//! `-v`, `--mount` and `--tmpfs`: what docker mounts, as volumes of a pod and mounts of its app.
+//! `-v`, `--mount`, `--tmpfs` and `--volumes-from`: what docker mounts, as volumes of a pod and mounts of its app.
 
 use appc::{AcName, Mount, Volume, VolumeKind};
+use clap::Args;
 
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
+
+mod inherited;
+
+// The options are flattened into those of `docker run`; a doc comment here would become its help text.
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    /// Bind mount a volume: [HOST_PATH|NAME:]PATH[:ro]
+    #[arg(long, short, value_name = "VOLUME")]
+    volume: Vec<String>,
+
+    /// Attach a filesystem mount: type=bind|volume|tmpfs,source=…,target=…[,readonly]
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+
+    /// Mount an empty directory that lives as long as the container
+    #[arg(long, value_name = "PATH")]
+    tmpfs: Vec<String>,
+
+    /// Mount what another container mounts of the host, and its named volumes: CONTAINER[:ro]
+    #[arg(long, value_name = "CONTAINER")]
+    volumes_from: Vec<String>,
+}
+
+/// Begins the names of what these options mount.
+const NAMES: &str = "mount-";
 
 /// Where a mount's content comes from.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,29 +68,36 @@ pub(super) struct Mounts {
     pub(super) content: Vec<String>,
 }
 
-/// Declares the volumes in `volumes`, making named ones that are not there yet.
-///
-/// # Errors
-///
-/// An option makes no sense; a named volume cannot be made.
-pub(super) fn parse(
-    context: &Context,
-    binds: &[String],
-    mounts: &[String],
-    tmpfs: &[String],
-    volumes: &mut Vec<Volume>,
-) -> Result<Mounts, CommandError> {
-    let mut wanted = binds.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
-    wanted.extend(mounts.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
-    wanted.extend(tmpfs.iter().map(|text| scratch(text)).collect::<Result<Vec<_>, _>>()?);
+impl MountArgs {
+    /// Declares the volumes in `volumes`, making named ones that are not there yet.
+    ///
+    /// # Errors
+    ///
+    /// An option makes no sense; a named volume cannot be made.
+    pub(super) fn declare(&self, context: &Context, volumes: &mut Vec<Volume>) -> Result<Mounts, CommandError> {
+        let mut wanted = self.volume.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
+        wanted.extend(self.mount.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
+        wanted.extend(self.tmpfs.iter().map(|text| scratch(text)).collect::<Result<Vec<_>, _>>()?);
+        for wanted in &mut wanted {
+            wanted.target = clean(&wanted.target)?;
+        }
+        // What is said of a path counts more than what another container has there.
+        let inherited = inherited::of(context, &self.volumes_from)?;
+        let is_free = |it: &Wanted| !wanted.iter().any(|wanted| wanted.target == it.target);
+        let inherited: Vec<Wanted> = inherited.into_iter().filter(is_free).collect();
+        wanted.extend(inherited);
+        declare(context, wanted, volumes)
+    }
+}
+
+fn declare(context: &Context, wanted: Vec<Wanted>, volumes: &mut Vec<Volume>) -> Result<Mounts, CommandError> {
     let mut all = Mounts::default();
     let mut anonymous = Vec::new();
     for Wanted { source, target, read_only, copies } in wanted {
-        let target = clean(&target)?;
         if all.mounts.iter().any(|mount| mount.path == target) {
             return Err(CommandError::failed(format!("Duplicate mount point: {target}")));
         }
-        let name: AcName = format!("mount-{}", volumes.len()).parse().expect("it is letters, a dash and digits");
+        let name: AcName = format!("{NAMES}{}", volumes.len()).parse().expect("it is letters, a dash and digits");
         let kind = match source {
             Source::Empty => {
                 anonymous.extend(copies.then(|| target.clone()));

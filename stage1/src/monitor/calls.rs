@@ -113,6 +113,10 @@ impl Monitor<'_> {
                     self.start_all(keeper)?;
                 }
             }
+            Call::LetGo => {
+                self.holder = self.holder.filter(|holder| *holder != connection);
+                self.reply(connection, &Reply::Done);
+            }
         }
         Ok(())
     }

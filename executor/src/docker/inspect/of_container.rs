@@ -95,11 +95,12 @@ fn log_path(pods: &Pods, container: &Container) -> Option<String> {
 fn network_settings(pods: &Pods, container: &Container, networks: &[String], report: Option<&PodReport>) -> Value {
     let net = container.manifest.as_ref().and_then(|manifest| NetRequest::of(manifest).ok());
     let ips = net.as_ref().zip(report).map_or_else(Vec::new, |(net, report)| addresses::of_pod(net, report));
-    let mut ports: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let exposed = if report.is_some() { container.exposed() } else { Vec::new() };
+    let mut ports: BTreeMap<String, Option<Vec<Value>>> = exposed.into_iter().map(|port| (port, None)).collect();
     for (inside, outside) in container.published(pods) {
         let (ip, port) = outside.rsplit_once(':').unwrap_or(("", &outside));
         let ip = ip.trim_start_matches('[').trim_end_matches(']');
-        ports.entry(inside).or_default().push(json!({ "HostIp": ip, "HostPort": port }));
+        ports.entry(inside).or_default().get_or_insert_default().push(json!({ "HostIp": ip, "HostPort": port }));
     }
     let joins = net.map(|net| net.joins).unwrap_or_default();
     let of_network =
@@ -168,7 +169,7 @@ fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
     if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {
         config.insert("StopSignal".into(), signal.into());
     }
-    let ports = app.ports.iter().map(|port| (format!("{}/{}", port.port, port.protocol), json!({})));
+    let ports = container.exposed().into_iter().map(|port| (port, json!({})));
     config.insert("ExposedPorts".into(), Value::Object(ports.collect()));
     Value::Object(config)
 }
