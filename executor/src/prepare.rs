@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use appc::{ImageManifest, PodManifest};
+use appc::{ImageManifest, Isolator, PodManifest, Volume};
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
@@ -10,6 +10,7 @@ use stage1::isolators::net_admin::NetAdmin;
 use stage1::supervise::ExitPolicy;
 use store::{ImageRecord, LayerKey, Tree};
 
+use crate::annotations::Remarks;
 use crate::config::Networks;
 use crate::context::Context;
 use crate::diagnostics::warn;
@@ -59,17 +60,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let PodRequest { name, lifecycle, strict, follow_symlinks, environment, guest_agent: agent, .. } = request;
     let (mut pod, wanted) = match request.template {
         Some(template) => template::parts(template)?,
-        None => {
-            let pod = PodManifest {
-                volumes: request.volumes,
-                annotations: request.remarks.annotations,
-                user_annotations: request.remarks.user_annotations,
-                user_labels: request.remarks.user_labels,
-                isolators: request.isolators,
-                ..PodManifest::blank()
-            };
-            (pod, request.apps.into_iter().map(|app| (app.image.clone(), WantedApp::Asked(Box::new(app)))).collect())
-        }
+        None => asked(request.volumes, request.remarks, request.isolators, request.apps),
     };
     if follow_symlinks {
         sources::resolve_links(&mut pod.volumes)?;
@@ -83,24 +74,17 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
     let mut apps = Vec::with_capacity(wanted.len());
-    let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+    // The built-in pod is two apps of one image.
+    let copies = if whole_hello { 2 } else { 1 };
+    let (mut trees, mut records) = (Trees::default(), Vec::new());
     for (image, wanted) in wanted {
         let record = images.resolve(&image, wanted.signature())?;
-        let mut open = || -> Result<(), CommandError> {
-            let trees = images.trees(&record)?;
-            keys.push(trees.iter().map(Tree::layer).collect());
-            let (dirs, locks): (Vec<_>, Vec<_>) = trees.into_iter().map(Tree::into_parts).unzip();
-            layers.push(dirs);
-            guards.extend(locks);
-            Ok(())
-        };
-        // The built-in pod is two apps of one image.
-        (0..if whole_hello { 2 } else { 1 }).try_for_each(|_| open())?;
+        for _ in 0..copies {
+            trees.add(images.trees(&record)?);
+            records.push(record.clone());
+        }
         apps.push((wanted, record));
     }
-    let copies = if whole_hello { 2 } else { 1 };
-    let records: Vec<ImageRecord> =
-        apps.iter().flat_map(|(_, record)| std::iter::repeat_n(record.clone(), copies)).collect();
     let mut manifest = match apps.as_slice() {
         [(_, record)] if whole_hello => hello::pod_manifest(record.id),
         _ => reify(pod, &environment, apps, strict)?,
@@ -108,19 +92,19 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     userns.note_in(&mut manifest);
     net.note_in(&mut manifest);
     if userns == Userns::KeepId {
-        for ((app, image), layers) in manifest.apps.iter_mut().zip(&records).zip(&mut layers) {
-            guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
+        for ((app, image), layers) in manifest.apps.iter_mut().zip(&records).zip(&mut trees.layers) {
+            trees.guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
         }
     }
     let of_apps: Vec<&ImageManifest> = records.iter().map(|record| &record.manifest).collect();
     guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
     protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
-    let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
     // Nobody but the host's root has rights over its network.
     let net_admin = match request.all_net_admins && net.mode != Mode::Host {
         true => NetAdmin::all(manifest.apps.iter().map(|app| app.name.as_str())),
         false => request.net_admin,
     };
+    let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
     protection::grant_net_admin(&mut manifest, &net_admin, apps_may_come)?;
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
@@ -130,10 +114,47 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
         protection::refuse_less_than_asked(&manifest, &mapping)?;
     }
     if userns != Userns::KeepId {
-        skeleton::put_under(&mut layers, context.data_dir()?, &mapping);
+        skeleton::put_under(&mut trees.layers, context.data_dir()?, &mapping);
     }
     let images = records.into_iter().map(|record| record.manifest).collect();
+    let Trees { layers, keys, guards } = trees;
     Ok(PreparedPod { manifest, mapping, layers, sources, images, keys, guards, name, lifecycle })
+}
+
+/// What was typed as the beginning of a manifest, and its apps with their images.
+fn asked(
+    volumes: Vec<Volume>,
+    remarks: Remarks,
+    isolators: Vec<Isolator>,
+    apps: Vec<AppRequest>,
+) -> (PodManifest, Vec<(ImageRef, WantedApp)>) {
+    let pod = PodManifest {
+        volumes,
+        annotations: remarks.annotations,
+        user_annotations: remarks.user_annotations,
+        user_labels: remarks.user_labels,
+        isolators,
+        ..PodManifest::blank()
+    };
+    (pod, apps.into_iter().map(|app| (app.image.clone(), WantedApp::Asked(Box::new(app)))).collect())
+}
+
+/// The trees of the apps' images, as [`PreparedPod`] has them.
+#[derive(Debug, Default)]
+struct Trees {
+    layers: Vec<Vec<OwnedFd>>,
+    keys: Vec<Vec<LayerKey>>,
+    guards: Vec<OwnedFd>,
+}
+
+impl Trees {
+    /// Adds those of the next app.
+    fn add(&mut self, trees: Vec<Tree>) {
+        self.keys.push(trees.iter().map(Tree::layer).collect());
+        let (dirs, locks): (Vec<_>, Vec<_>) = trees.into_iter().map(Tree::into_parts).unzip();
+        self.layers.push(dirs);
+        self.guards.extend(locks);
+    }
 }
 
 /// A pod that was prepared before: its manifest and its trees are as they were then.
@@ -154,24 +175,21 @@ pub(crate) fn again(
     let setup = Setup::from_json(&json)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
-    let (mut layers, mut keys, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+    let mut trees = Trees::default();
     let manifests = setup.images(&manifest)?;
     for runtime in &manifest.apps {
         let app = setup.app(&runtime.name)?;
         let keep = userns::keep_id_of(runtime)?.and_then(|keep| keep.tree_mapping(&images.mapping));
         let mapping = keep.unwrap_or_else(|| images.mapping.clone());
-        let trees = images.under(mapping, |images| images.trees_of(&app.layers))?.into_iter().map(Tree::into_parts);
-        let (dirs, locks): (Vec<_>, Vec<_>) = trees.unzip();
-        layers.push(dirs);
-        keys.push(app.layers.clone());
-        guards.extend(locks);
+        trees.add(images.under(mapping, |images| images.trees_of(&app.layers))?);
     }
     guest_agent::renew(&manifest, context.data_dir()?)?;
     let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
     let (mapping, name) = (images.into_mapping(), entry.name.clone());
     if Userns::of(&manifest)? != Userns::KeepId {
-        skeleton::put_under(&mut layers, context.data_dir()?, &mapping);
+        skeleton::put_under(&mut trees.layers, context.data_dir()?, &mapping);
     }
+    let Trees { layers, keys, guards } = trees;
     Ok((PreparedPod { manifest, mapping, layers, sources, images: manifests, keys, guards, name, lifecycle }, setup))
 }
 

@@ -100,61 +100,82 @@ impl Streams {
             if reads && self.output.is_none() && self.errors.is_none() {
                 return Ok(Ended::Streams);
             }
-            let output = self.output.as_ref().map(AsFd::as_fd);
-            let errors = self.errors.as_ref().map(AsFd::as_fd);
-            let input = reads_input.then(stdin);
-            let wanted = [Some(notifier), Some(signals.as_fd()), input, output, errors];
-            let mut polled: Vec<PollFd<'_>> =
-                wanted.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-            match poll(&mut polled, None) {
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno).during(|| "wait for the pod".into()),
+            let Some(ready) = self.wait(notifier, signals, reads_input)? else { continue };
+            if ready.signals {
+                self.hear(signals, &mut signalled)?;
             }
-            let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
-            let ready: Vec<bool> = wanted.iter().map(|fd| fd.is_some() && ready.next().unwrap_or(false)).collect();
-            if ready[1] {
-                while let Some(signal) = sys::signal::next(signals)? {
-                    match &self.input {
-                        Some(terminal) if signal == Signal::WINCH.as_raw() => {
-                            if self.terminal {
-                                let _ = stage1::terminal::resize(terminal, size());
-                            }
-                        }
-                        _ if signal == Signal::WINCH.as_raw() => {}
-                        _ => signalled(signal)?,
-                    }
-                }
-            }
-            let mut unread = false;
-            for (ready, source, target) in
-                [(ready[3], &mut self.output, stdout()), (ready[4], &mut self.errors, rustix::stdio::stderr())]
-            {
-                let copied = if ready { copy(source, target)? } else { Copied::Some };
-                if copied != Copied::Some {
-                    *source = None;
-                }
-                unread |= copied == Copied::Unread;
-            }
-            if unread && self.for_a_reader {
+            if self.pass_on(&ready)? && self.for_a_reader {
                 return Ok(Ended::Streams);
             }
-            if ready[2] {
+            if ready.input {
                 reads_input = self.send_input(&mut typed)?;
                 if self.lets_go(&typed) {
                     return Ok(Ended::Detached);
                 }
             }
             // What the other side has still written comes first.
-            if ready[0] && !ready[3] && !ready[4] {
+            if ready.notifier && !ready.output && !ready.errors {
                 return Ok(Ended::Notified);
             }
         }
     }
 
-    /// Whether these keys do.
+    /// Whether the keys that were typed last let go.
     fn lets_go(&self, typed: &[u8]) -> bool {
         self.terminal && !self.keys.is_empty() && *typed == self.keys
+    }
+
+    /// Waits for something to do; `None` if a signal came in between.
+    fn wait(
+        &self,
+        notifier: BorrowedFd<'_>,
+        signals: &OwnedFd,
+        reads_input: bool,
+    ) -> Result<Option<Ready>, CommandError> {
+        let output = self.output.as_ref().map(AsFd::as_fd);
+        let errors = self.errors.as_ref().map(AsFd::as_fd);
+        let wanted = [Some(notifier), Some(signals.as_fd()), reads_input.then(stdin), output, errors];
+        let mut polled: Vec<PollFd<'_>> =
+            wanted.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        match poll(&mut polled, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(None),
+            Err(errno) => return Err(errno).during(|| "wait for the pod".into()),
+        }
+        let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
+        let [notifier, signals, input, output, errors] = wanted.map(|fd| fd.is_some() && ready.next().unwrap_or(false));
+        Ok(Some(Ready { notifier, signals, input, output, errors }))
+    }
+
+    /// Hands on the signals that have come, and the size of the user's terminal where it has changed.
+    fn hear(
+        &self,
+        signals: &OwnedFd,
+        signalled: &mut impl FnMut(i32) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        while let Some(signal) = sys::signal::next(signals)? {
+            if signal != Signal::WINCH.as_raw() {
+                signalled(signal)?;
+            } else if let Some(terminal) = self.input.as_ref().filter(|_| self.terminal) {
+                let _ = stage1::terminal::resize(terminal, size());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes out a piece of what is ready. Returns whether nobody reads it any more.
+    fn pass_on(&mut self, ready: &Ready) -> Result<bool, CommandError> {
+        let mut unread = false;
+        for (ready, source, target) in
+            [(ready.output, &mut self.output, stdout()), (ready.errors, &mut self.errors, rustix::stdio::stderr())]
+        {
+            let copied = if ready { copy(source, target)? } else { Copied::Some };
+            if copied != Copied::Some {
+                *source = None;
+            }
+            unread |= copied == Copied::Unread;
+        }
+        Ok(unread)
     }
 
     /// Hands on what was typed; false at its end. Remembers the last keys in `typed`.
@@ -217,6 +238,16 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+/// Which descriptors have something to read, or are at their end.
+#[derive(Debug)]
+struct Ready {
+    notifier: bool,
+    signals: bool,
+    input: bool,
+    output: bool,
+    errors: bool,
 }
 
 /// What became of a piece.

@@ -63,18 +63,7 @@ fn prepare(
     stub::mark(&plan.rights, fds).map_err(setup)?;
     // Before the app can see it: from here on a process of the app's namespace could look into this one.
     stub::set_dumpable(DumpableBehavior::NotDumpable)?;
-    // Belongs to the pod's user namespace, which is left next.
-    if let Some(cgroup) = &room.cgroup {
-        move_into_link_name_space(cgroup.as_fd(), Some(LinkNameSpaceType::ControlGroup))
-            .named(|| "setns(<app>, CLONE_NEWCGROUP)".into())
-            .map_err(setup)?;
-    }
-    // From the pod's user namespace both can be entered: the one that owns the network gives no right to the other.
-    let user = if as_owner { fds.get(Slot::NetOwner).map_err(setup)? } else { room.user.as_fd() };
-    let mount = (room.mount.as_fd(), LinkNameSpaceType::Mount, "CLONE_NEWNS");
-    for (namespace, kind, name) in [mount, (user, LinkNameSpaceType::User, "CLONE_NEWUSER")] {
-        move_into_link_name_space(namespace, Some(kind)).named(|| format!("setns(<app>, {name})")).map_err(setup)?;
-    }
+    move_in(room, fds, as_owner)?;
     let group = match (&spec.user, &spec.group) {
         (_, Some(group)) => group,
         // Another user has his own primary group.
@@ -115,6 +104,19 @@ fn prepare(
         rights: &rights,
     };
     stub::ready_and_wait(wanted, terminal, tier, channel)
+}
+
+/// Enters the app's namespaces.
+fn move_in(room: &Room, fds: &Fds, as_owner: bool) -> Result<(), Failure> {
+    // Belongs to the pod's user namespace, which is left last.
+    let cgroup = room.cgroup.as_ref().map(|it| (it.as_fd(), LinkNameSpaceType::ControlGroup, "CLONE_NEWCGROUP"));
+    let mount = (room.mount.as_fd(), LinkNameSpaceType::Mount, "CLONE_NEWNS");
+    // From the pod's user namespace both can be entered: the one that owns the network gives no right to the other.
+    let user = if as_owner { fds.get(Slot::NetOwner).map_err(setup)? } else { room.user.as_fd() };
+    for (namespace, kind, name) in cgroup.into_iter().chain([mount, (user, LinkNameSpaceType::User, "CLONE_NEWUSER")]) {
+        move_into_link_name_space(namespace, Some(kind)).named(|| format!("setns(<app>, {name})")).map_err(setup)?;
+    }
+    Ok(())
 }
 
 /// The app's environment with the variables of `spec` in their places, or after it.

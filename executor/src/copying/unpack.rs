@@ -153,34 +153,15 @@ impl<R: BufRead> Unpacking<'_, R> {
             Some(_) if directory => return Err("something is there that is no directory".to_owned()),
             _ => {}
         }
-        let clear = || match unlinkat(&parent, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno),
-        };
         match &member.kind {
             MemberKind::Directory => {
                 mkdirat(&parent, name, Mode::RWXU).map_err(|errno| call("mkdir", errno))?;
                 self.remember(path, &member)?;
                 self.give(&parent, name, &member)
             }
-            MemberKind::File | MemberKind::Sparse(..) => {
-                let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                let (file, in_place) = match clear() {
-                    Ok(()) => {
-                        (openat(&parent, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR), false)
-                    }
-                    // Something is mounted there, /etc/hosts for instance: written in place, it stays as it is otherwise.
-                    Err(Errno::BUSY) if there == Some(FileType::RegularFile) => {
-                        (openat(&parent, name, flags | OFlags::TRUNC, Mode::empty()), true)
-                    }
-                    Err(errno) => return Err(call("unlink", errno)),
-                };
-                let file = File::from(file.map_err(|errno| call("open", errno))?);
-                self.fill(&file, &member)?;
-                if in_place { Ok(()) } else { self.finish_file(&file, &member) }
-            }
+            MemberKind::File | MemberKind::Sparse(..) => self.make_file(&parent, name, &member, there),
             MemberKind::Symlink(target) => {
-                clear().map_err(|errno| call("unlink", errno))?;
+                clear(&parent, name).map_err(|errno| call("unlink", errno))?;
                 symlinkat(target.as_slice(), &parent, name).map_err(|errno| call("symlink", errno))?;
                 self.give(&parent, name, &member)
             }
@@ -190,11 +171,11 @@ impl<R: BufRead> Unpacking<'_, R> {
                 if first == path {
                     return Err("it is a link to itself".to_owned());
                 }
-                clear().map_err(|errno| call("unlink", errno))?;
+                clear(&parent, name).map_err(|errno| call("unlink", errno))?;
                 linkat(&first_parent, first_name, &parent, name, AtFlags::empty()).map_err(|errno| call("link", errno))
             }
             MemberKind::Fifo => {
-                clear().map_err(|errno| call("unlink", errno))?;
+                clear(&parent, name).map_err(|errno| call("unlink", errno))?;
                 mknodat(&parent, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
                     .map_err(|errno| call("mkfifo", errno))?;
                 let mode = Mode::from_raw_mode(self.mode(&member));
@@ -207,6 +188,22 @@ impl<R: BufRead> Unpacking<'_, R> {
             }
             MemberKind::Unknown(kind) => Err(format!("unknown type of entry 0x{kind:02x}")),
         }
+    }
+
+    /// Makes a file with its content; `there` is what has its name now.
+    fn make_file(&mut self, parent: &OwnedFd, name: &[u8], member: &Member, there: Option<FileType>) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let (file, in_place) = match clear(parent, name) {
+            Ok(()) => (openat(parent, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR), false),
+            // Something is mounted there, /etc/hosts for instance: written in place, it stays as it is otherwise.
+            Err(Errno::BUSY) if there == Some(FileType::RegularFile) => {
+                (openat(parent, name, flags | OFlags::TRUNC, Mode::empty()), true)
+            }
+            Err(errno) => return Err(call("unlink", errno)),
+        };
+        let file = File::from(file.map_err(|errno| call("open", errno))?);
+        self.fill(&file, member)?;
+        if in_place { Ok(()) } else { self.finish_file(&file, member) }
     }
 
     /// Opens the directory that a path is in, below the target's, and makes what is missing of it.
@@ -353,6 +350,14 @@ impl<R: BufRead> Unpacking<'_, R> {
 fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
     Timestamps { last_access: time, last_modification: time }
+}
+
+/// Makes room for what is to have a name: what has it, and is no directory, goes.
+fn clear(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
+    }
 }
 
 fn call(name: &str, errno: Errno) -> String {

@@ -179,13 +179,9 @@ impl Images {
         again: bool,
     ) -> Result<ImageRecord, CommandError> {
         let known = if again { None } else { self.known_at(place)? };
-        if let Some((remote, record)) = &known {
-            let fresh_until = remote.asked_ns.saturating_add(remote.max_age.saturating_mul(1_000_000_000));
-            // A clock that went back makes nothing fresh.
-            if (remote.asked_ns..fresh_until).contains(&now_ns()) {
-                info!("using image from local store for url {}: it is fresh", place.aci);
-                return Ok(record.clone());
-            }
+        if let Some((_, record)) = known.as_ref().filter(|(remote, _)| is_fresh(remote)) {
+            info!("using image from local store for url {}: it is fresh", place.aci);
+            return Ok(record.clone());
         }
         let network = self.network()?;
         let file = RemoteFile::new(&network.client, network.hosts()?, place.aci.clone(), place.reach);
@@ -212,18 +208,18 @@ impl Images {
             signature::check_signer(&self.config_dirs, signature.clone())?;
         }
         let mut aci = self.receive(&file, download, body)?;
-        let voucher = match signature {
-            None => Voucher::Nobody,
-            Some(Signature::Here(signature)) => signature::vouch(&self.config_dirs, &mut aci, signature)?,
+        // What was deferred is asked for once more, now that the server had time.
+        let signature = match signature {
             Some(Signature::Deferred) => match self.signature(place, given)? {
-                Some(Signature::Here(signature)) => signature::vouch(&self.config_dirs, &mut aci, signature)?,
-                _ => {
-                    return Err(CommandError::failed(
-                        "error downloading the signature file: server asked to defer the download again",
-                    )
-                    .hint("try again later"));
-                }
+                Some(Signature::Here(signature)) => Some(signature),
+                _ => return Err(deferred_again()),
             },
+            Some(Signature::Here(signature)) => Some(signature),
+            None => None,
+        };
+        let voucher = match signature {
+            Some(signature) => signature::vouch(&self.config_dirs, &mut aci, signature)?,
+            None => Voucher::Nobody,
         };
         let signed = matches!(voucher, Voucher::Keys { .. });
         let source = Some(place.aci.to_string());
@@ -360,6 +356,17 @@ fn explain_discovery(error: fetch::discovery::DiscoveryError) -> CommandError {
         true => error.hint("give credentials for that host in auth.d (docs/configuration.md)"),
         false => error.hint("`proa --debug fetch` tells which pages were asked for; a file is written ./FILE.aci"),
     }
+}
+
+fn deferred_again() -> CommandError {
+    CommandError::failed("error downloading the signature file: server asked to defer the download again")
+        .hint("try again later")
+}
+
+/// Whether the server need not be asked yet. A clock that went back makes nothing fresh.
+fn is_fresh(remote: &Remote) -> bool {
+    let until = remote.asked_ns.saturating_add(remote.max_age.saturating_mul(1_000_000_000));
+    (remote.asked_ns..until).contains(&now_ns())
 }
 
 fn explain_download(error: DownloadError) -> CommandError {

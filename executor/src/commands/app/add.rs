@@ -58,18 +58,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let pod = pods.open(&entry)?.manifest()?;
     let userns = Userns::of(&pod)?;
     let mut volumes = pod.volumes.clone();
-    let mut mounts = Vec::new();
     let (words, more) = take_mounts(args.image)?;
-    for text in args.mnt_volume.iter().chain(&more) {
-        let (volume, mount) = mnt_volume(text)?;
-        // One that the pod has must be the same.
-        match volumes.iter().find(|known| known.name == volume.name) {
-            Some(known) if *known != volume => return Err(another_volume(&volume)),
-            Some(_) => {}
-            None => volumes.push(volume),
-        }
-        mounts.push(mount);
-    }
+    let mounts = declare(args.mnt_volume.iter().chain(&more), &mut volumes)?;
     let apps = pod_line::apps("app add", words, &mounts, &mut volumes)?;
     let [app] = <[AppRequest; 1]>::try_from(apps).map_err(|_| CommandError::usage("must give only one app"))?;
     let mut images = Images::open(context, args.pull.pulling(PullPolicy::New)?)?;
@@ -132,6 +122,21 @@ fn take_mounts(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<String>), Com
         }
     }
     Ok((rest, mounts))
+}
+
+/// Adds volumes to those of the pod, and gives their mounts. One that the pod has must be the same.
+fn declare<'a>(texts: impl Iterator<Item = &'a String>, volumes: &mut Vec<Volume>) -> Result<Vec<Mount>, CommandError> {
+    let mut mounts = Vec::new();
+    for text in texts {
+        let (volume, mount) = mnt_volume(text)?;
+        match volumes.iter().find(|known| known.name == volume.name) {
+            Some(known) if *known != volume => return Err(another_volume(&volume)),
+            Some(_) => {}
+            None => volumes.push(volume),
+        }
+        mounts.push(mount);
+    }
+    Ok(mounts)
 }
 
 /// rkt's way to declare a volume and mount it at once: a volume whose parameters hold its name and a target.
