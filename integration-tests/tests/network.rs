@@ -20,6 +20,7 @@ each_user! {
     rkt_net_default_has_an_interface,
     rkt_net_host,
     rkt_net_ports,
+    g87_a_socket_activated_port_needs_no_port_of_the_host,
     g87_a_socket_activated_port_is_taken_over,
 }
 
@@ -353,6 +354,33 @@ fn nginx_serves_a_large_file_on_a_forwarded_port() {
     }
     env.proa(["stop", "nginx"]).outcome().succeeds();
     env.proa(["rm", "nginx"]).outcome().succeeds();
+}
+
+/// G87: without a port of the host the socket is in the pod, and its apps meet there; also when the app starts again.
+fn g87_a_socket_activated_port_needs_no_port_of_the_host(env: &Env) {
+    let ports = json!([{"name": "www", "protocol": "tcp", "port": 80, "count": 2, "socketActivated": true},
+        {"name": "dns", "protocol": "udp", "port": 53, "socketActivated": true}]);
+    let script = "[ $LISTEN_PID = $$ ] && echo mine; echo $LISTEN_FDS $LISTEN_FDNAMES
+        readlink /proc/$$/fd/3 | cut -c1-7; grep -c '00000000:005[01] 00000000:0000 0A' /proc/net/tcp; exit 3";
+    let image = Aci::new("web", busybox()).sh(script).app("ports", ports.clone()).build(env);
+    let image = image.to_str().expect("UTF-8");
+    for more in [&["--net=none"][..], &["--net=none", "--restart=on-failure:1"]] {
+        let outcome =
+            env.proa(["--insecure-options=image", "run"].iter().chain(more).chain([&image])).outcome().exits(3);
+        assert_eq!(outcome.stdout.matches("mine\n2 www:www\nsocket:\n2\n").count(), more.len(), "{outcome}");
+    }
+    // Two apps cannot listen at one port.
+    let args = ["--insecure-options=image", "run", "--net=none", image, "--name=one", "---", image, "--name=two"];
+    env.proa(args).outcome().refuses("app \"two\": listen for the port \"www\" at 0.0.0.0:80");
+    let tree = needs!(with_perl(busybox()));
+    let serve = r#"exec /usr/bin/perl -e 'open(L, "+<&=3") or die; accept(C, L) or die; syswrite(C, "served\n")'"#;
+    let serving = Aci::new("serve", tree).sh(serve).app("ports", ports).build(env);
+    let asking = Aci::new("ask", busybox()).sh("nc 127.0.0.1 80").build(env);
+    let (serving, asking) = (serving.to_str().expect("UTF-8"), asking.to_str().expect("UTF-8"));
+    env.proa(["--insecure-options=image", "run", "--net=none", serving, "---", asking])
+        .outcome()
+        .succeeds()
+        .prints("served\n");
 }
 
 /// G87: a socket that was opened on the host, with no network in the pod; also when the app is started again.

@@ -8,6 +8,7 @@ mod app;
 mod apps;
 mod etc;
 mod files;
+mod listening;
 mod process;
 pub(crate) mod reopen;
 mod sockets;
@@ -210,7 +211,7 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
     keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
     keep.extend(init.streams.iter().flat_map(AppStreams::numbers));
     keep.extend(init.cgroups.iter().flat_map(|cgroups| &cgroups.apps).map(|fd| fd.as_raw_fd()));
-    keep.extend(init.sockets.iter().flatten().map(|passed| passed.socket.as_raw_fd()));
+    keep.extend(init.sockets.iter().flatten().filter_map(|passed| listening::number(&passed.socket)));
     keep.extend([init.monitor.as_fd().as_raw_fd(), lock.as_raw_fd()]);
     keep.sort_unstable();
     let mut first = 3;
@@ -242,7 +243,9 @@ fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) ->
         put_etc(index, &plan, &mut own)?;
         let mut app = App::new(plan, cgroups.next());
         app.put_cgroup(&mut own)?;
-        app.sockets = sockets.next().into_iter().flatten().map(|passed| passed.socket).collect();
+        app.sockets = listening::open(sockets.next().into_iter().flatten())
+            .map_err(|refusal| Failure::new(FailureKind::Setup, &format_args!("app {:?}: {refusal}", app.plan.name)))
+            .map_err(Stop::Failed)?;
         for (number, socket) in app.sockets.iter().enumerate() {
             own.put(Slot::Socket(number), socket.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
         }

@@ -108,13 +108,22 @@ impl CarriedPort {
     }
 }
 
-/// A listening socket of the host that an app takes over (appc aci.md, "socketActivated").
+/// A listening socket that an app takes over (appc aci.md, "socketActivated").
 #[derive(Debug)]
 pub struct Passed {
     /// The port's name, which the app finds in `LISTEN_FDNAMES`.
     pub name: String,
     /// The socket.
-    pub socket: OwnedFd,
+    pub socket: Listener,
+}
+
+/// A socket that an app takes over.
+#[derive(Debug)]
+pub enum Listener {
+    /// It is there already: one of the host.
+    Open(OwnedFd),
+    /// Pid 1 makes it in the pod's network, at this port of all addresses.
+    InPod(u16),
 }
 
 /// How the pod's network is now, for people.

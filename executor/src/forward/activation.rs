@@ -4,32 +4,35 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
-use appc::{PodManifest, Port, RuntimeApp};
-use stage1::network::Passed;
+use appc::{PodManifest, Port};
+use stage1::network::{Listener, Passed};
 
 use super::exposed::Forward;
 use super::refused;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::handed::Handed;
+use crate::net::MOST_PORTS;
 
-/// For each app the sockets that it takes over: those that this process was handed, and for the rest new ones.
+/// For each app the sockets that it takes over: those that this process was handed, and for the rest new ones, on the
+/// host where one of its ports leads to it, else in the pod.
 ///
 /// # Errors
 ///
-/// A port cannot be listened on.
+/// A port cannot be listened on, or has more numbers than there can be sockets.
 pub(super) fn sockets(
     manifest: &PodManifest,
     activated: &BTreeSet<Forward>,
     handed: Vec<Handed>,
 ) -> Result<Vec<Vec<Passed>>, CommandError> {
     let mut sockets: Vec<Vec<Passed>> = manifest.apps.iter().map(|_| Vec::new()).collect();
-    let mut served = BTreeSet::new();
+    let (mut served, mut opened) = (BTreeSet::new(), BTreeSet::new());
     for Handed { name, address, socket } in handed {
         match taker(manifest, activated, &name, address.map(|address| address.port())) {
             Some((app, name)) => {
                 served.insert(name.clone());
-                sockets[app].push(Passed { name, socket });
+                opened.insert((app, name.clone()));
+                sockets[app].push(Passed { name, socket: Listener::Open(socket) });
             }
             None => {
                 let at = address.map_or_else(String::new, |address| format!(" at {address}"));
@@ -53,10 +56,38 @@ pub(super) fn sockets(
         for offset in 0..forward.count {
             let address = SocketAddr::new(ip, forward.host_port + offset);
             let socket = TcpListener::bind(address).map(OwnedFd::from).map_err(|error| refused(address, &error))?;
-            sockets[*app].push(Passed { name: name.clone(), socket });
+            sockets[*app].push(Passed { name: name.clone(), socket: Listener::Open(socket) });
+        }
+        opened.insert((*app, name.clone()));
+    }
+    for (app, port) in activated_ports(manifest).filter(|(_, port)| !port.protocol.eq_ignore_ascii_case("udp")) {
+        if !opened.contains(&(app, port.name.to_string())) {
+            sockets[app].extend(in_pod(port)?);
         }
     }
     Ok(sockets)
+}
+
+/// The sockets of a port that nothing on the host leads to: the app expects to find them all the same.
+fn in_pod(port: &Port) -> Result<impl Iterator<Item = Passed>, CommandError> {
+    let count = port.count.max(1);
+    if count > MOST_PORTS {
+        let name = port.name.as_str();
+        return Err(CommandError::failed(format!(
+            "port {name:?}: {count} sockets to take over, at most {MOST_PORTS} can be had"
+        ))
+        .hint("correct the image's manifest and build it again"));
+    }
+    let passed = |number| Passed { name: port.name.to_string(), socket: Listener::InPod(number) };
+    Ok((0..count).filter_map(|offset| port.port.checked_add(offset)).map(passed))
+}
+
+/// The ports that apps take over, each with its app's place in the manifest.
+fn activated_ports(manifest: &PodManifest) -> impl Iterator<Item = (usize, &Port)> {
+    let apps = manifest.apps.iter().enumerate().map(|(index, app)| (index, app.app.as_ref()));
+    let ports = apps
+        .flat_map(|(index, app)| app.into_iter().flat_map(move |app| app.ports.iter().map(move |port| (index, port))));
+    ports.filter(|(_, port)| port.socket_activated)
 }
 
 /// Which app takes over a socket that this process was handed, and as which of its ports: the one that has the socket's
@@ -67,17 +98,10 @@ fn taker(
     name: &str,
     number: Option<u16>,
 ) -> Option<(usize, String)> {
-    let ports = || {
-        let of_app = |(index, app): (usize, &RuntimeApp)| {
-            let ports: Vec<(usize, Port)> =
-                app.app.iter().flat_map(|app| &app.ports).map(|port| (index, port.clone())).collect();
-            ports
-        };
-        manifest.apps.iter().enumerate().flat_map(of_app).filter(|(_, port)| port.socket_activated)
-    };
+    let ports = || activated_ports(manifest);
     let has = |first: u16, count: u16, number: u16| number >= first && number - first < count.max(1);
     let by_name = ports().find(|(_, port)| port.name.as_str() == name);
-    let owned = |(app, port): (usize, Port)| (app, port.name.to_string());
+    let owned = |(app, port): (usize, &Port)| (app, port.name.to_string());
     by_name.map(owned).or_else(|| {
         let number = number?;
         let exposed = activated.iter().find(|forward| has(forward.host_port, forward.count, number));
