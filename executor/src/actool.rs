@@ -106,6 +106,14 @@ fn stderr(message: &str) {
     output::complain(&format!("{}\n", lines.join("\n")));
 }
 
+/// Writes what a command has to say, and returns its exit status.
+fn put(command: &str, text: &str) -> u8 {
+    match output::write(text) {
+        Ok(()) => 0,
+        Err(error) => fail(&format!("{command}: {}", error.chain())),
+    }
+}
+
 /// Writes a message and returns the exit status of a failure.
 fn fail(message: &str) -> u8 {
     stderr(message);

@@ -124,26 +124,28 @@ pub(crate) fn unknown_subcommand<'a>(
     argv: &'a [OsString],
     error: &CommandError,
 ) -> Option<(GlobalArgs, String, &'a [OsString])> {
-    /// What stands before a subcommand.
+    let error = error.cause::<clap::Error>().filter(|error| error.kind() == ErrorKind::InvalidSubcommand)?;
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    // Before it stand options with their values, which clap has understood.
+    let (global, index) = before_subcommand(argv, name)?;
+    Some((global, name.clone(), &argv[index + 1..]))
+}
+
+/// The global options before the word, where it stands in a subcommand's place, and its index.
+fn before_subcommand(argv: &[OsString], word: &str) -> Option<(GlobalArgs, usize)> {
     #[derive(Debug, Parser)]
     struct Globals {
         #[command(flatten)]
         global: GlobalArgs,
     }
-    let error = error.cause::<clap::Error>().filter(|error| error.kind() == ErrorKind::InvalidSubcommand)?;
-    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
-    // Before it stand options with their values, which clap has understood.
-    let candidates = argv.iter().enumerate().filter(|(_, word)| *word == name.as_str()).map(|(index, _)| index);
-    let parsed = candidates.filter_map(|index| Some((Globals::try_parse_from(&argv[..index]).ok()?, index)));
-    let (globals, index) = parsed.into_iter().next()?;
-    Some((globals.global, name.clone(), &argv[index + 1..]))
+    let mut candidates = argv.iter().enumerate().skip(1).filter(|(_, found)| *found == word).map(|(index, _)| index);
+    candidates.find_map(|index| Some((Globals::try_parse_from(&argv[..index]).ok()?.global, index)))
 }
 
 /// `proa help COMMAND` as `proa COMMAND --help`.
 fn asked_for_help(argv: &[OsString]) -> Option<Vec<OsString>> {
-    let (program, rest) = argv.split_first()?;
-    let (_, of) = rest.split_first().filter(|(first, _)| *first == "help")?;
-    let words = std::iter::once(program).chain(of).cloned();
+    let (_, index) = before_subcommand(argv, "help")?;
+    let words = argv[..index].iter().chain(&argv[index + 1..]).cloned();
     Some(words.chain(["--help".into()]).collect())
 }
 

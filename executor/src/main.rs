@@ -183,9 +183,12 @@ fn is_help(error: &clap::Error) -> bool {
 fn report(error: &CommandError, argv: &[OsString], command: Option<&str>) -> u8 {
     match error.cause::<clap::Error>() {
         Some(help) if is_help(help) => {
-            // Nothing can be done about a closed stream.
-            let _ = help.print();
-            return if help.use_stderr() { error.kind.exit_status() } else { 0 };
+            return match output::print(help) {
+                // Nothing can be done about a closed stderr.
+                _ if help.use_stderr() => error.kind.exit_status(),
+                Ok(()) => 0,
+                Err(error) => report(&error, argv, command),
+            };
         }
         Some(refused) => {
             let (error, command) = misuse::explain(refused, argv);

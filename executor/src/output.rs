@@ -30,6 +30,18 @@ pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
     }
 }
 
+/// Prints what the parser of a command line has to say: a help text to stdout, in colours on a terminal.
+///
+/// # Errors
+///
+/// As [`write`].
+pub(crate) fn print(said: &clap::Error) -> Result<(), CommandError> {
+    match said.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.during(|| "write to stdout".into()),
+    }
+}
+
 /// [`write`], and whether the reader went away meanwhile.
 ///
 /// # Errors

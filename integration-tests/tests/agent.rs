@@ -284,6 +284,12 @@ fn line_115_usage_and_licence() {
         }
         assert!(text(&help.stdout).lines().all(|it| it.len() <= 90), "a terminal shows it");
     }
+    for words in [["license"], ["--help"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let full = output(agent(words).stdout(full));
+        let message = "Error: write to standard output: no space left on device\n";
+        assert_eq!((full.status.code(), text(&full.stderr)), (Some(1), message.into()), "{words:?}");
+    }
     // Where standard output is a device, as the original: in red.
     let null = fs::OpenOptions::new().write(true).open("/dev/null").expect("it is there");
     let red = output(agent(["shell"]).stdout(null));

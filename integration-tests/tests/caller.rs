@@ -10,6 +10,7 @@ each_user! {
     ignored_sigchld_does_no_harm,
     arguments_of_proa_are_not_shown_to_apps,
     errors_on_a_full_stderr_keep_the_status,
+    a_full_stdout_is_an_error,
     long_names_keep_their_status,
     volumes_do_not_cover_the_root,
 }
@@ -49,6 +50,41 @@ fn arguments_of_proa_are_not_shown_to_apps(env: &Env) {
 
 fn errors_on_a_full_stderr_keep_the_status(env: &Env) {
     env.proa(["run", "nosuch"]).through(["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"]).outcome().exits(254);
+}
+
+/// What cannot be printed is told once, also where it is but a help text; a reader that went away is no error.
+fn a_full_stdout_is_an_error(env: &Env) {
+    let lines: &[(&str, &[&str], i32)] = &[
+        ("proa", &["--help"], 254),
+        ("proa", &["--version"], 254),
+        ("proa", &["help", "run"], 254),
+        ("proa", &["run", "--help"], 254),
+        ("proa", &["version"], 254),
+        ("proa", &["list"], 254),
+        ("actool", &[], 1),
+        ("actool", &["help"], 1),
+        ("actool", &["help", "build"], 1),
+        ("actool", &["version"], 1),
+        ("eci", &[], 1),
+        ("eci", &["--help"], 1),
+        ("eci", &["help", "push"], 1),
+        ("eci", &["completion", "bash"], 1),
+    ];
+    for (name, words, status) in lines {
+        // Before the words stands --dir, which is proa's.
+        let own = if *name == "proa" { "" } else { "shift 2; " };
+        let script = format!("program=$1; shift; {own}ln -sf \"$program\" ./{name}; ./{name} \"$@\"");
+        let to = |end: &str| {
+            let script = format!("{script} {end}");
+            env.proa(*words).through(["bash", "-c", &script, "sh"]).outcome()
+        };
+        let full = to(">/dev/full").exits(*status);
+        assert!(full.stderr.contains("write to stdout: No space left on device"), "{name} {words:?}: {full}");
+        let messages = full.stderr.lines().filter(|line| !line.starts_with("hint: ")).count();
+        assert_eq!(messages, 1, "{name} {words:?}: {full}");
+        let gone = to("| true; exit ${PIPESTATUS[0]}").succeeds();
+        assert_eq!(gone.stderr, "", "{name} {words:?}");
+    }
 }
 
 fn long_names_keep_their_status(env: &Env) {

@@ -322,6 +322,7 @@ fn volumes_outlive_containers(env: &Env) {
     docker(env, &read).exits(1).prints("kept\n");
     docker(env, &["volume", "ls"]).succeeds().prints("DRIVER    VOLUME NAME\nlocal     data\n");
     env.proa(["volume", "ls", "-q"]).outcome().succeeds().prints("data\n");
+    env.proa(["volume", "list", "-q"]).outcome().succeeds().prints("data\n");
     let place = docker(env, &["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]).succeeds();
     assert!(Path::new(place.line()).join("file").exists(), "{place}");
     docker(env, &["volume", "rm", "data"]).exits(1).stderr_shows("remove data: volume is in use - [");

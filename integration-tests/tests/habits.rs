@@ -26,6 +26,9 @@ fn help_may_be_asked_for_in_words(env: &Env) {
             std::iter::once("help").chain(words.iter().copied()).map(Into::into).collect()
         });
         assert_eq!(command.outcome().succeeds().stdout, option.stdout);
+        // After global options, too: the tests' own --dir is one.
+        let command = env.proa(["--debug", "help"].iter().chain(words)).outcome();
+        assert_eq!(command.succeeds().stdout, option.stdout);
     }
     let refused = env.proa(["run", &shell(env), "--memory=64MB"]).outcome();
     refused.refuses("64MB").stderr_shows("64Mi, 1.5Gi or 500M");

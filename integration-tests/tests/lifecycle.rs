@@ -200,6 +200,7 @@ fn enter_gives_the_status_and_the_streams(env: &Env) {
     let script = "cat; echo error >&2; exit 42";
     let entered = env.proa(["exec", &uuid, "sh", "-c", script]).outcome_with_input(b"input\n");
     entered.exits(42).prints("input\n").stderr_shows("error");
+    env.proa(["exec", &uuid, "--", "sh", "-c", "echo $0 $1; exit 3", "--", "--"]).outcome().exits(3).prints("-- --\n");
     env.proa(["enter", &uuid, "sh", "-c", "kill -KILL $$"]).outcome().exits(137);
     env.proa(["enter", "-e", "X=a b", "--working-dir", "/proc", &uuid, "sh", "-c", "echo $X; pwd"])
         .outcome()

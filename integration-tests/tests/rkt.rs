@@ -164,6 +164,7 @@ fn rkt_root_commands(env: &Env) {
     proa(env, &["run-prepared", "--detach", &uuid]).succeeds();
     proa(env, &["enter", &uuid, "true"]).succeeds();
     proa(env, &["app", "exec", &uuid, "true"]).succeeds();
+    proa(env, &["app", "exec", &uuid, "--", "true"]).succeeds();
     for line in [&["status", &uuid][..], &["stop", &uuid], &["list"], &["image", "list"], &["rm", &uuid], &["gc"]] {
         proa(env, line).succeeds();
     }

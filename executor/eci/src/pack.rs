@@ -126,6 +126,8 @@ impl Packed {
     /// [`PackError`].
     pub fn new(artifact: &Artifact, options: &Options, scratch: &Path) -> Result<Self, PackError> {
         let parts = parts(artifact)?;
+        let named = |source| PackError::Part { part: "config.json".to_owned(), source };
+        let own_config = artifact.config.as_deref().map(own_config).transpose().map_err(named)?;
         if parts.is_empty() {
             return Err(PackError::Empty);
         }
@@ -137,12 +139,7 @@ impl Packed {
             blobs.push((descriptor, blob));
             diff_ids.push(diff_id);
         }
-        let config = match &artifact.config {
-            Some(path) => {
-                own_config(path).map_err(|source| PackError::Part { part: "config.json".to_owned(), source })?
-            }
-            None => generated_config(options, labels, diff_ids),
-        };
+        let config = own_config.unwrap_or_else(|| generated_config(options, labels, diff_ids));
         let manifest_bytes = {
             let layers = blobs.iter().map(|(layer, _)| layer).collect();
             let manifest = Manifest { schema_version: 2, media_type: media::OCI_MANIFEST, config: &config.0, layers };

@@ -2,7 +2,6 @@
 
 use super::flags::{Flag, FlagKind, FlagSet};
 use super::{COMMANDS, Command, GLOBAL, Invocation, fail};
-use crate::output;
 
 pub(super) const COMMAND: Command = Command {
     name: "help",
@@ -21,9 +20,7 @@ fn run(invocation: &Invocation) -> u8 {
             None => return fail(&format!("Unrecognized command: {}", name.to_string_lossy())),
         },
     };
-    // Nothing can be done about a closed stdout.
-    let _ = output::write(&text);
-    0
+    super::put("help", &text)
 }
 
 fn overview() -> String {

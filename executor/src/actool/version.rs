@@ -2,7 +2,6 @@
 
 use super::flags::FlagSet;
 use super::{Command, Invocation};
-use crate::output;
 
 pub(super) const COMMAND: Command = Command {
     name: "version",
@@ -14,7 +13,5 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(_: &Invocation) -> u8 {
-    // Nothing can be done about a closed stdout.
-    let _ = output::write(&format!("actool version {}\n", super::VERSION));
-    0
+    super::put("version", &format!("actool version {}\n", super::VERSION))
 }

@@ -72,9 +72,8 @@ pub(crate) fn run(context: &Context, args: EnterArgs) -> Result<u8, CommandError
         Some(_) => pod_argument::one(&pods, None, args.uuid_file.as_ref())?,
         None => pod_argument::one(&pods, words.next().as_ref(), None)?,
     };
-    let exec: Vec<String> = words.collect();
     let spec = EnterSpec {
-        exec,
+        exec: command(words),
         environment: environment::parse("--environment", &args.environment)?,
         working_directory: args.working_dir.map(request::working_directory).transpose()?,
         user: args.user,
@@ -82,6 +81,13 @@ pub(crate) fn run(context: &Context, args: EnterArgs) -> Result<u8, CommandError
         terminal: None,
     };
     enter(&pods, &entry, args.app, spec, args.tty)
+}
+
+/// The words after the pod: `--` may stand before them, as before the arguments of `proa run`.
+pub(crate) fn command(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut words = words.peekable();
+    words.next_if(|word| word == "--");
+    words.collect()
 }
 
 /// Executes what `spec` says, in the app or in the only one, with a terminal if that is wanted or there is one.

@@ -28,6 +28,7 @@ pub(crate) struct VolumeArgs {
 #[derive(Debug, Subcommand)]
 enum VolumeCommand {
     Create(create::CreateArgs),
+    #[command(alias = "list")]
     Ls(ls::LsArgs),
     Rm(rm::RmArgs),
     Inspect(inspect::InspectArgs),

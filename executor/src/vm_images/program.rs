@@ -30,14 +30,12 @@ struct Globals {
 pub(crate) fn main(argv: &[OsString]) -> u8 {
     let command = tree();
     if argv.len() < 2 {
-        let _ = output::write(&command.clone().render_help().to_string());
-        return 0;
+        return ended(output::write(&command.clone().render_help().to_string()).map(|()| 0));
     }
     let matches = match command.clone().try_get_matches_from(argv) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
-            let _ = output::write(&error.render().to_string());
-            return 0;
+            return ended(output::write(&error.render().to_string()).map(|()| 0));
         }
         Err(error) => {
             output::complain(&misuse(&error, &command, argv));
@@ -49,6 +47,11 @@ pub(crate) fn main(argv: &[OsString]) -> u8 {
         Some(("completion", words)) => complete(&mut command.clone(), words),
         _ => run(&matches),
     };
+    ended(done)
+}
+
+/// The exit status of a command; tells why it failed.
+fn ended(done: Result<u8, CommandError>) -> u8 {
     match done {
         Ok(status) => status,
         Err(error) => {
@@ -88,8 +91,7 @@ fn help(command: &Command, words: &ArgMatches) -> u8 {
             return FAILED;
         }
     };
-    let _ = output::write(&of.render_long_help().to_string());
-    0
+    ended(output::write(&of.render_long_help().to_string()).map(|()| 0))
 }
 
 /// Prints what a shell needs to complete command lines.

@@ -122,6 +122,7 @@ fn line_99_missing_files_and_bad_words() {
         ),
         (&["--initrd", "none"], "could not build manifest: error adding initrd: none: "),
         (&["--kernel", "k", "--config", "none"], "could not build manifest: error adding config.json: none: "),
+        (&["--config", "none"], "could not build manifest: error adding config.json: none: "),
         (&["--root", "none:raw"], "could not build manifest: error adding disk-root-none disk: none: "),
         (&["--disk", "none:raw"], "could not build manifest: error adding disk-0-none disk: none: "),
         (&["--kernel", "/dev/null"], "/dev/null: not a regular file"),

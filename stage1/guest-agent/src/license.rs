@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 
-use crate::output::put;
 use crate::usage;
 
 const TEXT: &str = concat!(include_str!("../../../LICENSE"), "\n");
@@ -12,5 +11,5 @@ pub(crate) fn run(args: &[OsString]) -> u8 {
     if !args.is_empty() {
         return usage::fail("license takes no arguments", 1);
     }
-    u8::from(put(rustix::stdio::stdout(), TEXT.as_bytes()).is_err())
+    usage::print(TEXT)
 }

@@ -27,5 +27,5 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
     let pods = context.pods()?;
     let mut words = request::args(args.words)?.into_iter();
     let entry = pod_argument::one(&pods, words.next().as_ref(), None)?;
-    enter::enter(&pods, &entry, args.app, EnterSpec { exec: words.collect(), ..EnterSpec::default() }, None)
+    enter::enter(&pods, &entry, args.app, EnterSpec { exec: enter::command(words), ..EnterSpec::default() }, None)
 }
