@@ -4,6 +4,7 @@
 //! (`Delegate=yes`), or makes a scope for the pod on one D-Bus call. A pod without limits asks for neither: that would
 //! cost its start several milliseconds.
 
+mod freezer;
 mod scope;
 
 use std::fs;
@@ -18,6 +19,8 @@ use stage1::protocol::{Call, PodReport, Reply};
 
 use crate::client::Client;
 use crate::error::{CommandError, Explain as _};
+
+pub(crate) use freezer::{is_frozen, refuse_frozen, thaw};
 
 /// How long systemd may take to move this process.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::import::Images;
 use crate::layer_writer::{LayerWriter, Packing, Written};
+use crate::manifest::HOST_ARCH;
 use crate::oci_form::{LayerFile, manifest_of};
 use crate::pull_policy::PullPolicy;
 use crate::{app_argument, idmap, images, moment, userns};
@@ -58,6 +59,20 @@ pub(crate) fn commit(
     let record = id.and_then(|id: ImageId| images.store.record(&id).transpose()).transpose()?.ok_or_else(gone)?;
     let (scratch, written) = flattened(&mut images, runtime, &record, pod.upper(&runtime.name)?)?;
     let config = configuration(&images, &record, runtime, written.diff_id, changes)?;
+    Ok(store_layer(&images, (scratch, written), config, name)?.id)
+}
+
+/// Stores an image of one layer, under a name if one is given.
+///
+/// # Errors
+///
+/// The configuration makes no image; the store cannot be written.
+pub(crate) fn store_layer(
+    images: &Images,
+    (scratch, written): (File, Written),
+    config: Vec<u8>,
+    name: Option<&RegistryRef>,
+) -> Result<ImageRecord, CommandError> {
     let media_type = Packing::Plain.media_type().to_owned();
     let layer = LayerFile {
         file: Rc::new(scratch.try_clone()?),
@@ -89,7 +104,7 @@ pub(crate) fn commit(
         config_section: section(&config)?,
         config,
     };
-    Ok(images.store_committed(&image, name.is_some())?.id)
+    images.store_committed(&image, name.is_some())
 }
 
 /// What the app sees of its root file system, as a layer in a file without a name.
@@ -131,12 +146,38 @@ fn configuration(
             serde_json::from_slice(&fetch::oci::from_app(&record.manifest, &[diff_id])?.config)?
         }
     };
+    describe(&mut config, diff_id, ("proa commit", changes))?;
+    let section = &mut config["config"];
+    if let Some(app) = &app.app {
+        // The host's name is that of the container, not of the image.
+        let own = app.environment.iter().filter(|variable| variable.name != "HOSTNAME");
+        let set = own.map(|variable| format!("{}={}", variable.name, variable.value));
+        section["Env"] = set.collect::<Vec<_>>().into();
+    }
+    changes.instructions.iter().try_for_each(|instruction| apply(section, instruction))?;
+    Ok(serde_json::to_vec(&config)?)
+}
+
+/// The configuration of an image of which nothing is known but its layer.
+///
+/// # Errors
+///
+/// An instruction makes no sense.
+pub(crate) fn bare_configuration(diff_id: Digest, changes: &Changes) -> Result<Vec<u8>, CommandError> {
+    let mut config = json!({ "architecture": HOST_ARCH, "os": "linux" });
+    describe(&mut config, diff_id, ("", changes))?;
+    changes.instructions.iter().try_for_each(|instruction| apply(&mut config["config"], instruction))?;
+    Ok(serde_json::to_vec(&config)?)
+}
+
+/// Says of what the image is made, when, by which command, by whom and what for.
+fn describe(config: &mut Value, diff_id: Digest, (by, changes): (&str, &Changes)) -> Result<(), CommandError> {
     let epoch = moment::source_date_epoch()?.map(|seconds| seconds.saturating_mul(1_000_000_000));
     let now = moment::rfc3339(epoch.unwrap_or_else(moment::now));
     let whole = config.as_object_mut().ok_or_else(|| CommandError::failed("the image's configuration is no object"))?;
     whole.insert("created".into(), now.clone().into());
     whole.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": [diff_id.to_string()] }));
-    let mut history = json!({ "created": now, "created_by": "proa commit" });
+    let mut history = json!({ "created": now, "created_by": by });
     if !changes.author.is_empty() {
         whole.insert("author".into(), changes.author.clone().into());
         history["author"] = changes.author.clone().into();
@@ -145,17 +186,8 @@ fn configuration(
         history["comment"] = changes.message.clone().into();
     }
     whole.insert("history".into(), json!([history]));
-    let section = whole.entry("config").or_insert_with(|| json!({}));
-    if let Some(app) = &app.app {
-        // The host's name is that of the container, not of the image.
-        let own = app.environment.iter().filter(|variable| variable.name != "HOSTNAME");
-        let set = own.map(|variable| format!("{}={}", variable.name, variable.value));
-        section["Env"] = set.collect::<Vec<_>>().into();
-    }
-    for instruction in &changes.instructions {
-        apply(section, instruction)?;
-    }
-    Ok(serde_json::to_vec(&config)?)
+    whole.entry("config").or_insert_with(|| json!({}));
+    Ok(())
 }
 
 /// Changes the section that says how a container is run.

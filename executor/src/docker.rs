@@ -30,6 +30,7 @@ mod history;
 mod image;
 mod image_filters;
 mod images;
+mod import;
 mod inspect;
 mod label_option;
 mod load;
@@ -53,6 +54,7 @@ mod stats;
 mod tag;
 mod targets;
 mod template;
+mod update;
 mod variable_option;
 mod version;
 mod volume_option;
@@ -117,6 +119,7 @@ static ALL: &[DockerCommand] = &[
     row!("history", "[OPTIONS] IMAGE", history, HistoryArgs),
     row!("save", "[OPTIONS] IMAGE [IMAGE...]", save, SaveArgs),
     row!("load", "[OPTIONS]", load, LoadArgs),
+    row!("import", "[OPTIONS] FILE|- [REPOSITORY[:TAG]]", import, ImportArgs),
     row!("logs", "[OPTIONS] CONTAINER", logs, LogsArgs, of_containers: true),
     row!("rename", "CONTAINER NEW_NAME", rename, RenameArgs, of_containers: true),
     row!("port", "CONTAINER [PRIVATE_PORT[/PROTO]]", port, PortArgs, of_containers: true),
@@ -128,6 +131,7 @@ static ALL: &[DockerCommand] = &[
     row!("kill", "[OPTIONS] CONTAINER [CONTAINER...]", targets::kill, KillArgs, of_containers: true),
     row!("pause", "CONTAINER [CONTAINER...]", pause, PauseArgs, of_containers: true),
     row!("unpause", "CONTAINER [CONTAINER...]", pause::unpause, UnpauseArgs, of_containers: true),
+    row!("update", "[OPTIONS] CONTAINER [CONTAINER...]", update, UpdateArgs, of_containers: true),
     row!("wait", "CONTAINER [CONTAINER...]", targets::wait, WaitArgs, of_containers: true),
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
     row!("network", "COMMAND", network, NetworkArgs),
@@ -204,7 +208,7 @@ fn short(words: &[OsString]) -> Vec<OsString> {
         (Some("container"), Some("ls" | "list")) => "ps",
         (Some("image"), Some("ls" | "list")) => "images",
         (Some("image"), Some("rm" | "remove")) => "rmi",
-        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "save" | "load" | "history"))) => name,
+        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "save" | "load" | "import" | "history"))) => name,
         (Some(group @ ("container" | "image")), Some("inspect")) => {
             let typed = ["inspect".to_owned(), format!("--type={group}")].map(OsString::from);
             return typed.into_iter().chain(words[2..].iter().cloned()).collect();

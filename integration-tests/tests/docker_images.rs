@@ -1,9 +1,10 @@
 //! docker's commands for images that travel in archives, for what is not used any more, and what volumes begin with.
 
 use integration_tests::images::{Layout, busybox};
-use integration_tests::{Env, Outcome, each_user};
+use integration_tests::{Env, Outcome, User, each_user, needs};
 use serde_json::json;
 use std::fs::File;
+use std::process::Command;
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
     env.proa(["docker"].iter().chain(words)).outcome()
@@ -183,4 +184,44 @@ fn a_terminal_has_a_kind(env: &Env) {
     let exec = docker(env, &["exec", "-t", "lives", "sh", "-c", "echo \"[$TERM]\""]).succeeds();
     assert_eq!(exec.stdout, "[xterm]\r\n");
     docker(env, &["rm", "-f", "lives"]).succeeds();
+}
+
+/// Archives of files become images: from a file or a stream, packed or not, with what a Dockerfile would say.
+#[test]
+fn archives_of_files_are_imported() {
+    let env = &needs!(Env::of(User::WithRange));
+    let layout = Layout::new("shell").layer(busybox().file("seen", "x\n", 0o644)).config("Cmd", json!(["sh"]));
+    let image = format!("oci:{}", layout.build(env).display());
+    docker(env, &["create", "--name=from", &image, "true"]).succeeds();
+    let tar = env.path("files.tar");
+    docker(env, &["export", "-o", tar.to_str().unwrap(), "from"]).succeeds();
+    docker(env, &["rm", "from"]).succeeds();
+    let changes = ["-c", "CMD [\"cat\", \"/seen\"]", "--change", "ENV A=b", "-m", "of a file"];
+    let words = [&["import"][..], &changes, &[tar.to_str().unwrap(), "files:1"]].concat();
+    let id = docker(env, &words).succeeds().quietly().line().to_owned();
+    assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
+    docker(env, &["run", "--rm", "--network=none", "files:1"]).succeeds().prints("x\n");
+    let shown = "{{.Id}} {{.RepoTags}} {{.Config.Env}} {{.Os}} {{len .RootFS.Layers}}";
+    docker(env, &["inspect", "-f", shown, "files:1"]).succeeds().prints(&format!("{id} [files:1] [A=b] linux 1\n"));
+    docker(env, &["history", "--format", "{{.Comment}}", "files:1"]).succeeds().prints("of a file\n");
+    // Packed, and as a stream; without a name, and so without a command.
+    let packed = Command::new("gzip").arg("-c").arg(&tar).output().expect("gzip").stdout;
+    let id = env.proa(["docker", "import", "-"]).outcome_with_input(&packed).succeeds().line().to_owned();
+    docker(env, &["run", "--rm", "--network=none", &id, "cat", "/seen"]).succeeds().prints("x\n");
+    docker(env, &["images", "-q", "--no-trunc", "-f", "dangling=true"]).succeeds().prints(&format!("{id}\n"));
+    docker(env, &["history", "--format", "{{.Comment}}", &id]).succeeds().prints("Imported from -\n");
+    // What is no archive, or is not there, makes no image.
+    let text = env.write("text", "no archive");
+    for (file, text) in [
+        (text.to_str().unwrap(), "not a tar archive: it begins with \"no archive\""),
+        ("nosuch.tar", "open nosuch.tar: No such file"),
+        ("https://example.com/x.tar", "a file or - is imported"),
+    ] {
+        docker(env, &["import", file, "bad"]).exits(1).stderr_shows(text);
+    }
+    env.proa(["docker", "import", "-"]).outcome_with_input(b"").exits(1).stderr_shows("stdin is empty");
+    docker(env, &["import", "-c", "RUN x", tar.to_str().unwrap(), "bad"]).exits(125).stderr_shows("RUN x");
+    docker(env, &["images", "-q", "bad"]).succeeds().prints("");
+    docker(env, &["rmi", "files:1", &id]).succeeds();
+    env.assert_nothing_left();
 }

@@ -12,6 +12,7 @@
 //! directories are opened once and used by descriptor; names of apps are AC names, which no path can be made of.
 
 mod disks;
+mod freezer;
 pub mod limits;
 pub mod usage;
 

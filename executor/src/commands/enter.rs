@@ -12,6 +12,7 @@ use stage1::EnterSpec;
 use stage1::protocol::{Call, End, Reply};
 use sys::signal::Block;
 
+use crate::cgroup;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -146,6 +147,7 @@ pub(crate) fn start(pods: &Pods, entry: &PodEntry, spec: EnterSpec) -> Result<()
 
 fn only_app(client: &mut Client) -> Result<String, CommandError> {
     let Reply::Status(report) = client.ask(Call::Status, &[])?.0 else { return Err(client.gone()) };
+    cgroup::refuse_frozen(&report)?;
     Ok(app_argument::only(&report.apps, |app| &app.name)?.name.clone())
 }
 

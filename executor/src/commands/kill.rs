@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::Pods;
+use pod::{PodEntry, Pods};
 use stage1::protocol::Call;
 
+use crate::cgroup;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
@@ -52,7 +53,17 @@ pub(crate) fn run(context: &Context, args: KillArgs) -> Result<u8, CommandError>
 
 fn kill(pods: &Pods, needle: &str, app: Option<String>, signal: i32) -> Result<appc::PodUuid, CommandError> {
     let entry = pod_argument::find(pods, needle)?;
-    let call = Call::Signal { app, signal };
-    Client::connect(pods, &entry)?.ask(call, &[])?;
+    signal_to(pods, &entry, app, signal)?;
     Ok(entry.uuid)
+}
+
+/// Sends a signal to an app of a running pod, or to all of them. A pod that stands still goes on with it.
+///
+/// # Errors
+///
+/// There is no such app, or its supervisor cannot be reached.
+pub(crate) fn signal_to(pods: &Pods, entry: &PodEntry, app: Option<String>, signal: i32) -> Result<(), CommandError> {
+    let mut client = Client::connect(pods, entry)?;
+    cgroup::thaw(pods, entry);
+    client.ask(Call::Signal { app, signal }, &[]).map(drop)
 }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, kill_process};
 use stage1::protocol::{Call, Reply};
 
+use crate::cgroup;
 use crate::client::{self, Client};
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
@@ -92,6 +93,7 @@ fn tell(
 
 /// Tells the supervisor of a running pod to stop it; `None` when it has ended by itself meanwhile.
 fn begin(pods: &Pods, entry: &PodEntry, signal: Option<i32>, seconds: u32) -> Result<Option<Client>, CommandError> {
+    cgroup::thaw(pods, entry);
     let Some(client) = Client::reach(pods, entry)? else { return Ok(None) };
     match client.say(Call::Stop { app: None, signal, grace_ms: Some(u64::from(seconds) * 1000) }, &[]) {
         // It was about to go: what is to be waited for is the same.

@@ -2,6 +2,7 @@
 
 use appc::{Annotations, Isolator};
 use clap::Args;
+use pod::{PodEntry, Pods};
 use stage1::cgroup::limits::Limits;
 
 use crate::app_argument;
@@ -53,22 +54,36 @@ pub(crate) fn mend(error: &clap::Error) -> Option<CommandError> {
 }
 
 pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandError> {
-    let isolators: Vec<Isolator> = args.resources.isolators()?.into_iter().map(Given::into_isolator).collect();
-    let mut annotations = Annotations::default();
-    app_isolators::approve_all(&isolators, &mut annotations);
-    let limits = Limits::of(&isolators, &annotations);
+    let limits = limits(args.resources.isolators()?.into_iter().map(Given::into_isolator).collect());
     if limits.is_empty() {
         return Err(CommandError::usage("no limit is given").hint("give --memory, --cpu or --cpu-shares"));
     }
     let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
-    let (group, report) = cgroup::of_pod(&pods, &entry)?;
-    if let Some(name) = args.app.as_ref().filter(|name| !report.apps.iter().any(|app| app.name == **name)) {
+    apply(&pods, &entry, args.app.as_ref(), &limits)?;
+    Ok(0)
+}
+
+/// The limits that these isolators are, which the operator has given.
+pub(crate) fn limits(isolators: Vec<Isolator>) -> Limits {
+    let mut annotations = Annotations::default();
+    app_isolators::approve_all(&isolators, &mut annotations);
+    Limits::of(&isolators, &annotations)
+}
+
+/// Sets limits of an app of a running pod, or of all.
+///
+/// # Errors
+///
+/// The pod has no control groups, or no such app; the kernel refuses.
+pub(crate) fn apply(pods: &Pods, entry: &PodEntry, app: Option<&String>, limits: &Limits) -> Result<(), CommandError> {
+    let (group, report) = cgroup::of_pod(pods, entry)?;
+    if let Some(name) = app.filter(|name| !report.apps.iter().any(|app| app.name == **name)) {
         return Err(app_argument::unknown(name));
     }
-    for app in report.apps.iter().filter(|app| args.app.as_ref().is_none_or(|name| *name == app.name)) {
-        let name = app.name.parse().during(|| format!("app {:?}", app.name))?;
-        group.limit_app(&name, &limits).during(|| format!("app {:?}", app.name))?;
+    for it in report.apps.iter().filter(|it| app.is_none_or(|name| *name == it.name)) {
+        let name = it.name.parse().during(|| format!("app {:?}", it.name))?;
+        group.limit_app(&name, limits).during(|| format!("app {:?}", it.name))?;
     }
-    Ok(0)
+    Ok(())
 }

@@ -10,6 +10,7 @@ use store::Tree;
 
 use super::unpack::Owners;
 use crate::app_argument;
+use crate::cgroup;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -55,6 +56,9 @@ impl AppRoot {
         let mut images = Images::existing(context)?;
         images.map_ids(Userns::of(&manifest)?)?;
         if entry.state == State::Running {
+            if cgroup::is_frozen(pods, entry, &manifest) {
+                return Err(CommandError::failed("the pod is paused").hint("`proa docker unpause` lets it go on"));
+            }
             let call = Call::Room { app: runtime.name.as_str().to_owned() };
             let (reply, fds) = Client::connect(pods, entry)?.ask(call, &[])?;
             let mut fds = fds.into_iter();

@@ -45,6 +45,9 @@ pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandErro
         let why = "You cannot attach to a stopped container, start it first";
         return Err(CommandError::failed(format!("Error: {why}")));
     };
+    if container.paused {
+        return Err(CommandError::failed("Error: You cannot attach to a paused container, unpause it first"));
+    }
     let client = Client::connect(&pods, &container.entry)?;
     let wanted = Wanted { stdin: !args.no_stdin, stdout: true, stderr: true };
     let attached = attach::attach(client, app.name.as_str(), wanted, false)?;

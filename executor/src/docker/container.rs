@@ -8,6 +8,7 @@ use store::Store;
 
 use super::{age, image};
 use crate::annotations::TYPED_IMAGE;
+use crate::cgroup;
 use crate::error::CommandError;
 use crate::net::{Mode, NetRequest};
 use crate::{moment, ports};
@@ -25,6 +26,8 @@ pub(crate) struct Container {
     pub(crate) restarts: u32,
     /// How the pod ended.
     pub(crate) end: Option<PodStatus>,
+    /// Whether it runs and stands still.
+    pub(crate) paused: bool,
 }
 
 impl Container {
@@ -35,7 +38,7 @@ impl Container {
     /// Its files cannot be read.
     pub(crate) fn read(pods: &Pods, entry: PodEntry) -> Result<Self, CommandError> {
         if entry.place == Place::Prepare {
-            return Ok(Self { entry, manifest: None, app: None, restarts: 0, end: None });
+            return Ok(Self { entry, manifest: None, app: None, restarts: 0, end: None, paused: false });
         }
         let pod = pods.open(&entry)?;
         let manifest = pod.manifest()?;
@@ -43,7 +46,8 @@ impl Container {
         let last = first.map(|name| pod.last_attempt(name)).transpose()?.flatten();
         let (restarts, app) = last.map_or((0, None), |(attempt, status)| (attempt, Some(status)));
         let end = pod.pod_status()?;
-        Ok(Self { entry, manifest: Some(manifest), app, restarts, end })
+        let paused = cgroup::is_frozen(pods, &entry, &manifest);
+        Ok(Self { entry, manifest: Some(manifest), app, restarts, end, paused })
     }
 
     /// Every container, newest first. What cannot be read is left out, and said in a line each.
@@ -171,10 +175,11 @@ impl Container {
         ports.iter().flat_map(of_port).collect()
     }
 
-    /// `created`, `running`, `restarting`, `exited`, `dead`, `removing`: docker's states.
+    /// `created`, `running`, `paused`, `restarting`, `exited`, `dead`, `removing`: docker's states.
     pub(crate) fn state(&self) -> &'static str {
         match self.entry.state {
             State::Running if self.app.as_ref().is_some_and(|app| app.restarting) => "restarting",
+            State::Running if self.paused => "paused",
             State::Running => "running",
             State::Embryo | State::Preparing | State::Prepared => "created",
             State::AbortedPrepare => "dead",
@@ -198,8 +203,9 @@ impl Container {
     pub(crate) fn status(&self, now: u64) -> String {
         let ago = |ns: Option<u64>| age::of(now.saturating_sub(ns.unwrap_or(now)));
         match self.state() {
-            "running" => {
-                format!("Up {}", ago(self.app.as_ref().and_then(|app| app.started_ns).or(self.entry.started_ns)))
+            state @ ("running" | "paused") => {
+                let at = self.app.as_ref().and_then(|app| app.started_ns).or(self.entry.started_ns);
+                format!("Up {}{}", ago(at), if state == "paused" { " (Paused)" } else { "" })
             }
             "restarting" => {
                 let at = self.app.as_ref().and_then(|app| app.finished_ns);

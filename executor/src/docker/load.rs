@@ -1,7 +1,7 @@
 //! `docker load`: stores the images of an archive that `docker save` wrote.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Seek as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
@@ -35,11 +35,8 @@ pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError>
             File::open(&file).during(|| format!("open {}", file.display()))?;
             file
         }
-        None if io::stdin().is_terminal() => {
-            return Err(CommandError::failed("requested load from stdin, but stdin is empty"));
-        }
         None => {
-            spooled = spool(context.create_data_dir()?)?;
+            spooled = spool(context.create_data_dir()?, "load")?;
             PathBuf::from(format!("/proc/self/fd/{}", spooled.as_raw_fd()))
         }
     };
@@ -78,14 +75,24 @@ pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError>
 }
 
 /// Standard input as a file without a name: an archive is read in any order.
-fn spool(dir: &Path) -> Result<File, CommandError> {
+///
+/// # Errors
+///
+/// It is a terminal, it is empty, or there is no room.
+pub(super) fn spool(dir: &Path, what: &str) -> Result<File, CommandError> {
+    let nothing = || CommandError::failed(format!("requested {what} from stdin, but stdin is empty"));
+    if io::stdin().is_terminal() {
+        return Err(nothing());
+    }
     let mut stdin = io::stdin().lock();
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = open(dir, flags, Mode::RUSR | Mode::WUSR).during(|| format!("make a file in {}", dir.display()))?;
     let mut file = File::from(file);
     io::copy(&mut stdin, &mut file).during(|| "read standard input".into())?;
     if file.metadata()?.len() == 0 {
-        return Err(CommandError::failed("requested load from stdin, but stdin is empty"));
+        return Err(nothing());
     }
+    // It is read from its beginning.
+    file.rewind()?;
     Ok(file)
 }

@@ -53,6 +53,11 @@ pub(crate) struct ProtectionArgs {
 }
 
 impl ProtectionArgs {
+    /// Limits alone.
+    pub(super) fn of_limits(memory: Option<String>, cpus: Option<String>, cpu_shares: Option<i64>) -> Self {
+        Self { memory, cpus, cpu_shares, ..Self::default() }
+    }
+
     /// The isolators of the pod.
     ///
     /// # Errors

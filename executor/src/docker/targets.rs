@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use pod::{PodEntry, Pods, State};
-use stage1::protocol::Call;
 
 use super::{complain_of, container};
-use crate::client::Client;
 use crate::commands;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -140,7 +138,7 @@ pub(crate) mod kill {
                 // As with docker a killed container is not started again, whatever its restart policy.
                 commands::stop::stop(pods, &entry, Some(signal), 0)?;
             } else {
-                Client::connect(pods, &entry)?.ask(Call::Signal { app: None, signal }, &[])?;
+                commands::kill::signal_to(pods, &entry, None, signal)?;
             }
             Ok(Some(needle.to_owned()))
         })
@@ -183,7 +181,10 @@ pub(crate) mod rm {
             if entry.state == State::Running {
                 if !args.force {
                     let name = entry.name.as_ref().map_or_else(|| container::short(entry.uuid), ToString::to_string);
-                    let why = "container is running: stop the container before removing or force remove";
+                    let why = match container::Container::read(pods, entry)?.paused {
+                        true => "container is paused and must be unpaused first",
+                        false => "container is running: stop the container before removing or force remove",
+                    };
                     return Err(CommandError::failed(format!("cannot remove container \"/{name}\": {why}")));
                 }
                 commands::stop::stop(pods, &entry, Some(9), 0)?;

@@ -30,3 +30,28 @@ pub fn scan<T, E: From<IngestError>>(
 ) -> Result<(T, Scanned), E> {
     crate::ingest::scan(input, limits, |tar| visit(&mut TarReader::new(tar, limits)))
 }
+
+/// As [`scan`], and has the tar archive itself written to `out`, whatever it holds. It takes one thread: who stores what was
+/// written forks, and a process with threads cannot.
+///
+/// # Errors
+/// The [`IngestError`] of a stream that cannot be read or is beyond `limits`; those of writing, made by `failed`.
+pub fn inflate<E: From<IngestError>>(
+    input: File,
+    limits: &ExtractLimits,
+    out: &mut dyn std::io::Write,
+    failed: impl Fn(std::io::Error) -> E,
+) -> Result<Scanned, E> {
+    let copy = |tar: &mut dyn BufRead| loop {
+        let length = {
+            let bytes = tar.fill_buf().map_err(&failed)?;
+            out.write_all(bytes).map_err(&failed)?;
+            bytes.len()
+        };
+        if length == 0 {
+            return Ok(());
+        }
+        tar.consume(length);
+    };
+    crate::ingest::scan_alone(input, limits, copy).map(|((), scanned)| scanned)
+}

@@ -176,10 +176,28 @@ pub(crate) fn scan<T, E: From<IngestError>>(
     visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
 ) -> Result<(T, Scanned), E> {
     let small = pass::is_small(&input, None);
+    scan_by(small, input, limits, visit)
+}
+
+/// As [`scan`], in this thread alone: for a process that has to fork afterwards.
+pub(crate) fn scan_alone<T, E: From<IngestError>>(
+    input: File,
+    limits: &ExtractLimits,
+    visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<(T, Scanned), E> {
+    scan_by(true, input, limits, visit)
+}
+
+fn scan_by<T, E: From<IngestError>>(
+    alone: bool,
+    input: File,
+    limits: &ExtractLimits,
+    visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<(T, Scanned), E> {
     let mut source = Source::new(input, None, None, None, limits.expanded);
     let compression = recognise(&mut source, InputFormat::Aci)?;
     let pump = Pump::new(source, compression, limits.clone())?;
-    let (source, outcome) = pass(pump, small, Algorithm::Sha512, visit);
+    let (source, outcome) = pass(pump, alone, Algorithm::Sha512, visit);
     let (seen, digest, size) = outcome?;
     let (_, compressed_size) = source.finish();
     Ok((seen, Scanned { compression, compressed_size, digest, size }))

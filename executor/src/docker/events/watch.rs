@@ -112,20 +112,29 @@ impl<'a> Watch<'a> {
             talking.zip(ready.iter().skip(1)).filter(|(_, ready)| **ready).map(|(uuid, _)| uuid).collect();
         let mut news: Vec<Happening> = talking.into_iter().flat_map(|uuid| self.hear(uuid)).collect();
         if ready.first() == Some(&true) {
-            self.drain()?;
+            // Those that have just come may be over before all are looked at.
+            for uuid in self.drain()? {
+                let found = self.pods.find(&uuid.to_string()).ok().filter(|entry| entry.place > Place::Prepare);
+                found.into_iter().for_each(|entry| self.meet(entry, &mut news));
+            }
             news.extend(self.look()?);
         }
         Ok(news)
     }
 
-    /// Takes in what the kernel tells: that something has changed is all that counts.
-    fn drain(&self) -> Result<(), CommandError> {
+    /// Takes in what the kernel tells, and returns the pods that it names. That something has changed is what counts: all
+    /// are looked at then.
+    fn drain(&self) -> Result<BTreeSet<PodUuid>, CommandError> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut named = BTreeSet::new();
         loop {
             match reader.next() {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
+                Ok(event) => {
+                    named.extend(event.file_name().and_then(|name| name.to_str().ok()?.parse::<PodUuid>().ok()))
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(named),
                 Err(errno) => return Err(errno).during(|| "read(<inotify>)".into()),
             }
         }
@@ -161,6 +170,11 @@ impl<'a> Watch<'a> {
     /// Takes in a pod that is there.
     fn meet(&mut self, entry: PodEntry, news: &mut Vec<Happening>) {
         let uuid = entry.uuid;
+        // Its supervisor comes first: a pod may be over at once, and then nobody remembers what it did.
+        let since = self.known.get(&uuid).map(Known::last_heard);
+        let listens = self.known.get(&uuid).is_some_and(|known| known.client.is_some());
+        let runs = entry.state == State::Running && !listens;
+        let client = runs.then(|| listener(self.pods, &entry, since.unwrap_or(0))).flatten();
         if !self.known.contains_key(&uuid) {
             let created = entry.created_ns.unwrap_or_else(moment::now);
             // It may be gone again.
@@ -181,9 +195,7 @@ impl<'a> Watch<'a> {
         if known.client.is_some() {
             return;
         }
-        if entry.state == State::Running {
-            known.listen(self.pods, &entry);
-        }
+        known.listen(client);
         if known.client.is_none() {
             // It may run again; the kernel lets go of a watch with its directory.
             let path = self.dir.join(entry.place.dir_name()).join(uuid.to_string());
@@ -191,7 +203,7 @@ impl<'a> Watch<'a> {
             let _ = inotify::add_watch(&self.inotify, &path, comes);
             // Or it did before it was watched.
             if let Some(again) = self.pods.find(&uuid.to_string()).ok().filter(|entry| entry.state == State::Running) {
-                known.listen(self.pods, &again);
+                known.listen(listener(self.pods, &again, known.last_heard()));
             }
         }
         if known.client.is_none() {
@@ -261,6 +273,12 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Asks the supervisor of a pod for what happens after event `since`, if it is there still.
+fn listener(pods: &Pods, entry: &PodEntry, since: u64) -> Option<Client> {
+    let client = Client::reach(pods, entry).ok().flatten().and_then(|client| client.impatient(PATIENCE).ok())?;
+    client.say(Call::Events { since }, &[]).ok().map(|()| client)
+}
+
 /// The status of a container of which nobody knows how it ended.
 const UNKNOWN: i32 = 255;
 
@@ -273,14 +291,19 @@ impl Known {
         Self { attributes, app, client: None, heard: 0, running: false, stopping: false, ran: false, started_ns: 0 }
     }
 
-    /// Listens to the supervisor, if it is there still.
-    fn listen(&mut self, pods: &Pods, entry: &PodEntry) {
-        let client = Client::reach(pods, entry).ok().flatten().and_then(|client| client.impatient(PATIENCE).ok());
-        // One that runs still is listened to again, after it could not be understood.
-        if !self.running {
+    /// The last event that was heard of this run. One that runs still is listened to again, after it could not be understood.
+    fn last_heard(&self) -> u64 {
+        if self.running { self.heard } else { 0 }
+    }
+
+    /// Listens to the supervisor, if it was there to be asked.
+    fn listen(&mut self, client: Option<Client>) {
+        if client.is_some() && !self.running {
             (self.heard, self.stopping) = (0, false);
         }
-        self.client = client.filter(|client| client.say(Call::Events { since: self.heard }, &[]).is_ok());
+        if self.client.is_none() {
+            self.client = client;
+        }
     }
 
     fn happening(&self, uuid: PodUuid, time_ns: u64, action: &'static str, code: Option<i32>) -> Happening {

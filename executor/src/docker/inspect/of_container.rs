@@ -22,13 +22,13 @@ use crate::{addresses, client, moment};
 /// What is known of it. Named volumes are in `volumes`.
 pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container: &Container) -> Value {
     let state = container.state();
-    let report = (state == "running").then(|| client::report(pods, &container.entry)).flatten();
+    let report = ["running", "paused"].contains(&state).then(|| client::report(pods, &container.entry)).flatten();
     let pid = report.as_ref().map_or(0, |report| report.pid);
     let runs = container.entry.state == State::Running;
     let time = |ns: Option<u64>| ns.map_or_else(|| NO_TIME.to_owned(), moment::rfc3339);
     let app = container.app.as_ref();
     let finished = match state {
-        "running" => None,
+        "running" | "paused" => None,
         "restarting" => app.and_then(|app| app.finished_ns),
         _ => container.end.map(|end| end.finished_ns),
     };
@@ -47,7 +47,7 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
         "State": {
             "Status": state,
             "Running": runs,
-            "Paused": false,
+            "Paused": container.paused,
             "Restarting": state == "restarting",
             "OOMKilled": app.is_some_and(|app| app.oom_killed),
             "Dead": state == "dead",

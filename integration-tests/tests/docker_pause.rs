@@ -1,0 +1,127 @@
+//! `docker pause` and `docker update`: what has control groups stands still and has other limits, and what has none is refused.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::images::{Layout, busybox};
+use integration_tests::needs::{Place, place};
+use integration_tests::{Env, Outcome, User, each_user, limit, needs};
+use serde_json::json;
+
+fn docker(env: &Env, words: &[&str]) -> Outcome {
+    env.proa(["docker"].iter().chain(words)).outcome()
+}
+
+fn image(env: &Env) -> String {
+    format!("oci:{}", Layout::new("shell").layer(busybox()).config("Cmd", json!(["sh"])).build(env).display())
+}
+
+/// Counts, and says when it is told to end.
+const COUNTS: &str =
+    "trap 'echo told >>/told; exit 3' TERM; i=0; while :; do i=$((i+1)); echo $i >/out/count; sleep 0.05; done";
+
+each_user! {
+    without_control_groups_nothing_is_paused,
+}
+
+fn without_control_groups_nothing_is_paused(env: &Env) {
+    let image = image(env);
+    docker(env, &["run", "-d", "--name=web", "--network=none", &image, "sleep", "1000"]).succeeds();
+    docker(env, &["pause", "web"])
+        .exits(1)
+        .stderr_shows("cannot pause container")
+        .stderr_shows("only control groups hold processes")
+        .stderr_shows("has no control groups")
+        .stderr_shows("hint: start it with a limit");
+    docker(env, &["unpause", "web"]).exits(1).stderr_shows("is not paused");
+    docker(env, &["ps", "--format", "{{.State}}", "-f", "status=paused"]).succeeds().prints("");
+    let update = |options: &[&str]| docker(env, &[&["update"], options, &["web"]].concat());
+    update(&["-m", "64m"]).exits(1).stderr_shows("Cannot update container").stderr_shows("has no control groups");
+    update(&[]).exits(1).stderr_shows("You must provide one or more flags");
+    update(&["--restart=always"]).exits(1).stderr_shows("the policy is chosen when a container is made");
+    update(&["--cpus=many"]).exits(125).stderr_shows("--cpus many: not a number of CPUs");
+    update(&["--pids-limit=5"]).succeeds().prints("web\n").stderr_shows("--pids-limit 5 is not held");
+    docker(env, &["rm", "-f", "web"]).succeeds();
+    docker(env, &["pause", "web"]).exits(1).stderr_shows("No such container: web");
+    docker(env, &["create", "--name=web", &image, "true"]).succeeds();
+    docker(env, &["pause", "web"]).exits(1).stderr_shows("is not running");
+    update(&["-m", "64m"]).exits(1).stderr_shows("changed while it runs");
+    docker(env, &["unpause", "web"]).exits(1).stderr_shows("is not paused");
+    docker(env, &["rm", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// What the container has counted to, read without asking it.
+fn count(env: &Env) -> String {
+    std::fs::read_to_string(env.path("out/count")).unwrap_or_default()
+}
+
+/// Waits until it has counted on from `before`.
+fn counts_on(env: &Env, before: &str) {
+    let deadline = Instant::now() + limit();
+    while [before, ""].contains(&count(env).as_str()) {
+        assert!(Instant::now() < deadline, "it stands at {before:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_paused_container_stands_still_until_it_goes_on() {
+    needs!(place(Place::Vm));
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    env.make_dir(&env.path("out"));
+    let out = format!("{}:/out", env.path("out").display());
+    let run = ["run", "-d", "-m", "64m", "--name=web", "--network=none", "-v", &out, &image, "sh", "-c", COUNTS];
+    docker(env, &run).succeeds();
+    counts_on(env, "");
+    docker(env, &["pause", "web"]).succeeds().prints("web\n").quietly();
+    let before = count(env);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(count(env), before, "it stands still");
+    docker(env, &["pause", "web"]).exits(1).stderr_shows("is already paused");
+    let state = "{{.State.Status}} {{.State.Running}} {{.State.Paused}}";
+    docker(env, &["inspect", "-f", state, "web"]).succeeds().prints("paused true true\n");
+    docker(env, &["ps", "--format", "{{.State}} {{.Status}}"]).succeeds().shows("paused Up ").shows("(Paused)");
+    docker(env, &["ps", "-q", "-f", "status=paused"]).succeeds().shows("\n");
+    docker(env, &["ps", "-q", "-f", "status=running"]).succeeds().prints("");
+    // What would wait for it says so instead.
+    docker(env, &["exec", "web", "true"])
+        .exits(1)
+        .stderr_shows("the pod is paused")
+        .stderr_shows("`proa docker unpause`");
+    docker(env, &["exec", "-d", "web", "true"]).exits(1).stderr_shows("the pod is paused");
+    docker(env, &["cp", "web:/etc/hosts", "copy"]).exits(1).stderr_shows("the pod is paused");
+    docker(env, &["attach", "web"]).exits(1).stderr_shows("You cannot attach to a paused container");
+    docker(env, &["rm", "web"]).exits(1).stderr_shows("container is paused and must be unpaused first");
+    docker(env, &["unpause", "web"]).succeeds().prints("web\n").quietly();
+    counts_on(env, &before);
+    // What ends it lets it go on first: it is told.
+    docker(env, &["pause", "web"]).succeeds();
+    docker(env, &["stop", "-t", "60", "web"]).succeeds();
+    docker(env, &["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "web"]).succeeds().prints("exited 3\n");
+    docker(env, &["start", "web"]).succeeds();
+    docker(env, &["pause", "web"]).succeeds();
+    docker(env, &["kill", "web"]).succeeds();
+    docker(env, &["start", "web"]).succeeds();
+    docker(env, &["pause", "web"]).succeeds();
+    docker(env, &["kill", "-s", "TERM", "web"]).succeeds();
+    docker(env, &["wait", "web"]).succeeds().prints("3\n");
+    docker(env, &["start", "web"]).succeeds();
+    docker(env, &["pause", "web"]).succeeds();
+    docker(env, &["rm", "-f", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
+fn limits_of_a_container_change_while_it_runs() {
+    needs!(place(Place::Vm));
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    docker(env, &["run", "-d", "-m", "64m", "--name=web", "--network=none", &image, "sleep", "1000"]).succeeds();
+    let limits = || docker(env, &["exec", "web", "sh", "-c", "cd /sys/fs/cgroup; cat memory.max cpu.max cpu.weight"]);
+    limits().succeeds().shows("67108864\n");
+    docker(env, &["update", "--memory=96m", "--cpus=0.5", "-c", "2048", "web"]).succeeds().prints("web\n").quietly();
+    limits().succeeds().prints("100663296\n50000 100000\n200\n");
+    docker(env, &["rm", "-f", "web"]).succeeds();
+    env.assert_nothing_left();
+}
