@@ -140,44 +140,19 @@ fn serve(relays: Vec<Relay>, orders: &Orders) -> io::Result<std::convert::Infall
     // Whether there was no descriptor or memory for a connection: none is taken until a while later.
     let mut full = false;
     loop {
-        let accepting = pairs.len() < MOST && !full;
-        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(1 + listeners.len() + 2 * pairs.len());
-        polled.push(PollFd::new(orders, PollFlags::IN));
-        if accepting {
-            polled.extend(
-                listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
-            );
-        }
-        let of_listeners = polled.len() - 1;
-        let mut whose = Vec::with_capacity(2 * pairs.len());
-        for (index, pair) in pairs.iter().enumerate() {
-            // Of a socket that nothing is wanted of, poll(2) would still tell that it was hung up, again and again.
-            let sides = [pair.client.as_fd(), pair.app.as_fd()].into_iter().zip(pair.interests());
-            for (side, interest) in sides.filter(|(_, interest)| !interest.is_empty()) {
-                polled.push(PollFd::from_borrowed_fd(side, interest));
-                whose.push(index);
-            }
-        }
-        match poll(&mut polled, full.then_some(&PAUSE)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        let taking = if pairs.len() < MOST && !full { listeners.as_slice() } else { &[] };
+        let ready = wait(orders, taking, &pairs, full.then_some(&PAUSE))?;
         full = false;
-        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (of_orders, rest) = ready.split_at(1);
-        let (of_listeners, of_pairs) = rest.split_at(of_listeners);
-        let mut is_ready = vec![false; pairs.len()];
-        whose.into_iter().zip(of_pairs).for_each(|(pair, ready)| is_ready[pair] |= ready);
-        let mut is_ready = is_ready.into_iter();
+        let mut is_ready = ready.pairs.into_iter();
         pairs.retain_mut(|pair| !is_ready.next().unwrap_or_default() || (pair.carry().is_ok() && !pair.is_over()));
-        for ((listener, target), _) in listeners.iter().zip(of_listeners).filter(|(_, ready)| **ready) {
+        for ((listener, target), _) in listeners.iter().zip(ready.listeners).filter(|(_, ready)| *ready) {
             // One at a time: whoever else waits makes the next poll return at once.
             match listener.accept() {
                 Ok((client, from)) => pairs.extend(target.of(from).and_then(|target| open(client, target))),
                 Err(error) => full |= !is_passing(&error),
             }
         }
-        match orders.next(of_orders[0])? {
+        match orders.next(ready.orders)? {
             Some(Change::Carry(relays)) => {
                 // One that cannot be used is closed: who connects is refused.
                 listeners.extend(relays.into_iter().filter_map(|relay| listening(relay).ok()));
@@ -190,6 +165,43 @@ fn serve(relays: Vec<Relay>, orders: &Orders) -> io::Result<std::convert::Infall
             None => {}
         }
     }
+}
+
+/// Who has something to do: of listeners and of pairs each, in their order.
+struct Ready {
+    orders: bool,
+    listeners: Vec<bool>,
+    pairs: Vec<bool>,
+}
+
+fn wait(
+    orders: &Orders,
+    listeners: &[(TcpListener, Target)],
+    pairs: &[Pair],
+    pause: Option<&Timespec>,
+) -> io::Result<Ready> {
+    let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(1 + listeners.len() + 2 * pairs.len());
+    polled.push(PollFd::new(orders, PollFlags::IN));
+    polled.extend(listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
+    let mut whose = Vec::with_capacity(2 * pairs.len());
+    for (index, pair) in pairs.iter().enumerate() {
+        // Of a socket that nothing is wanted of, poll(2) would still tell that it was hung up, again and again.
+        let sides = [pair.client.as_fd(), pair.app.as_fd()].into_iter().zip(pair.interests());
+        for (side, interest) in sides.filter(|(_, interest)| !interest.is_empty()) {
+            polled.push(PollFd::from_borrowed_fd(side, interest));
+            whose.push(index);
+        }
+    }
+    match poll(&mut polled, pause) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
+    let of_orders = ready.next().unwrap_or_default();
+    let of_listeners = ready.by_ref().take(listeners.len()).collect();
+    let mut of_pairs = vec![false; pairs.len()];
+    whose.into_iter().zip(ready).for_each(|(pair, ready)| of_pairs[pair] |= ready);
+    Ok(Ready { orders: of_orders, listeners: of_listeners, pairs: of_pairs })
 }
 
 /// Whether the next connection may be taken all the same: this one has gone, or was none.

@@ -67,8 +67,11 @@ impl NetArgs {
                 request.hosts_of_host = true;
                 continue;
             }
-            let refused = |why: &str| CommandError::usage(format!("--hosts-entry={entry:?}: {why}")).hint("IP=NAME");
-            let (ip, name) = entry.split_once('=').ok_or_else(|| refused("wanted: IP=NAME"))?;
+            let refused = |why: &str| {
+                CommandError::usage(format!("--hosts-entry={entry:?}: {why}"))
+                    .hint("write it as 10.1.2.3=db.example.com, or host for those of this machine")
+            };
+            let (ip, name) = entry.split_once('=').ok_or_else(|| refused("not of the form IP=NAME"))?;
             let ip = ip.parse().map_err(|_| refused("that is no IP address"))?;
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
                 return Err(refused("that is no host name"));

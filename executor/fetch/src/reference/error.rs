@@ -62,8 +62,13 @@ pub enum RefError {
         source: RegistryRefError,
     },
     /// `https://` and what is no URL.
-    #[error("image URL: {0}")]
-    Url(String),
+    #[error("image URL {text}: {reason}")]
+    Url {
+        /// What follows a password, if there is one.
+        text: Quoted,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `appc://` and what names no image.
     #[error("image name {text}")]
     Appc {

@@ -117,7 +117,10 @@ fn file_url(rest: &str) -> Option<PathBuf> {
 
 /// A URL without user and password: those belong in configuration, and would be repeated in messages.
 fn url(text: &str) -> Result<Url, RefError> {
-    let mut url = Url::parse(text).map_err(|error| RefError::Url(error.to_string()))?;
+    let mut url = Url::parse(text).map_err(|error| {
+        let text = Quoted::new(text.rsplit('@').next().unwrap_or_default());
+        RefError::Url { text, reason: error.to_string() }
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(RefError::Credentials);
     }
