@@ -128,6 +128,16 @@ impl Env {
         self.proa(fixed.into_iter().chain([image.as_os_str()]).chain(more.iter().map(OsStr::new)))
     }
 
+    /// Stores an image, unsigned if it is an ACI, and gives its ID.
+    ///
+    /// # Panics
+    /// When it cannot be stored.
+    #[track_caller]
+    pub fn store(&self, image: impl AsRef<OsStr>) -> String {
+        let words = [OsStr::new("--insecure-options=image"), OsStr::new("fetch"), image.as_ref()];
+        self.proa(words).outcome().succeeds().line().to_owned()
+    }
+
     /// Any program as this user in this environment.
     pub fn command(&self, program: impl Into<OsString>, args: Vec<OsString>) -> Proa<'_> {
         Proa::new(self, program.into(), args)

@@ -324,9 +324,7 @@ fn sec_11_without_openat2_nothing_runs() {
     for user in [User::WithRange, User::NoRange] {
         let env = needs!(Env::of(user));
         let image = shell(&env, "plain", "echo ran");
-        let stored =
-            env.proa(["--insecure-options=image", "fetch", image.to_str().expect("UTF-8")]).outcome().succeeds();
-        let id = stored.line();
+        let id = &env.store(&image);
         for errno in [syscalls::Errno::ENOSYS, syscalls::Errno::EPERM] {
             let denied = needs!(denial::of(&["openat2"], errno));
             let outcome = env.proa(["run", "--net=none", id]).through_as_invoker(denied.clone()).outcome();

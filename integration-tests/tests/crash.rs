@@ -152,11 +152,10 @@ fn an_app_killed_before_its_start_ends_the_run() {
     needs!(User::Root.account());
     let env = needs!(Env::of(User::WithRange));
     let image = Aci::new("early", busybox()).sh("echo ran").build(&env);
-    let fetch = ["--insecure-options=image", "fetch", image.to_str().expect("UTF-8")];
-    let id = env.proa(fetch).outcome().succeeds();
+    let id = env.store(&image);
     let delay = "inject=ppoll:delay_enter=2000000:when=1";
     let tracer = ["strace", "--follow-forks", "--quiet=all", "--output=/dev/null", "--trace=ppoll", "-e", delay];
-    let running = env.proa(["run", "--net=none", id.line()]).through_as_invoker(tracer).start();
+    let running = env.proa(["run", "--net=none", &id]).through_as_invoker(tracer).start();
     let deadline = Instant::now() + limit();
     let waiting = loop {
         let found = process::descendants(running.pid()).into_iter().find(|it| waits_for_its_start(it.pid));

@@ -13,16 +13,12 @@ fn image(env: &Env, args: &[&str]) -> Outcome {
     env.proa(["image"].iter().chain(args)).outcome()
 }
 
-fn fetch(env: &Env, reference: &str) -> String {
-    env.proa(["--insecure-options=image", "fetch", reference]).outcome().succeeds().line().to_owned()
-}
-
 fn fetch_aci(env: &Env, aci: &Aci) -> String {
-    fetch(env, aci.build(env).to_str().expect("UTF-8"))
+    env.store(aci.build(env))
 }
 
 fn fetch_oci(env: &Env, layout: &Layout) -> String {
-    fetch(env, &format!("oci:{}:latest", layout.build(env).display()))
+    env.store(format!("oci:{}:latest", layout.build(env).display()))
 }
 
 fn out(env: &Env, name: &str) -> String {
@@ -173,7 +169,7 @@ fn an_oci_image_becomes_an_aci(env: &Env) {
     assert!(seen.stdout.starts_with("750\n600\n/data:\nnew\n") && seen.stdout.ends_with("new\nran\n"), "{seen}");
     let file = out(env, "converted.aci");
     image(env, &["export", &id, &file]).succeeds().quietly();
-    let again = fetch(env, &file);
+    let again = env.store(&file);
     assert!(again.starts_with("sha512-"), "{again}");
     env.proa(["run", "--net=none", &again]).outcome().succeeds().prints(&seen.stdout);
     let manifest = image(env, &["cat-manifest", &again]).succeeds();
@@ -260,7 +256,7 @@ fn an_aci_becomes_an_oci_image(env: &Env) {
         .expect("sh runs");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.lines().any(|line| line.starts_with("-rw-r----- 7/8") && line.ends_with(" data/x")), "{listed}");
-    let again = fetch(env, &format!("oci:{layout}:latest"));
+    let again = env.store(format!("oci:{layout}:latest"));
     env.proa(["run", "--net=none", &again]).outcome().succeeds().prints("x\n");
     fs::remove_dir_all(layout).and_then(|()| fs::remove_file(path)).expect("root may remove them");
 }

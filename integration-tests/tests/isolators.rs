@@ -147,9 +147,9 @@ fn seccomp_profile_decides_alone(env: &Env) {
     env.proa(["status", uuid.trim()]).outcome().succeeds().shows("proa.local/seccomp-profile");
     env.proa(["rm", uuid.trim()]).outcome().succeeds();
     // docker's way to say it.
-    let stored = env.proa(["--insecure-options=image", "fetch", shown(&image)]).outcome().succeeds();
+    let id = env.store(&image);
     let opt = format!("seccomp={}", file.display());
-    let docker = env.proa(["docker", "run", "--rm", "--security-opt", &opt, stored.line()]).outcome();
+    let docker = env.proa(["docker", "run", "--rm", "--security-opt", &opt, &id]).outcome();
     docker.shows("Operation not supported");
 }
 
@@ -261,8 +261,8 @@ fn line_086_apparmor_profile_confines(env: &Env) {
     let outcome = env.run(&confined, &[]).outcome().shows("proa-lab").shows("open\n");
     outcome.stderr_shows("/secret': Permission denied");
     // The operator's takes its place; what is executed in the app later has it too.
-    let stored = env.proa(["--insecure-options=image", "fetch", shown(&free)]).outcome().succeeds();
-    let run = ["docker", "run", "--rm", "--security-opt", "apparmor=proa-lab", stored.line()];
+    let id = env.store(&free);
+    let run = ["docker", "run", "--rm", "--security-opt", "apparmor=proa-lab", &id];
     let outcome = env.proa(run).outcome().shows("proa-lab (enforce)\n").shows("open\n");
     outcome.stderr_shows("/secret': Permission denied");
     let image = Aci::new("stays", tree.clone()).sh("echo up; exec sleep 600");

@@ -114,8 +114,7 @@ fn what_is_on_a_read_only_file_system_is_shown() {
     needs!(User::Root.account());
     let env = needs!(Env::of(User::WithRange));
     let aci = Aci::new("kept", busybox()).sh("echo out; echo changed >/made").build(&env);
-    let aci = aci.to_str().expect("UTF-8");
-    let id = env.proa(["--insecure-options=image", "fetch", aci]).outcome().succeeds().line().to_owned();
+    let id = env.store(&aci);
     env.proa(["run", "--net=none", "--detach", "--name=kept", &id]).outcome().succeeds();
     env.proa(["wait", "kept"]).outcome().succeeds();
     env.proa(["volume", "create", "kept"]).outcome().succeeds();

@@ -247,7 +247,7 @@ fn pods_that_start_at_once_are_on_one_network() {
     define(&env, "back", "");
     let image = server(&env);
     let names = ["a", "b", "c", "d"];
-    env.proa(["--insecure-options=image", "fetch", image.to_str().expect("UTF-8")]).outcome().succeeds();
+    env.store(&image);
     let starting = names.map(|name| {
         let name = format!("--name={name}");
         let args = ["--insecure-options=image", "run", "--detach", &name, "--net=back", image.to_str().expect("UTF-8")];
@@ -271,8 +271,7 @@ fn apps_that_are_added_know_the_network() {
     let image = server(&env);
     start(&env, &image, "one", "back");
     env.proa(["app", "sandbox", "--detach", "--name=box", "--net=back"]).outcome().succeeds();
-    let fetched = env.proa(["--insecure-options=image", "fetch", image.to_str().expect("UTF-8")]).outcome().succeeds();
-    env.proa(["app", "add", "box", fetched.line()]).outcome().succeeds();
+    env.proa(["app", "add", "box", &env.store(&image)]).outcome().succeeds();
     env.proa(["app", "start", "box", "--app=server"]).outcome().succeeds();
     until(&env, "box", &asks("one"), "one\n");
     until(&env, "one", &asks("box"), "box\n");

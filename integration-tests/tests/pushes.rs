@@ -92,9 +92,9 @@ fn kept_layers_go_out_as_they_came() {
 fn an_aci_goes_out_as_an_oci_image(env: &Env) {
     let registry = needs!(Setup::plain().start(env, "registry"));
     let aci = Aci::new("app", busybox().file("etc/top", "aci\n", 0o644)).sh("cat /etc/top").build(env);
-    let fetched = env.proa(["--insecure-options=image", "fetch", aci.to_str().expect("UTF-8")]).outcome().succeeds();
+    let id = env.store(&aci);
     let name = registry.name("acis/app:v1");
-    plain(env, &["image", "push", fetched.line(), &name]).succeeds();
+    plain(env, &["image", "push", &id, &name]).succeeds();
     plain(env, &["run", "--net=none", &format!("docker://{name}")]).succeeds().shows("aci\n");
     let manifest: Value = serde_json::from_slice(&manifest(&registry, "acis/app", "v1")).expect("JSON");
     assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(1));

@@ -28,8 +28,7 @@ fn sandbox(env: &Env, more: &[&str]) -> String {
 /// Stores an image and gives its ID.
 fn image(env: &Env, name: &str, script: &str) -> String {
     let image = Aci::new(name, busybox().dir("tmp", 0o1777)).sh(script).build(env);
-    let args = ["--insecure-options=image", "fetch", image.to_str().unwrap()];
-    env.proa(args).outcome().succeeds().stdout.trim().to_owned()
+    env.store(image)
 }
 
 fn app(env: &Env, args: &[&str]) -> String {
@@ -235,8 +234,8 @@ fn added_volumes_are_the_pods(env: &Env) {
     let uuid = sandbox(env, &["--net=none", "--volume=fixed,kind=empty"]);
     let points = serde_json::json!([{"name": "db", "path": "/db"}]);
     let built = Aci::new("pointed", busybox().dir("tmp", 0o1777)).sh("echo x >>/db/x; wc -l </db/x; stat -c %a /v");
-    let built = built.app("mountPoints", points).build(env).display().to_string();
-    let id = env.proa(["--insecure-options=image", "fetch", &built]).outcome().succeeds().line().to_owned();
+    let built = built.app("mountPoints", points).build(env);
+    let id = env.store(built);
     let add = |volume: &str, target: &str| {
         let volume = format!("{volume},target={target}");
         env.proa(["app", "add", &uuid, &id, "--name=one", "--mnt-volume", &volume]).outcome()

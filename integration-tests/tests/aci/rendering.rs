@@ -80,7 +80,7 @@ fn acceptance_56_lists_of_paths_leave_out(env: &Env) {
 
 fn dependencies_come_from_the_store_and_nothing_goes_there(env: &Env) {
     let base = image(env, "base", Tree::new().file("base", "stored\n", 0o644), &[], &[]);
-    env.proa(["--insecure-options=image", "fetch", &base]).outcome().succeeds();
+    env.store(&base);
     let app = image(env, "app", Tree::new().file("app", "x", 0o644), &["base"], &[]);
     let store = || names(&env.data().join("store/images"));
     let before = store();

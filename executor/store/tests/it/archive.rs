@@ -205,3 +205,8 @@ pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
+
+/// The records of a sparse file in the order in which GNU tar wants them.
+pub(crate) fn sparse_records<'a>(blocks: &'a [u8], map: &'a [u8], size: &'a [u8]) -> [(&'static str, &'a [u8]); 3] {
+    [("GNU.sparse.numblocks", blocks), ("GNU.sparse.map", map), ("GNU.sparse.size", size)]
+}

@@ -179,3 +179,10 @@ pub(crate) fn refusal<T: std::fmt::Debug, E: std::error::Error>(result: Result<T
     assert!(text.len() < 600, "a line of {} bytes", text.len());
     text
 }
+
+/// Refused as a layer, with this text.
+#[track_caller]
+pub(crate) fn refused(archive: &[u8], expected: &str) {
+    let text = refusal(Bed::new().layer(archive));
+    assert!(text.contains(expected), "{text}\nexpected: {expected}");
+}

@@ -11,6 +11,8 @@ mod gnu_tar;
 mod hostile;
 mod imports;
 mod ingesting;
+mod limits;
+mod malformed;
 mod merging;
 mod mutations;
 mod other_ids;
