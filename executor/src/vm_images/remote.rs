@@ -96,7 +96,10 @@ impl At {
     /// The image's name is none of a registry, or the configuration cannot be understood.
     pub(crate) fn new(context: &Context, remote: &Remote, image: &str) -> Result<Self, CommandError> {
         let place = match remote {
-            Remote::Registry => Place::Registry(Box::new(InRegistry::new(context, image)?)),
+            Remote::Registry => {
+                let there = InRegistry::new(context, image);
+                Place::Registry(Box::new(there.map_err(|error| misplaced(error, image))?))
+            }
             Remote::Layout(path) => Place::Layout(path.clone()),
             Remote::Archive(path) => Place::Archive(path.clone()),
         };
@@ -130,6 +133,15 @@ impl At {
             Place::Archive(path) => Ok(Box::new(ArchiveDestination::create(path, &self.image)?)),
         }
     }
+}
+
+/// Who names an image as `proa run` would have it names a place as well, which here is an option.
+fn misplaced(error: CommandError, image: &str) -> CommandError {
+    if image.starts_with("oci:") || image.starts_with("oci-archive:") {
+        return error
+            .hint("the place is an option: --remote=/PATH of a layout, or --remote=oci-archive:FILE, then a name");
+    }
+    error
 }
 
 /// What an image may be called in a layout: as it was typed, complete as registries have it, or by its tag alone, as

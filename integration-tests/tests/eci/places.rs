@@ -44,6 +44,10 @@ fn line_105_directories_are_layouts(env: &Env) {
         let refused = proa(env, &["pull", "--remote", remote, "x"]);
         refused.refuses(&format!("unknown remote: {remote}"));
     }
+    // As an image of containers is named.
+    for image in [format!("oci:{}:1", dir.display()), format!("oci-archive:{}", dir.display())] {
+        proa(env, &["pull", &image]).refuses(&image[..4]).stderr_shows("hint: the place is an option: --remote=/PATH");
+    }
     proa(env, &["pull", "--remote", "containerd:/run/c.sock", "x"])
         .refuses("unsupported remote: containerd:/run/c.sock");
     let eci = eci(env, &["--remote", "p", "pull", "x"]).exits(1);
