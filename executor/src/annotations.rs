@@ -41,7 +41,7 @@ impl Remarks {
             let identifier: AcIdentifier = name.parse().map_err(|error| refused(format!("{error}")))?;
             // Those are no findings of ours, and `--dry-run` prints them.
             let is_choice = [DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT].contains(&name.as_str());
-            if name.starts_with(RESERVED_PREFIX) && !is_choice {
+            if is_reserved(&name) && !is_choice {
                 return Err(refused(format!("names beginning {RESERVED_PREFIX} are proa's own")));
             }
             all.set(identifier, value);
@@ -49,7 +49,7 @@ impl Remarks {
         all.validate().map_err(|error| CommandError::usage(format!("--annotation: {error}")))?;
         Ok(Self {
             annotations: all,
-            user_annotations: pairs("--user-annotation", user_annotations)?.into_iter().collect(),
+            user_annotations: users(user_annotations)?,
             user_labels: pairs("--user-label", user_labels)?.into_iter().collect(),
         })
     }
@@ -58,6 +58,22 @@ impl Remarks {
     pub(crate) fn is_empty(&self) -> bool {
         self.annotations.is_empty() && self.user_annotations.is_empty() && self.user_labels.is_empty()
     }
+}
+
+/// What `--user-annotation` comes to.
+fn users(texts: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
+    let pairs = pairs("--user-annotation", texts)?;
+    match pairs.iter().find(|(name, _)| is_reserved(name)) {
+        Some((name, _)) => Err(CommandError::usage(format!(
+            "--user-annotation={name:?}: names beginning {RESERVED_PREFIX} are proa's own"
+        ))),
+        None => Ok(pairs.into_iter().collect()),
+    }
+}
+
+/// Whether this is the name of a remark of proa's own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED_PREFIX)
 }
 
 fn pairs(option: &str, texts: &[String]) -> Result<Vec<(String, String)>, CommandError> {

@@ -6,7 +6,7 @@ mod port;
 
 use std::net::IpAddr;
 
-use appc::{AcIdentifier, PodManifest};
+use appc::PodManifest;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -15,7 +15,8 @@ pub(crate) use args::{NetArgs, checked};
 pub(crate) use named::{Joins, Named, agree, is_network_name};
 pub(crate) use port::{MOST_PORTS, parse as port, ports, range};
 
-/// Annotation of a pod: what of its network the manifest has no other place for, as JSON.
+/// User annotation of a pod: what of its network the manifest has no other place for, as JSON. Its annotations are left as
+/// they were given: the metadata service serves them, `null` where there are none.
 pub(crate) const ANNOTATION: &str = "proa.local/network";
 
 /// What a pod has for a network.
@@ -135,7 +136,10 @@ impl NetRequest {
     ///
     /// It says something that this program does not write.
     pub(crate) fn noted_in(manifest: &PodManifest) -> Result<Option<Self>, CommandError> {
-        let noted = manifest.annotations.get(ANNOTATION).map(serde_json::from_str).transpose();
+        let noted = manifest.user_annotations.get(ANNOTATION).map(String::as_str);
+        // Earlier programs noted it there.
+        let noted = noted.or_else(|| manifest.annotations.get(ANNOTATION));
+        let noted = noted.map(serde_json::from_str).transpose();
         noted.map_err(|error| CommandError::failed(format!("annotation {ANNOTATION}: {error}")))
     }
 
@@ -150,8 +154,9 @@ impl NetRequest {
 
     /// Says so in a manifest: what is run again is the same pod, whatever is configured then.
     pub(crate) fn note_in(&self, manifest: &mut PodManifest) {
-        let name: AcIdentifier = ANNOTATION.parse().expect("it is an identifier");
-        manifest.annotations.set(name, serde_json::to_string(self).expect("texts and addresses"));
+        manifest.annotations.remove(ANNOTATION);
+        let noted = serde_json::to_string(self).expect("texts and addresses");
+        manifest.user_annotations.insert(ANNOTATION.to_owned(), noted);
     }
 }
 
@@ -164,7 +169,15 @@ mod tests {
         let mut manifest = PodManifest::blank();
         assert_eq!(NetRequest::noted_in(&manifest).unwrap(), None);
         NetRequest::default().note_in(&mut manifest);
-        assert_eq!(manifest.annotations.get(ANNOTATION), Some(r#"{"mode":"none"}"#));
+        assert_eq!(manifest.user_annotations[ANNOTATION], r#"{"mode":"none"}"#);
+        assert!(manifest.annotations.is_empty());
+        // As it was noted before; it is noted once.
+        let mut earlier = PodManifest::blank();
+        earlier.annotations.set(ANNOTATION.parse().unwrap(), r#"{"mode":"host"}"#);
+        let noted = NetRequest::noted_in(&earlier).unwrap().unwrap();
+        assert_eq!(noted.mode, Mode::Host);
+        noted.note_in(&mut earlier);
+        assert!(earlier.annotations.is_empty() && NetRequest::of(&earlier).unwrap() == noted);
         let args = NetArgs {
             net: vec!["host".into()],
             dns: vec!["10.0.0.1".into(), "fd00::1".into()],

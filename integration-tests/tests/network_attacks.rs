@@ -203,7 +203,7 @@ fn net06_a_network_is_no_path_to_a_program() {
         let outcome = env.proa(["--insecure-options=image", "run", &option, path(&image)]).outcome().exits(254);
         assert!(outcome.stdout.is_empty() && !outcome.stderr.is_empty(), "{name:?}: {outcome}");
         let noted = serde_json::json!({"acKind": "PodManifest", "acVersion": "0.8.11", "apps": [],
-            "annotations": [{"name": "proa.local/network", "value": serde_json::json!({"mode": name}).to_string()}]});
+            "userAnnotations": {"proa.local/network": serde_json::json!({"mode": name}).to_string()}});
         let file = env.write("pod.json", noted.to_string());
         let outcome = env.proa(["run", "--pod-manifest", path(&file)]).outcome().exits(254);
         assert!(!outcome.stderr.is_empty(), "{name:?}: {outcome}");

@@ -178,10 +178,8 @@ fn a_prepared_pod_gets_another_network(env: &Env) {
     let network = |uuid: &str| {
         let manifest = env.proa(["cat-manifest", uuid]).outcome().succeeds();
         let manifest: Value = serde_json::from_str(&manifest.stdout).expect("JSON");
-        let of =
-            |it: &Value| it["annotations"].as_array()?.iter().find(|it| it["name"] == "proa.local/network").cloned();
-        let noted = of(&manifest).expect("it is noted")["value"].as_str().expect("a text").to_owned();
-        serde_json::from_str::<Value>(&noted).expect("JSON")
+        let noted = manifest["userAnnotations"]["proa.local/network"].as_str().expect("it is noted");
+        serde_json::from_str::<Value>(noted).expect("JSON")
     };
     let uuid = prepare(&["--net=none", "--dns=10.9.8.7", "--dns-search=old.example", "--hosts-entry=10.1.1.1=one"]);
     let run = env.proa(["run-prepared", "--dns=10.5.5.5", "--dns-opt=ndots:3", &uuid]).outcome().succeeds();

@@ -317,14 +317,19 @@ fn options_that_a_manifest_holds(env: &Env) {
     let reified: Value = serde_json::from_str(shown.stdout.split_once('\n').expect("two parts").1).expect("JSON");
     assert_eq!(reified["annotations"][0], json!({"name": "pod.example/a", "value": "1"}));
     // What was not said is written down, too: run again, this is the same pod.
-    assert_eq!(reified["annotations"][1], json!({"name": "proa.local/network", "value": r#"{"mode":"none"}"#}));
-    assert_eq!(reified["annotations"].as_array().map(Vec::len), Some(2));
-    assert_eq!((&reified["userAnnotations"], &reified["userLabels"]), (&json!({"U": "2"}), &json!({"L": "3"})));
+    let user = json!({"U": "2", "proa.local/network": r#"{"mode":"none"}"#});
+    assert_eq!(reified["annotations"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&reified["userAnnotations"], &reified["userLabels"]), (&user, &json!({"L": "3"})));
     let app = &reified["apps"][0];
     assert_eq!(app["annotations"], json!([{"name": "app.example/a", "value": "4"}]));
     assert_eq!((&app["app"]["userAnnotations"], &app["app"]["userLabels"]), (&json!({"V": "5"}), &json!({"M": "6"})));
     env.proa(["run", "--annotation=NoGood=1", &id]).outcome().refuses("NoGood");
     env.proa(["run", &id, "--annotation=proa.local/x=1"]).outcome().refuses("proa.local/");
+    env.proa(["run", "--user-annotation=proa.local/network=1", &id]).outcome().refuses("proa.local/");
+    // Annotations are what was given: none at all is `null`, which the metadata service serves.
+    let shown = env.proa(["run", "--dry-run", &id]).outcome().succeeds();
+    let reified: Value = serde_json::from_str(shown.stdout.split_once('\n').expect("two parts").1).expect("JSON");
+    assert_eq!(reified["annotations"], Value::Null);
 }
 
 fn line_89_a_manifest_is_prepared_and_run(env: &Env) {

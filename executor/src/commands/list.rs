@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use pod::{AppStatus, Place, PodEntry, PodRef, Pods, State};
 use serde::Serialize;
 
+use crate::annotations::is_reserved;
 use crate::client;
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
@@ -135,6 +136,7 @@ fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
         }
         listed.ports = ports::with_changes(&manifest, report.as_ref().map(|report| &report.network));
         listed.user_annotations.clone_from(&manifest.user_annotations);
+        listed.user_annotations.retain(|name, _| !is_reserved(name));
         listed.user_labels.clone_from(&manifest.user_labels);
         listed.take_apps(apps(manifest));
         listed.exit_status = pod.pod_status()?.map(|status| status.status);
