@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::error::{CommandError, Explain};
+use crate::error::CommandError;
 
 /// Writes `data` to stdout.
 ///
@@ -26,7 +26,7 @@ pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(data).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.during(|| "write to stdout".into()),
+        written => written.map_err(failed),
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
 pub(crate) fn print(said: &clap::Error) -> Result<(), CommandError> {
     match said.print().and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.during(|| "write to stdout".into()),
+        printed => printed.map_err(failed),
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn write_while_read(data: &str) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
-        written => written.map(|()| false).during(|| "write to stdout".into()),
+        written => written.map(|()| false).map_err(failed),
     }
 }
 
@@ -71,6 +71,13 @@ pub(crate) fn json<T: Serialize + ?Sized>(data: &T) -> Result<String, CommandErr
 /// As [`json`].
 pub(crate) fn pretty_json<T: Serialize + ?Sized>(data: &T) -> Result<String, CommandError> {
     Ok(serde_json::to_string_pretty(data)? + "\n")
+}
+
+/// Why stdout takes nothing.
+fn failed(error: io::Error) -> CommandError {
+    let is_full = error.kind() == io::ErrorKind::StorageFull;
+    let failed = CommandError::from(error).during("write to stdout");
+    if is_full { failed.hint("free space on the disk that standard output leads to") } else { failed }
 }
 
 /// Writes a message to stderr. Nothing can be done about one that is closed or full.

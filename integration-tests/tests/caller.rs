@@ -80,6 +80,7 @@ fn a_full_stdout_is_an_error(env: &Env) {
         };
         let full = to(">/dev/full").exits(*status);
         assert!(full.stderr.contains("write to stdout: No space left on device"), "{name} {words:?}: {full}");
+        assert!(!full.stderr.contains("data directory"), "{name} {words:?}: {full}");
         let messages = full.stderr.lines().filter(|line| !line.starts_with("hint: ")).count();
         assert_eq!(messages, 1, "{name} {words:?}: {full}");
         let gone = to("| true; exit ${PIPESTATUS[0]}").succeeds();
