@@ -13,6 +13,7 @@ use crate::app_isolators::Given;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::net::{Joins, Mode, NetRequest, Resolvers};
+use crate::prepare::Begin;
 use crate::protection::{Landlock, Profile};
 use crate::request::{AppRequest, PodRequest};
 use crate::userns::Userns;
@@ -28,7 +29,7 @@ pub(crate) fn print(context: &Context, request: PodRequest) -> Result<u8, Comman
     let mut words = Words::of_pod(&request, &prepare::network(context, &request)?);
     let apps: Vec<Words> = request.apps.iter().map(Words::of_app).collect();
     let all_net_admins = request.all_net_admins;
-    let prepared = prepare::pod(context, request)?;
+    let prepared = prepare::pod(context, request, Begin::Later)?;
     if all_net_admins {
         // Their names are known only now.
         words.option("net-admin", Some(NetAdmin::of(&prepared.manifest.annotations)?));

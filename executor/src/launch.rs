@@ -24,7 +24,7 @@ use crate::handed::{self, Handed};
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
 use crate::net::NetRequest;
-use crate::prepare::PreparedPod;
+use crate::prepare::{self, PreparedPod};
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
 use crate::{attach, cgroup, docker, etc, failure_hint, keeper, monitor, output, pod_network, protection, relay};
@@ -77,7 +77,7 @@ fn start(
     let handed = handed::take()?;
     prepared.lifecycle.attached &= prepared.manifest.apps.len() == 1;
     let Lifecycle { detach, interactive, attached, .. } = prepared.lifecycle;
-    if !detach && !interactive && !attached {
+    if prepared.lifecycle.is_here() {
         let places = Places { data_dir: data_dir.into(), socket_dir };
         return supervise(&places, uuid, prepared, resumed, handed, None).map(Launched::Ended);
     }
@@ -213,7 +213,7 @@ fn supervise(
     started: Option<monitor::Started>,
 ) -> Result<u8, CommandError> {
     let launch = info_span!("launch").entered();
-    let PreparedPod { manifest, mapping, layers, sources, images, keys, guards, name, lifecycle } = prepared;
+    let PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle } = prepared;
     let chosen = lifecycle.hostname.or_else(|| resumed.as_ref().map(|(_, setup)| setup.hostname.clone()));
     let hostname = hostname(chosen, name.as_ref(), uuid);
     let life = lifecycle.life.clone();
@@ -238,10 +238,13 @@ fn supervise(
     let bounded = cgroup::is_wanted(&manifest) && cgroup::prospects().is_ok();
     let scope = name.as_ref().map_or_else(|| uuid.to_string(), ToString::to_string);
     let cgroup = bounded.then(|| cgroup::obtain(&scope)).transpose()?;
+    let offers = prepare::offered_nests(&places.data_dir);
     let spec = PodSpec {
         manifest: &manifest,
         hostname: &hostname,
         mapping: &mapping,
+        nest,
+        offers: Some(&offers),
         layers,
         sources,
         apps: vec![options; manifest.apps.len()],

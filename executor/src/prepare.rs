@@ -1,12 +1,14 @@
 //! From a request to a pod that lacks nothing but its directory: images stored, trees open, manifest reified.
 
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use appc::{ImageManifest, Isolator, PodManifest, Volume};
 use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
 use stage1::isolators::net_admin::NetAdmin;
+use stage1::nest::Nest;
 use stage1::supervise::ExitPolicy;
 use store::{ImageRecord, LayerKey, Tree};
 
@@ -33,6 +35,9 @@ pub(crate) struct PreparedPod {
     pub(crate) manifest: PodManifest,
     /// The id map that the trees were extracted under.
     pub(crate) mapping: IdMapping,
+    /// What it is nested in, if this process is to run it at once: to make one takes as long as all that is prepared
+    /// meanwhile.
+    pub(crate) nest: Option<Nest>,
     /// For each app, the trees of its image, lowest first.
     pub(crate) layers: Vec<Vec<OwnedFd>>,
     /// For each volume, what it is on the host; `None` for an empty volume.
@@ -49,12 +54,21 @@ pub(crate) struct PreparedPod {
     pub(crate) lifecycle: Lifecycle,
 }
 
+/// When a pod is to run that is prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// When nothing is left to prepare.
+    AtOnce,
+    /// Some other time, if ever.
+    Later,
+}
+
 /// Prepares what `request` asks for.
 ///
 /// # Errors
 ///
 /// An image cannot be had, or images and request make no pod. Images that were stored before the error stay stored.
-pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod, CommandError> {
+pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Result<PreparedPod, CommandError> {
     let whole_hello = is_whole_hello(&request);
     let net = network(context, &request)?;
     let PodRequest { name, lifecycle, strict, follow_symlinks, environment, guest_agent: agent, .. } = request;
@@ -73,6 +87,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     net.note_in(&mut pod);
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
+    let nest = nest(context, (begin, &lifecycle), &net, &images.mapping)?;
     let mut apps = Vec::with_capacity(wanted.len());
     // The built-in pod is two apps of one image.
     let copies = if whole_hello { 2 } else { 1 };
@@ -118,7 +133,26 @@ pub(crate) fn pod(context: &Context, request: PodRequest) -> Result<PreparedPod,
     }
     let images = records.into_iter().map(|record| record.manifest).collect();
     let Trees { layers, keys, guards } = trees;
-    Ok(PreparedPod { manifest, mapping, layers, sources, images, keys, guards, name, lifecycle })
+    Ok(PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle })
+}
+
+/// The file in which the running pods of this data directory offer what they are nested in.
+pub(crate) fn offered_nests(data_dir: &Path) -> PathBuf {
+    data_dir.join("namespace")
+}
+
+/// Begins to make what a pod is nested in that runs in this process and at once.
+fn nest(
+    context: &Context,
+    (begin, lifecycle): (Begin, &Lifecycle),
+    net: &NetRequest,
+    mapping: &IdMapping,
+) -> Result<Option<Nest>, CommandError> {
+    if begin == Begin::Later || !lifecycle.is_here() || !net.joins.is_empty() {
+        return Ok(None);
+    }
+    // If it cannot be made, whoever runs the pod will say so.
+    Ok(Nest::open(mapping, Some(&offered_nests(context.data_dir()?))).ok().flatten())
 }
 
 /// What was typed as the beginning of a manifest, and its apps with their images.
@@ -166,7 +200,7 @@ pub(crate) fn again(
     context: &Context,
     pods: &Pods,
     entry: &PodEntry,
-    lifecycle: Lifecycle,
+    (lifecycle, begin): (Lifecycle, Begin),
 ) -> Result<(PreparedPod, Setup), CommandError> {
     let pod = pods.open(entry)?;
     let mut manifest = pod.manifest()?;
@@ -175,6 +209,7 @@ pub(crate) fn again(
     let setup = Setup::from_json(&json)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
+    let nest = nest(context, (begin, &lifecycle), &NetRequest::of(&manifest)?, &images.mapping)?;
     let mut trees = Trees::default();
     let manifests = setup.images(&manifest)?;
     for runtime in &manifest.apps {
@@ -190,7 +225,8 @@ pub(crate) fn again(
         skeleton::put_under(&mut trees.layers, context.data_dir()?, &mapping);
     }
     let Trees { layers, keys, guards } = trees;
-    Ok((PreparedPod { manifest, mapping, layers, sources, images: manifests, keys, guards, name, lifecycle }, setup))
+    let images = manifests;
+    Ok((PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle }, setup))
 }
 
 /// Whether all that is asked for is the built-in image as it stands: that is a pod of two apps. With options of its own

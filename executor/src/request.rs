@@ -105,6 +105,13 @@ pub(crate) struct Lifecycle {
     pub(crate) life: Option<Life>,
 }
 
+impl Lifecycle {
+    /// Whether the process that runs the pod is the one that was asked to: it has no monitor of its own.
+    pub(crate) fn is_here(&self) -> bool {
+        !self.detach && !self.interactive && !self.attached
+    }
+}
+
 /// One app of it: an image and what is to be different from what the image says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AppRequest {

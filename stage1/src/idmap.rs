@@ -7,13 +7,15 @@
 mod exchange;
 mod subid;
 
+use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, PipeReader};
+use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use rustix::process::Pid;
+use sys::spawn::{Spawned, spawn};
 
 use subid::SubidFiles;
 
@@ -251,19 +253,6 @@ impl IdMapping {
         Some(Self { tier: self.tier, uids, gids })
     }
 
-    /// Writes the map for `pid`, the first process of a user namespace whose parent is the caller's, as one who has all
-    /// rights there: no helper is needed.
-    ///
-    /// # Errors
-    /// [`IdMapError::Write`].
-    pub(crate) fn hand_on(&self, pid: Pid) -> Result<(), IdMapError> {
-        if self.tier == Tier::Single {
-            // As without a parent of its own: root of such a pod changes no groups.
-            write_file(pid, "setgroups", "deny")?;
-        }
-        self.write_files(pid)
-    }
-
     fn write_files(&self, pid: Pid) -> Result<(), IdMapError> {
         write_file(pid, "uid_map", &map_text(&self.uids))?;
         write_file(pid, "gid_map", &map_text(&self.gids))
@@ -324,12 +313,6 @@ fn helpers_exist() -> bool {
 pub struct Writing(Vec<Helper>);
 
 impl Writing {
-    /// Whether there is nothing to wait for.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Waits until the maps are written.
     ///
     /// # Errors
@@ -346,7 +329,8 @@ impl Writing {
 struct Helper {
     program: String,
     arguments: Vec<String>,
-    child: Child,
+    process: Spawned,
+    stderr: PipeReader,
 }
 
 impl Helper {
@@ -356,26 +340,25 @@ impl Helper {
         for extent in extents {
             arguments.extend([extent.inside, extent.outside, extent.count].map(|number| number.to_string()));
         }
-        let child = Command::new(&program)
-            .args(&arguments)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| IdMapError::StartHelper { program: program.clone(), source })?;
-        Ok(Self { program, arguments, child })
+        let spawn = || {
+            let (stderr, theirs) = io::pipe()?;
+            let words = std::iter::once(&program).chain(&arguments).map(|word| CString::new(word.as_str()));
+            let process = spawn(CString::new(program.as_str())?, words.collect::<Result<_, _>>()?, theirs.as_fd())?;
+            Ok((process, stderr))
+        };
+        let (process, stderr) =
+            spawn().map_err(|source| IdMapError::StartHelper { program: program.clone(), source })?;
+        Ok(Self { program, arguments, process, stderr })
     }
 
     fn finish(mut self) -> Result<(), IdMapError> {
-        let status = self.child.wait();
-        if status.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            return Ok(());
+        match self.process.wait() {
+            Ok(status) if status.exit_status() == Some(0) => return Ok(()),
+            Ok(_) => {}
+            Err(source) => return Err(IdMapError::StartHelper { program: self.program, source }),
         }
         let mut output = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = io::Read::read_to_string(&mut io::Read::take(&mut stderr, 4096), &mut output);
-        }
+        let _ = io::Read::read_to_string(&mut io::Read::take(&mut self.stderr, 4096), &mut output);
         let message = output.lines().next().unwrap_or("no message").to_owned();
         Err(IdMapError::Helper { program: self.program, arguments: self.arguments.join(" "), message })
     }
@@ -433,7 +416,7 @@ mod tests {
             let extents: Vec<Extent> = (0..count).map(extent).collect();
             let mapping = IdMapping { tier: Tier::Root, uids: extents.clone(), gids: extents };
             // A process of its own: the tests' has threads, and such a one cannot be forked.
-            let mut child = Command::new("unshare").args(["--user", "sleep", "60"]).spawn().unwrap();
+            let mut child = std::process::Command::new("unshare").args(["--user", "sleep", "60"]).spawn().unwrap();
             let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
             let own = fs::read_link("/proc/self/ns/user").unwrap();
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -65,6 +65,7 @@ pub(crate) struct Init<'a> {
 }
 
 /// The ways into the control groups of pid 1 and of each app.
+#[derive(Debug)]
 pub(crate) struct InitCgroups {
     pub(crate) own: Option<OwnedFd>,
     pub(crate) apps: Vec<OwnedFd>,

@@ -30,6 +30,7 @@ pub mod idmap;
 pub mod isolators;
 pub mod landlock;
 pub mod limits;
+pub mod nest;
 pub mod network;
 pub mod node;
 pub mod op;

@@ -15,7 +15,6 @@ mod hosts;
 mod join;
 mod member;
 mod members;
-mod nest;
 mod subnet;
 mod ula;
 
@@ -35,7 +34,6 @@ use crate::userns::{self, UsernsError, become_container_root};
 pub use handover::take;
 pub(crate) use hosts::Edits;
 pub(crate) use members::Members;
-pub(crate) use nest::fork;
 pub use subnet::{NotASubnet, Subnet};
 
 /// The bridge's name in the node.

@@ -1,35 +1,37 @@
 //! Runs a pod: the caller becomes its monitor until the pod is over.
 
+mod birth;
 mod keeper;
 mod outcome;
 mod spec;
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 
 use appc::{Annotations, RuntimeApp};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use rustix::stdio::{stderr, stdin, stdout};
-use sys::fork::{Fork, Namespaces};
 use sys::signal::Block;
 
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{AppCgroup, CgroupError};
 use crate::channel::{Channel, End, FromInit, MAX_FDS, ToInit, pair};
 use crate::host::Host;
-use crate::idmap::IdMapping;
-use crate::init::{self, Init, InitCgroups};
+use crate::init::InitCgroups;
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
-use crate::network::{HOSTS, Network};
-use crate::node;
+use crate::nest::Nest;
+use crate::network::{EtcFile, HOSTS, Network};
 use crate::output::Outputs;
 use crate::plan::{Net, PodOptions, SourceKind, plan};
 use crate::protocol::AppReport;
 use crate::streams::AppPipes;
 use crate::supervise::{ExitPolicy, Phase, Supervisor};
 use crate::terminal;
+
+use birth::{Born, Conception};
 
 pub use keeper::{AppDirs, Keeper, KeeperError, PodFiles};
 pub(crate) use outcome::chain;
@@ -49,6 +51,7 @@ pub(crate) type MonitorEnd = Channel<ToInit, FromInit>;
 /// [`RunError`]. Whatever is returned, no process, mount or namespace of the pod is left.
 pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome, RunError> {
     check_streams()?;
+    let nest = nest(&mut spec)?;
     let layers: Vec<usize> = spec.layers.iter().map(Vec::len).collect();
     let sources = spec.sources.iter().map(|source| source.as_ref().map(source_kind).transpose());
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
@@ -86,61 +89,60 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
-    let (channel, init_end) = pair().map_err(std::io::Error::from)?;
-    let outer = spec.memberships.first().and_then(|it| Some((it.node.user()?, &it.mapping)));
-    let namespaces = Namespaces::USER.with(Namespaces::PID);
-    let forked = match outer {
-        None => sys::fork::fork(namespaces),
-        Some((user, outer)) => node::fork(namespaces, user, (spec.mapping, outer)),
-    };
-    let is_nested = outer.is_some();
-    match forked.map_err(RunError::Namespace)? {
-        Fork::Child => {
-            drop(channel);
-            let PodSpec { mapping, layers, sources, sockets, .. } = spec;
-            init::run(Init {
-                plan,
-                mapping,
-                layers,
-                sources,
-                streams: &streams,
-                cgroups,
-                monitor: &init_end,
-                net,
-                sockets,
-            })
+    let (monitor_end, init_end) = pair().map_err(std::io::Error::from)?;
+    let pod = Conception { spec, plan, net, streams, cgroups, monitor_end, init_end };
+    let (pod, born) = birth::fork(pod, nest)?;
+    let (spec, monitor_end) = pod.into_monitors_part();
+    oversee(spec, born, Means { channel: monitor_end, app_cgroups, signals, pipes, etc }, keeper)
+}
+
+/// What a monitor has of its pod's before pid 1 does anything.
+#[derive(Debug)]
+struct Means {
+    channel: MonitorEnd,
+    app_cgroups: Vec<AppCgroup>,
+    /// Where its signals are read.
+    signals: OwnedFd,
+    pipes: Vec<AppPipes>,
+    etc: Vec<EtcFile>,
+}
+
+/// Sees to the pod from its pid 1's first moment to its last.
+fn oversee(
+    mut spec: PodSpec<'_>,
+    Born { pid, pidfd, nest }: Born,
+    Means { channel, app_cgroups, signals, pipes, etc }: Means,
+    keeper: &mut dyn Keeper,
+) -> Result<PodOutcome, RunError> {
+    // Before it turns non-dumpable: then only the host's root could.
+    let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
+    let written = if nest.is_none() { spec.mapping.write(pid).map_err(RunError::IdMap) } else { Ok(()) };
+    let launched = written.and_then(|()| launch(&channel, (nest.as_ref(), spec.offers), keeper));
+    let nest = nest.map(Nest::into_namespace);
+    let mut monitor = Monitor::new(&mut spec, app_cgroups, channel, signals, (pid, etc));
+    let result = launched.and_then(|files| {
+        let namespace = namespace.transpose()?;
+        monitor.watch(pipes, (files, namespace), keeper)
+    });
+    // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
+    let (supervisor, reports, mut outputs, cgroup, uplink) = monitor.end();
+    if matches!(result, Ok(Ended::Over)) {
+        keeper.pod_over();
+    }
+    let end = reap(&pidfd);
+    drop(nest);
+    outputs.finish();
+    tell_of_losses(&supervisor, reports, &outputs, keeper);
+    drop(uplink);
+    if let Some(cgroup) = cgroup {
+        cgroup.remove();
+    }
+    match (result?, end?) {
+        (Ended::Over, _) => {
+            let apps = supervisor.apps().iter().map(|app| app.status).collect();
+            Ok(PodOutcome { status: supervisor.status(), apps })
         }
-        Fork::Parent { pid, pidfd } => {
-            // The plan is pid 1's, and would be here as long as the pod.
-            drop((init_end, streams, cgroups, plan));
-            // Before it turns non-dumpable: then only the host's root could.
-            let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
-            let launched = launch(&channel, (!is_nested).then_some(spec.mapping), pid, keeper);
-            let mut monitor = Monitor::new(&mut spec, app_cgroups, channel, signals, (pid, etc));
-            let result = launched.and_then(|files| {
-                let namespace = namespace.transpose()?;
-                monitor.watch(pipes, (files, namespace), keeper)
-            });
-            // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
-            let (supervisor, reports, mut outputs, cgroup, uplink) = monitor.end();
-            if matches!(result, Ok(Ended::Over)) {
-                keeper.pod_over();
-            }
-            let end = reap(&pidfd);
-            outputs.finish();
-            tell_of_losses(&supervisor, reports, &outputs, keeper);
-            drop(uplink);
-            if let Some(cgroup) = cgroup {
-                cgroup.remove();
-            }
-            match (result?, end?) {
-                (Ended::Over, _) => {
-                    let apps = supervisor.apps().iter().map(|app| app.status).collect();
-                    Ok(PodOutcome { status: supervisor.status(), apps })
-                }
-                (Ended::InitGone, end) => Err(RunError::InitDied(end.status())),
-            }
-        }
+        (Ended::InitGone, end) => Err(RunError::InitDied(end.status())),
     }
 }
 
@@ -179,28 +181,28 @@ fn check_streams() -> Result<(), RunError> {
     Ok(())
 }
 
-/// Gives pid 1 what it waits for: the maps, and then the files, which are made while somebody else works: the id
-/// helpers where there are any, else pid 1 itself. The maps of a nested pod are written before.
+/// What the pod is nested in, if it is.
+fn nest(spec: &mut PodSpec<'_>) -> Result<Option<Nest>, RunError> {
+    if let Some((namespace, mapping)) = spec.memberships.first().and_then(|it| Some((it.node.user()?, &it.mapping))) {
+        return Nest::of_node(namespace, mapping).map(Some);
+    }
+    match spec.nest.take().filter(|nest| nest.fits(spec.mapping)) {
+        None => Nest::open(spec.mapping, spec.offers),
+        nest => Ok(nest),
+    }
+}
+
+/// Tells pid 1 that its maps are written, and gives it the files, which are made while it works.
 fn launch(
     channel: &MonitorEnd,
-    mapping: Option<&IdMapping>,
-    pid: Pid,
+    (nest, offers): (Option<&Nest>, Option<&Path>),
     keeper: &mut dyn Keeper,
 ) -> Result<PodFiles, RunError> {
-    let maps = mapping.map(|mapping| mapping.start(pid)).transpose()?;
-    let files = match maps.filter(|maps| !maps.is_finished()) {
-        None => {
-            say(channel, &ToInit::Mapped)?;
-            keeper.files()
-        }
-        Some(maps) => {
-            let files = keeper.files();
-            maps.finish()?;
-            say(channel, &ToInit::Mapped)?;
-            files
-        }
-    };
-    let files = files.map_err(RunError::Files)?;
+    channel.say(&ToInit::Mapped).map_err(std::io::Error::from)?;
+    if let (Some(nest), Some(offers)) = (nest, offers) {
+        nest.offer(offers);
+    }
+    let files = keeper.files().map_err(RunError::Files)?;
     send_files(channel, &files).map_err(std::io::Error::from)?;
     Ok(files)
 }
@@ -214,10 +216,6 @@ fn tell_of_losses(supervisor: &Supervisor, reports: Vec<AppReport>, outputs: &Ou
             keeper.app_changed(&report);
         }
     }
-}
-
-fn say(channel: &MonitorEnd, message: &ToInit) -> Result<(), std::io::Error> {
-    channel.say(message).map_err(std::io::Error::from)
 }
 
 /// The order is the receiver's: the lock, each app's directories, the volumes.

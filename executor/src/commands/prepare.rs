@@ -5,6 +5,7 @@ use clap::{Args, Command};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::pod_line::{self, PodArgs};
+use crate::prepare::Begin;
 use crate::request::Lifecycle;
 use crate::{launch, output, prepare};
 
@@ -35,7 +36,8 @@ pub(crate) fn explain(command: Command) -> Command {
 
 pub(crate) fn run(context: &Context, args: PrepareArgs) -> Result<u8, CommandError> {
     let lifecycle = Lifecycle { keep: true, ..Lifecycle::default() };
-    let uuid = launch::prepare(context, prepare::pod(context, pod_line::request("prepare", args.pod, lifecycle)?)?)?;
+    let request = pod_line::request("prepare", args.pod, lifecycle)?;
+    let uuid = launch::prepare(context, prepare::pod(context, request, Begin::Later)?)?;
     output::write(&format!("{uuid}\n"))?;
     Ok(0)
 }

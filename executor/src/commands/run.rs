@@ -5,6 +5,7 @@ use clap::{Args, Command};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::pod_line::{self, LifeArgs, PodArgs};
+use crate::prepare::Begin;
 use crate::request::{Lifecycle, PodRequest};
 use crate::sealed;
 use crate::{dry_run, launch, prepare};
@@ -57,7 +58,7 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
     }
     // Before any work that a second execution would repeat.
     sealed::ensure()?;
-    launch::run(context, prepare::pod(context, request)?)?.tell()
+    launch::run(context, prepare::pod(context, request, Begin::AtOnce)?)?.tell()
 }
 
 /// What was typed as what it means.

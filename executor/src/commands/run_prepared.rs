@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::net::NetArgs;
 use crate::pod_line::{LifeArgs, unknown_option};
+use crate::prepare::Begin;
 use crate::{habits, launch, pod_argument, prepare, sealed};
 
 /// Run a prepared pod and wait for it to end
@@ -56,7 +57,7 @@ pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, Comman
     if entry.state != State::Prepared {
         return Err(CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid)));
     }
-    let (mut prepared, setup) = prepare::again(context, &pods, &entry, lifecycle)?;
+    let (mut prepared, setup) = prepare::again(context, &pods, &entry, (lifecycle, Begin::AtOnce))?;
     let is_changed = !args.net.is_bare();
     if is_changed {
         prepare::change_network(context, &mut prepared.manifest, args.net)?;

@@ -9,6 +9,7 @@ use crate::commands;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::launch::{self, Launched, TERM};
+use crate::prepare::Begin;
 use crate::request::Lifecycle;
 use crate::setup::Setup;
 use crate::{detach_keys, prepare, relay, sealed, signal_argument};
@@ -105,7 +106,7 @@ fn start(context: &Context, pods: &Pods, entry: &PodEntry, attached: Option<bool
         let id = container::id(entry.uuid);
         return Err(CommandError::failed(format!("container {id} is {} and cannot be started", entry.state)));
     }
-    let (mut prepared, setup) = prepare::again(context, pods, entry, Lifecycle::default())?;
+    let (mut prepared, setup) = prepare::again(context, pods, entry, (Lifecycle::default(), Begin::Later))?;
     let life = setup.life.clone().unwrap_or_default();
     prepared.lifecycle = Lifecycle {
         detach: attached.is_none(),

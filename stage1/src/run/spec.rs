@@ -1,12 +1,14 @@
 //! What is to be run, and how.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use appc::PodManifest;
 
 use crate::cgroup::PodCgroup;
 use crate::idmap::IdMapping;
 use crate::metadata::Registration;
+use crate::nest::Nest;
 use crate::network::{EtcFile, Network, Passed};
 use crate::node::Membership;
 use crate::output::LogLimits;
@@ -22,6 +24,10 @@ pub struct PodSpec<'a> {
     pub hostname: &'a str,
     /// The id map.
     pub mapping: &'a IdMapping,
+    /// What it is nested in, where that was made while the rest was prepared. One for other ids is not used.
+    pub nest: Option<Nest>,
+    /// The file in which running pods offer theirs ([`crate::nest`]).
+    pub offers: Option<&'a Path>,
     /// For each app, the trees of its image, lowest first.
     pub layers: Vec<Vec<OwnedFd>>,
     /// For each volume of the manifest, its source on the host, opened with `O_PATH`; `None` for an empty volume.

@@ -4,6 +4,7 @@
 //! paths, allocates next to nothing, and starts no thread. Everything that [`rustix`] offers safely is used from there
 //! directly and is not wrapped again.
 
+mod beside;
 pub mod exec;
 pub mod fork;
 pub mod inherit;
@@ -12,8 +13,10 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod outpost;
 pub mod seccomp;
 pub mod signal;
+pub mod spawn;
 pub mod stack;
 pub mod title;
 

@@ -78,6 +78,43 @@ pub fn reset() -> io::Result<()> {
     set_mask(&empty())
 }
 
+/// Which signals a process blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// The caller's.
+    pub(crate) fn current() -> io::Result<Self> {
+        let mut mask = Self(empty());
+        // SAFETY: no new mask is given, and the old one has a valid place.
+        check(libc::c_long::from(unsafe { libc::sigprocmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut mask.0) }))?;
+        Ok(mask)
+    }
+
+    /// Becomes the caller's.
+    pub(crate) fn set(&self) -> io::Result<()> {
+        set_mask(&self.0)
+    }
+}
+
+/// As long as it lives, the caller blocks every signal.
+pub(crate) struct Blocked(Mask);
+
+impl Blocked {
+    pub(crate) fn all() -> io::Result<Self> {
+        let before = Mask::current()?;
+        set_mask(&filled())?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // It was valid before.
+        let _ = self.0.set();
+    }
+}
+
 fn set_mask(set: &libc::sigset_t) -> io::Result<()> {
     // SAFETY: `set` is initialised and only read; no old mask is asked for.
     check(libc::c_long::from(unsafe { libc::sigprocmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) })).map(drop)

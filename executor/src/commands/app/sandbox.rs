@@ -6,6 +6,7 @@ use stage1::supervise::ExitPolicy;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::pod_line::{PodOptions, StartArgs};
+use crate::prepare::Begin;
 use crate::request::Lifecycle;
 use crate::{launch, prepare, sealed};
 
@@ -28,5 +29,5 @@ pub(crate) fn run(context: &Context, args: SandboxArgs) -> Result<u8, CommandErr
     let lifecycle = Lifecycle { keep: true, exit_policy: ExitPolicy::Never, ..args.start.lifecycle()? };
     let request = args.options.request(lifecycle)?;
     sealed::ensure()?;
-    launch::run(context, prepare::pod(context, request)?)?.tell()
+    launch::run(context, prepare::pod(context, request, Begin::AtOnce)?)?.tell()
 }

@@ -20,6 +20,7 @@ use crate::docker::{container, image};
 use crate::environment::PodEnvironment;
 use crate::error::CommandError;
 use crate::launch::TERM;
+use crate::prepare::Begin;
 use crate::prepare::{self, PreparedPod};
 use crate::pull_policy::PullPolicy;
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
@@ -41,7 +42,8 @@ impl Wanted {
     ///
     /// Those of preparing a pod; no port of the host is free.
     pub(in crate::docker) fn prepared(self, context: &Context) -> Result<PreparedPod, CommandError> {
-        let mut pod = prepare::pod(context, self.pod)?;
+        // A container has a monitor of its own, which is the first that can run it.
+        let mut pod = prepare::pod(context, self.pod, Begin::Later)?;
         self.exposing.finish(&mut pod)?;
         Ok(pod)
     }

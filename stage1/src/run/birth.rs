@@ -1,0 +1,68 @@
+//! Pid 1 of a pod comes to be in its user namespace.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::Pid;
+use sys::fork::Fork;
+
+use crate::init::{self, Init, InitCgroups, InitEnd};
+use crate::nest::{Nest, OF_PID_1};
+use crate::plan::{Net, Plan};
+use crate::streams::AppStreams;
+
+use super::{MonitorEnd, PodSpec, RunError};
+
+/// What is known of a pod when pid 1 is forked: both it and its monitor have all of this, and keep their part.
+#[derive(Debug)]
+pub(super) struct Conception<'a> {
+    pub(super) spec: PodSpec<'a>,
+    pub(super) plan: Plan,
+    pub(super) net: Net,
+    pub(super) streams: Vec<AppStreams>,
+    pub(super) cgroups: Option<InitCgroups>,
+    pub(super) monitor_end: MonitorEnd,
+    pub(super) init_end: InitEnd,
+}
+
+impl<'a> Conception<'a> {
+    /// In the monitor. The plan and the rest is pid 1's, and would be here as long as the pod.
+    pub(super) fn into_monitors_part(self) -> (PodSpec<'a>, MonitorEnd) {
+        (self.spec, self.monitor_end)
+    }
+
+    /// In pid 1.
+    fn become_init(self) -> ! {
+        let Self { spec, plan, net, streams, cgroups, monitor_end, init_end } = self;
+        drop(monitor_end);
+        let PodSpec { mapping, layers, sources, sockets, .. } = spec;
+        init::run(Init { plan, mapping, layers, sources, streams: &streams, cgroups, monitor: &init_end, net, sockets })
+    }
+}
+
+/// Pid 1, as its monitor knows it.
+#[derive(Debug)]
+pub(super) struct Born {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    /// `None` if its maps have yet to be written.
+    pub(super) nest: Option<Nest>,
+}
+
+/// Forks pid 1: nested in an N0 if there is one; then its maps are written.
+///
+/// # Errors
+/// [`RunError::Namespace`], [`RunError::IdMap`].
+pub(super) fn fork(pod: Conception<'_>, nest: Option<Nest>) -> Result<(Conception<'_>, Born), RunError> {
+    let mapping = pod.spec.mapping;
+    let Some(mut nest) = nest else {
+        return match sys::fork::fork(OF_PID_1).map_err(RunError::Namespace)? {
+            Fork::Child => pod.become_init(),
+            Fork::Parent { pid, pidfd } => Ok((pod, Born { pid, pidfd, nest: None })),
+        };
+    };
+    let mut pod = Some(pod);
+    let (pid, pidfd) = nest.fork(mapping, &mut pod, Conception::become_init)?;
+    let pod = pod.ok_or_else(|| io::Error::other("pid 1 has taken its monitor's part"))?;
+    Ok((pod, Born { pid, pidfd, nest: Some(nest) }))
+}
