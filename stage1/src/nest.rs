@@ -34,6 +34,12 @@ pub struct Nest {
     // The programs end before the process whose maps they write.
     maps: Option<Writing>,
     outpost: Outpost,
+    outer: Outer,
+}
+
+/// An N0. It is there as long as somebody has it open.
+#[derive(Debug)]
+pub(crate) struct Outer {
     namespace: OwnedFd,
     mapping: IdMapping,
     source: Source,
@@ -82,45 +88,46 @@ impl Nest {
         let path = format!("/proc/{}/ns/user", outpost.pid().as_raw_nonzero());
         let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let namespace = namespace.map_err(|errno| RunError::Namespace(errno.into()))?;
-        Ok(Self { maps, outpost, namespace, mapping: mapping.clone(), source: Source::New })
+        Ok(Self { maps, outpost, outer: Outer { namespace, mapping: mapping.clone(), source: Source::New } })
     }
 
     fn within(namespace: OwnedFd, mapping: &IdMapping, source: Source) -> Result<Self, RunError> {
         let outpost = namespace.try_clone().and_then(Outpost::within).map_err(RunError::Namespace)?;
-        Ok(Self { maps: None, outpost, namespace, mapping: mapping.clone(), source })
+        Ok(Self { maps: None, outpost, outer: Outer { namespace, mapping: mapping.clone(), source } })
     }
 
     /// Whether a pod with these ids can be nested in it. In that of networks that is found out later.
     pub(crate) fn fits(&self, mapping: &IdMapping) -> bool {
-        self.source == Source::Node || self.mapping == *mapping
+        self.outer.source == Source::Node || self.outer.mapping == *mapping
     }
 
-    /// Forks pid 1 of a pod, which calls `child` with what is given, as [`Outpost::fork`] does. Where the offer comes to
+    /// Forks pid 1 of a pod, which calls `child` with what is given, as [`Outpost::fork`] does. Where an offer comes to
     /// nothing, an N0 is made.
     ///
     /// # Errors
     /// [`RunError::IdMap`], [`RunError::Namespace`].
     pub(crate) fn fork<T>(
-        &mut self,
+        self,
         mapping: &IdMapping,
         given: &mut Option<T>,
         child: fn(T) -> !,
-    ) -> Result<(Pid, OwnedFd), RunError> {
-        if let Some(maps) = self.maps.take() {
-            maps.finish()?;
-        }
-        let maps = mapping.within(&self.mapping).ok_or_else(|| io::Error::other("the network's pods have other ids"));
-        let maps = id_maps(&maps.map_err(RunError::Namespace)?);
-        match self.outpost.fork(OF_PID_1, &maps, given, child) {
-            Err(_) if matches!(self.source, Source::Offered(_)) => {
-                *self = Self::found(&self.mapping)?;
-                self.fork(mapping, given, child)
+    ) -> Result<(Pid, OwnedFd, Outer), RunError> {
+        let Self { maps, outpost, outer } = self;
+        maps.map_or(Ok(()), Writing::finish)?;
+        let inner = mapping.within(&outer.mapping);
+        let inner = inner.ok_or_else(|| RunError::Namespace(io::Error::other("the network's pods have other ids")))?;
+        match outpost.fork(OF_PID_1, &id_maps(&inner), given, child) {
+            Ok((pid, pidfd)) => Ok((pid, pidfd, outer)),
+            Err(_) if matches!(outer.source, Source::Offered(_)) => {
+                Self::found(&outer.mapping)?.fork(mapping, given, child)
             }
-            forked => forked.map_err(RunError::Namespace),
+            Err(error) => Err(RunError::Namespace(error)),
         }
     }
+}
 
-    /// Offers it to others in this file, for as long as the pod runs. That of networks they find by other ways.
+impl Outer {
+    /// Offers it to others in this file, for as long as this process has it open. That of networks they find by other ways.
     pub(crate) fn offer(&self, offers: &Path) {
         let line = match self.source {
             Source::New => Line::First,
@@ -128,11 +135,6 @@ impl Nest {
             Source::Node => return,
         };
         offer::make(offers, line, self.namespace.as_fd(), &self.mapping);
-    }
-
-    /// What is left when pid 1 has all it needs, to be held as long as the pod runs: the N0. Waits for the process's end.
-    pub(crate) fn into_namespace(self) -> OwnedFd {
-        self.namespace
     }
 }
 

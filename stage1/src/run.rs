@@ -22,7 +22,7 @@ use crate::host::Host;
 use crate::init::InitCgroups;
 use crate::metadata::Registration;
 use crate::monitor::{Ended, Monitor};
-use crate::nest::Nest;
+use crate::nest::{Nest, Outer};
 use crate::network::{EtcFile, HOSTS, Network};
 use crate::output::Outputs;
 use crate::plan::{Net, PodOptions, SourceKind, plan};
@@ -110,15 +110,14 @@ struct Means {
 /// Sees to the pod from its pid 1's first moment to its last.
 fn oversee(
     mut spec: PodSpec<'_>,
-    Born { pid, pidfd, nest }: Born,
+    Born { pid, pidfd, outer }: Born,
     Means { channel, app_cgroups, signals, pipes, etc }: Means,
     keeper: &mut dyn Keeper,
 ) -> Result<PodOutcome, RunError> {
     // Before it turns non-dumpable: then only the host's root could.
     let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
-    let written = if nest.is_none() { spec.mapping.write(pid).map_err(RunError::IdMap) } else { Ok(()) };
-    let launched = written.and_then(|()| launch(&channel, (nest.as_ref(), spec.offers), keeper));
-    let nest = nest.map(Nest::into_namespace);
+    let written = if outer.is_none() { spec.mapping.write(pid).map_err(RunError::IdMap) } else { Ok(()) };
+    let launched = written.and_then(|()| launch(&channel, (outer.as_ref(), spec.offers), keeper));
     let mut monitor = Monitor::new(&mut spec, app_cgroups, channel, signals, (pid, etc));
     let result = launched.and_then(|files| {
         let namespace = namespace.transpose()?;
@@ -130,7 +129,7 @@ fn oversee(
         keeper.pod_over();
     }
     let end = reap(&pidfd);
-    drop(nest);
+    drop(outer);
     outputs.finish();
     tell_of_losses(&supervisor, reports, &outputs, keeper);
     drop(uplink);
@@ -195,12 +194,12 @@ fn nest(spec: &mut PodSpec<'_>) -> Result<Option<Nest>, RunError> {
 /// Tells pid 1 that its maps are written, and gives it the files, which are made while it works.
 fn launch(
     channel: &MonitorEnd,
-    (nest, offers): (Option<&Nest>, Option<&Path>),
+    (outer, offers): (Option<&Outer>, Option<&Path>),
     keeper: &mut dyn Keeper,
 ) -> Result<PodFiles, RunError> {
     channel.say(&ToInit::Mapped).map_err(std::io::Error::from)?;
-    if let (Some(nest), Some(offers)) = (nest, offers) {
-        nest.offer(offers);
+    if let (Some(outer), Some(offers)) = (outer, offers) {
+        outer.offer(offers);
     }
     let files = keeper.files().map_err(RunError::Files)?;
     send_files(channel, &files).map_err(std::io::Error::from)?;

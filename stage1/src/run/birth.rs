@@ -7,7 +7,7 @@ use rustix::process::Pid;
 use sys::fork::Fork;
 
 use crate::init::{self, Init, InitCgroups, InitEnd};
-use crate::nest::{Nest, OF_PID_1};
+use crate::nest::{Nest, OF_PID_1, Outer};
 use crate::plan::{Net, Plan};
 use crate::streams::AppStreams;
 
@@ -45,8 +45,8 @@ impl<'a> Conception<'a> {
 pub(super) struct Born {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
-    /// `None` if its maps have yet to be written.
-    pub(super) nest: Option<Nest>,
+    /// What it is nested in; `None` if its maps have yet to be written.
+    pub(super) outer: Option<Outer>,
 }
 
 /// Forks pid 1: nested in an N0 if there is one; then its maps are written.
@@ -55,14 +55,14 @@ pub(super) struct Born {
 /// [`RunError::Namespace`], [`RunError::IdMap`].
 pub(super) fn fork(pod: Conception<'_>, nest: Option<Nest>) -> Result<(Conception<'_>, Born), RunError> {
     let mapping = pod.spec.mapping;
-    let Some(mut nest) = nest else {
+    let Some(nest) = nest else {
         return match sys::fork::fork(OF_PID_1).map_err(RunError::Namespace)? {
             Fork::Child => pod.become_init(),
-            Fork::Parent { pid, pidfd } => Ok((pod, Born { pid, pidfd, nest: None })),
+            Fork::Parent { pid, pidfd } => Ok((pod, Born { pid, pidfd, outer: None })),
         };
     };
     let mut pod = Some(pod);
-    let (pid, pidfd) = nest.fork(mapping, &mut pod, Conception::become_init)?;
+    let (pid, pidfd, outer) = nest.fork(mapping, &mut pod, Conception::become_init)?;
     let pod = pod.ok_or_else(|| io::Error::other("pid 1 has taken its monitor's part"))?;
-    Ok((pod, Born { pid, pidfd, nest: Some(nest) }))
+    Ok((pod, Born { pid, pidfd, outer: Some(outer) }))
 }

@@ -9,7 +9,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
@@ -64,24 +63,6 @@ impl Beside {
         self.pid
     }
 
-    /// Waits for its end, or for something to read, whichever comes first.
-    pub(crate) fn wait_or(&self, sign: &OwnedFd) -> io::Result<()> {
-        let mut fds = [PollFd::new(sign, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
-        loop {
-            match poll(&mut fds, None) {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
-    /// Has it end, without waiting for that.
-    pub(crate) fn kill(&self) {
-        // It may have ended already.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-    }
-
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> io::Result<WaitIdStatus> {
         loop {
@@ -100,7 +81,8 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         if self.status.is_none() {
-            self.kill();
+            // It may have ended already.
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
             let _ = self.wait();
         }
     }

@@ -13,7 +13,6 @@ use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{
@@ -25,10 +24,9 @@ use crate::beside::Beside;
 use crate::fork::{Namespaces, single_threaded};
 use crate::signal;
 
-/// What [`Shared::order`] says: there is nothing to do yet, there is a fork to make, nothing will have to be done any more.
+/// What [`Shared::order`] says: there is nothing to do yet, there is a fork to make.
 const WAIT: u32 = 0;
 const FORK: u32 = 1;
-const REST: u32 = 2;
 
 /// How far below the frame of the caller, who waits, the child's stack begins in its copy of the caller's. The frames of the
 /// waiting lie between.
@@ -63,10 +61,8 @@ struct Shared {
     /// The namespace to go into; none if the process was made in it.
     namespace: Option<OwnedFd>,
     order: AtomicU32,
-    /// The waiting process's from an order to fork until it tells that it has; else the caller's.
+    /// The waiting process's from the order to fork until its end; else the caller's.
     task: UnsafeCell<Task>,
-    /// By which it tells that (eventfd(2)).
-    done: OwnedFd,
     /// Who has made the outpost.
     parent: Pid,
 }
@@ -137,9 +133,8 @@ impl Outpost {
             step: Step::Fork,
             errno: 0,
         };
-        let done = eventfd(0, EventfdFlags::CLOEXEC)?;
         let (order, task, parent) = (AtomicU32::new(WAIT), UnsafeCell::new(task), getpid());
-        let shared = Box::new(Shared { namespace, order, task, done, parent });
+        let shared = Box::new(Shared { namespace, order, task, parent });
         let argument = (&raw const *shared).cast_mut().cast::<c_void>();
         // What is meant for the caller's whole group, such as Ctrl-C, must not end it: the caller sees to that. The death of
         // the caller does.
@@ -158,12 +153,12 @@ impl Outpost {
 
     /// Forks a child of the caller's into new namespaces, a user namespace with these maps among them, whose parent is the
     /// outpost's. It calls `child` with what is given. The caller gets the child's number and pidfd, and still has what
-    /// was given. The outpost stays; whatever is the matter, no child does.
+    /// was given. Whatever is the matter, no child stays.
     ///
     /// # Errors
     /// As [`crate::fork::fork`]; the maps are refused; another process than the caller has made the outpost; it was killed.
     pub fn fork<T>(
-        &mut self,
+        self,
         namespaces: Namespaces,
         maps: &IdMaps,
         given: &mut Option<T>,
@@ -189,7 +184,7 @@ impl Outpost {
     /// The child, if there is one, and what was refused. Not inlined: all that the child needs lies in the frames above this one.
     #[inline(never)]
     fn fork_raw(
-        &mut self,
+        mut self,
         namespaces: Namespaces,
         maps: &IdMaps,
         child: unsafe extern "C" fn(*mut c_void),
@@ -215,8 +210,8 @@ impl Outpost {
         unsafe { *task = order };
         self.shared.order.store(FORK, Ordering::Release);
         futex::wake(&self.shared.order, futex::Flags::empty(), 1)?;
-        self.process.wait_or(&self.shared.done)?;
-        // SAFETY: the other process has said that it has forked, or has ended.
+        self.process.wait()?;
+        // SAFETY: the other process has ended.
         let Task { pid, pidfd, step, errno, .. } = unsafe { &*task };
         let child = Pid::from_raw((*pid).max(0)).map(|pid| {
             // SAFETY: the kernel stored a fresh descriptor there, in the table that both processes share; nobody else owns it.
@@ -253,13 +248,7 @@ extern "C" fn wait_and_fork(shared: *mut c_void) -> libc::c_int {
     if let Err(errno) = make_child(shared, task) {
         task.errno = errno.raw_os_error();
     }
-    shared.order.store(REST, Ordering::Relaxed);
-    if rustix::io::write(&shared.done, &1_u64.to_ne_bytes()).is_err() {
-        return 1;
-    }
-    loop {
-        let _ = futex::wait(&shared.order, futex::Flags::empty(), REST, None);
-    }
+    0
 }
 
 /// Enters the namespace, forks, and writes the child's maps.
