@@ -1,8 +1,8 @@
 //! Runs a pod: the caller becomes its monitor until the pod is over.
 
-mod birth;
 mod keeper;
 mod outcome;
+mod pid_1;
 mod spec;
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -31,7 +31,7 @@ use crate::streams::AppPipes;
 use crate::supervise::{ExitPolicy, Phase, Supervisor};
 use crate::terminal;
 
-use birth::{Born, Conception};
+use pid_1::{Beginning, Pid1};
 
 pub use keeper::{AppDirs, Keeper, KeeperError, PodFiles};
 pub(crate) use outcome::chain;
@@ -90,8 +90,8 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (monitor_end, init_end) = pair().map_err(std::io::Error::from)?;
-    let pod = Conception { spec, plan, net, streams, cgroups, monitor_end, init_end };
-    let (pod, born) = birth::fork(pod, nest)?;
+    let pod = Beginning { spec, plan, net, streams, cgroups, monitor_end, init_end };
+    let (pod, born) = pid_1::fork(pod, nest)?;
     let (spec, monitor_end) = pod.into_monitors_part();
     oversee(spec, born, Means { channel: monitor_end, app_cgroups, signals, pipes, etc }, keeper)
 }
@@ -110,7 +110,7 @@ struct Means {
 /// Sees to the pod from its pid 1's first moment to its last.
 fn oversee(
     mut spec: PodSpec<'_>,
-    Born { pid, pidfd, outer }: Born,
+    Pid1 { pid, pidfd, outer }: Pid1,
     Means { channel, app_cgroups, signals, pipes, etc }: Means,
     keeper: &mut dyn Keeper,
 ) -> Result<PodOutcome, RunError> {

@@ -1,4 +1,4 @@
-//! Pid 1 of a pod comes to be in its user namespace.
+//! The fork of pid 1 into its user namespace.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,9 +13,9 @@ use crate::streams::AppStreams;
 
 use super::{MonitorEnd, PodSpec, RunError};
 
-/// What is known of a pod when pid 1 is forked: both it and its monitor have all of this, and keep their part.
+/// What pid 1 and its monitor begin with: at the fork both have all of it, and each keeps its part.
 #[derive(Debug)]
-pub(super) struct Conception<'a> {
+pub(super) struct Beginning<'a> {
     pub(super) spec: PodSpec<'a>,
     pub(super) plan: Plan,
     pub(super) net: Net,
@@ -25,7 +25,7 @@ pub(super) struct Conception<'a> {
     pub(super) init_end: InitEnd,
 }
 
-impl<'a> Conception<'a> {
+impl<'a> Beginning<'a> {
     /// In the monitor. The plan and the rest is pid 1's, and would be here as long as the pod.
     pub(super) fn into_monitors_part(self) -> (PodSpec<'a>, MonitorEnd) {
         (self.spec, self.monitor_end)
@@ -42,7 +42,7 @@ impl<'a> Conception<'a> {
 
 /// Pid 1, as its monitor knows it.
 #[derive(Debug)]
-pub(super) struct Born {
+pub(super) struct Pid1 {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     /// What it is nested in; `None` if its maps have yet to be written.
@@ -53,16 +53,16 @@ pub(super) struct Born {
 ///
 /// # Errors
 /// [`RunError::Namespace`], [`RunError::IdMap`].
-pub(super) fn fork(pod: Conception<'_>, nest: Option<Nest>) -> Result<(Conception<'_>, Born), RunError> {
+pub(super) fn fork(pod: Beginning<'_>, nest: Option<Nest>) -> Result<(Beginning<'_>, Pid1), RunError> {
     let mapping = pod.spec.mapping;
     let Some(nest) = nest else {
         return match sys::fork::fork(OF_PID_1).map_err(RunError::Namespace)? {
             Fork::Child => pod.become_init(),
-            Fork::Parent { pid, pidfd } => Ok((pod, Born { pid, pidfd, outer: None })),
+            Fork::Parent { pid, pidfd } => Ok((pod, Pid1 { pid, pidfd, outer: None })),
         };
     };
     let mut pod = Some(pod);
-    let (pid, pidfd, outer) = nest.fork(mapping, &mut pod, Conception::become_init)?;
+    let (pid, pidfd, outer) = nest.fork(mapping, &mut pod, Beginning::become_init)?;
     let pod = pod.ok_or_else(|| io::Error::other("pid 1 has taken its monitor's part"))?;
-    Ok((pod, Born { pid, pidfd, outer: Some(outer) }))
+    Ok((pod, Pid1 { pid, pidfd, outer: Some(outer) }))
 }
