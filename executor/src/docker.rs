@@ -15,7 +15,7 @@ use crate::error::{CommandError, Kind};
 use crate::escape::printable;
 use crate::{diagnostics, go_flags, output};
 
-mod age;
+pub(crate) mod age;
 mod attach;
 pub(crate) mod columns;
 mod container;
@@ -27,7 +27,7 @@ mod exec;
 mod export;
 mod filters;
 mod history;
-mod image;
+pub(crate) mod image;
 mod image_filters;
 mod images;
 mod import;
@@ -42,6 +42,7 @@ mod pause;
 mod port;
 mod protection_option;
 mod prune;
+mod prune_filters;
 mod ps;
 mod pull;
 mod push;
@@ -60,7 +61,10 @@ mod version;
 mod volume_option;
 
 pub(crate) use age::size;
-pub(crate) use container::{id, short as short_id};
+pub(crate) use container::{Container, id, short as short_id};
+pub(crate) use filters::key_and_value;
+pub(crate) use images::created_ns;
+pub(crate) use prune_filters::PruneFilters;
 pub(crate) use template::Template;
 
 /// Exit status of a command line that makes no sense, and of `run` when the container could not be made.
@@ -280,7 +284,11 @@ pub(crate) fn complain_of(error: &CommandError) -> u8 {
 
 /// A message of what would be the daemon, unless it has docker's own beginning.
 fn with_origin(message: &str) -> String {
-    if message.starts_with("Error: ") { message.to_owned() } else { format!("Error response from daemon: {message}") }
+    if message.starts_with("Error: ") || message.starts_with("template") {
+        message.to_owned()
+    } else {
+        format!("Error response from daemon: {message}")
+    }
 }
 
 /// The whole command line.
@@ -318,6 +326,22 @@ fn wants(command: &Command) -> String {
     }
 }
 
+/// Who does what a command of docker's would do that there is not.
+fn elsewhere(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "build" | "builder" | "buildx" => {
+            "buildah, kaniko and others build images without a daemon; `docker load` takes their archives"
+        }
+        "compose" | "stack" => {
+            "`docker network create` and `docker run --network` connect containers that find each other by name"
+        }
+        "swarm" | "node" | "service" | "secret" | "config" => "containers are of this machine alone",
+        "context" => "there is no daemon to be chosen",
+        "search" => "a registry's own pages tell what it has",
+        _ => return None,
+    })
+}
+
 /// Says of a command line that makes no sense what docker says; returns the exit status.
 fn misuse(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
     let context = |kind| match error.get(kind) {
@@ -332,7 +356,8 @@ fn misuse(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = context(ContextKind::InvalidSubcommand);
-            output::complain(&format!("docker: '{word}' is not a docker command.\nSee 'docker --help'\n"));
+            let why = elsewhere(&word).map(|why| format!("hint: {why}\n")).unwrap_or_default();
+            output::complain(&format!("docker: '{word}' is not a docker command.\nSee 'docker --help'\n{why}"));
             FAILED
         }
         ErrorKind::UnknownArgument if word.starts_with("--") => {

@@ -111,6 +111,11 @@ impl LeadingPort {
         self.carried().as_ref() == Some(other)
     }
 
+    /// The address of the host that it is of; none if it is of all.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        Some(self.host_ip).filter(|ip| !ip.is_unspecified())
+    }
+
     /// Where it leads to: `80/tcp`.
     pub(crate) fn inside(&self) -> String {
         format!("{}/{}", self.range(self.pod_port.into()), self.protocol)

@@ -258,7 +258,7 @@ fn images_are_filtered_and_templates_are_gos() {
     assert_eq!(inspect("{{range .Mounts}}{{.Destination}}{{end}}"), "/app\n");
     assert_eq!(inspect("{{range $name, $net := .NetworkSettings.Networks}}{{$name}}{{end}}"), "none\n");
     assert_eq!(inspect("{{index .Config.Labels \"a.b\"}}{{if .State.Running}}up{{else}} down{{end}}"), "c down\n");
-    docker(env, &["inspect", "-f", "{{nosuch .Name}}", "c"]).exits(125).stderr_shows("\"nosuch\" is not known here");
+    docker(env, &["inspect", "-f", "{{nosuch .Name}}", "c"]).exits(1).stderr_shows("\"nosuch\" is not known here");
     docker(env, &["rm", "c"]).succeeds();
     env.assert_nothing_left();
 }

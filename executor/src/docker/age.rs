@@ -3,7 +3,7 @@
 const SECOND: u64 = 1_000_000_000;
 
 /// `About a minute`, `3 weeks`: how long something is ago, of nanoseconds.
-pub(super) fn of(ns: u64) -> String {
+pub(crate) fn of(ns: u64) -> String {
     let seconds = ns / SECOND;
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     let days = hours / 24;

@@ -6,6 +6,7 @@ use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodName, PodStatus, Pods, State};
 use store::Store;
 
+use super::ps::ellipsis;
 use super::{age, image};
 use crate::annotations::TYPED_IMAGE;
 use crate::cgroup;
@@ -152,6 +153,15 @@ impl Container {
         let others = exposed.iter().filter(|port| !published.iter().any(|(inside, _)| inside == *port));
         let shown = published.iter().map(|(inside, outside)| format!("{outside}->{inside}"));
         shown.chain(others.cloned()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What it executes, between quotation marks, as Go has it; of a long command the beginning, unless it is wanted whole.
+    pub(crate) fn command(&self, whole: bool) -> String {
+        /// The longest command that is shown whole.
+        const WIDTH: usize = 20;
+        let command = self.first().map(|(_, app)| app.exec.join(" ")).unwrap_or_default();
+        let shown = if whole { command } else { ellipsis(&command, WIDTH) };
+        serde_json::Value::from(shown).to_string()
     }
 
     /// The ports that its image names, and those that it was given: `80/tcp`.

@@ -11,6 +11,7 @@ use super::network::named_by;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
+use crate::ports;
 
 /// The states there are of docker's containers.
 const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
@@ -53,6 +54,10 @@ enum Wanted {
     Network(String),
     /// No container here has a health check.
     Health(String),
+    /// A port of the container's, `80/tcp`, that leads out, or that could.
+    Port(String, bool),
+    /// There are no swarms, whose tasks containers may be.
+    Task(bool),
 }
 
 /// Key and value of `KEY=VALUE`, as `--filter` of `ps` and of `images` takes it.
@@ -60,7 +65,7 @@ enum Wanted {
 /// # Errors
 ///
 /// There is no value; the text is docker's.
-pub(super) fn key_and_value(text: &str) -> Result<(String, &str), CommandError> {
+pub(crate) fn key_and_value(text: &str) -> Result<(String, &str), CommandError> {
     let (key, value) = text.split_once('=').ok_or_else(|| {
         let why = "bad format of filter (expected name=value)";
         CommandError::usage(format!("invalid argument {text:?} for \"-f, --filter\" flag: {why}"))
@@ -142,6 +147,11 @@ fn wanted(
         // One that is not there any more may still be a container's.
         "network" => Wanted::Network(named_by(context, value).unwrap_or_else(|_| value.to_owned())),
         "health" if HEALTH.contains(&value) => Wanted::Health(value.to_owned()),
+        "publish" | "expose" => {
+            let protocol = if value.contains('/') { "" } else { "/tcp" };
+            Wanted::Port(format!("{value}{protocol}"), key == "publish")
+        }
+        "is-task" => Wanted::Task(matches!(value, "true" | "1")),
         "status" | "health" => return Err(invalid()),
         _ => return Err(CommandError::failed(format!("invalid filter '{key}'"))),
     })
@@ -170,6 +180,11 @@ impl Wanted {
             }),
             Self::Network(network) => container.networks().contains(network),
             Self::Health(health) => health == "none",
+            Self::Port(port, published) => {
+                let leads = || container.manifest.iter().flat_map(ports::of).any(|leading| leading.inside() == *port);
+                leads() || (!published && container.exposed().contains(port))
+            }
+            Self::Task(wanted) => !wanted,
         }
     }
 }

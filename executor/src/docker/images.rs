@@ -132,7 +132,7 @@ fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, (cre
 }
 
 /// When the image says that it was made, or else when it was stored.
-pub(super) fn created_ns(store: &Store, image: &ImageRecord) -> u64 {
+pub(crate) fn created_ns(store: &Store, image: &ImageRecord) -> u64 {
     let configuration = || image::document(store, image, BlobRole::Config)?["created"].as_str().map(str::to_owned);
     let said = image.manifest.annotations.get("created").map(str::to_owned).or_else(configuration);
     said.as_deref().and_then(moment::parse_rfc3339).unwrap_or(image.imported_ns)

@@ -27,7 +27,9 @@ pub(crate) fn run(context: &Context, args: PauseArgs) -> Result<u8, CommandError
             return Err(CommandError::failed(format!("Container {id} is not running")));
         }
         let group = group(pods, &entry).map_err(|error| {
-            error.during(format!("cannot pause container {id}: only control groups hold processes"))
+            error.during(format!("cannot pause container {id}: only control groups hold processes")).hint(
+                "`docker kill -s STOP` and `-s CONT` stop its first process and let it go on, which it may notice",
+            )
         })?;
         if group.is_frozen()? {
             return Err(CommandError::failed(format!("Container {id} is already paused")));

@@ -13,21 +13,27 @@ pub(super) mod containers {
     use crate::commands::system::prune::remove_pods;
     use crate::consent;
     use crate::context::Context;
+    use crate::docker::PruneFilters;
     use crate::error::CommandError;
 
     /// Remove all stopped containers
     #[derive(Debug, Args)]
     pub(in crate::docker) struct PruneArgs {
+        /// Provide filter values: until=TIME, label=, label!=
+        #[arg(long, value_name = "FILTER")]
+        filter: Vec<String>,
+
         /// Do not prompt for confirmation
         #[arg(long, short)]
         force: bool,
     }
 
     pub(in crate::docker) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError> {
+        let filters = PruneFilters::parse(&args.filter)?;
         if !args.force && !consent::given("WARNING! This will remove all stopped containers.")? {
             return Ok(0);
         }
-        let (removed, bytes, status) = remove_pods(context)?;
+        let (removed, bytes, status) = remove_pods(context, &filters)?;
         told("Containers", &removed, bytes)?;
         Ok(status)
     }
@@ -42,6 +48,7 @@ pub(super) mod images {
     use crate::commands::system::prune::remove_images;
     use crate::consent;
     use crate::context::Context;
+    use crate::docker::PruneFilters;
     use crate::error::CommandError;
 
     /// Remove unused images
@@ -51,18 +58,23 @@ pub(super) mod images {
         #[arg(long, short)]
         all: bool,
 
+        /// Provide filter values: until=TIME, label=, label!=
+        #[arg(long, value_name = "FILTER")]
+        filter: Vec<String>,
+
         /// Do not prompt for confirmation
         #[arg(long, short)]
         force: bool,
     }
 
     pub(in crate::docker) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError> {
+        let filters = PruneFilters::parse(&args.filter)?;
         let what =
             if args.all { "images without at least one container associated to them" } else { "dangling images" };
         if !args.force && !consent::given(&format!("WARNING! This will remove all {what}."))? {
             return Ok(0);
         }
-        let (removed, bytes, status) = remove_images(context, args.all)?;
+        let (removed, bytes, status) = remove_images(context, args.all, &filters)?;
         told("Images", &removed, bytes)?;
         Ok(status)
     }

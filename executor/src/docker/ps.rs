@@ -11,7 +11,7 @@ use super::{columns, complain_of};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::escape::printable;
-use crate::{moment, output};
+use crate::{moment, named_volumes, output};
 
 /// List containers
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub(crate) struct PsArgs {
     #[arg(long, short)]
     latest: bool,
 
-    /// Filter output: id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=, network=, health=
+    /// Filter output: id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=, network=, publish=, expose=, health=
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
 
@@ -49,13 +49,8 @@ pub(crate) struct PsArgs {
     format: Option<String>,
 }
 
-/// Between quotation marks, as Go has it.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// The longest command that is shown whole.
-const COMMAND_WIDTH: usize = 20;
+/// The longest mount that is shown whole.
+const MOUNT_WIDTH: usize = 15;
 
 pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
@@ -112,14 +107,12 @@ const TITLES: [(&str, &str); 9] = [
 
 /// A container's fields, with docker's names.
 fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u64) -> Value {
-    let command = container.first().map(|(_, app)| app.exec.join(" ")).unwrap_or_default();
-    let command = if whole { command } else { ellipsis(&command, COMMAND_WIDTH) };
     let labels = container.labels().into_iter().map(|(name, value)| format!("{name}={value}"));
-    let mounts: Vec<String> = container.mounts().map(|(source, path)| source.unwrap_or(path).to_owned()).collect();
+    let mounts: Vec<String> = container.mounts().map(|(source, path)| mount(source, path, whole)).collect();
     json!({
         "ID": if whole { container.id() } else { container.short_id() },
         "Image": printable(image),
-        "Command": quoted(&command),
+        "Command": container.command(whole),
         "CreatedAt": super::age::moment(container.entry.created_ns.unwrap_or_default()),
         "RunningFor": container.created(now),
         "Status": container.status(now),
@@ -134,8 +127,16 @@ fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u
     })
 }
 
+/// A mount: the name of its volume, or what of the host it is.
+fn mount(source: Option<&str>, path: &str, whole: bool) -> String {
+    let volumes = format!("/{}/", named_volumes::DIR);
+    let name = source.and_then(|source| source.rsplit_once(&volumes)).map(|(_, name)| name);
+    let shown = name.filter(|name| !name.contains('/')).or(source).unwrap_or(path);
+    if whole { shown.to_owned() } else { ellipsis(shown, MOUNT_WIDTH) }
+}
+
 /// The beginning of a text that is too long, with the mark for it.
-fn ellipsis(text: &str, width: usize) -> String {
+pub(super) fn ellipsis(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -31,7 +31,7 @@ impl Template {
             None => (text, false),
         };
         let nodes = parse::parse(text).map_err(|why| {
-            CommandError::usage(format!("template parsing error: {why}"))
+            CommandError::failed(format!("template parsing error: {why}"))
                 .hint("fields, range, if, with, index, json, join, split, len, eq and the like are known; jq does more")
         })?;
         Ok(Self { nodes, table })
@@ -43,7 +43,7 @@ impl Template {
     ///
     /// The value has no such field, or a function is given what it does not take.
     pub(crate) fn render(&self, value: &Value) -> Result<String, CommandError> {
-        render::render(&self.nodes, value).map_err(|why| CommandError::usage(format!("template: {why}")))
+        render::render(&self.nodes, value).map_err(|why| CommandError::failed(format!("template: {why}")))
     }
 
     /// A line for each value, aligned and with titles if that is asked for.
@@ -81,6 +81,7 @@ mod tests {
         let value = json!({
             "State": {"Status": "running", "Pid": 7, "Running": true, "Health": null},
             "Name": "/web",
+            "Rows": [{"Labels": "a=1,b=c,d,e=2"}],
             "RepoDigests": ["a@sha256:1", "b@sha256:2"],
             "Config": {"Labels": {"com.x": "1"}, "Env": ["A=1", "B=2"], "Empty": []},
             "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "10.0.0.2"}, "n": {"IPAddress": "10.1.0.2"}}},
@@ -108,6 +109,8 @@ mod tests {
             ("{{if and .State.Running (gt .State.Pid 5)}}yes{{end}}", "yes"),
             ("{{if or .State.Health (ne .Name \"/x\")}}yes{{end}}", "yes"),
             ("{{with .State}}{{.Status}}{{end}}", "running"),
+            ("{{.Config.Label \"com.x\"}}{{.Config.Label \"no\"}}", "1"),
+            ("{{range .Rows}}{{.Label \"b\"}};{{end}}", "c,d;"),
             ("{{with .State.Health}}{{.}}{{else}}no check{{end}}", "no check"),
             ("{{len .Config.Env}}", "2"),
             ("{{join .Config.Env \", \"}}", "A=1, B=2"),

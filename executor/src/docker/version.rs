@@ -26,11 +26,11 @@ pub(crate) fn run(_: &Context, args: VersionArgs) -> Result<u8, CommandError> {
     let version = env!("CARGO_PKG_VERSION");
     let all = json!({
         "Client": {
-            "Version": version, "ApiVersion": API, "DefaultAPIVersion": API,
+            "Version": version, "APIVersion": API, "ApiVersion": API, "DefaultAPIVersion": API,
             "Os": "linux", "Arch": arch, "Context": "default",
         },
         "Server": {
-            "Platform": { "Name": "proa" }, "Version": version, "ApiVersion": API, "MinAPIVersion": API,
+            "Platform": { "Name": "proa" }, "Version": version, "APIVersion": API, "ApiVersion": API, "MinAPIVersion": API,
             "Os": "linux", "Arch": arch, "KernelVersion": kernel.release().to_string_lossy(),
         },
     });

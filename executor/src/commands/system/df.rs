@@ -1,11 +1,14 @@
 //! `proa system df`.
 
+mod verbose;
+
 use clap::Args;
 use pod::{Place, Pods, State};
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::disk_usage;
-use crate::docker::{columns, size};
+use crate::docker::{Template, columns, size};
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
 use crate::{idmap, images, output};
@@ -14,8 +17,16 @@ use crate::{idmap, images, output};
 ///
 /// Reclaimable is what `proa system prune --all --volumes` would remove.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  proa system df")]
-pub(crate) struct DfArgs {}
+#[command(after_help = "Examples:\n  proa system df\n  proa system df --verbose")]
+pub(crate) struct DfArgs {
+    /// Show each image, pod and volume
+    #[arg(long, short)]
+    verbose: bool,
+
+    /// Print in another form: json, or a template of fields such as '{{.Type}} {{.Size}}'
+    #[arg(long, value_name = "FORMAT", conflicts_with = "verbose")]
+    format: Option<String>,
+}
 
 /// A line: how many there are, how many are in use, and the bytes of all and of the others.
 struct Line {
@@ -26,21 +37,45 @@ struct Line {
     idle: u64,
 }
 
-pub(crate) fn run(context: &Context, _: DfArgs) -> Result<u8, CommandError> {
+pub(crate) fn run(context: &Context, args: DfArgs) -> Result<u8, CommandError> {
+    if args.verbose {
+        return output::write(&verbose::shown(context)?).map(|()| 0);
+    }
     let pods = context.pods()?;
     let store = context.stored()?;
     let lines = [of_images(&pods, &store)?, of_pods(context, &pods)?, of_volumes(context, &pods)?];
-    let titles = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
-    let mut rows = vec![titles.map(str::to_owned).to_vec()];
-    rows.extend(lines.iter().map(|line| {
-        let percent = if line.bytes == 0 { 0 } else { u128::from(line.idle) * 100 / u128::from(line.bytes) };
-        let idle = format!("{} ({percent}%)", size(line.idle));
-        vec![line.name.to_owned(), line.total.to_string(), line.active.to_string(), size(line.bytes), idle]
-    }));
-    let none = ["Build Cache", "0", "0", "0B", "0B"];
-    rows.push(none.map(str::to_owned).to_vec());
-    output::write(&columns::aligned(&rows))?;
+    let cache = Line { name: "Build Cache", total: 0, active: 0, bytes: 0, idle: 0 };
+    let rows: Vec<Value> = lines.iter().map(Line::row).chain([cache.row()]).collect();
+    output::write(&match args.format.as_deref() {
+        None | Some("table") => {
+            let titles = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
+            let fields = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
+            let cells = |row: &Value| fields.map(|field| row[field].as_str().unwrap_or_default().to_owned()).to_vec();
+            let head = titles.map(str::to_owned).to_vec();
+            columns::aligned(&std::iter::once(head).chain(rows.iter().map(cells)).collect::<Vec<_>>())
+        }
+        Some("json") => {
+            rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<Result<_, CommandError>>()?
+        }
+        Some(template) => Template::parse(template)?.table(&rows, &[("TotalCount", "TOTAL")])?,
+    })?;
     Ok(0)
+}
+
+impl Line {
+    fn row(&self) -> Value {
+        let Self { name, total, active, bytes, idle } = *self;
+        let percent = if bytes == 0 { 0 } else { u128::from(idle) * 100 / u128::from(bytes) };
+        // Docker has no share of what there cannot be.
+        let idle = if name == "Build Cache" { size(idle) } else { format!("{} ({percent}%)", size(idle)) };
+        json!({
+            "Type": name,
+            "TotalCount": total.to_string(),
+            "Active": active.to_string(),
+            "Size": size(bytes),
+            "Reclaimable": idle,
+        })
+    }
 }
 
 fn of_images(pods: &Pods, store: &store::Store) -> Result<Line, CommandError> {

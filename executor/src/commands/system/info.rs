@@ -9,7 +9,7 @@ use stage1::idmap::Tier;
 use crate::context::Context;
 use crate::docker::Template;
 use crate::error::CommandError;
-use crate::{idmap, output};
+use crate::{cgroup, idmap, output};
 
 /// Show where proa keeps what, how its pods' ids are mapped, and what machine this is
 #[derive(Debug, Args)]
@@ -30,6 +30,7 @@ pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError>
         Tier::Range => "a subordinate range",
         Tier::Single => "a single id",
     };
+    let bounded = cgroup::prospects().is_ok();
     let info = json!({
         "Containers": pods.len(),
         "ContainersRunning": running,
@@ -41,6 +42,13 @@ pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError>
         "LoggingDriver": "cri",
         "SecurityOptions": ["name=seccomp", "name=landlock", "name=rootless", "name=userns"],
         "UserNamespace": ids,
+        "CgroupDriver": if bounded { "systemd" } else { "none" },
+        "CgroupVersion": "2",
+        "DefaultRuntime": "proa",
+        "ID": "",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "OperatingSystem": operating_system(),
+        "Swarm": { "LocalNodeState": "inactive" },
         "KernelVersion": kernel.release().to_string_lossy(),
         "OSType": "linux",
         "Architecture": kernel.machine().to_string_lossy(),
@@ -56,6 +64,13 @@ pub(crate) fn run(context: &Context, args: InfoArgs) -> Result<u8, CommandError>
     };
     output::write(&text)?;
     Ok(0)
+}
+
+/// What the distribution calls itself.
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("linux");
+    name.trim_matches('"').to_owned()
 }
 
 /// The lines of docker's that mean something here, in its order.

@@ -8,7 +8,7 @@ use pod::{Place, State};
 use crate::commands::volume;
 use crate::context::Context;
 use crate::disk_usage;
-use crate::docker::{self, size};
+use crate::docker::{self, Container, PruneFilters, size};
 use crate::error::{CommandError, FAILURE};
 use crate::idmap::{self, Remover};
 use crate::{consent, images, output};
@@ -25,12 +25,17 @@ pub(crate) struct PruneArgs {
     #[arg(long)]
     volumes: bool,
 
+    /// Remove those pods and images alone that are so: until=TIME (made before it), label=NAME[=VALUE], label!=NAME[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+
     /// Do not ask first
     #[arg(long, short)]
     force: bool,
 }
 
 pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError> {
+    let filters = PruneFilters::parse(&args.filter)?;
     if !args.force && !consent::given(&warning(&args))? {
         return Ok(0);
     }
@@ -40,15 +45,15 @@ pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError
             text.push_str(&format!("Deleted {title}:\n{}\n\n", lines.join("\n")));
         }
     };
-    let (pods, freed, failed) = remove_pods(context)?;
+    let (pods, freed, failed) = remove_pods(context, &filters)?;
     (bytes, status) = (bytes + freed, status.max(failed));
     tell("Containers", &pods);
     if args.volumes {
-        let (volumes, freed) = volume::prune_unused(context)?;
+        let (volumes, freed) = volume::prune_unused(context, &filters)?;
         bytes += freed;
         tell("Volumes", &volumes);
     }
-    let (removed, freed, failed) = remove_images(context, args.all)?;
+    let (removed, freed, failed) = remove_images(context, args.all, &filters)?;
     (bytes, status) = (bytes + freed, status.max(failed));
     tell("Images", &removed);
     output::write(&format!("{text}Total reclaimed space: {}\n", size(bytes)))?;
@@ -72,12 +77,18 @@ fn warning(args: &PruneArgs) -> String {
 /// # Errors
 ///
 /// The pods cannot be listed.
-pub(crate) fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), CommandError> {
+pub(crate) fn remove_pods(context: &Context, filters: &PruneFilters) -> Result<(Vec<String>, u64, u8), CommandError> {
     let pods = context.pods()?;
     let mapping = idmap::detect(context.data_dir()?)?;
     let (mut removed, mut bytes, mut status) = (Vec::new(), 0, 0);
     for entry in pods.list()?.into_iter().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
         if !matches!(entry.state, State::Exited | State::ExitedGarbage | State::AbortedPrepare) {
+            continue;
+        }
+        let made = entry.created_ns.unwrap_or_default();
+        // One that cannot be read has no labels.
+        let labels = Container::read(&pods, entry.clone()).map(|container| container.labels()).unwrap_or_default();
+        if !filters.admit(made, &labels) {
             continue;
         }
         let size = pods.open(&entry).map_or(0, |pod| disk_usage::below(pod.dir(), &mapping));
@@ -101,7 +112,11 @@ pub(crate) fn remove_pods(context: &Context) -> Result<(Vec<String>, u64, u8), C
 /// # Errors
 ///
 /// The store cannot be read, or an image not be removed.
-pub(crate) fn remove_images(context: &Context, all: bool) -> Result<(Vec<String>, u64, u8), CommandError> {
+pub(crate) fn remove_images(
+    context: &Context,
+    all: bool,
+    filters: &PruneFilters,
+) -> Result<(Vec<String>, u64, u8), CommandError> {
     let store = context.stored()?;
     let pods = context.pods()?;
     let used: BTreeSet<_> = images::of_pods(&pods)?.into_iter().flat_map(|(_, images)| images).collect();
@@ -109,6 +124,10 @@ pub(crate) fn remove_images(context: &Context, all: bool) -> Result<(Vec<String>
     for image in store.list()?.images {
         let nameless = image.names.is_empty() && image.kind == store::ImageKind::Oci;
         if used.contains(&image.id) || !(all || nameless) {
+            continue;
+        }
+        let labels = image.manifest.app.as_ref().map(|app| app.user_labels.clone()).unwrap_or_default();
+        if !filters.admit(docker::created_ns(&store, &image), &labels) {
             continue;
         }
         store.remove(&image.id)?;

@@ -4,6 +4,7 @@ use clap::Args;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
 use crate::output;
@@ -17,10 +18,33 @@ pub(crate) struct CreateArgs {
     /// The name [default: 64 random digits]
     #[arg(value_name = "NAME")]
     name: Option<String>,
+
+    /// The name, as docker took it once
+    #[arg(long = "name", value_name = "NAME", hide = true, conflicts_with = "name")]
+    older_name: Option<String>,
+
+    /// What drives it: local
+    #[arg(long, short, value_name = "DRIVER", default_value = "local", hide = true)]
+    driver: String,
+
+    /// Metadata, which volumes do not have
+    #[arg(long, value_name = "LABEL", hide = true)]
+    label: Vec<String>,
+
+    /// Options of the driver, of which there are none
+    #[arg(long, short, value_name = "OPTION", hide = true)]
+    opt: Vec<String>,
 }
 
 pub(crate) fn run(context: &Context, args: CreateArgs) -> Result<u8, CommandError> {
-    let name = match args.name {
+    if args.driver != "local" {
+        return Err(CommandError::failed(format!("--driver={}: there is local", args.driver))
+            .hint("mount it on the host, and give the directory with -v"));
+    }
+    for (option, value) in [("--label", args.label.first()), ("--opt", args.opt.first())] {
+        value.into_iter().for_each(|value| warn(&format!("{option} {value} is not held")));
+    }
+    let name = match args.name.or(args.older_name) {
         Some(name) => name,
         None => {
             let mut bytes = [0; 32];

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
-use appc::VolumeKind;
+use appc::resource::Quantity;
+use appc::{IsolatorValue, VolumeKind};
 use fetch::oci;
 use pod::{Pods, State};
 use serde_json::{Map, Value, json};
@@ -15,9 +16,9 @@ use store::Store;
 use super::{NO_TIME, of_app};
 use crate::docker::container::Container;
 use crate::docker::image;
-use crate::net::{Joins, NetRequest};
+use crate::net::{Joins, NetRequest, Resolvers};
 use crate::setup::{Life, Setup};
-use crate::{addresses, client, moment};
+use crate::{addresses, client, moment, ports};
 
 /// What is known of it. Named volumes are in `volumes`.
 pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container: &Container) -> Value {
@@ -37,8 +38,6 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
     let networks = container.networks();
     let mounts = mounts(container, volumes);
     let life = life(pods, container);
-    let policy = life.as_ref().map(|life| life.restart.as_str()).filter(|policy| !policy.is_empty()).unwrap_or("no");
-    let (policy, retries) = policy.split_once(':').unwrap_or((policy, ""));
     json!({
         "Id": container.id(),
         "Created": container.created_at(),
@@ -51,6 +50,8 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
             "Restarting": state == "restarting",
             "OOMKilled": app.is_some_and(|app| app.oom_killed),
             "Dead": state == "dead",
+            // Nobody looks after it.
+            "Health": Value::Null,
             "Pid": pid,
             "ExitCode": container.exit_code(),
             "Error": app.and_then(|app| app.reason.clone()).unwrap_or_default(),
@@ -62,18 +63,60 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
         "RestartCount": container.restarts,
         "Driver": "overlay",
         "Platform": "linux",
+        "GraphDriver": { "Name": "overlay", "Data": Value::Null },
         "LogPath": log_path(pods, container).unwrap_or_default(),
         "Mounts": mounts,
         "Config": config(container, store, life.as_ref()),
-        "HostConfig": {
-            "Binds": binds(&mounts),
-            "NetworkMode": networks[0],
-            "Privileged": false,
-            "ReadonlyRootfs": container.first().is_some_and(|(runtime, _)| runtime.read_only_root_fs),
-            "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries.parse::<u32>().unwrap_or(0) },
-            "AutoRemove": life.as_ref().is_none_or(|life| life.remove),
-        },
+        "HostConfig": host_config(container, &mounts, &networks[0], life.as_ref()),
         "NetworkSettings": network_settings(pods, container, &networks, report.as_ref()),
+    })
+}
+
+/// What was asked of the host for it.
+fn host_config(container: &Container, mounts: &[Value], network: &str, life: Option<&Life>) -> Value {
+    let policy = life.map(|life| life.restart.as_str()).filter(|policy| !policy.is_empty()).unwrap_or("no");
+    let (policy, retries) = policy.split_once(':').unwrap_or((policy, ""));
+    let (manifest, app) = (container.manifest.as_ref(), container.first().map(|(_, app)| app));
+    let net = manifest.and_then(|manifest| NetRequest::of(manifest).ok()).unwrap_or_default();
+    let mut bindings: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for port in manifest.into_iter().flat_map(ports::of) {
+        let ip = port.address().map(|ip| ip.to_string()).unwrap_or_default();
+        let (_, number) =
+            port.outside().rsplit_once(':').map(|(ip, port)| (ip.to_owned(), port.to_owned())).unwrap_or_default();
+        bindings.entry(port.inside()).or_default().push(json!({ "HostIp": ip, "HostPort": number }));
+    }
+    let (mut memory, mut cpus, mut shares) = (0, 0, 0);
+    for isolator in app.into_iter().flat_map(|app| &app.isolators) {
+        match isolator.value() {
+            IsolatorValue::Memory(of) => memory = of.limit.as_ref().map_or(0, Quantity::value),
+            IsolatorValue::Cpu(of) => cpus = of.limit.as_ref().map_or(0, |cpus| cpus.milli_value() * 1_000_000),
+            IsolatorValue::CpuShares(of) => shares = of.get(),
+            _ => {}
+        }
+    }
+    json!({
+        "Binds": binds(mounts),
+        "LogConfig": { "Type": "json-file", "Config": {} },
+        "NetworkMode": network,
+        "PortBindings": bindings,
+        "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries.parse::<u32>().unwrap_or(0) },
+        "AutoRemove": life.is_none_or(|life| life.remove),
+        "Dns": match &net.resolvers {
+            Resolvers::These(servers) => servers.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        },
+        "DnsOptions": net.options,
+        "DnsSearch": net.search,
+        "ExtraHosts": net.hosts.iter().map(|(ip, name)| format!("{name}:{ip}")).collect::<Vec<_>>(),
+        "Links": Value::Null,
+        "PidMode": "",
+        "IpcMode": "private",
+        "Privileged": false,
+        "ReadonlyRootfs": container.first().is_some_and(|(runtime, _)| runtime.read_only_root_fs),
+        "Memory": memory,
+        "NanoCpus": cpus,
+        "CpuShares": shares,
+        "Init": true,
     })
 }
 
@@ -171,6 +214,9 @@ fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
     }
     let ports = container.exposed().into_iter().map(|port| (port, json!({})));
     config.insert("ExposedPorts".into(), Value::Object(ports.collect()));
+    let volumes =
+        container.mounts().filter(|(source, _)| source.is_none()).map(|(_, path)| (path.to_owned(), json!({})));
+    config.insert("Volumes".into(), Value::Object(volumes.collect()));
     Value::Object(config)
 }
 

@@ -14,7 +14,7 @@ pub(super) fn of_image(store: &Store, image: &ImageRecord) -> Value {
     let document = |role| image::document(store, image, role);
     let oci = document(BlobRole::Config).unwrap_or(Value::Null);
     let config = match oci.get("config") {
-        Some(config) => config.clone(),
+        Some(config) => whole(config.clone()),
         None => image.manifest.app.as_ref().map_or(Value::Null, |app| Value::Object(of_app(app))),
     };
     let text = |name: &str, other: &str| oci.get(name).and_then(Value::as_str).unwrap_or(other).to_owned();
@@ -27,6 +27,10 @@ pub(super) fn of_image(store: &Store, image: &ImageRecord) -> Value {
         "Architecture": text("architecture", image.manifest.labels.get("arch").unwrap_or_default()),
         "Os": text("os", "linux"),
         "Author": text("author", ""),
+        "Parent": "",
+        "Comment": "",
+        "VirtualSize": image.size,
+        "GraphDriver": { "Name": "overlay", "Data": Value::Null },
         "Size": image.size,
         "Config": config,
         "RootFS": {
@@ -40,4 +44,17 @@ pub(super) fn of_image(store: &Store, image: &ImageRecord) -> Value {
 fn digest_of(source: &str) -> Option<String> {
     let (name, digest) = source.split_once('@')?;
     Some(format!("{}@{digest}", image::Name::parse(name).repository))
+}
+
+/// A configuration with what it says nothing of: that is empty, and no mistake in a template.
+fn whole(mut config: Value) -> Value {
+    if let Some(fields) = config.as_object_mut() {
+        for name in ["Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "Volumes"] {
+            fields.entry(name).or_insert(Value::Null);
+        }
+        for name in ["User", "WorkingDir"] {
+            fields.entry(name).or_insert_with(|| "".into());
+        }
+    }
+    config
 }

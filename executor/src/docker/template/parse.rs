@@ -251,6 +251,8 @@ impl Tokens<'_> {
                 [] => return Err("missing value for command".to_owned()),
                 [Term::Function(function)] if !commands.is_empty() || function.takes_nothing() => {}
                 [Term::Function(_), _, ..] | [_] => {}
+                // The only method that docker's documentation names.
+                [Term::Path(_, path), _] if path.last().is_some_and(|name| name == "Label") => {}
                 [first, ..] => return Err(format!("{first:?} is no function and takes no arguments")),
             }
             commands.push(Command(terms));

@@ -25,6 +25,22 @@ fn is_of_map(pipeline: &Pipeline) -> bool {
     path.iter().rev().nth(1).is_some_and(|name| MAPS.contains(&name.as_str()))
 }
 
+/// The value of a label: of a map, or of a list such as `a=b,c=d`, whose values may have commas.
+fn label(labels: &Value, name: &str) -> String {
+    if let Some(value) = labels.get(name) {
+        return value.as_str().unwrap_or_default().to_owned();
+    }
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for part in labels.as_str().unwrap_or_default().split(',') {
+        match (part.split_once('='), pairs.last_mut()) {
+            (Some((key, value)), _) => pairs.push((key, value.to_owned())),
+            (None, Some((_, value))) => value.push_str(&format!(",{part}")),
+            (None, None) => {}
+        }
+    }
+    pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value).unwrap_or_default()
+}
+
 struct Scope {
     /// Names and values, of which the last of a name counts.
     variables: Vec<(String, Value)>,
@@ -97,6 +113,10 @@ impl Scope {
             let arguments = rest.iter().map(|term| self.term(term, dot)).collect::<Result<Vec<_>, _>>()?;
             let value = match first {
                 Term::Function(function) => function.call(arguments.into_iter().chain(passed).collect())?,
+                Term::Path(root, path) if !arguments.is_empty() => {
+                    let owner = self.path(root, &path[..path.len() - 1], dot)?;
+                    label(&owner["Labels"], arguments[0].as_str().unwrap_or_default()).into()
+                }
                 term => self.term(term, dot)?,
             };
             passed = Some(value);
@@ -108,23 +128,24 @@ impl Scope {
         match term {
             Term::Literal(value) => Ok(value.clone()),
             Term::Function(function) => function.call(Vec::new()),
-            Term::Path(root, path) => {
-                let base = match root {
-                    Root::Dot => dot.clone(),
-                    Root::Variable(name) => self.variable(name)?,
-                    Root::Parenthesis(pipeline) => self.pipeline(pipeline, dot)?,
-                };
-                let mut value = base;
-                let mut is_map = false;
-                for name in path {
-                    let inner = value.as_object_mut().and_then(|map| map.remove(name));
-                    let inner = inner.or((is_map && value.is_object()).then_some(Value::Null));
-                    value = inner.ok_or_else(|| format!("executing at <.{}>: no field {name}", path.join(".")))?;
-                    is_map = MAPS.contains(&name.as_str());
-                }
-                Ok(value)
-            }
+            Term::Path(root, path) => self.path(root, path, dot),
         }
+    }
+
+    fn path(&self, root: &Root, path: &[String], dot: &Value) -> Result<Value, String> {
+        let mut value = match root {
+            Root::Dot => dot.clone(),
+            Root::Variable(name) => self.variable(name)?,
+            Root::Parenthesis(pipeline) => self.pipeline(pipeline, dot)?,
+        };
+        let mut is_map = false;
+        for name in path {
+            let inner = value.as_object_mut().and_then(|map| map.remove(name));
+            let inner = inner.or((is_map && value.is_object()).then_some(Value::Null));
+            value = inner.ok_or_else(|| format!("executing at <.{}>: no field {name}", path.join(".")))?;
+            is_map = MAPS.contains(&name.as_str());
+        }
+        Ok(value)
     }
 
     fn variable(&self, name: &str) -> Result<Value, String> {

@@ -1,0 +1,159 @@
+//! What scripts read of docker: fields of templates, filters of listings and of what is pruned, statuses of what goes wrong.
+
+use integration_tests::images::{Layout, busybox};
+use integration_tests::{Env, Outcome, User, needs};
+use serde_json::json;
+
+fn docker(env: &Env, words: &[&str]) -> Outcome {
+    env.proa(["docker"].iter().chain(words)).outcome()
+}
+
+/// An image that names a port; stored as `shell`.
+fn image(env: &Env) -> &'static str {
+    let layout = Layout::new("shell").layer(busybox()).config("Cmd", json!(["sh"]));
+    let layout = layout.config("ExposedPorts", json!({"80/tcp": {}})).config("Labels", json!({"kind": "test,old"}));
+    let id =
+        env.proa(["fetch", &format!("oci:{}", layout.build(env).display())]).outcome().succeeds().line().to_owned();
+    docker(env, &["tag", &id, "shell"]).succeeds();
+    "shell"
+}
+
+#[test]
+fn containers_are_told_by_labels_ports_and_mounts() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    env.make_dir(&env.path("a-long-directory"));
+    let bind = format!("{}:/b", env.path("a-long-directory").display());
+    let mounts = ["-v", "data:/d", "-v", &bind];
+    docker(env, &[&["create", "--name=one", "-l", "role=a=b", "-p=127.0.0.1:8099:81"], &mounts[..], &[image]].concat())
+        .succeeds();
+    docker(env, &["create", "--name=two", image]).succeeds();
+    let names = |filters: &[&str]| {
+        let filters = filters.iter().flat_map(|filter| ["-f", filter]);
+        let words: Vec<&str> = ["ps", "-a", "--format", "{{.Names}}"].into_iter().chain(filters).collect();
+        docker(env, &words).succeeds().stdout.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (filters, expected) in [
+        (&["publish=81"][..], &["one"][..]),
+        (&["publish=81/udp"], &[]),
+        (&["publish=80"], &[]),
+        (&["expose=80/tcp"], &["two", "one"]),
+        (&["expose=81"], &["one"]),
+        (&["is-task=false"], &["two", "one"]),
+        (&["is-task=true"], &[]),
+    ] {
+        assert_eq!(names(filters), expected, "{filters:?}");
+    }
+    let label = "{{.Label \"role\"}};{{.Label \"kind\"}};{{.Label \"none\"}}";
+    docker(env, &["ps", "-a", "-f", "name=one", "--format", label]).succeeds().prints("a=b;test,old;\n");
+    let shown = docker(env, &["ps", "-a", "-f", "name=one", "--format", "{{.Mounts}}"]).succeeds();
+    let (volume, directory) = shown.line().split_once(',').expect("two of them");
+    assert!(volume == "data" && directory.ends_with('…') && directory.chars().count() == 15, "{shown}");
+    docker(env, &["ps", "-a", "-f", "name=one", "--no-trunc", "--format", "{{.Mounts}}"])
+        .succeeds()
+        .shows("/a-long-directory\n");
+    docker(env, &["rm", "one", "two"]).succeeds();
+    docker(env, &["volume", "rm", "data"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
+fn inspect_has_what_scripts_ask_for() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    let options = ["-m=64m", "--cpus=1.5", "--dns=10.0.0.1", "--add-host=a:10.0.0.2", "-p=127.0.0.1:8099:81"];
+    let options = [&options[..], &["--restart=on-failure:3", "-v", "/anonymous"]].concat();
+    docker(env, &[&["create", "--name=web"], &options[..], &[image, "sleep", "5"]].concat()).succeeds();
+    for (template, shown) in [
+        ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+        ("{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.CpuShares}}", "67108864 1500000000 0"),
+        ("{{(index (index .HostConfig.PortBindings \"81/tcp\") 0).HostPort}}", "8099"),
+        ("{{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}}", "[10.0.0.1] [a:10.0.0.2]"),
+        ("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}", "on-failure 3"),
+        ("{{.HostConfig.LogConfig.Type}} {{.HostConfig.Privileged}} {{.GraphDriver.Name}}", "json-file false overlay"),
+        ("{{json .Config.Volumes}}", "{\"/anonymous\":{}}"),
+        ("{{.Config.Label \"kind\"}}", "test,old"),
+    ] {
+        docker(env, &["inspect", "-f", template, "web"]).succeeds().prints(&format!("{shown}\n")).quietly();
+    }
+    let of_image =
+        "{{.Config.User}}|{{.Config.WorkingDir}}|{{.Parent}}|{{json .Config.Volumes}}|{{json .Config.Entrypoint}}";
+    docker(env, &["image", "inspect", "-f", of_image, image]).succeeds().prints("|||null|null\n");
+    for template in ["{{.Nope}}", "{{.State.Health.Status}}"] {
+        docker(env, &["inspect", "-f", template, "web"]).exits(1).stderr_shows("template: executing at <.");
+    }
+    docker(env, &["inspect", "-f", "{{.Name", "web"]).exits(1).stderr_shows("template parsing error: ");
+    docker(env, &["rm", "web"]).succeeds();
+    docker(env, &["version", "-f", "{{.Client.APIVersion}} {{.Server.APIVersion}}"]).succeeds().prints("1.43 1.43\n");
+    docker(env, &["info", "-f", "{{.CgroupVersion}} {{.Swarm.LocalNodeState}}"]).succeeds().prints("2 inactive\n");
+    for (command, hint) in [("build", "buildah"), ("compose", "docker network create"), ("swarm", "this machine alone")]
+    {
+        docker(env, &[command, "."]).exits(1).stderr_shows("is not a docker command").stderr_shows(hint);
+    }
+    env.assert_nothing_left();
+}
+
+#[test]
+fn what_is_pruned_can_be_chosen() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    for (name, label) in [("one", "keep=yes"), ("two", "keep=no")] {
+        docker(env, &["run", "--network=none", "-l", label, "--name", name, image, "true"]).succeeds();
+    }
+    let names = || docker(env, &["ps", "-a", "--format", "{{.Names}}"]).succeeds().stdout;
+    let prune = |what: &[&str], filters: &[&str]| docker(env, &[what, &["prune", "-f"], filters].concat());
+    prune(&["container"], &["--filter", "until=24h"]).succeeds().prints("Total reclaimed space: 0B\n");
+    prune(&["system"], &["--filter", "label=team"]).succeeds().prints("Total reclaimed space: 0B\n");
+    prune(&["image"], &["-a", "--filter", "until=1970-01-01T00:00:00Z"]).succeeds();
+    assert_eq!(names(), "two\none\n");
+    prune(&["container"], &["--filter", "label!=keep=yes", "--filter=until=0s"])
+        .succeeds()
+        .shows("Deleted Containers:");
+    assert_eq!(names(), "one\n");
+    for what in ["container", "image", "system", "volume"] {
+        prune(&[what], &["--filter", "size=1"]).exits(1).stderr_shows("invalid filter 'size'");
+    }
+    prune(&["container"], &[]).succeeds();
+    prune(&["image"], &["-a", "--filter", "label=kind=none"]).succeeds().prints("Total reclaimed space: 0B\n");
+    prune(&["image"], &["-a", "--filter", "label=kind"]).succeeds().shows("Deleted Images:");
+    docker(env, &["volume", "create", "left"]).succeeds();
+    prune(&["volume"], &["--filter", "label=x"]).succeeds().prints("Total reclaimed space: 0B\n");
+    prune(&["volume"], &["--filter", "all=1"]).succeeds().shows("left\n");
+    env.assert_nothing_left();
+}
+
+#[test]
+fn disk_and_volumes_are_listed_as_docker_does() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    docker(env, &["volume", "create", "--name", "idle", "--label=a=b", "--driver=local"])
+        .succeeds()
+        .prints("idle\n")
+        .stderr_shows("--label a=b is not held");
+    docker(env, &["volume", "create", "-d", "nfs", "x"]).exits(1).stderr_shows("--driver=nfs: there is local");
+    docker(env, &["run", "--network=none", "--name=web", "-v", "used:/d", image, "sh", "-c", "echo x >/d/f"])
+        .succeeds();
+    let volumes = |words: &[&str]| docker(env, &[&["volume", "ls"], words].concat());
+    volumes(&["-q", "-f", "dangling=true"]).succeeds().prints("idle\n");
+    volumes(&["-q", "-f", "dangling=0"]).succeeds().prints("used\n");
+    volumes(&["-q", "-f", "name=us", "--filter", "driver=local"]).succeeds().prints("used\n");
+    volumes(&["-q", "-f", "label=a"]).succeeds().prints("");
+    volumes(&["--format", "{{.Name}} {{.Driver}}"]).succeeds().prints("idle local\nused local\n");
+    volumes(&["--format", "json"]).succeeds().shows("\"Name\":\"used\"");
+    volumes(&["-f", "dangling=x"]).exits(1).stderr_shows("invalid filter 'dangling=x'");
+    volumes(&["-f", "size=1"]).exits(1).stderr_shows("invalid filter 'size'");
+    docker(env, &["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"])
+        .succeeds()
+        .prints("Images 1 1\nContainers 1 0\nLocal Volumes 2 1\nBuild Cache 0 0\n");
+    let whole = docker(env, &["system", "df", "-v"]).succeeds().quietly();
+    let rows: Vec<Vec<&str>> = whole.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = |first: &str| rows.iter().find(|row| row.first() == Some(&first)).unwrap_or_else(|| panic!("{whole}"));
+    assert_eq!((row("shell")[1], row("shell").last()), ("latest", Some(&"1")));
+    assert_eq!((&row("idle")[1..], &row("used")[1..]), (&["0", "0B"][..], &["1", "2B"][..]));
+    let id = docker(env, &["ps", "-aq"]).succeeds();
+    assert_eq!((row(id.line())[1], row(id.line()).last()), ("shell", Some(&"web")));
+    assert!(whole.stdout.contains("Images space usage:\n\nREPOSITORY"), "{whole}");
+    docker(env, &["rm", "web"]).succeeds();
+    docker(env, &["volume", "rm", "idle", "used"]).succeeds();
+    env.assert_nothing_left();
+}
