@@ -16,6 +16,7 @@ use crate::escape::printable;
 use crate::{diagnostics, go_flags, output};
 
 pub(crate) mod age;
+mod archive;
 mod attach;
 pub(crate) mod columns;
 mod container;

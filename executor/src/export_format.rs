@@ -10,7 +10,7 @@ use crate::error::CommandError;
 use crate::exporting::Saved;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
-use crate::{exporting, umask};
+use crate::{exporting, output, umask};
 
 /// Formats of exported images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,33 +37,41 @@ pub(crate) struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// Writes the format; the output appears when it is complete.
+    /// Writes the format; the output appears when it is complete. `-` is stdout.
     ///
     /// # Errors
     ///
     /// Those of `aci` and `oci`, which make the image in one form or the other; the output is there already, or cannot be
-    /// written.
+    /// written, or is stdout and that a terminal.
     pub(crate) fn write(
         &self,
         aci: impl FnOnce(&File) -> Result<(), CommandError>,
         oci: impl FnOnce(Packing) -> Result<OciForm, CommandError>,
     ) -> Result<(), CommandError> {
         let Self { format, name, output, overwrite } = *self;
+        let stdout = output::is_stdout(output);
         if format == Format::Oci {
+            if stdout {
+                return Err(CommandError::usage("--format=oci: a layout is a directory, and standard output is none")
+                    .hint("--format=oci-archive is a layout in a tar archive"));
+            }
             check_directory(output, overwrite)?;
             return exporting::layout(&oci(Packing::Gzip)?, name, output, overwrite);
         }
-        let target = Target::create(output, overwrite, umask::file_mode()).map_err(explain)?;
-        let file = target.file()?;
-        match format {
-            Format::Aci => aci(&file)?,
-            Format::OciArchive => exporting::oci_archive(&oci(Packing::Gzip)?, name, file)?,
+        let write = |file: File| match format {
+            Format::Aci => aci(&file),
+            Format::OciArchive => exporting::oci_archive(&oci(Packing::Gzip)?, name, file),
             Format::DockerArchive => {
                 let names = name.map(str::to_owned).into_iter().collect();
-                exporting::docker_archive(&[Saved { form: oci(Packing::Plain)?, names }], file)?;
+                exporting::docker_archive(&[Saved { form: oci(Packing::Plain)?, names }], file)
             }
             Format::Oci => unreachable!("a layout is no file"),
+        };
+        if stdout {
+            return output::archive(write);
         }
+        let target = Target::create(output, overwrite, umask::file_mode()).map_err(explain)?;
+        write(target.file()?)?;
         target.publish().map_err(explain)
     }
 }

@@ -37,6 +37,17 @@ pub(crate) fn aci(images: &Images, image: &ImageRecord, out: &File) -> Result<()
     archive(images, &stack, Wrapping::Aci(&aci_manifest(image)?.to_json()?), out)
 }
 
+/// [`aci`] to a stream. That takes nothing back: an archive is checked before anybody gets it.
+///
+/// # Errors
+///
+/// As [`aci`].
+pub(crate) fn aci_stream(images: &Images, image: &ImageRecord, out: &File) -> Result<(), CommandError> {
+    let (ImageKind::Aci, [layer]) = (image.kind, image.layers.as_slice()) else { return aci(images, image, out) };
+    let archive = packed::archive(&images.store, &images.mapping, layer)?;
+    io::copy(&mut &archive, &mut &*out).map(drop).during(|| "write".into())
+}
+
 /// Writes what the trees show, in one archive.
 ///
 /// # Errors

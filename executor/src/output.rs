@@ -1,7 +1,10 @@
 //! How data gets to stdout, and messages to stderr.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -53,6 +56,46 @@ pub(crate) fn write_while_read(data: &str) -> Result<bool, CommandError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
         written => written.map(|()| false).map_err(failed),
     }
+}
+
+/// Whether this path stands for stdout, as with tar. A file of that name is `./-`.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Lets `write` write an archive to stdout. A reader that goes away has all it wanted, as with [`write`](self::write).
+///
+/// # Errors
+///
+/// Stdout is a terminal; those of `write`.
+pub(crate) fn archive(write: impl FnOnce(File) -> Result<(), CommandError>) -> Result<(), CommandError> {
+    if io::stdout().is_terminal() {
+        return Err(CommandError::failed("standard output is a terminal, which takes no archive")
+            .hint("redirect standard output, or name a file instead of -"));
+    }
+    let stdout = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
+    while_read(write(stdout)).map(|_| ())
+}
+
+/// What became of work that wrote to stdout: `None` if it failed because the reader went away.
+///
+/// # Errors
+///
+/// It failed for another reason.
+pub(crate) fn while_read<T>(done: Result<T, CommandError>) -> Result<Option<T>, CommandError> {
+    match done {
+        // The error may be another process's, of which there is but the text.
+        Err(error) if error.chain().ends_with("Broken pipe") && is_unread() => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// Whether stdout is a pipe or a socket that nobody reads from any more.
+fn is_unread() -> bool {
+    let stdout = rustix::stdio::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    poll(&mut polled, Some(&Timespec::default())).is_ok()
+        && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Data for programs: JSON on one line.

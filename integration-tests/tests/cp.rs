@@ -36,6 +36,18 @@ fn cp(env: &Env, from: &str, to: &str) -> Outcome {
     env.proa(["cp", from, to]).outcome()
 }
 
+/// Runs a script in which PROA is the program.
+fn shell(env: &Env, script: &str) -> Outcome {
+    let script = script.replace("PROA", &format!("\"$0\" --dir '{}'", env.data().display()));
+    let proa = integration_tests::binaries::proa();
+    env.command("sh", vec!["-c".into(), script.into(), proa.into()]).outcome()
+}
+
+/// Runs proa with a standard output that nobody reads any more; prints its exit status.
+fn unread(env: &Env, words: &str) -> Outcome {
+    shell(env, &format!("{{ {{ sleep 0.2; PROA {words}; echo $? >&3; }} | true; }} 3>&1"))
+}
+
 fn inside(env: &Env, script: &str) -> String {
     env.proa(["enter", "web", "sh", "-c", script]).outcome().succeeds().stdout
 }
@@ -115,12 +127,8 @@ fn files_and_directories_go_in_as_dockers_do() {
 }
 
 fn archives_on_standard_streams(env: &Env) {
-    start(env, "mkdir -p /d/e; echo one >/d/e/f; chown 7:8 /d/e/f || true", &[]);
-    let shell = |script: &str| {
-        let script = script.replace("PROA", &format!("\"$0\" --dir '{}'", env.data().display()));
-        let proa = integration_tests::binaries::proa();
-        env.command("sh", vec!["-c".into(), script.into(), proa.into()]).outcome()
-    };
+    start(env, "mkdir -p /d/e; echo one >/d/e/f; chown 7:8 /d/e/f 2>/dev/null || true", &[]);
+    let shell = |script: &str| shell(env, script);
     let listed = shell("PROA cp web:/d - | tar -tf -").succeeds();
     assert_eq!(listed.stdout, "d/\nd/e/\nd/e/f\n");
     let ranged = env.user() != User::NoRange;
@@ -139,6 +147,11 @@ fn archives_on_standard_streams(env: &Env) {
     shell("echo no archive | PROA cp - web:/d").exits(254);
     shell("PROA cp - web:/nosuch </dev/null").exits(254).stderr_shows("/nosuch");
     assert_eq!(inside(env, "ls /d; test ! -e /etc/z"), "e\nout\nx\n");
+    for words in ["cp web:/bin -", "docker cp web:/bin -", "logs web", "logs --follow web", "cat-manifest web"] {
+        unread(env, words).succeeds().quietly().prints("0\n");
+    }
+    // Another failure is told whoever reads.
+    unread(env, "cp web:/nosuch -").stderr_shows("/nosuch").prints("254\n");
     end(env);
 }
 
@@ -157,6 +170,11 @@ fn pods_that_do_not_run(env: &Env) {
     cp(env, &file, "web:/after").succeeds();
     cp(env, "web:/after", &out).succeeds();
     assert_eq!(text(&out), "put\n");
+    for words in ["export web -", "docker export web", "docker export -o - web"] {
+        shell(env, &format!("PROA {words} | tar -tf -")).succeeds().quietly().shows("left\n");
+        unread(env, words).succeeds().quietly().prints("0\n");
+    }
+    assert!(!env.root().join("-").exists(), "it is standard output");
     env.proa(["rm", "web"]).outcome().succeeds();
     env.assert_nothing_left();
 }

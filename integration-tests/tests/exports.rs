@@ -46,6 +46,7 @@ const LOOK: &str = "stat -c %a /data /data/new; ls /data /etc; cat /link; /run-m
 
 each_user! {
     an_aci_comes_back_bit_for_bit,
+    a_dash_is_standard_output,
     extract_and_render_write_directories,
     acceptance_59_an_image_that_is_another_than_its_id_says_is_refused,
     a_configuration_that_was_changed_goes_nowhere,
@@ -67,6 +68,38 @@ fn an_aci_comes_back_bit_for_bit(env: &Env) {
         image(env, &["export", &id, &file]).refuses("output ACI file exists (try --overwrite)");
         image(env, &["export", "--overwrite", &id, &file]).succeeds();
         fs::remove_file(&file).expect("it is ours");
+    }
+}
+
+fn a_dash_is_standard_output(env: &Env) {
+    let aci = Aci::new("stream", busybox());
+    let id = fetch_aci(env, &aci.clone().packed(Packing::Gzip));
+    let to =
+        |words: &[&str], end: &str| env.proa(words).through(["bash", "-c", &format!("\"$@\" {end}"), "sh"]).outcome();
+    // What stands in the file already stays.
+    env.write("stream", "before");
+    to(&["image", "export", &id, "-"], ">>stream").succeeds().quietly();
+    let stream = fs::read(env.path("stream")).expect("it was exported");
+    assert!(stream.strip_prefix(b"before").is_some_and(|it| it == aci.tar()));
+    let all = [
+        &["image", "export", &*id, "-"][..],
+        &["image", "export", "--format=oci-archive", &id, "-"],
+        &["image", "export", "--format=docker-archive", &id, "-"],
+        &["docker", "save", "-o", "-", &id],
+        &["docker", "save", &id],
+    ];
+    for words in all {
+        to(words, "| tar -tf - | grep -q .").succeeds().quietly();
+        to(words, "| true; exit ${PIPESTATUS[0]}").succeeds().quietly();
+    }
+    assert!(!env.root().join("-").exists(), "it is standard output");
+    image(env, &["export", "--format=oci", &id, "-"]).refuses("--format=oci: a layout is a directory");
+    needs!(tool("script"));
+    for (words, said) in all.into_iter().zip(["standard output is a terminal"; 3].into_iter().chain(["cowardly"; 2])) {
+        let script = "script -qec \"$*\" /dev/null </dev/null";
+        let outcome = env.proa(words).through(["sh", "-c", script, "sh"]).outcome();
+        assert!(!outcome.status.success() && outcome.stdout.len() < 300, "{outcome}");
+        outcome.shows(said);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::copying::{self, AppRoot, Copied, Options, PlaceName, Use};
 use crate::diagnostics::warn;
 use crate::error::CommandError;
-use crate::pod_argument;
+use crate::{output, pod_argument};
 
 /// Copy files between an app of a pod and the host
 ///
@@ -76,7 +76,10 @@ pub(crate) fn copy(
         (PlaceName::App { pod, path }, PlaceName::Host(to)) => {
             copying::out_of(root(&pod, Use::Read)?, &path, to, options)
         }
-        (PlaceName::App { pod, path }, PlaceName::Stream) => copying::to_stdout(root(&pod, Use::Read)?, &path, options),
+        (PlaceName::App { pod, path }, PlaceName::Stream) => {
+            let copied = copying::to_stdout(root(&pod, Use::Read)?, &path, options);
+            Ok(output::while_read(copied)?.unwrap_or_default())
+        }
         (PlaceName::Host(from), PlaceName::App { pod, path }) => {
             copying::into(root(&pod, Use::Write)?, from, &path, options)
         }

@@ -44,7 +44,7 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "POD")]
     pod: String,
 
-    /// The file to be, or with --format=oci the directory
+    /// The file to be, with --format=oci the directory, or - for standard output
     #[arg(value_name = "OUTPUT")]
     output: PathBuf,
 }

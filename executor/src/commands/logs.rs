@@ -13,7 +13,7 @@ use pod::{PodEntry, PodRef, Pods, State};
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::log_line::{LogLine, Stream};
-use crate::{app_argument, duration, moment, pod_argument};
+use crate::{app_argument, duration, moment, output, pod_argument};
 
 /// Print what the apps of a pod have written
 ///
@@ -109,7 +109,10 @@ pub(crate) fn print(pods: &Pods, entry: &PodEntry, args: &Wanted) -> Result<u8, 
             return Ok(0);
         }
     }
-    if args.follow && !printer.is_over() { follow(pods, entry, &pod, &mut logs, &mut printer) } else { Ok(0) }
+    if output::write_while_read("")? || !args.follow || printer.is_over() {
+        return Ok(0);
+    }
+    follow(pods, entry, &pod, &mut logs, &mut printer)
 }
 
 /// Prints what is written from now on, until the pod has ended or nobody reads any more.
@@ -132,10 +135,9 @@ fn follow(
                 }
             }
         }
-        if over || printer.is_over() {
+        if output::write_while_read("")? || over || printer.is_over() {
             return Ok(0);
         }
-        io::stdout().flush()?;
         std::thread::sleep(PAUSE);
     }
 }

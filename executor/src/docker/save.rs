@@ -1,12 +1,10 @@
 //! `docker save`: images in an archive that `docker load` reads.
 
-use std::fs::File;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use executor::aci::Target;
 
+use super::archive::Output;
 use super::image::{self, Name};
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
@@ -14,12 +12,11 @@ use crate::exporting::{Saved, docker_archive};
 use crate::import::Images;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
-use crate::umask;
 
 /// Save one or more images to a tar archive (streamed to STDOUT by default)
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
-    /// Write to a file, instead of STDOUT
+    /// Write to a file, instead of STDOUT, which is - as well
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -29,10 +26,7 @@ pub(crate) struct SaveArgs {
 }
 
 pub(crate) fn run(context: &Context, args: SaveArgs) -> Result<u8, CommandError> {
-    if args.output.is_none() && std::io::stdout().is_terminal() {
-        let why = "cowardly refusing to save to a terminal. Use the -o flag or redirect";
-        return Err(CommandError::failed(format!("Error: {why}")));
-    }
+    let output = Output::of(args.output)?;
     let images = Images::existing(context)?;
     let mut records = Vec::new();
     for word in &args.images {
@@ -54,13 +48,6 @@ pub(crate) fn run(context: &Context, args: SaveArgs) -> Result<u8, CommandError>
             }
         }
     }
-    match args.output {
-        Some(output) => {
-            let target = Target::create(&output, true, umask::file_mode())?;
-            docker_archive(&saved, target.file()?)?;
-            target.publish()?;
-        }
-        None => docker_archive(&saved, File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?))?,
-    }
+    output.write(|file| docker_archive(&saved, file))?;
     Ok(0)
 }

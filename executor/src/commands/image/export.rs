@@ -13,7 +13,7 @@ use crate::export_format::{Export, Format};
 use crate::import::Images;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
-use crate::{exporting, images};
+use crate::{exporting, images, output};
 
 /// Write an image to a file or a layout directory
 ///
@@ -25,13 +25,14 @@ use crate::{exporting, images};
 Examples:
   proa image export example.com/redis:7 redis.aci
   proa image export --format=oci-archive example.com/redis:7 redis.tar
-  proa image export --overwrite sha256:0c4f app.aci")]
+  proa image export --overwrite sha256:0c4f app.aci
+  proa image export --format=docker-archive example.com/redis:7 -")]
 pub(crate) struct ExportArgs {
     /// The image: its ID, the beginning of its ID, or a name
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// The file to be, or with --format=oci the directory
+    /// The file to be, with --format=oci the directory, or - for standard output
     #[arg(value_name = "OUTPUT")]
     output: PathBuf,
 
@@ -63,7 +64,8 @@ pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandErro
         output: &args.output,
         overwrite: args.overwrite,
     };
-    out.write(|file| exporting::aci(&images, &image, file), |packing| oci_form(&images, &image, packing))?;
+    let aci = if output::is_stdout(&args.output) { exporting::aci_stream } else { exporting::aci };
+    out.write(|file| aci(&images, &image, file), |packing| oci_form(&images, &image, packing))?;
     Ok(0)
 }
 
