@@ -182,20 +182,15 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     let words = &short(words)[..];
     if words.first().is_none_or(|word| word == "help") {
         let of = words.get(1).and_then(|name| tree.find_subcommand(name.to_str()?).cloned());
-        let _ = output::write(&of.unwrap_or(tree).render_help().to_string());
-        return 0;
+        return told(&of.unwrap_or(tree).render_help().to_string());
     }
     if words.first().is_some_and(|word| word == "--version" || word == "-v") {
-        let _ = output::write(concat!("Docker version ", env!("CARGO_PKG_VERSION"), ", build proa\n"));
-        return 0;
+        return told(concat!("Docker version ", env!("CARGO_PKG_VERSION"), ", build proa\n"));
     }
     let argv = std::iter::once(OsString::from("docker")).chain(words.iter().cloned());
     let mut matches = match tree.clone().try_get_matches_from(argv) {
         Ok(matches) => matches,
-        Err(error) if !error.use_stderr() => {
-            let _ = output::write(&error.render().to_string());
-            return 0;
-        }
+        Err(error) if !error.use_stderr() => return told(&error.render().to_string()),
         Err(error) => return misuse(&error, &tree, words),
     };
     // A supervisor that is about to be made would have them as long as its pod lives.
@@ -204,6 +199,11 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     drop(matches);
     let command = ALL.iter().find(|command| command.name == name).expect("clap knows the table's commands alone");
     (command.run)(context, of_command).unwrap_or_else(|error| complain(Some(command), &error))
+}
+
+/// Prints a help or version text; returns the exit status.
+fn told(text: &str) -> u8 {
+    output::write(text).map_or_else(|error| complain(None, &error), |()| 0)
 }
 
 /// The words of a command of one of docker's groups as those of the command that is older than the groups:
