@@ -27,7 +27,7 @@ use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{diagnostics, forward, guest_agent, protection, skeleton, sources, template};
+use crate::{cgroup, diagnostics, forward, guest_agent, protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -121,6 +121,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     };
     let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
     protection::grant_net_admin(&mut manifest, &net_admin, apps_may_come)?;
+    let nest = nest.filter(|_| may_be_made_now(&manifest));
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
     let mapping = images.into_mapping();
@@ -153,6 +154,12 @@ fn nest(
     }
     // If it cannot be made, whoever runs the pod will say so.
     Ok(Nest::open(mapping, Some(&offered_nests(context.data_dir()?))).ok().flatten())
+}
+
+/// Whether the process that forks pid 1 may be there before the pod's control groups are. It would stay in the group that this
+/// process came from, and pid 1 with it; and only a group that holds no other process than this one has limits.
+fn may_be_made_now(manifest: &PodManifest) -> bool {
+    !cgroup::is_wanted(manifest)
 }
 
 /// What was typed as the beginning of a manifest, and its apps with their images.
@@ -209,6 +216,7 @@ pub(crate) fn again(
     let setup = Setup::from_json(&json)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
+    let begin = if may_be_made_now(&manifest) { begin } else { Begin::Later };
     let nest = nest(context, (begin, &lifecycle), &NetRequest::of(&manifest)?, &images.mapping)?;
     let mut trees = Trees::default();
     let manifests = setup.images(&manifest)?;

@@ -16,6 +16,7 @@ each_user! {
     kept_ids_are_kept_beside_a_service,
     nonsense_is_no_offer,
     many_at_once_are_what_one_is,
+    namespace_that_is_not_used_is_given_up,
 }
 
 /// A line of the file: whose namespace it is, and which.
@@ -176,4 +177,23 @@ fn many_at_once_are_what_one_is(env: &Env) {
         one.wait().succeeds().prints("0\n");
     }
     env.assert_nothing_left();
+}
+
+/// A pod that is prepared without a network may be run on one of pods, whose namespace is the network's.
+fn namespace_that_is_not_used_is_given_up(env: &Env) {
+    if env.user() != User::WithRange {
+        return;
+    }
+    let json = r#"{"rktKind":"network","rktVersion":"v1","name":"instead","internal":true}"#;
+    env.write("home/.config/proa/network.d/instead.json", json);
+    let image = Aci::new("connected", busybox()).sh("echo ready; while :; do sleep 0.1; done").build(env);
+    let prepare = ["--insecure-options=image", "prepare", "--net=none", image.to_str().expect("UTF-8")];
+    let uuid = env.proa(prepare).outcome().succeeds().line().to_owned();
+    let mut running = env.proa(["run-prepared", "--net=instead", &uuid]).start();
+    running.wait_for("ready");
+    let pid = running.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    assert_eq!(children.split_whitespace().count(), 1, "pid 1 alone: {children}");
+    end(running);
+    env.proa(["rm", &uuid]).outcome().succeeds();
 }

@@ -2,11 +2,13 @@
 //! on a host without them the limits are told to be ignored.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use integration_tests::images::{Aci, busybox};
 use integration_tests::needs::{Place, place};
 use integration_tests::{Env, User, needs};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn image(env: &Env, name: &str, script: &str) -> PathBuf {
@@ -174,6 +176,33 @@ fn limits_that_cannot_be_had_are_told() {
     let path = image.to_str().expect("UTF-8");
     let strict = ["--insecure-options=image", "run", "--net=none", "--strict", path, "--memory=64Mi"];
     env.proa(strict).outcome().refuses("resource/memory");
+}
+
+/// A group that was delegated to proa is taken if no other process is in it: none that was started for the pod may be.
+#[test]
+fn pod_in_a_delegated_group_has_groups_of_its_own() {
+    needs!(place(Place::Host));
+    let env = needs!(Env::of(User::WithRange));
+    let image = image(&env, "grouped", "echo ready; exec sleep 60");
+    let (uid, name) = (env.account().uid, format!("proa-test-{}", std::process::id()));
+    // Where the host has the older groups as well, the unified ones are not where proa looks.
+    let mount = "mount -t cgroup2 none /sys/fs/cgroup && cd /sys/fs/cgroup";
+    let enter = format!(
+        "d=$PWD && {mount} && mkdir {name} && chown -R {uid} {name} && echo $$ >{name}/cgroup.procs && cd \"$d\" && \
+         exec \"$@\""
+    );
+    let own_mounts = ["unshare", "--mount", "--propagation=private", "sh", "-c"];
+    let wrapper = own_mounts.into_iter().chain([enter.as_str(), "sh"]);
+    let mut running = env.run(&image, &["--memory=64Mi"]).through_as_invoker(wrapper).start();
+    running.wait_for("ready");
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", running.pid())).unwrap();
+    running.kill(Signal::TERM);
+    running.wait();
+    let leave = format!("{mount} && for group in {name}/supervisor {name}/pod {name}; do rmdir $group; done");
+    let [unshare, options @ ..] = own_mounts;
+    Command::new(unshare).args(options).arg(leave).output().unwrap();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::")).expect("a unified hierarchy");
+    assert!(own.ends_with(&format!("/{name}/supervisor")), "{groups}");
 }
 
 #[test]

@@ -182,10 +182,12 @@ fn check_streams() -> Result<(), RunError> {
 
 /// What the pod is nested in, if it is.
 fn nest(spec: &mut PodSpec<'_>) -> Result<Option<Nest>, RunError> {
+    // Whether it is used or not, its process must not stay as long as the pod.
+    let made = spec.nest.take();
     if let Some((namespace, mapping)) = spec.memberships.first().and_then(|it| Some((it.node.user()?, &it.mapping))) {
         return Nest::of_node(namespace, mapping).map(Some);
     }
-    match spec.nest.take().filter(|nest| nest.fits(spec.mapping)) {
+    match made.filter(|nest| nest.fits(spec.mapping)) {
         None => Nest::open(spec.mapping, spec.offers),
         nest => Ok(nest),
     }
