@@ -118,7 +118,8 @@ impl Nest {
         let inner = inner.ok_or_else(|| RunError::Namespace(io::Error::other("the network's pods have other ids")))?;
         match outpost.fork(OF_PID_1, &id_maps(&inner), given, child) {
             Ok((pid, pidfd)) => Ok((pid, pidfd, outer)),
-            Err(_) if matches!(outer.source, Source::Offered(_)) => {
+            // Not beside another child that may be there.
+            Err(error) if matches!(outer.source, Source::Offered(_)) && error.kind() != io::ErrorKind::BrokenPipe => {
                 Self::found(&outer.mapping)?.fork(mapping, given, child)
             }
             Err(error) => Err(RunError::Namespace(error)),

@@ -94,7 +94,7 @@ fn taken(line: &str, wanted: &str) -> Option<OwnedFd> {
         return None;
     }
     let fd: u32 = fd.parse().ok()?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let namespace = openat(&monitor, format!("fd/{fd}"), flags, Mode::empty()).ok()?;
     (identity(namespace.as_fd())? == named).then_some(namespace)
 }

@@ -156,7 +156,8 @@ impl Outpost {
     /// was given. Whatever is the matter, no child stays.
     ///
     /// # Errors
-    /// As [`crate::fork::fork`]; the maps are refused; another process than the caller has made the outpost; it was killed.
+    /// As [`crate::fork::fork`]; the maps are refused; another process than the caller has made the outpost. `BrokenPipe`: it
+    /// was killed, and there may be a child that nobody knows, which sees the end of whatever the caller had for it.
     pub fn fork<T>(
         self,
         namespaces: Namespaces,
@@ -177,7 +178,9 @@ impl Outpost {
                 Err(error)
             }
             (None, Some(error)) => Err(error),
-            (None, None) => Err(io::Error::other("the process that forks ended without a word")),
+            (None, None) => {
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, "the process that forks ended without a word"))
+            }
         }
     }
 
