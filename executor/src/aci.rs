@@ -31,7 +31,7 @@ pub use file_type::FileType;
 pub use layout::{Layout, LayoutError};
 pub use manifest::{ManifestFile, ManifestFileError};
 pub use opening::{OpenError, OpenedImage, type_of};
-pub use pack::{BuildError, BuildOptions, Built, build};
+pub use pack::{BuildError, BuildOptions, Built, SOCKETS_LEFT_OUT, build};
 pub use patch::{ManifestPatch, PatchError};
 pub use rewrite::{RewriteError, rewrite};
 pub use target::{Target, TargetError};

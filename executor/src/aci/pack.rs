@@ -23,6 +23,9 @@ use super::walk::{Node, NodeKind, Walk, WalkError, failed};
 use super::xattrs::Xattrs;
 use super::{MANIFEST, ROOTFS};
 
+/// The reason by which sockets are among the warnings, for which archives have no form.
+pub const SOCKETS_LEFT_OUT: &str = "sockets are left out";
+
 /// An image that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -119,7 +122,7 @@ impl Packer {
         let mut entry = self.entry(&node.path, &node.stat);
         match &node.kind {
             NodeKind::Socket => {
-                self.warnings.add("sockets are left out", &node.path);
+                self.warnings.add(SOCKETS_LEFT_OUT, &node.path);
                 return Ok(());
             }
             NodeKind::Directory(dir) => {

@@ -58,7 +58,11 @@ fn run(invocation: &Invocation) -> u8 {
         newest: newest.map(|it| it.unwrap_or(0)),
     };
     match aci::build(&layout, &options, file) {
-        Ok(built) => built.warnings.lines().for_each(|line| stderr(&format!("build: Warning: {line}"))),
+        Ok(built) => {
+            // actool passes sockets over without a word.
+            let told = built.warnings.lines().filter(|line| !line.starts_with(aci::SOCKETS_LEFT_OUT));
+            told.for_each(|line| stderr(&format!("build: Warning: {line}")));
+        }
         Err(error) => {
             return fail(&format!("build: Error walking rootfs: {}", go(&below(Path::new(directory), error))));
         }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use integration_tests::images::{Tree, busybox};
 use integration_tests::needs::{Place, place, tool};
-use integration_tests::{Env, User, each_user, needs};
+use integration_tests::{Env, User, binaries, each_user, needs};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
 use crate::{MANIFEST, aci, entries, id, layout, peak_memory, sh, unpacked};
@@ -114,6 +114,11 @@ fn g32_special_files_and_links(env: &Env) {
     }
     let built = aci(env, ["build", "layout", "x.aci"]).succeeds();
     assert_eq!(built.stderr, "proa: warning: sockets are left out: \"rootfs/socket\"\n");
+    // actool passes it over without a word.
+    sh(env, &format!("ln -s {} actool; ./actool build layout actool.aci", binaries::proa().display()))
+        .succeeds()
+        .quietly()
+        .prints("");
     let entries = entries(&env.path("x.aci"));
     let find = |path: &str| entries.iter().find(|it| it.path == format!("rootfs/{path}"));
     let kind = |path: &str| find(path).map(|it| it.kind);
