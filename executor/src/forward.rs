@@ -18,6 +18,7 @@ use crate::error::CommandError;
 use crate::handed::Handed;
 use crate::net::{Mode, NetRequest};
 
+pub(crate) use activation::check as check_activated;
 use activation::sockets;
 use exposed::{Forward, forward, forwards};
 

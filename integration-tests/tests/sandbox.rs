@@ -14,6 +14,7 @@ each_user! {
     what_makes_no_sense_is_refused,
     a_failed_add_leaves_nothing,
     an_added_app_is_confined_as_the_others,
+    added_apps_take_sockets_over,
     added_apps_get_the_guest_agent,
     added_volumes_are_the_pods,
     added_apps_keep_their_image,
@@ -201,6 +202,33 @@ fn an_added_app_is_confined_as_the_others(env: &Env) {
     app(env, &["start", &uuid]);
     wait_for_state(env, &uuid, "look", "exited");
     env.proa(["logs", &uuid]).outcome().succeeds().prints(&direct);
+    end(env, &uuid);
+}
+
+/// Ports that an added app declares socketActivated are open in the pod when it starts, each time, and go with it.
+fn added_apps_take_sockets_over(env: &Env) {
+    let build = |name: &str, count: u16| {
+        let ports = json!([{"name": "www", "protocol": "tcp", "port": 80, "count": count, "socketActivated": true},
+            {"name": "dns", "protocol": "udp", "port": 53, "socketActivated": true}]);
+        let script = "[ $LISTEN_PID = $$ ] && echo mine; echo $LISTEN_FDS $LISTEN_FDNAMES
+            readlink /proc/$$/fd/3 | cut -c1-7; grep -c '00000000:005[01] 00000000:0000 0A' /proc/net/tcp";
+        env.store(Aci::new(name, busybox()).sh(script).app("ports", ports).build(env))
+    };
+    let id = build("web", 2);
+    let uuid = sandbox(env, &[]);
+    for name in ["first", "again"] {
+        app(env, &["add", &uuid, &id, "--name", name]);
+        // The port is taken.
+        let second = env.proa(["app", "add", &uuid, &id, "--name=second"]).outcome();
+        second.exits(254).stderr_shows("listen for the port \"www\" at 0.0.0.0:80");
+        app(env, &["start", &uuid, "--app", name]);
+        wait_for_state(env, &uuid, name, "exited");
+        let logs = env.proa(["logs", "--app", name, &uuid]).outcome().succeeds();
+        assert_eq!(logs.stdout.matches("mine\n2 www:www\nsocket:\n2\n").count(), 1, "{logs}");
+        app(env, &["rm", &uuid, "--app", name]);
+    }
+    let many = env.proa(["app", "add", &uuid, &build("many", 257)]).outcome();
+    many.refuses("port \"www\": 257 sockets to take over, at most 256 can be had");
     end(env, &uuid);
 }
 

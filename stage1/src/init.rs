@@ -244,12 +244,9 @@ fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) ->
         put_etc(index, &plan, &mut own)?;
         let mut app = App::new(plan, cgroups.next());
         app.put_cgroup(&mut own)?;
-        app.sockets = listening::open(sockets.next().into_iter().flatten())
+        app.put_sockets(sockets.next().unwrap_or_default(), &mut own)
             .map_err(|refusal| Failure::new(FailureKind::Setup, &format_args!("app {:?}: {refusal}", app.plan.name)))
             .map_err(Stop::Failed)?;
-        for (number, socket) in app.sockets.iter().enumerate() {
-            own.put(Slot::Socket(number), socket.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
-        }
         processes.push(Process::first(index, &mut app.plan, own, stdio, init.mapping.tier())?);
         apps.insert(index, Box::new(app));
     }

@@ -68,6 +68,15 @@ pub(super) fn sockets(
     Ok(sockets)
 }
 
+/// Refuses more sockets of a port than there can be, of an app that is added to a pod: pid 1 opens them there.
+///
+/// # Errors
+///
+/// A port has more numbers than that.
+pub(crate) fn check(manifest: &PodManifest) -> Result<(), CommandError> {
+    sockets(manifest, &BTreeSet::new(), Vec::new()).map(drop)
+}
+
 /// The sockets of a port that nothing on the host leads to: the app expects to find them all the same.
 fn in_pod(port: &Port) -> Result<impl Iterator<Item = Passed>, CommandError> {
     let count = port.count.max(1);

@@ -5,10 +5,12 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::Pid;
 
+use super::listening;
 use crate::apply::{Fds, Named as _, Refusal};
 use crate::enter::Room;
 use crate::idmap::{Extent, IdMapping, Tier, map_text, nested};
 use crate::isolators::net_admin::Grant;
+use crate::network::Passed;
 use crate::op::Slot;
 use crate::plan::AppPlan;
 
@@ -39,6 +41,15 @@ impl App {
     pub(super) fn put_cgroup(&self, own: &mut Fds) -> Result<(), Refusal> {
         if let Some(cgroup) = &self.cgroup {
             own.put(Slot::Cgroup, cgroup.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
+        }
+        Ok(())
+    }
+
+    /// Opens the sockets that it takes over, and gives them to its first process.
+    pub(super) fn put_sockets(&mut self, sockets: Vec<Passed>, own: &mut Fds) -> Result<(), Refusal> {
+        self.sockets = listening::open(sockets.into_iter())?;
+        for (number, socket) in self.sockets.iter().enumerate() {
+            own.put(Slot::Socket(number), socket.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
         }
         Ok(())
     }

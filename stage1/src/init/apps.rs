@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::process::{Process, Stage};
-use super::{InitEnd, Stop, etc, identity, put_etc, sockets, streams, with_mounts};
+use super::{InitEnd, Stop, etc, identity, listening, put_etc, sockets, streams, with_mounts};
 use crate::apply::{Fds, Refusal};
 use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
 use crate::enter::Later;
@@ -325,7 +325,9 @@ impl Apps {
             cgroup,
         };
         let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
-        let plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
+        let mut plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
+        let sockets = manifest.apps.last().map(listening::of_added).unwrap_or_default();
+        plan.sockets = sockets.iter().map(|passed| passed.name.clone()).collect();
         let slots: Vec<Slot> = std::iter::once(Slot::Root).chain(mounts.into_iter().map(Slot::Volume)).collect();
         if fds.len() < slots.len() + usize::from(cgroup) {
             return Err(failed(&"fewer descriptors than the app needs"));
@@ -338,6 +340,7 @@ impl Apps {
         put_etc(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
         self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
         added.put_cgroup(&mut own).map_err(|refusal| failed(&refusal))?;
+        added.put_sockets(sockets, &mut own).map_err(|refusal| failed(&refusal))?;
         let stdio = streams::received(streams, terminal);
         let process = Process::first(app, &mut added.plan, own, stdio, self.mapping.tier());
         self.apps.insert(app, Box::new(added));

@@ -19,7 +19,7 @@ use crate::manifest::{self, AppImage, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
-use crate::{cgroup, guest_agent, output, pod_argument, pod_line, protection, request, skeleton, sources};
+use crate::{cgroup, forward, guest_agent, output, pod_argument, pod_line, protection, request, skeleton, sources};
 
 /// Create an app of an image in a running pod
 ///
@@ -81,6 +81,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let reified = manifest::reify(blank, &PodEnvironment::default(), vec![image])?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
+    forward::check_activated(&manifest)?;
     guest_agent::give(&mut manifest, &[&record.manifest], args.guest_agent, context.data_dir()?)?;
     if let (Userns::KeepId, Some(app)) = (userns, manifest.apps.first_mut()) {
         guards.extend(userns::keep_id(&mut images, Rooted { app, image: &record, layers: &mut dirs })?);
