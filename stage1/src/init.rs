@@ -113,31 +113,13 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     // conversation; getppid is 0 in here and proves nothing.
     die_with_parent()?;
     rustix::process::setsid().named(|| "setsid()".into())?;
-    // Before its cgroup namespace begins there.
-    if let Some(own) = init.cgroups.as_mut().and_then(|cgroups| cgroups.own.take()) {
-        stub::join(&own)?;
-    }
-    let has_owner = init.plan.has_network_owner();
-    let own = match init.net {
-        // It comes with its owner, below.
-        Net::Loopback if has_owner => OWN_NAMESPACES,
-        Net::Host => OWN_NAMESPACES,
-        Net::Loopback | Net::Connected => OWN_NAMESPACES.with(Namespaces::NET),
-    };
-    let unshared = sys::namespace::unshare(own).named(|| "unshare(<the pod's namespaces>)".into());
-    unshared.map_err(|refusal| Stop::Failed(Failure::new(FailureKind::Namespace, &refusal)))?;
     let mut fds = Fds::default();
-    perform(&init.plan.early, &mut fds)?;
-    let between = (init.net == Net::Connected && has_owner).then(|| own_namespace("net")).transpose()?;
-    if init.net == Net::Connected && !has_owner {
-        hand_over_namespaces(init.monitor, None)?;
-    }
-    let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
-    let sources = std::mem::take(&mut init.sources).into_iter().map(|source| source.map(reopen::source).transpose());
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let early = before_maps(&mut init, &mut fds);
+    // Whatever came of that: the maps are being written, which cannot be done for a process that has ended.
     if init.monitor.hear().named(|| "recv(<monitor>)".into())? != Some(ToInit::Mapped) {
         return Err(Stop::Orphaned);
     }
+    let Early { between, layers, sources } = early?;
     // Root's pods have ids that cannot pass root's own directories: there the files must be found first. Otherwise
     // the sandbox is built while the monitor still makes the files.
     let early_files = (init.mapping.tier() == Tier::Root).then(|| files::receive(&init)).transpose()?;
@@ -169,6 +151,42 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     close_inherited(&init, &fds, &built, &lock)?;
     limits::bound_processes()?;
     create(init, fds, built, lock)
+}
+
+/// What pid 1 has before its ids are mapped.
+struct Early {
+    /// The network namespace between the pod's and the world, if there is one.
+    between: Option<OwnedFd>,
+    /// For each app, the trees of its image.
+    layers: Vec<Vec<OwnedFd>>,
+    /// The sources of the volumes.
+    sources: Vec<Option<OwnedFd>>,
+}
+
+/// The namespaces that it makes itself, and what needs no ids.
+fn before_maps(init: &mut Init<'_>, fds: &mut Fds) -> Result<Early, Stop> {
+    // Before its cgroup namespace begins there.
+    if let Some(own) = init.cgroups.as_mut().and_then(|cgroups| cgroups.own.take()) {
+        stub::join(&own)?;
+    }
+    let has_owner = init.plan.has_network_owner();
+    let own = match init.net {
+        // It comes with its owner, below.
+        Net::Loopback if has_owner => OWN_NAMESPACES,
+        Net::Host => OWN_NAMESPACES,
+        Net::Loopback | Net::Connected => OWN_NAMESPACES.with(Namespaces::NET),
+    };
+    let unshared = sys::namespace::unshare(own).named(|| "unshare(<the pod's namespaces>)".into());
+    unshared.map_err(|refusal| Stop::Failed(Failure::new(FailureKind::Namespace, &refusal)))?;
+    perform(&init.plan.early, fds)?;
+    let between = (init.net == Net::Connected && has_owner).then(|| own_namespace("net")).transpose()?;
+    if init.net == Net::Connected && !has_owner {
+        hand_over_namespaces(init.monitor, None)?;
+    }
+    let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
+    let sources = std::mem::take(&mut init.sources).into_iter().map(|source| source.map(reopen::source).transpose());
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    Ok(Early { between, layers, sources })
 }
 
 /// For whoever connects the pod's network: with the one that is `between` it and the world, if there is one.
