@@ -90,7 +90,8 @@ pub fn run(mut spec: PodSpec<'_>, keeper: &mut dyn Keeper) -> Result<PodOutcome,
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (monitor_end, init_end) = pair().map_err(std::io::Error::from)?;
-    let pod = Beginning { spec, plan, net, streams, cgroups, monitor_end, init_end };
+    // Not on the stack, where each move would leave a copy as long as the pod.
+    let pod = Box::new(Beginning { spec, plan, net, streams, cgroups, monitor_end, init_end });
     let (pod, born) = pid_1::fork(pod, nest)?;
     let (spec, monitor_end) = pod.into_monitors_part();
     oversee(spec, born, Means { channel: monitor_end, app_cgroups, signals, pipes, etc }, keeper)

@@ -27,13 +27,13 @@ pub(super) struct Beginning<'a> {
 
 impl<'a> Beginning<'a> {
     /// In the monitor. The plan and the rest is pid 1's, and would be here as long as the pod.
-    pub(super) fn into_monitors_part(self) -> (PodSpec<'a>, MonitorEnd) {
+    pub(super) fn into_monitors_part(self: Box<Self>) -> (PodSpec<'a>, MonitorEnd) {
         (self.spec, self.monitor_end)
     }
 
     /// In pid 1.
-    fn become_init(self) -> ! {
-        let Self { spec, plan, net, streams, cgroups, monitor_end, init_end } = self;
+    fn become_init(self: Box<Self>) -> ! {
+        let Self { spec, plan, net, streams, cgroups, monitor_end, init_end } = *self;
         drop(monitor_end);
         let PodSpec { mapping, layers, sources, sockets, .. } = spec;
         init::run(Init { plan, mapping, layers, sources, streams: &streams, cgroups, monitor: &init_end, net, sockets })
@@ -53,7 +53,7 @@ pub(super) struct Pid1 {
 ///
 /// # Errors
 /// [`RunError::Namespace`], [`RunError::IdMap`].
-pub(super) fn fork(pod: Beginning<'_>, nest: Option<Nest>) -> Result<(Beginning<'_>, Pid1), RunError> {
+pub(super) fn fork(pod: Box<Beginning<'_>>, nest: Option<Nest>) -> Result<(Box<Beginning<'_>>, Pid1), RunError> {
     let mapping = pod.spec.mapping;
     let Some(nest) = nest else {
         return match sys::fork::fork(OF_PID_1).map_err(RunError::Namespace)? {

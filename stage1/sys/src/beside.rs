@@ -8,8 +8,10 @@ use std::ffi::c_void;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::ptr::null_mut;
 
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 use crate::check;
@@ -25,7 +27,30 @@ pub(crate) struct Beside {
     pid: Pid,
     pidfd: OwnedFd,
     status: Option<WaitIdStatus>,
-    _stack: Box<[u128]>,
+    _stack: Stack,
+}
+
+/// Memory of its own, not the allocator's: what of it was never used costs nothing, in copies of this process neither.
+struct Stack(*mut c_void);
+
+impl Stack {
+    fn new() -> io::Result<Self> {
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: the kernel chooses the place; nothing that is there already is touched.
+        Ok(Self(unsafe { mmap_anonymous(null_mut(), STACK, protection, flags) }?))
+    }
+
+    /// Its upper end, where a stack begins: a page's, and so aligned as any processor wants it.
+    fn top(&self) -> *mut c_void {
+        self.0.wrapping_byte_add(STACK)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: `new` has made the mapping, nobody else unmaps it, and whoever ran on it was waited for.
+        let _ = unsafe { munmap(self.0, STACK) };
+    }
 }
 
 impl fmt::Debug for Beside {
@@ -45,13 +70,12 @@ impl Beside {
     /// # Errors
     /// As [`crate::fork::fork`].
     pub(crate) unsafe fn start(flags: libc::c_int, entry: Entry, argument: *mut c_void) -> io::Result<Self> {
-        let mut stack = vec![0_u128; STACK / size_of::<u128>()].into_boxed_slice();
+        let stack = Stack::new()?;
         let mut pidfd: RawFd = -1;
         let flags = flags | libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
-        let top = stack.as_mut_ptr_range().end.cast();
-        // SAFETY: the stack is aligned as the processor wants it, nobody else's, and given back only when the process has been
-        // waited for (`drop`). What the process does with the memory that it shares is the caller's promise.
-        let pid = unsafe { libc::clone(entry, top, flags, argument, &raw mut pidfd) };
+        // SAFETY: the stack is nobody else's, and given back only when the process has been waited for (`drop`). What the
+        // process does with the memory that it shares is the caller's promise.
+        let pid = unsafe { libc::clone(entry, stack.top(), flags, argument, &raw mut pidfd) };
         check(libc::c_long::from(pid))?;
         // SAFETY: the kernel stored a fresh descriptor there, which nobody else owns.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
