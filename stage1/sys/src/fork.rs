@@ -62,29 +62,15 @@ pub enum Fork {
 /// - `EPERM`: the host forbids unprivileged user namespaces, or a namespace other than user was asked for without one.
 /// - `EINVAL` of our own making: the process has more than one thread, so that a child could inherit a held lock.
 pub fn fork(namespaces: Namespaces) -> io::Result<Fork> {
-    clone3(namespaces.bits(), libc::SIGCHLD)
-}
-
-/// As [`fork`], but the child is one of the caller's parent (`CLONE_PARENT`), which it also signals at its end as the
-/// caller would. The descriptor and the number are the caller's to hand on.
-///
-/// # Errors
-/// As [`fork`].
-pub fn fork_sibling(namespaces: Namespaces) -> io::Result<Fork> {
-    // The exit signal is the caller's own; another one would be EINVAL.
-    clone3(namespaces.bits() | libc::CLONE_PARENT as u64, 0)
-}
-
-fn clone3(flags: u64, exit_signal: libc::c_int) -> io::Result<Fork> {
     if !single_threaded() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "fork in a process with several threads"));
     }
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain old data; all-zero is its documented default.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = flags | libc::CLONE_PIDFD as u64;
+    args.flags = namespaces.bits() | libc::CLONE_PIDFD as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = exit_signal as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: `args` and `pidfd` outlive the call, and the size is that of the structure. Without CLONE_VM the child
     // gets a copy of the address space; the process is single-threaded (checked above), so no lock of the allocator or
     // of std can be held by a thread that does not exist in the child.
