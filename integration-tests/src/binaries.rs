@@ -121,9 +121,10 @@ fn reachable(program: &Path) -> PathBuf {
     copy
 }
 
-/// Removes copies of builds that no test run has asked for lately: each has 100 MB.
+/// Removes copies of builds that no test run has asked for lately: each has 100 MB, and who builds every few minutes
+/// would have 10 GB of them in an afternoon. (Every test asks anew, so what is in use is younger.)
 fn forget_old(copies: &Path) {
-    const OLD: Duration = Duration::from_hours(6);
+    const OLD: Duration = Duration::from_mins(45);
     for copy in fs::read_dir(copies).into_iter().flatten().flatten() {
         let age = copy.metadata().and_then(|it| it.modified()).ok().and_then(|it| it.elapsed().ok());
         if age.is_some_and(|age| age > OLD) {
