@@ -39,6 +39,8 @@ fn a_containers_life_is_told_as_it_happens(env: &Env) {
     docker(env, &["run", "-d", "--name=web", image, "sleep", "1000"]).succeeds();
     docker(env, &["exec", "web", "true"]).succeeds();
     docker(env, &["rename", "web", "front"]).succeeds();
+    // It is seen by looking, not told by the pod as its end is.
+    told.wait_for("rename front");
     docker(env, &["stop", "-t", "0", "front"]).succeeds();
     // It stands where it stood.
     docker(env, &["start", "front"]).succeeds();
