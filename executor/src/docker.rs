@@ -34,6 +34,7 @@ mod images;
 mod import;
 mod inspect;
 mod label_option;
+mod limit_option;
 mod load;
 mod logs;
 mod network;

@@ -41,33 +41,9 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "BYTES", hide = true)]
     shm_size: Option<String>,
 
-    /// Tune container pids limit
-    #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
-    pids_limit: Option<String>,
-
-    /// Swap limit equal to memory plus swap
-    #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
-    memory_swap: Option<String>,
-
-    /// Memory soft limit
-    #[arg(long, value_name = "BYTES", hide = true)]
-    memory_reservation: Option<String>,
-
     /// Tune container memory swappiness
     #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
     memory_swappiness: Option<String>,
-
-    /// CPUs in which to allow execution
-    #[arg(long, value_name = "CPUS", hide = true)]
-    cpuset_cpus: Option<String>,
-
-    /// Memory nodes in which to allow execution
-    #[arg(long, value_name = "NODES", hide = true)]
-    cpuset_mems: Option<String>,
-
-    /// Block IO weight
-    #[arg(long, value_name = "WEIGHT", hide = true)]
-    blkio_weight: Option<String>,
 
     /// Disable OOM killer
     #[arg(long, hide = true)]
@@ -149,14 +125,6 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "RULE", hide = true)]
     device_cgroup_rule: Vec<String>,
 
-    /// Limit CPU CFS (Completely Fair Scheduler) period
-    #[arg(long, value_name = "MICROSECONDS", hide = true)]
-    cpu_period: Option<String>,
-
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_name = "MICROSECONDS", hide = true, allow_hyphen_values = true)]
-    cpu_quota: Option<String>,
-
     /// Optional volume driver: local
     #[arg(long, value_name = "DRIVER", hide = true)]
     volume_driver: Option<String>,
@@ -187,28 +155,20 @@ impl NotedArgs {
         if self.oom_kill_disable {
             warn("--oom-kill-disable is not held");
         }
-        let limits = [
-            ("--memory-reservation", self.memory_reservation.as_ref()),
+        let others = [
             ("--memory-swappiness", self.memory_swappiness.as_ref()),
-            ("--cpuset-cpus", self.cpuset_cpus.as_ref()),
-            ("--cpuset-mems", self.cpuset_mems.as_ref()),
-            ("--blkio-weight", self.blkio_weight.as_ref()),
             ("--storage-opt", self.storage_opt.first()),
             ("--domainname", self.domainname.as_ref()),
             ("--mac-address", self.mac_address.as_ref()),
             ("--health-cmd", self.health_cmd.as_ref()),
             ("--ulimit", self.ulimit.first()),
             ("--shm-size", self.shm_size.as_ref()),
-            ("--pids-limit", self.pids_limit.as_ref()),
-            ("--memory-swap", self.memory_swap.as_ref()),
             ("--stop-timeout", self.stop_timeout.as_ref()),
             ("--cgroup-parent", self.cgroup_parent.as_ref()),
             ("--device-cgroup-rule", self.device_cgroup_rule.first()),
-            ("--cpu-period", self.cpu_period.as_ref()),
-            ("--cpu-quota", self.cpu_quota.as_ref()),
             ("--log-driver", self.log_driver.as_ref().filter(|driver| *driver == "none")),
         ];
-        for (option, value) in limits.iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
+        for (option, value) in others.iter().filter_map(|(option, value)| Some((option, value.as_ref()?))) {
             warn(&format!("{option} {value} is not held"));
         }
         Ok(())

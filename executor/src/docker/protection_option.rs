@@ -1,13 +1,11 @@
-//! `-m`, `--cpus`, `--cap-add`, `--security-opt` and their like: docker's bounds and protections as isolators.
+//! `--cap-add`, `--security-opt`, `--sysctl` and their like: docker's protections as isolators.
 
 use std::path::Path;
 
 use appc::isolator::capabilities::{self, CapabilitySet};
 use appc::isolator::confinement::ApparmorProfile;
-use appc::isolator::limit::Limit;
-use appc::isolator::scheduling::{CpuShares, OomScoreAdj};
+use appc::isolator::scheduling::OomScoreAdj;
 use appc::isolator::seccomp::{self, SeccompSet};
-use appc::resource::{Format, Quantity};
 use appc::{Isolator, IsolatorValue};
 use clap::Args;
 
@@ -17,20 +15,8 @@ use crate::protection;
 use crate::seccomp_profile::SeccompProfile;
 
 // The options are flattened into those of `docker run`; a doc comment here would become its help text.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct ProtectionArgs {
-    /// Memory limit: a number with b, k, m or g
-    #[arg(long, short, value_name = "BYTES")]
-    memory: Option<String>,
-
-    /// Number of CPUs
-    #[arg(long, value_name = "NUMBER")]
-    cpus: Option<String>,
-
-    /// CPU shares (relative weight)
-    #[arg(long, short, value_name = "NUMBER")]
-    cpu_shares: Option<i64>,
-
     /// Tune host's OOM preferences, from 0 to 1000
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     oom_score_adj: Option<i64>,
@@ -53,11 +39,6 @@ pub(crate) struct ProtectionArgs {
 }
 
 impl ProtectionArgs {
-    /// Limits alone.
-    pub(super) fn of_limits(memory: Option<String>, cpus: Option<String>, cpu_shares: Option<i64>) -> Self {
-        Self { memory, cpus, cpu_shares, ..Self::default() }
-    }
-
     /// The isolators of the pod.
     ///
     /// # Errors
@@ -97,19 +78,6 @@ impl ProtectionArgs {
     /// One makes no sense.
     pub(super) fn of_app(&self) -> Result<Vec<Given>, CommandError> {
         let mut values = Vec::new();
-        if let Some(text) = &self.memory {
-            let limit = Some(Quantity::new(bytes(text)?, Format::DecimalSi));
-            values.push(IsolatorValue::Memory(Limit { limit, ..Limit::default() }));
-        }
-        if let Some(text) = &self.cpus {
-            let refused = |_| CommandError::usage(format!("--cpus {text}: not a number of CPUs"));
-            let limit = Some(text.parse().map_err(refused)?);
-            values.push(IsolatorValue::Cpu(Limit { limit, ..Limit::default() }));
-        }
-        if let Some(shares) = self.cpu_shares {
-            let shares = CpuShares::new(shares).map_err(|error| CommandError::usage(format!("--cpu-shares: {error}")));
-            values.push(IsolatorValue::CpuShares(shares?));
-        }
         if let Some(score) = self.oom_score_adj {
             let score = OomScoreAdj::new(score);
             let score = score.map_err(|error| CommandError::usage(format!("--oom-score-adj: {error}")));
@@ -121,21 +89,6 @@ impl ProtectionArgs {
         }
         Ok(values.into_iter().filter_map(Given::new).collect())
     }
-}
-
-/// docker's units are binary ones, in either case.
-fn bytes(text: &str) -> Result<i64, CommandError> {
-    let refused = || CommandError::usage(format!("-m {text}: wanted a number with b, k, m or g, of at least 6m"));
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g']);
-    let shift = match lower[digits.len()..].chars().next() {
-        None | Some('b') => 0,
-        Some('k') => 10,
-        Some('m') => 20,
-        _ => 30,
-    };
-    let number: i64 = digits.parse().map_err(|_| refused())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes >= 6 << 20).ok_or_else(refused)
 }
 
 /// A capability's whole name, or `ALL`.
@@ -196,16 +149,6 @@ fn security_option(option: &str) -> Result<Option<IsolatorValue>, CommandError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_of_bytes() {
-        for (text, wanted) in [("64m", 64 << 20), ("1g", 1 << 30), ("1GB", 1 << 30), ("8388608", 8 << 20)] {
-            assert_eq!(bytes(text).unwrap(), wanted, "{text}");
-        }
-        for text in ["", "m", "5m", "-1", "1t", "1.5g", "99999999999g", "64 m"] {
-            bytes(text).expect_err(text);
-        }
-    }
 
     #[test]
     fn capabilities_are_added_and_dropped() {

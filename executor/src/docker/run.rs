@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::container;
+use super::limit_option::LimitArgs;
 use super::network_option::NetworkArgs;
 use super::noted_option::NotedArgs;
 use super::protection_option::ProtectionArgs;
@@ -102,6 +103,9 @@ pub(crate) struct RunArgs {
     /// Add a host device to the container: /dev/NAME[:/dev/NAME]
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 
     #[command(flatten)]
     protection: ProtectionArgs,

@@ -57,6 +57,7 @@ impl Wanted {
 pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, CommandError> {
     let Wiring { net, ports, exposing } = args.network.wiring(context)?;
     args.noted.tell()?;
+    args.limits.tell_unheld();
     let lifecycle = lifecycle(&args)?;
     let (word, words) = args.words.split_first().ok_or_else(|| CommandError::usage("which image?"))?;
     let (image, policy) = image(context, word, args.pull, args.quiet)?;
@@ -149,6 +150,8 @@ fn app(
         crate::signal_argument::parse(signal)?;
         notes.push((oci::STOP_SIGNAL, signal.clone()));
     }
+    let mut isolators = args.limits.of_app()?;
+    isolators.extend(args.protection.of_app()?);
     let mut remarks = Remarks::default();
     for (name, value) in notes {
         remarks.annotations.set(name.parse().expect("names of annotations are identifiers"), value);
@@ -162,7 +165,7 @@ fn app(
         working_directory: args.workdir.clone().map(request::working_directory).transpose()?,
         read_only_root: args.read_only,
         mounts,
-        isolators: args.protection.of_app()?,
+        isolators,
         seccomp_profile: args.protection.seccomp_profile()?,
         remarks,
         ..AppRequest::of(image)

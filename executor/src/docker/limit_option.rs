@@ -1,0 +1,130 @@
+//! `-m`, `--cpus`, `--cpu-shares` and their like: limits of `docker run`, which `docker update` changes afterwards.
+
+use appc::IsolatorValue;
+use appc::isolator::limit::Limit;
+use appc::isolator::scheduling::CpuShares;
+use appc::resource::{Format, Quantity};
+use clap::Args;
+
+use crate::app_isolators::Given;
+use crate::diagnostics::warn;
+use crate::error::CommandError;
+
+// The options are flattened into those of two commands; a doc comment here would become their help text.
+#[derive(Debug, Args)]
+pub(super) struct LimitArgs {
+    /// Memory limit: a number with b, k, m or g
+    #[arg(long, short, value_name = "BYTES")]
+    memory: Option<String>,
+
+    /// Number of CPUs
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<String>,
+
+    /// CPU shares (relative weight)
+    #[arg(long, short, value_name = "NUMBER")]
+    cpu_shares: Option<i64>,
+
+    /// Memory soft limit
+    #[arg(long, value_name = "BYTES", hide = true)]
+    memory_reservation: Option<String>,
+
+    /// Swap limit equal to memory plus swap
+    #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+
+    /// Tune container pids limit
+    #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
+    pids_limit: Option<String>,
+
+    /// Limit CPU CFS (Completely Fair Scheduler) period
+    #[arg(long, value_name = "MICROSECONDS", hide = true)]
+    cpu_period: Option<String>,
+
+    /// Limit CPU CFS (Completely Fair Scheduler) quota
+    #[arg(long, value_name = "MICROSECONDS", hide = true, allow_hyphen_values = true)]
+    cpu_quota: Option<String>,
+
+    /// CPUs in which to allow execution
+    #[arg(long, value_name = "CPUS", hide = true)]
+    cpuset_cpus: Option<String>,
+
+    /// Memory nodes in which to allow execution
+    #[arg(long, value_name = "NODES", hide = true)]
+    cpuset_mems: Option<String>,
+
+    /// Block IO weight
+    #[arg(long, value_name = "WEIGHT", hide = true)]
+    blkio_weight: Option<String>,
+}
+
+impl LimitArgs {
+    /// Says which limits are not held; returns how many that are.
+    pub(super) fn tell_unheld(&self) -> usize {
+        let unheld = [
+            ("--memory-reservation", &self.memory_reservation),
+            ("--memory-swap", &self.memory_swap),
+            ("--pids-limit", &self.pids_limit),
+            ("--cpu-period", &self.cpu_period),
+            ("--cpu-quota", &self.cpu_quota),
+            ("--cpuset-cpus", &self.cpuset_cpus),
+            ("--cpuset-mems", &self.cpuset_mems),
+            ("--blkio-weight", &self.blkio_weight),
+        ];
+        let given = unheld.iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
+        given.inspect(|(option, value)| warn(&format!("{option} {value} is not held"))).count()
+    }
+
+    /// The limits that are held, as isolators of the app in place of the image's.
+    ///
+    /// # Errors
+    ///
+    /// One is no number, or out of bounds.
+    pub(super) fn of_app(&self) -> Result<Vec<Given>, CommandError> {
+        let mut values = Vec::new();
+        if let Some(text) = &self.memory {
+            let limit = Some(Quantity::new(bytes(text)?, Format::DecimalSi));
+            values.push(IsolatorValue::Memory(Limit { limit, ..Limit::default() }));
+        }
+        if let Some(text) = &self.cpus {
+            let refused = |_| CommandError::usage(format!("--cpus {text}: not a number of CPUs"));
+            let limit = Some(text.parse().map_err(refused)?);
+            values.push(IsolatorValue::Cpu(Limit { limit, ..Limit::default() }));
+        }
+        if let Some(shares) = self.cpu_shares {
+            let shares = CpuShares::new(shares).map_err(|error| CommandError::usage(format!("--cpu-shares: {error}")));
+            values.push(IsolatorValue::CpuShares(shares?));
+        }
+        Ok(values.into_iter().filter_map(Given::new).collect())
+    }
+}
+
+/// docker's units are binary ones, in either case.
+fn bytes(text: &str) -> Result<i64, CommandError> {
+    let refused = || CommandError::usage(format!("-m {text}: wanted a number with b, k, m or g, of at least 6m"));
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g']);
+    let shift = match lower[digits.len()..].chars().next() {
+        None | Some('b') => 0,
+        Some('k') => 10,
+        Some('m') => 20,
+        _ => 30,
+    };
+    let number: i64 = digits.parse().map_err(|_| refused())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes >= 6 << 20).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_bytes() {
+        for (text, wanted) in [("64m", 64 << 20), ("1g", 1 << 30), ("1GB", 1 << 30), ("8388608", 8 << 20)] {
+            assert_eq!(bytes(text).unwrap(), wanted, "{text}");
+        }
+        for text in ["", "m", "5m", "-1", "1t", "1.5g", "99999999999g", "64 m"] {
+            bytes(text).expect_err(text);
+        }
+    }
+}
