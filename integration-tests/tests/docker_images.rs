@@ -1,6 +1,6 @@
 //! docker's commands for images that travel in archives, for what is not used any more, and what volumes begin with.
 
-use integration_tests::images::{Layout, busybox};
+use integration_tests::images::{Aci, Layout, busybox};
 use integration_tests::{Env, Outcome, User, each_user, needs};
 use serde_json::json;
 use std::fs::File;
@@ -25,6 +25,7 @@ each_user! {
     a_named_volume_begins_with_the_images_content,
     a_filling_that_was_cut_off_is_made_good,
     images_travel_in_archives,
+    an_aci_is_given_names_and_loses_them,
     what_is_not_used_goes,
     how_an_image_came_to_be,
     what_is_asked_about_the_program_and_containers,
@@ -102,6 +103,50 @@ fn images_travel_in_archives(env: &Env) {
     docker(env, &["load"]).exits(1).stderr_shows("requested load from stdin, but stdin is empty");
     env.proa(["docker", "load"]).outcome_with_input(b"no archive").exits(1);
     docker(env, &["load", "-i", "/nosuch"]).exits(1).stderr_shows("/nosuch");
+    env.assert_nothing_left();
+}
+
+fn an_aci_is_given_names_and_loses_them(env: &Env) {
+    let of_oci = image(env, "first");
+    let aci = Aci::new("own", busybox().file("n", "aci\n", 0o644)).exec(["/bin/cat"]).build(env);
+    let id = env
+        .proa(["--insecure-options=image".as_ref(), "fetch".as_ref(), aci.as_os_str()])
+        .outcome()
+        .succeeds()
+        .line()
+        .to_owned();
+    let digits = &id["sha512-".len()..][..12];
+    docker(env, &["tag", "example.com/own", "mine"]).succeeds().prints("");
+    docker(env, &["tag", digits, "team/mine:2"]).succeeds();
+    let listed = |words: &[&str]| {
+        let words = [&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"], words].concat();
+        docker(env, &words).succeeds().stdout
+    };
+    assert_eq!(listed(&["mine"]), format!("mine:latest {digits}\n"));
+    assert_eq!(listed(&["-f", "reference=team/*"]), format!("team/mine:2 {digits}\n"));
+    assert_eq!(listed(&["example.com/own"]), format!("example.com/own:latest {digits}\n"));
+    docker(env, &["run", "--name=c", "mine", "/n"]).succeeds().prints("aci\n");
+    docker(env, &["ps", "-a", "--format", "{{.Image}}"]).succeeds().prints("mine\n");
+    docker(env, &["rm", "c"]).succeeds();
+    let tags = ["inspect", "-f", "{{.RepoTags}}", "team/mine:2"];
+    docker(env, &tags).succeeds().prints("[example.com/own:latest team/mine:2 mine:latest]\n");
+    docker(env, &["rmi", "mine"]).succeeds().prints("Untagged: mine:latest\n");
+    docker(env, &["rmi", "mine"]).exits(1).stderr_shows("No such image: mine:latest\n");
+    docker(env, &["run", "--rm", "team/mine:2", "/n"]).succeeds().prints("aci\n");
+    // What its manifest says nobody can take from it.
+    let refused = docker(env, &["rmi", "example.com/own"]).exits(1);
+    refused.stderr_shows("unable to take the name example.com/own:latest").stderr_shows("team/mine:2");
+    // A name that another image has is taken from it, of whatever kind the two are.
+    docker(env, &["tag", "team/mine:2", "first"]).succeeds();
+    assert_eq!(listed(&["first"]), format!("first:latest {digits}\n"));
+    docker(env, &["run", "--rm", "first", "/n"]).succeeds().prints("aci\n");
+    docker(env, &["tag", &of_oci, "first"]).succeeds();
+    docker(env, &["run", "--rm", "first", "cat", "/data/file"]).succeeds().prints("of first\n");
+    docker(env, &["rmi", "team/mine:2"]).succeeds();
+    let gone = docker(env, &["rmi", "example.com/own"]).succeeds();
+    assert!(gone.stdout.starts_with("Untagged: example.com/own:latest\nDeleted: sha256:"), "{gone}");
+    docker(env, &["rmi", "first"]).succeeds();
+    assert_eq!(listed(&[]), "");
     env.assert_nothing_left();
 }
 

@@ -52,21 +52,26 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// The names of a stored image, newest first, each once.
+/// The names of a stored image, newest first, each once. An ACI's own one comes first.
 pub(crate) fn names(image: &ImageRecord) -> Vec<Name> {
-    if image.kind == ImageKind::Aci {
-        let tag = image.manifest.labels.get("version").unwrap_or("latest").to_owned();
-        return vec![Name { repository: image.manifest.name.to_string(), tag }];
-    }
     let mut claims: Vec<_> = image.names.iter().collect();
     claims.sort_by_key(|claim| std::cmp::Reverse(claim.claimed_ns));
-    let mut names: Vec<Name> = Vec::new();
-    for name in claims.into_iter().map(|claim| Name::parse(&claim.name)) {
+    let own = own_name(image);
+    let mut names: Vec<Name> = own.iter().cloned().collect();
+    // Without a version an ACI's name means whichever is the latest.
+    let says_more = |name: &str| own.is_none() || name != image.manifest.name.as_str();
+    for name in claims.iter().filter(|claim| says_more(&claim.name)).map(|claim| Name::parse(&claim.name)) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
     names
+}
+
+/// What an ACI is called by its manifest. Nobody can take that from it.
+pub(crate) fn own_name(image: &ImageRecord) -> Option<Name> {
+    let tag = || image.manifest.labels.get("version").unwrap_or("latest").to_owned();
+    (image.kind == ImageKind::Aci).then(|| Name { repository: image.manifest.name.to_string(), tag: tag() })
 }
 
 /// The digits of an image's ID.

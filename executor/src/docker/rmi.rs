@@ -3,7 +3,9 @@
 use clap::Args;
 use store::Store;
 
-use super::{complain_of, image};
+use super::complain_of;
+use super::image::{self, Name};
+use crate::config::Registries;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::{images, output};
@@ -48,14 +50,30 @@ fn remove(context: &Context, store: &Store, word: &str, force: bool) -> Result<S
         return Err(CommandError::failed(format!("conflict: unable to delete {short} ({why}")));
     }
     if !by_id && names.len() > 1 && !force {
-        let wanted = image::Name::parse(word);
-        let of_name = |name: &&str| image::Name::parse(name) == wanted;
-        for name in record.names().filter(of_name) {
-            store.untag(name)?;
+        let wanted = meant(context, word)?;
+        let claims: Vec<&str> = record.names().filter(|name| wanted.contains(&Name::parse(name))).collect();
+        let name = wanted.into_iter().find(|name| names.contains(name));
+        let own = image::own_name(&record);
+        let Some(name) = name.filter(|name| own.as_ref() != Some(name)) else {
+            let own = own.map_or_else(|| word.to_owned(), |own| own.to_string());
+            let others = names.iter().map(ToString::to_string).filter(|name| *name != own).collect::<Vec<_>>();
+            let why = format!("its manifest says it, and it is known as {}, too", others.join(", "));
+            let refused = CommandError::failed(format!("conflict: unable to take the name {own} from an ACI ({why})"));
+            return Err(refused.hint("`docker rmi -f` removes the image with all its names"));
+        };
+        for claim in claims {
+            store.untag(claim)?;
         }
-        return Ok(format!("Untagged: {wanted}\n"));
+        return Ok(format!("Untagged: {name}\n"));
     }
     store.remove(&record.id)?;
     let untagged: String = names.iter().map(|name| format!("Untagged: {name}\n")).collect();
     Ok(format!("{untagged}Deleted: sha256:{digits}\n"))
+}
+
+/// What a word may mean as a name: as it stands, and with the registry that is meant where none is typed.
+fn meant(context: &Context, word: &str) -> Result<Vec<Name>, CommandError> {
+    let reference = Registries::read(context.config_dirs())?.reference(word).ok();
+    let whole = reference.map(|of| Name::parse(&format!("{}:{}", of.name(), of.tag().unwrap_or("latest"))));
+    Ok(std::iter::once(Name::parse(word)).chain(whole).collect())
 }

@@ -1,8 +1,11 @@
 //! `docker tag`: gives an image one more name.
 
-use clap::Args;
+use std::collections::BTreeSet;
 
-use super::image;
+use clap::Args;
+use store::ImageRecord;
+
+use super::image::{self, Name};
 use crate::config::Registries;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -22,7 +25,15 @@ pub(crate) struct TagArgs {
 pub(crate) fn run(context: &Context, args: TagArgs) -> Result<u8, CommandError> {
     let found = image::stored(context, &context.stored()?, &args.source)?;
     let record = found.ok_or_else(|| image::not_found(&args.source))?;
-    context.store()?.tag(&record.id, &names(context, &args.target)?)?;
+    let mut names = names(context, &args.target)?;
+    // Other spellings of the name, which images from layouts have: it is one name to docker.
+    let meant = names.last().map(|name| Name::parse(name));
+    let images = context.stored()?.list()?.images;
+    let is_meant = |name: &&str| Some(Name::parse(name)) == meant && !names.iter().any(|known| known == name);
+    let others: BTreeSet<String> =
+        images.iter().flat_map(ImageRecord::names).filter(is_meant).map(str::to_owned).collect();
+    names.extend(others);
+    context.store()?.tag(&record.id, &names)?;
     Ok(0)
 }
 

@@ -116,7 +116,7 @@ impl Store {
         Ok(None)
     }
 
-    fn own_record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+    pub(crate) fn own_record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
         self.own_json(id)?.map(|json| ImageRecord::from_json(id, &json)).transpose()
     }
 
@@ -268,7 +268,7 @@ impl Store {
     }
 
     /// Why an image cannot be changed that this store does not have.
-    fn not_here(&self, id: &ImageId) -> Result<StoreError, StoreError> {
+    pub(crate) fn not_here(&self, id: &ImageId) -> Result<StoreError, StoreError> {
         for store in self.with_those_behind().filter(|store| !std::ptr::eq(*store, self)) {
             if store.own_record(id)?.is_some() {
                 return Ok(StoreError::OnlyRead { id: *id, path: store.path().to_owned() });

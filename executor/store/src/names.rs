@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, fsync, openat, renameat};
 use crate::error::{StoreError, failed};
 use crate::layout::Store;
 use crate::lock::IndexLock;
-use crate::record::{ImageRecord, NameClaim, file_of};
+use crate::record::{ImageKind, ImageRecord, NameClaim, file_of};
 use crate::usage::{now_ns, timespec};
 use crate::work::WorkDir;
 
@@ -24,8 +24,23 @@ impl Store {
         let _lock = IndexLock::take(self.dir())?;
         let mut record = self.record(id)?.ok_or(StoreError::NoImage { id: *id })?;
         let used = self.last_used(id)?;
-        claim(&mut record, &self.list()?.images, names);
+        let others = self.list()?.images;
+        // An ACI's claim does not count beside that of an image that came by the name: it has to be given up.
+        let counts_more = |other: &ImageRecord| record.kind == ImageKind::Aci && other.kind == ImageKind::Oci;
+        let has_one = |other: &&ImageRecord| other.names().any(|name| names.iter().any(|given| given == name));
+        let holders: Vec<ImageId> =
+            others.iter().filter(|it| counts_more(it)).filter(has_one).map(|it| it.id).collect();
+        let mut losers = Vec::new();
+        for holder in holders {
+            losers.push(self.own_record(&holder)?.ok_or_else(|| self.not_here(&holder).unwrap_or_else(|error| error))?);
+        }
+        claim(&mut record, &others, names);
         self.write_record(&work, &record, used)?;
+        for mut loser in losers {
+            let used = self.last_used(&loser.id)?;
+            loser.names.retain(|claim| !names.contains(&claim.name));
+            self.write_record(&work, &loser, used)?;
+        }
         Ok(record)
     }
 
