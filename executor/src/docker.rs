@@ -35,6 +35,7 @@ mod import;
 mod inspect;
 mod label_option;
 mod limit_option;
+pub(crate) mod listing;
 mod load;
 mod logs;
 mod network;
@@ -66,6 +67,7 @@ pub(crate) use age::size;
 pub(crate) use container::{Container, id, short as short_id};
 pub(crate) use filters::key_and_value;
 pub(crate) use images::created_ns;
+pub(crate) use listing::Listing;
 pub(crate) use prune_filters::PruneFilters;
 pub(crate) use template::Template;
 

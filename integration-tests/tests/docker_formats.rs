@@ -58,6 +58,22 @@ fn containers_are_told_by_labels_ports_and_mounts() {
 }
 
 #[test]
+fn labels_and_commands_do_not_write_to_the_terminal() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    // U+009B begins an escape sequence as ESC [ does.
+    docker(env, &["create", "--name=odd", "-l", "a=\u{9b}2J\nb", image, "echo", "\u{9b}2J"]).succeeds();
+    let ps = |format: &str| docker(env, &["ps", "-a", "--format", format]).succeeds();
+    ps("{{.Labels}}").prints("a=\\u{9b}2J\\x0ab,kind=test,old\n");
+    ps("table {{.Names}}\\t{{.Command}}").prints("NAMES     COMMAND\nodd       \"echo \\u{9b}2J\"\n");
+    docker(env, &["ps", "-a"]).succeeds().shows("\"echo \\u{9b}2J\"");
+    let shown: serde_json::Value = serde_json::from_str(&ps("json").stdout).expect("JSON");
+    assert_eq!(shown["Labels"], "a=\u{9b}2J\nb,kind=test,old", "programs get what it is");
+    docker(env, &["rm", "odd"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
 fn inspect_has_what_scripts_ask_for() {
     let env = &needs!(Env::of(User::WithRange));
     let image = image(env);

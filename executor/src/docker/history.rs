@@ -4,11 +4,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use store::{BlobRole, ImageRecord, Store};
 
-use super::template::Template;
-use super::{age, columns, image, images};
+use super::listing::{self, Listing};
+use super::ps::ellipsis;
+use super::{age, image, images};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::escape::printable;
 use crate::{moment, output};
 
 /// Show the history of an image
@@ -42,14 +42,7 @@ const MISSING: &str = "<missing>";
 /// How much of a command is shown, in characters.
 const SHOWN: usize = 45;
 
-/// Columns: titles, and fields of the JSON form.
-const COLUMNS: [(&str, &str); 5] = [
-    ("IMAGE", "ID"),
-    ("CREATED", "CreatedSince"),
-    ("CREATED BY", "CreatedBy"),
-    ("SIZE", "Size"),
-    ("COMMENT", "Comment"),
-];
+const TITLES: [(&str, &str); 3] = [("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY")];
 
 pub(crate) fn run(context: &Context, args: HistoryArgs) -> Result<u8, CommandError> {
     let store = context.stored()?;
@@ -86,7 +79,7 @@ fn steps(store: &Store, record: &ImageRecord, args: &HistoryArgs) -> Result<Vec<
             "ID": MISSING,
             "CreatedSince": if args.human { ago } else { at.clone() },
             "CreatedAt": at,
-            "CreatedBy": if args.no_trunc { command } else { shortened(&command) },
+            "CreatedBy": if args.no_trunc { command } else { ellipsis(&command, SHOWN) },
             "Size": if args.human { age::size(bytes) } else { bytes.to_string() },
             "Comment": text("comment"),
         }));
@@ -98,25 +91,10 @@ fn steps(store: &Store, record: &ImageRecord, args: &HistoryArgs) -> Result<Vec<
     Ok(steps)
 }
 
-fn shortened(command: &str) -> String {
-    match command.chars().count() {
-        length if length <= SHOWN => command.to_owned(),
-        _ => command.chars().take(SHOWN - 1).chain(['…']).collect(),
-    }
-}
-
 fn shown(steps: &[Value], args: &HistoryArgs) -> Result<String, CommandError> {
-    let cell = |step: &Value, field: &str| printable(step[field].as_str().unwrap_or_default()).into_owned();
     if args.quiet {
-        return Ok(steps.iter().map(|step| cell(step, "ID") + "\n").collect());
+        return Ok(listing::lines(steps, "ID"));
     }
-    match args.format.as_deref() {
-        None | Some("table") => {
-            let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned()).to_vec()];
-            rows.extend(steps.iter().map(|step| COLUMNS.map(|(_, field)| cell(step, field)).to_vec()));
-            Ok(columns::aligned(&rows))
-        }
-        Some("json") => steps.iter().map(|step| Ok(serde_json::to_string(step)? + "\n")).collect(),
-        Some(template) => Template::parse(template)?.table(steps, &COLUMNS.map(|(title, field)| (field, title))),
-    }
+    let columns = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
+    Listing::parse(args.format.as_deref())?.show(steps, &columns, &TITLES)
 }

@@ -4,13 +4,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use store::{BlobRole, ImageRecord, Store};
 
+use super::age;
 use super::image::{self, Name};
 use super::image_filters::{self, ImageFilters};
-use super::template::Template;
-use super::{age, columns};
+use super::listing::{self, Listing};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::escape::printable;
 use crate::{moment, output};
 
 /// List images
@@ -66,47 +65,22 @@ pub(crate) fn run(context: &Context, args: ImagesArgs) -> Result<u8, CommandErro
         let row = |name: &Option<Name>| of(&store, image, name.as_ref(), args.no_trunc, (*created, now));
         rows.extend(names.iter().filter(is_wanted).map(row));
     }
-    output::write(&shown(&args, &rows)?)?;
+    output::write(&shown(&args, rows)?)?;
     Ok(0)
 }
 
-fn shown(args: &ImagesArgs, images: &[Value]) -> Result<String, CommandError> {
-    let cell = |image: &Value, field: &str| image[field].as_str().unwrap_or_default().to_owned();
+fn shown(args: &ImagesArgs, mut images: Vec<Value>) -> Result<String, CommandError> {
     if args.quiet {
-        let mut ids: Vec<String> = images.iter().map(|image| cell(image, "ID") + "\n").collect();
-        ids.dedup();
-        return Ok(ids.concat());
+        // An image of several names has a row for each.
+        images.dedup_by(|one, other| one["ID"] == other["ID"]);
+        return Ok(listing::lines(&images, "ID"));
     }
-    match args.format.as_deref() {
-        None | Some("table") => {
-            let columns = [
-                ("REPOSITORY", "Repository"),
-                ("TAG", "Tag"),
-                ("DIGEST", "Digest"),
-                ("IMAGE ID", "ID"),
-                ("CREATED", "CreatedSince"),
-                ("SIZE", "Size"),
-            ];
-            let columns = columns.iter().filter(|(title, _)| args.digests || *title != "DIGEST");
-            let mut rows = vec![columns.clone().map(|(title, _)| (*title).to_owned()).collect()];
-            rows.extend(images.iter().map(|image| columns.clone().map(|(_, field)| cell(image, field)).collect()));
-            Ok(columns::aligned(&rows))
-        }
-        Some("json") => images.iter().map(|image| Ok(serde_json::to_string(image)? + "\n")).collect(),
-        Some(template) => Template::parse(template)?.table(images, &TITLES),
-    }
+    let columns = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
+    let columns: Vec<&str> = columns.into_iter().filter(|field| args.digests || *field != "Digest").collect();
+    Listing::parse(args.format.as_deref())?.show(&images, &columns, &TITLES)
 }
 
-/// The titles of fields in a table of the user's own.
-const TITLES: [(&str, &str); 7] = [
-    ("ID", "IMAGE ID"),
-    ("Repository", "REPOSITORY"),
-    ("Tag", "TAG"),
-    ("Digest", "DIGEST"),
-    ("CreatedSince", "CREATED"),
-    ("CreatedAt", "CREATED AT"),
-    ("Size", "SIZE"),
-];
+const TITLES: [(&str, &str); 3] = [("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT")];
 
 /// An image's fields, with docker's names.
 fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, (created, now): (u64, u64)) -> Value {
@@ -117,9 +91,9 @@ fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, (cre
     let used = store.last_used(&image.id).ok().flatten().unwrap_or(image.imported_ns);
     json!({
         "ID": if whole { format!("sha256:{digits}") } else { image::short_id(image) },
-        "Repository": name.map_or_else(none, |name| printable(&name.repository).into_owned()),
-        "Tag": name.map_or_else(none, |name| printable(&name.tag).into_owned()),
-        "Digest": digest.map_or_else(none, |digest| printable(&digest).into_owned()),
+        "Repository": name.map_or_else(none, |name| name.repository.clone()),
+        "Tag": name.map_or_else(none, |name| name.tag.clone()),
+        "Digest": digest.unwrap_or_else(none),
         "CreatedAt": super::age::moment(created),
         "CreatedSince": format!("{} ago", age::of(now.saturating_sub(created))),
         "LastUsedAt": super::age::moment(used),

@@ -4,13 +4,12 @@ use clap::Args;
 use pod::State;
 use serde_json::{Value, json};
 
+use super::complain_of;
 use super::container::Container;
 use super::filters::Filters;
-use super::template::Template;
-use super::{columns, complain_of};
+use super::listing::{self, Listing};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::escape::printable;
 use crate::{moment, named_volumes, output};
 
 /// List containers
@@ -75,35 +74,14 @@ pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
 }
 
 fn shown(args: &PsArgs, containers: &[Value]) -> Result<String, CommandError> {
-    let cell = |container: &Value, field: &str| container[field].as_str().unwrap_or_default().to_owned();
     if args.quiet {
-        return Ok(containers.iter().map(|container| cell(container, "ID") + "\n").collect());
+        return Ok(listing::lines(containers, "ID"));
     }
-    match args.format.as_deref() {
-        None | Some("table") => {
-            let titles = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-            let mut rows = vec![titles.map(str::to_owned).to_vec()];
-            let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
-            rows.extend(containers.iter().map(|container| fields.map(|field| cell(container, field)).to_vec()));
-            Ok(columns::aligned(&rows))
-        }
-        Some("json") => containers.iter().map(|container| Ok(serde_json::to_string(container)? + "\n")).collect(),
-        Some(template) => Template::parse(template)?.table(containers, &TITLES),
-    }
+    let columns = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+    Listing::parse(args.format.as_deref())?.show(containers, &columns, &TITLES)
 }
 
-/// The titles of fields in a table of the user's own.
-const TITLES: [(&str, &str); 9] = [
-    ("ID", "CONTAINER ID"),
-    ("Image", "IMAGE"),
-    ("Command", "COMMAND"),
-    ("RunningFor", "CREATED"),
-    ("CreatedAt", "CREATED AT"),
-    ("Status", "STATUS"),
-    ("State", "STATE"),
-    ("Ports", "PORTS"),
-    ("Names", "NAMES"),
-];
+const TITLES: [(&str, &str); 3] = [("ID", "CONTAINER ID"), ("RunningFor", "CREATED"), ("CreatedAt", "CREATED AT")];
 
 /// A container's fields, with docker's names.
 fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u64) -> Value {
@@ -111,7 +89,7 @@ fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u
     let mounts: Vec<String> = container.mounts().map(|(source, path)| mount(source, path, whole)).collect();
     json!({
         "ID": if whole { container.id() } else { container.short_id() },
-        "Image": printable(image),
+        "Image": image,
         "Command": container.command(whole),
         "CreatedAt": super::age::moment(container.entry.created_ns.unwrap_or_default()),
         "RunningFor": container.created(now),

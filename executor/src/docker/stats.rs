@@ -11,9 +11,8 @@ use rustix::system::sysinfo;
 use serde_json::{Value, json};
 use stage1::protocol::{Call, Reply};
 
-use super::columns;
 use super::container::{self, Container};
-use super::template::Template;
+use super::listing::Listing;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -60,10 +59,7 @@ struct Look {
 
 pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
-    let template = match args.format.as_deref() {
-        None | Some("table" | "json") => None,
-        Some(format) => Some(Template::parse(format)?),
-    };
+    let listing = Listing::parse(args.format.as_deref())?;
     let once = args.no_stream || !rustix::termios::isatty(rustix::stdio::stdout());
     loop {
         let entries = if args.containers.is_empty() {
@@ -75,13 +71,8 @@ pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError
             args.containers.iter().map(|word| container::find(&pods, word)).collect::<Result<Vec<_>, _>>()?
         };
         let rows = rows(&pods, entries, args.no_trunc);
-        let text = match (&template, args.format.as_deref()) {
-            (Some(template), _) => template.table(&rows, &TITLES)?,
-            (None, Some("json")) => {
-                rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<Result<_, CommandError>>()?
-            }
-            (None, _) => table(&rows),
-        };
+        let columns = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
+        let text = listing.show(&rows, &columns, &TITLES)?;
         // From the corner of an empty screen, as docker does.
         output::write(&if once { text } else { format!("\x1b[H\x1b[2J{text}") })?;
         if once {
@@ -149,23 +140,11 @@ fn look(pods: &Pods, entry: &PodEntry) -> Option<Look> {
     Some(sum)
 }
 
-const TITLES: [(&str, &str); 9] = [
-    ("Container", "CONTAINER"),
+const TITLES: [(&str, &str); 6] = [
     ("ID", "CONTAINER ID"),
-    ("Name", "NAME"),
     ("CPUPerc", "CPU %"),
     ("MemUsage", "MEM USAGE / LIMIT"),
     ("MemPerc", "MEM %"),
     ("NetIO", "NET I/O"),
     ("BlockIO", "BLOCK I/O"),
-    ("PIDs", "PIDS"),
 ];
-
-fn table(rows: &[Value]) -> String {
-    let (fields, titles): (Vec<&str>, Vec<String>) =
-        TITLES[1..].iter().map(|(field, title)| (*field, (*title).to_owned())).unzip();
-    let cell = |row: &Value, field: &&str| row[*field].as_str().unwrap_or_default().to_owned();
-    let mut cells = vec![titles];
-    cells.extend(rows.iter().map(|row| fields.iter().map(|field| cell(row, field)).collect()));
-    columns::aligned(&cells)
-}

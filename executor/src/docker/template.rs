@@ -7,7 +7,7 @@ mod render;
 
 use serde_json::Value;
 
-use super::columns;
+use super::{columns, listing};
 use crate::error::CommandError;
 use parse::Node;
 
@@ -58,11 +58,7 @@ impl Template {
         }
         let title = |node: &Node| match node {
             Node::Text(text) => text.clone(),
-            node => {
-                let name = node.field().unwrap_or_default();
-                let known = titles.iter().find(|(field, _)| *field == name);
-                known.map_or_else(|| name.to_uppercase(), |(_, title)| (*title).to_owned())
-            }
+            node => listing::title(node.field().unwrap_or_default(), titles),
         };
         let head: String = self.nodes.iter().map(title).collect();
         let rows = std::iter::once(head).chain(lines);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::disk_usage;
-use crate::docker::{Template, columns, size};
+use crate::docker::{Listing, size};
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
 use crate::{idmap, images, output};
@@ -46,19 +46,8 @@ pub(crate) fn run(context: &Context, args: DfArgs) -> Result<u8, CommandError> {
     let lines = [of_images(&pods, &store)?, of_pods(context, &pods)?, of_volumes(context, &pods)?];
     let cache = Line { name: "Build Cache", total: 0, active: 0, bytes: 0, idle: 0 };
     let rows: Vec<Value> = lines.iter().map(Line::row).chain([cache.row()]).collect();
-    output::write(&match args.format.as_deref() {
-        None | Some("table") => {
-            let titles = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
-            let fields = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-            let cells = |row: &Value| fields.map(|field| row[field].as_str().unwrap_or_default().to_owned()).to_vec();
-            let head = titles.map(str::to_owned).to_vec();
-            columns::aligned(&std::iter::once(head).chain(rows.iter().map(cells)).collect::<Vec<_>>())
-        }
-        Some("json") => {
-            rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<Result<_, CommandError>>()?
-        }
-        Some(template) => Template::parse(template)?.table(&rows, &[("TotalCount", "TOTAL")])?,
-    })?;
+    let columns = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
+    output::write(&Listing::parse(args.format.as_deref())?.show(&rows, &columns, &[("TotalCount", "TOTAL")])?)?;
     Ok(0)
 }
 

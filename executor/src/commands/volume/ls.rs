@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::docker::{Template, columns, key_and_value};
+use crate::docker::key_and_value;
+use crate::docker::listing::{self, Listing};
 use crate::error::CommandError;
 use crate::named_volumes::{NamedVolume, NamedVolumes};
 use crate::output;
@@ -40,18 +41,10 @@ pub(crate) fn run(context: &Context, args: LsArgs) -> Result<u8, CommandError> {
         }
         shown.extend(wanted.then(|| row(&volume)));
     }
-    let cell = |volume: &Value, field: &str| volume[field].as_str().unwrap_or_default().to_owned();
-    output::write(&match args.format.as_deref() {
-        _ if args.quiet => shown.iter().map(|volume| cell(volume, "Name") + "\n").collect(),
-        None | Some("table") => {
-            let mut rows = vec![vec!["DRIVER".to_owned(), "VOLUME NAME".to_owned()]];
-            rows.extend(shown.iter().map(|volume| vec![cell(volume, "Driver"), cell(volume, "Name")]));
-            columns::aligned(&rows)
-        }
-        Some("json") => {
-            shown.iter().map(|volume| Ok(serde_json::to_string(volume)? + "\n")).collect::<Result<_, CommandError>>()?
-        }
-        Some(template) => Template::parse(template)?.table(&shown, &[("Name", "VOLUME NAME")])?,
+    output::write(&if args.quiet {
+        listing::lines(&shown, "Name")
+    } else {
+        Listing::parse(args.format.as_deref())?.show(&shown, &["Driver", "Name"], &[("Name", "VOLUME NAME")])?
     })?;
     Ok(0)
 }

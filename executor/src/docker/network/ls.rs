@@ -7,7 +7,7 @@ use super::known::{Kind, Network};
 use crate::context::Context;
 use crate::docker::container::Container;
 use crate::docker::filters::key_and_value;
-use crate::docker::{Template, columns};
+use crate::docker::listing::{self, Listing};
 use crate::error::CommandError;
 use crate::output;
 
@@ -33,8 +33,6 @@ pub(super) struct LsArgs {
 
 /// How much of an id is shown.
 const SHORT: usize = 12;
-
-const TITLES: [(&str, &str); 4] = [("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")];
 
 pub(super) fn run(context: &Context, args: LsArgs) -> Result<u8, CommandError> {
     let filters = args.filter.iter().map(|text| filter(text)).collect::<Result<Vec<_>, _>>()?;
@@ -126,17 +124,9 @@ fn row(network: &Network, whole: bool) -> Value {
 }
 
 fn shown(args: &LsArgs, networks: &[Value]) -> Result<String, CommandError> {
-    let cell = |network: &Value, field: &str| network[field].as_str().unwrap_or_default().to_owned();
     if args.quiet && args.format.is_none() {
-        return Ok(networks.iter().map(|network| cell(network, "ID") + "\n").collect());
+        return Ok(listing::lines(networks, "ID"));
     }
-    match args.format.as_deref() {
-        None | Some("table") => {
-            let mut rows = vec![TITLES.map(|(_, title)| title.to_owned()).to_vec()];
-            rows.extend(networks.iter().map(|network| TITLES.map(|(field, _)| cell(network, field)).to_vec()));
-            Ok(columns::aligned(&rows))
-        }
-        Some("json") => networks.iter().map(|network| Ok(serde_json::to_string(network)? + "\n")).collect(),
-        Some(template) => Template::parse(template)?.table(networks, &TITLES),
-    }
+    let columns = ["ID", "Name", "Driver", "Scope"];
+    Listing::parse(args.format.as_deref())?.show(networks, &columns, &[("ID", "NETWORK ID")])
 }
