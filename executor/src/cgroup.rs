@@ -20,7 +20,7 @@ use stage1::protocol::{Call, PodReport, Reply};
 use crate::client::Client;
 use crate::error::{CommandError, Explain as _};
 
-pub(crate) use freezer::{is_frozen, refuse_frozen, thaw};
+pub(crate) use freezer::{freezer, is_frozen, refuse_frozen, thaw};
 
 /// How long systemd may take to move this process.
 const PATIENCE: Duration = Duration::from_secs(10);

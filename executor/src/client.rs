@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use appc::PodUuid;
-use pod::{FindError, PodEntry, PodError, Pods, State};
+use pod::{FindError, PodEntry, PodError, PodRef, Pods, State};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -81,8 +81,17 @@ impl Client {
 
     /// Connects to the supervisor if it is there at this moment.
     fn dial(pods: &Pods, entry: &PodEntry) -> Result<Self, CommandError> {
-        let uuid = entry.uuid;
-        let socket = pods.open(entry)?.connect().during(|| format!("reach the supervisor of pod {uuid}"))?;
+        Self::of(&pods.open(entry)?)
+    }
+
+    /// The same, of a pod that is open.
+    ///
+    /// # Errors
+    ///
+    /// Nobody listens.
+    pub(crate) fn of(pod: &PodRef) -> Result<Self, CommandError> {
+        let uuid = pod.uuid();
+        let socket = pod.connect().during(|| format!("reach the supervisor of pod {uuid}"))?;
         Ok(Self { uuid, socket, line: Vec::new(), fds: VecDeque::new() })
     }
 

@@ -133,6 +133,8 @@ fn an_aci_is_given_names_and_loses_them(env: &Env) {
     docker(env, &["rmi", "mine"]).succeeds().prints("Untagged: mine:latest\n");
     docker(env, &["rmi", "mine"]).exits(1).stderr_shows("No such image: mine:latest\n");
     docker(env, &["run", "--rm", "team/mine:2", "/n"]).succeeds().prints("aci\n");
+    let shown = docker(env, &["images", "-q", "--no-trunc", "team/mine:2"]).succeeds().line().to_owned();
+    docker(env, &["run", "--rm", &shown, "/n"]).succeeds().prints("aci\n");
     // What its manifest says nobody can take from it.
     let refused = docker(env, &["rmi", "example.com/own"]).exits(1);
     refused.stderr_shows("unable to take the name example.com/own:latest").stderr_shows("team/mine:2");

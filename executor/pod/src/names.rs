@@ -11,6 +11,7 @@ use appc::PodUuid;
 use rustix::fs::{OFlags, readlinkat, symlinkat};
 use rustix::io::Errno;
 
+use crate::dir::Dir;
 use crate::place::{LockState, Place, State};
 use crate::root::{self, NAMES, Root};
 use crate::{CallError, PodError, files, listing, lock};
@@ -139,8 +140,12 @@ pub(crate) fn holder(root: &Root, name: &PodName) -> Result<Option<PodUuid>, Pod
 /// The name that a pod has in its own directory: what it claimed when it was created. A file that holds no name
 /// counts as none.
 pub(crate) fn written(root: &Root, place: Place, uuid: PodUuid) -> Result<Option<PodName>, PodError> {
-    let path = format!("{}/name", root::path(place, uuid));
-    match files::read_optional(&root.dir, &path, files::STATUS_LIMIT) {
+    read(&root.dir, &format!("{}/name", root::path(place, uuid)))
+}
+
+/// The name in the file at `path` below `dir`.
+pub(crate) fn read(dir: &Dir, path: &str) -> Result<Option<PodName>, PodError> {
+    match files::read_optional(dir, path, files::STATUS_LIMIT) {
         Ok(bytes) => Ok(bytes.and_then(|bytes| str::from_utf8(&bytes).ok()?.parse().ok())),
         Err(PodError::NotAFile { .. } | PodError::TooLarge { .. }) => Ok(None),
         Err(e) => Err(e),

@@ -6,9 +6,9 @@ use appc::{AcName, PodManifest, PodUuid};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::dir::Dir;
+use crate::dir::{Dir, mtime_ns};
 use crate::root::{Pods, path};
-use crate::{AppStatus, Place, PodEntry, PodError, PodStatus, files, listing};
+use crate::{AppStatus, LockState, Place, PodEntry, PodError, PodStatus, State, files, listing, names};
 
 /// An open pod directory. It stays readable while the pod moves, until it is removed.
 #[derive(Debug)]
@@ -32,6 +32,20 @@ impl Pods {
             }
         }
         Err(PodError::NotFound { uuid })
+    }
+
+    /// What can still be learned of a pod that was just seen to move to `place`, and may be over already: its files say it,
+    /// as long as they are there. Its lock counts as held.
+    #[must_use]
+    pub fn arrival(&self, uuid: PodUuid, place: Place) -> (PodEntry, Option<PodRef>) {
+        let state = State::of(place, LockState::Held);
+        let mut entry = PodEntry { uuid, place, state, name: None, created_ns: None, started_ns: None };
+        let pod = self.open(&entry).ok();
+        if let Some(pod) = &pod {
+            entry.name = names::read(&pod.dir, "name").ok().flatten();
+            entry.created_ns = pod.dir.stat("lock").ok().map(|stat| mtime_ns(&stat));
+        }
+        (entry, pod)
     }
 }
 

@@ -18,6 +18,12 @@ pub(crate) fn is_frozen(pods: &Pods, entry: &PodEntry, manifest: &PodManifest) -
     report.is_some_and(|report| stands_still(&report))
 }
 
+/// The group of a pod that runs, if it has one, to be watched.
+pub(crate) fn freezer(pods: &Pods, entry: &PodEntry) -> Option<PodCgroup> {
+    let path = client::report(pods, entry)?.cgroup?;
+    PodCgroup::of_running(Path::new(&path)).ok()
+}
+
 fn stands_still(report: &PodReport) -> bool {
     let group = report.cgroup.as_deref().and_then(|path| PodCgroup::of_running(Path::new(path)).ok());
     group.is_some_and(|group| group.is_frozen().unwrap_or(false))

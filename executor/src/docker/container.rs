@@ -39,7 +39,7 @@ impl Container {
     /// Its files cannot be read.
     pub(crate) fn read(pods: &Pods, entry: PodEntry) -> Result<Self, CommandError> {
         if entry.place == Place::Prepare {
-            return Ok(Self { entry, manifest: None, app: None, restarts: 0, end: None, paused: false });
+            return Ok(Self::arrived(entry, None));
         }
         let pod = pods.open(&entry)?;
         let manifest = pod.manifest()?;
@@ -49,6 +49,11 @@ impl Container {
         let end = pod.pod_status()?;
         let paused = cgroup::is_frozen(pods, &entry, &manifest);
         Ok(Self { entry, manifest: Some(manifest), app, restarts, end, paused })
+    }
+
+    /// What is known of one of which nothing but this could be read.
+    pub(crate) fn arrived(entry: PodEntry, manifest: Option<PodManifest>) -> Self {
+        Self { entry, manifest, app: None, restarts: 0, end: None, paused: false }
     }
 
     /// Every container, newest first. What cannot be read is left out, and said in a line each.

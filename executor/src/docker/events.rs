@@ -13,12 +13,14 @@ use crate::error::CommandError;
 use crate::{moment, output};
 
 mod happening;
+mod known;
+mod tidings;
 mod watch;
 
 use happening::{Filters, Form, Happening};
 use watch::Watch;
 
-/// Get real time events of containers: create, start, exec_start, die, stop, rename, destroy
+/// Get real time events of containers: create, start, exec_start, die, stop, pause, unpause, rename, destroy
 ///
 /// Without --until it goes on until it is ended itself. Of the past (--since) it tells what containers that are still there
 /// know of themselves.
@@ -60,6 +62,7 @@ pub(crate) fn run(context: &Context, args: EventsArgs) -> Result<u8, CommandErro
         return Ok(0);
     }
     while let Some(patience) = patience(until) {
+        let patience = if watch.is_stale() { Some(Timespec::default()) } else { patience };
         let ready = {
             let mut polled: Vec<PollFd<'_>> =
                 watch.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();

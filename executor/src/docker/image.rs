@@ -127,6 +127,12 @@ pub(crate) fn stored(context: &Context, store: &Store, word: &str) -> Result<Opt
 ///
 /// As [`stored`]; the word cannot name an image.
 pub(crate) fn reference(context: &Context, store: &Store, word: &OsStr) -> Result<(ImageRef, bool), CommandError> {
+    // As `docker images --no-trunc` shows it, whatever the digits are of.
+    if let Some(id) = word.to_str().filter(|word| word.starts_with("sha256:"))
+        && let Some(image) = stored(context, store, id)?
+    {
+        return Ok((ImageRef::Id(image.id.to_string()), true));
+    }
     let reference = request::image(word)?;
     let ImageRef::Name(name) = &reference else { return Ok((reference, true)) };
     Ok(match stored(context, store, name)? {

@@ -4,53 +4,54 @@
 //! again. One that runs is listened to. One that has ended runs again where it stands: a socket comes into being in its
 //! directory.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use appc::PodUuid;
+use appc::{PodManifest, PodUuid};
 use pod::{Place, PodEntry, Pods, State};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::io::Errno;
-use stage1::protocol::{Call, EventKind, PodEvent, Reply};
+use rustix::event::Timespec;
+use stage1::protocol::{Call, Reply};
 use store::Store;
 
 use super::happening::Happening;
+use super::known::{Known, UNKNOWN};
+use super::tidings::Tidings;
+use crate::cgroup;
 use crate::client::Client;
 use crate::docker::container::Container;
-use crate::error::{CommandError, Explain as _};
+use crate::error::CommandError;
 use crate::moment;
 
 /// How long a supervisor may take for what it has begun to say.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Where many come at once they are taken hold of first, and looked at when no other has come for so long,
+const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
+/// or after so long.
+const AT_LAST: Duration = Duration::from_millis(50);
+
 /// All containers.
 pub(super) struct Watch<'a> {
     pods: &'a Pods,
     store: &'a Store,
-    /// The directory of the places of pods.
-    dir: PathBuf,
-    inotify: OwnedFd,
+    tidings: Tidings,
     known: BTreeMap<PodUuid, Known>,
+    /// Those that have come and were not greeted yet.
+    arrivals: VecDeque<Arrival>,
+    /// Pods whose control groups have changed.
+    groups: BTreeSet<PodUuid>,
+    /// Whether anything has changed since all pods were looked at.
+    stale: bool,
 }
 
-/// What is known of a container.
-struct Known {
-    /// Its image's name, its own, its labels.
-    attributes: BTreeMap<String, String>,
-    /// The app that it is.
-    app: Option<String>,
-    client: Option<Client>,
-    /// The last event of this run that was heard.
-    heard: u64,
-    running: bool,
-    stopping: bool,
-    /// Whether it was seen where pods run.
-    ran: bool,
-    /// When it was started the last time that was told; 0 if none was.
-    started_ns: u64,
+/// A pod that has just come: what its files say, and its supervisor. Both may be gone a moment later.
+struct Arrival {
+    entry: PodEntry,
+    manifest: Vec<u8>,
+    supervisor: Option<Client>,
 }
 
 impl<'a> Watch<'a> {
@@ -60,17 +61,9 @@ impl<'a> Watch<'a> {
     ///
     /// The kernel has no more watches.
     pub(super) fn begin(pods: &'a Pods, store: &'a Store, data_dir: &Path) -> Result<Self, CommandError> {
-        let dir = data_dir.join("pods");
-        let inotify =
-            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).during(|| "inotify_init1()".into())?;
-        let watch = Self { pods, store, dir, inotify, known: BTreeMap::new() };
-        for place in Place::VISIBLE.map(Place::dir_name).into_iter().chain(["names"]) {
-            let come_and_go = WatchFlags::CREATE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-            let path = watch.dir.join(place);
-            inotify::add_watch(&watch.inotify, &path, come_and_go)
-                .during(|| format!("inotify_add_watch({})", path.display()))?;
-        }
-        Ok(watch)
+        let tidings = Tidings::begin(data_dir)?;
+        let (known, arrivals, groups) = (BTreeMap::new(), VecDeque::new(), BTreeSet::new());
+        Ok(Self { pods, store, tidings, known, arrivals, groups, stale: true })
     }
 
     /// What is known to have happened before.
@@ -98,7 +91,7 @@ impl<'a> Watch<'a> {
     /// What is waited for: changes of directories, then supervisors.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let clients = self.known.values().filter_map(|known| known.client.as_ref());
-        std::iter::once(self.inotify.as_fd()).chain(clients.map(Client::as_fd))
+        std::iter::once(self.tidings.as_fd()).chain(clients.map(Client::as_fd))
     }
 
     /// What has happened, as far as that is ready to be heard: in the order of [`Watch::fds`].
@@ -110,40 +103,82 @@ impl<'a> Watch<'a> {
         let talking = self.known.iter().filter(|(_, known)| known.client.is_some()).map(|(uuid, _)| *uuid);
         let talking: Vec<PodUuid> =
             talking.zip(ready.iter().skip(1)).filter(|(_, ready)| **ready).map(|(uuid, _)| uuid).collect();
-        let mut news: Vec<Happening> = talking.into_iter().flat_map(|uuid| self.hear(uuid)).collect();
-        if ready.first() == Some(&true) {
-            // Those that have just come may be over before all are looked at.
-            for uuid in self.drain()? {
-                let found = self.pods.find(&uuid.to_string()).ok().filter(|entry| entry.place > Place::Prepare);
-                found.into_iter().for_each(|entry| self.meet(entry, &mut news));
-            }
+        let mut news: Vec<Happening> = Vec::new();
+        let begun = Instant::now();
+        self.catch()?;
+        while self.stale && begun.elapsed() < AT_LAST && self.tidings.wait(QUIET)? {
+            self.catch()?;
+        }
+        // What is to end goes on first.
+        for uuid in std::mem::take(&mut self.groups) {
+            news.extend(self.known.get_mut(&uuid).and_then(|known| known.froze_or_thawed(uuid)));
+        }
+        news.extend(talking.into_iter().flat_map(|uuid| self.hear(uuid)));
+        while let Some(arrival) = self.arrivals.pop_front() {
+            self.greet(arrival, &mut news);
+            self.catch()?;
+        }
+        if self.stale {
             news.extend(self.look()?);
         }
         Ok(news)
     }
 
-    /// Takes in what the kernel tells, and returns the pods that it names. That something has changed is what counts: all
-    /// are looked at then.
-    fn drain(&self) -> Result<BTreeSet<PodUuid>, CommandError> {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
-        let mut named = BTreeSet::new();
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    named.extend(event.file_name().and_then(|name| name.to_str().ok()?.parse::<PodUuid>().ok()))
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(named),
-                Err(errno) => return Err(errno).during(|| "read(<inotify>)".into()),
+    /// Whether all pods are to be looked at again, without waiting for anything.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Takes hold of all that have just come. They may be over before whatever else is being done: this is called in between.
+    fn catch(&mut self) -> Result<(), CommandError> {
+        while let Some(told) = self.tidings.take()? {
+            self.stale = true;
+            self.groups.extend(told.groups);
+            for (uuid, place) in told.arrived {
+                self.arrivals.push_back(self.arrival(uuid, place));
             }
         }
+        Ok(())
+    }
+
+    /// Takes hold of a pod that has come to a place.
+    fn arrival(&self, uuid: PodUuid, place: Place) -> Arrival {
+        let (entry, pod) = self.pods.arrival(uuid, place);
+        let known = self.known.get(&uuid);
+        let wanted = pod.as_ref().filter(|_| known.is_none());
+        let manifest = wanted.and_then(|pod| pod.manifest_bytes().ok()).unwrap_or_default();
+        let silent = known.is_none_or(|known| known.client.is_none());
+        let runs = pod.as_ref().filter(|_| silent && entry.state == State::Running);
+        let supervisor = runs.and_then(|pod| begin(Client::of(pod).ok()?, known.map_or(0, Known::last_heard)));
+        Arrival { entry, manifest, supervisor }
+    }
+
+    /// Makes the acquaintance of a pod that has come.
+    fn greet(&mut self, Arrival { entry, manifest, supervisor }: Arrival, news: &mut Vec<Happening>) {
+        let (uuid, place) = (entry.uuid, entry.place);
+        if !self.known.contains_key(&uuid) {
+            let container = Container::arrived(entry, PodManifest::from_json(&manifest).ok());
+            self.introduce(&container, news);
+        }
+        let Some(known) = self.known.get_mut(&uuid) else { return };
+        known.ran |= place > Place::Prepared;
+        known.listen(supervisor);
+    }
+
+    /// Tells that there is a container that was not known.
+    fn introduce(&mut self, container: &Container, news: &mut Vec<Happening>) {
+        let uuid = container.entry.uuid;
+        let created = container.entry.created_ns.unwrap_or_else(moment::now);
+        let known = Known::of(container, self.store);
+        news.push(known.happening(uuid, created, "create", None));
+        self.known.insert(uuid, known);
     }
 
     /// Looks at all pods.
     fn look(&mut self) -> Result<Vec<Happening>, CommandError> {
         let mut news = Vec::new();
         let mut there = BTreeSet::new();
+        self.stale = false;
         for entry in self.pods.list()?.into_iter().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
             // What is still being prepared is no container yet.
             if entry.place == Place::Prepare {
@@ -151,8 +186,10 @@ impl<'a> Watch<'a> {
             }
             there.insert(entry.uuid);
             self.meet(entry, &mut news);
+            self.catch()?;
         }
         for uuid in self.known.keys().filter(|uuid| !there.contains(uuid)).copied().collect::<Vec<_>>() {
+            self.catch()?;
             // Its last words come before its end.
             while self.known.get(&uuid).is_some_and(|known| known.client.is_some()) {
                 news.extend(self.hear(uuid));
@@ -176,12 +213,9 @@ impl<'a> Watch<'a> {
         let runs = entry.state == State::Running && !listens;
         let client = runs.then(|| listener(self.pods, &entry, since.unwrap_or(0))).flatten();
         if !self.known.contains_key(&uuid) {
-            let created = entry.created_ns.unwrap_or_else(moment::now);
             // It may be gone again.
             let Ok(container) = Container::read(self.pods, entry.clone()) else { return };
-            let known = Known::of(&container, self.store);
-            news.push(known.happening(uuid, created, "create", None));
-            self.known.insert(uuid, known);
+            self.introduce(&container, news);
         }
         let Some(known) = self.known.get_mut(&uuid) else { return };
         known.ran |= entry.place > Place::Prepared;
@@ -192,23 +226,31 @@ impl<'a> Watch<'a> {
             renamed.attributes.insert("oldName".to_owned(), format!("/{old}"));
             news.push(renamed);
         }
-        if known.client.is_some() {
-            return;
-        }
         known.listen(client);
         if known.client.is_none() {
-            // It may run again; the kernel lets go of a watch with its directory.
-            let path = self.dir.join(entry.place.dir_name()).join(uuid.to_string());
-            let comes = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-            let _ = inotify::add_watch(&self.inotify, &path, comes);
+            // It may run again.
+            self.tidings.watch_pod(entry.place, uuid);
             // Or it did before it was watched.
             if let Some(again) = self.pods.find(&uuid.to_string()).ok().filter(|entry| entry.state == State::Running) {
                 known.listen(listener(self.pods, &again, known.last_heard()));
             }
         }
-        if known.client.is_none() {
-            news.extend(self.recorded(uuid));
+        match known.client {
+            None => news.extend(self.recorded(uuid)),
+            Some(_) => self.watch_group(&entry),
         }
+    }
+
+    /// Watches whether a pod that runs stands still, if it can.
+    fn watch_group(&mut self, entry: &PodEntry) {
+        let Some(known) = self.known.get_mut(&entry.uuid) else { return };
+        if !known.bounded || known.group.is_some() {
+            return;
+        }
+        let Some(group) = cgroup::freezer(self.pods, entry) else { return };
+        self.tidings.watch_group(entry.uuid, &group.events_file());
+        known.paused = group.stands_still().unwrap_or(false);
+        known.group = Some(group);
     }
 
     /// What was written down of a run that nobody listened to.
@@ -275,71 +317,11 @@ impl<'a> Watch<'a> {
 
 /// Asks the supervisor of a pod for what happens after event `since`, if it is there still.
 fn listener(pods: &Pods, entry: &PodEntry, since: u64) -> Option<Client> {
-    let client = Client::reach(pods, entry).ok().flatten().and_then(|client| client.impatient(PATIENCE).ok())?;
-    client.say(Call::Events { since }, &[]).ok().map(|()| client)
+    begin(Client::reach(pods, entry).ok().flatten()?, since)
 }
 
-/// The status of a container of which nobody knows how it ended.
-const UNKNOWN: i32 = 255;
-
-impl Known {
-    fn of(container: &Container, store: &Store) -> Self {
-        let mut attributes = container.labels();
-        attributes.insert("image".to_owned(), container.image(store));
-        attributes.insert("name".to_owned(), container.name());
-        let app = container.first().map(|(app, _)| app.name.to_string());
-        Self { attributes, app, client: None, heard: 0, running: false, stopping: false, ran: false, started_ns: 0 }
-    }
-
-    /// The last event that was heard of this run. One that runs still is listened to again, after it could not be understood.
-    fn last_heard(&self) -> u64 {
-        if self.running { self.heard } else { 0 }
-    }
-
-    /// Listens to the supervisor, if it was there to be asked.
-    fn listen(&mut self, client: Option<Client>) {
-        if client.is_some() && !self.running {
-            (self.heard, self.stopping) = (0, false);
-        }
-        if self.client.is_none() {
-            self.client = client;
-        }
-    }
-
-    fn happening(&self, uuid: PodUuid, time_ns: u64, action: &'static str, code: Option<i32>) -> Happening {
-        let mut attributes = self.attributes.clone();
-        attributes.extend(code.map(|code| ("exitCode".to_owned(), code.to_string())));
-        Happening { time_ns, uuid, action, attributes }
-    }
-
-    /// What an event of the supervisor's is to docker.
-    fn take(&mut self, uuid: PodUuid, event: &PodEvent) -> Vec<Happening> {
-        self.heard = event.seq;
-        // Of a pod of several apps the first one is the container.
-        if event.app.is_some() && event.app != self.app {
-            return Vec::new();
-        }
-        match event.event {
-            EventKind::Started => {
-                (self.running, self.started_ns) = (true, event.time_ns);
-                vec![self.happening(uuid, event.time_ns, "start", None)]
-            }
-            EventKind::Entered => vec![self.happening(uuid, event.time_ns, "exec_start", None)],
-            EventKind::Stopping => {
-                self.stopping = true;
-                Vec::new()
-            }
-            EventKind::Exited => {
-                self.running = false;
-                self.died(uuid, event.time_ns, Some(event.exit.map_or(UNKNOWN, |exit| exit.status())))
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Its end; the one that was asked for is told as such.
-    fn died(&mut self, uuid: PodUuid, time_ns: u64, code: Option<i32>) -> Vec<Happening> {
-        let stopped = std::mem::take(&mut self.stopping).then(|| self.happening(uuid, time_ns, "stop", None));
-        std::iter::once(self.happening(uuid, time_ns, "die", code)).chain(stopped).collect()
-    }
+/// Asks a supervisor that.
+fn begin(client: Client, since: u64) -> Option<Client> {
+    let client = client.impatient(PATIENCE).ok()?;
+    client.say(Call::Events { since }, &[]).ok().map(|()| client)
 }
