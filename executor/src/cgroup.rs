@@ -101,7 +101,7 @@ pub(crate) fn obtain(name: &str) -> Result<PodCgroup, CommandError> {
 /// It does not run, or has none.
 pub(crate) fn of_pod(pods: &Pods, entry: &PodEntry) -> Result<(PodCgroup, PodReport), CommandError> {
     let (Reply::Status(report), _) = Client::connect(pods, entry)?.ask(Call::Status, &[])? else {
-        return Err(CommandError::failed("the pod's supervisor does not tell its state"));
+        return Err(CommandError::failed(format!("pod {}: its supervisor does not tell its state", entry.uuid)));
     };
     let path = report.cgroup.clone().ok_or_else(|| {
         CommandError::failed(format!("pod {} has no control groups", entry.uuid))

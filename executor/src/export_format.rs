@@ -10,6 +10,7 @@ use crate::error::CommandError;
 use crate::exporting::Saved;
 use crate::layer_writer::Packing;
 use crate::oci_form::OciForm;
+use crate::rendering::Place;
 use crate::{exporting, output, umask};
 
 /// Formats of exported images.
@@ -55,8 +56,9 @@ impl Export<'_> {
                 return Err(CommandError::usage("--format=oci: a layout is a directory, and standard output is none")
                     .hint("--format=oci-archive is a layout in a tar archive"));
             }
-            check_directory(output, overwrite)?;
-            return exporting::layout(&oci(Packing::Gzip)?, name, output, overwrite);
+            let place = Place { dir: output, overwrite, rootfs_only: false };
+            place.check()?;
+            return exporting::layout(&oci(Packing::Gzip)?, name, place);
         }
         let write = |file: File| match format {
             Format::Aci => aci(&file),
@@ -76,18 +78,12 @@ impl Export<'_> {
     }
 }
 
-fn check_directory(output: &Path, overwrite: bool) -> Result<(), CommandError> {
-    match output.symlink_metadata() {
-        Ok(_) if !overwrite => Err(CommandError::failed("output directory exists (try --overwrite)")),
-        Ok(found) if !found.is_dir() => Err(CommandError::failed(format!("{} is no directory", output.display()))),
-        _ => Ok(()),
-    }
-}
-
 /// In rkt's words.
 fn explain(error: TargetError) -> CommandError {
     match error {
-        TargetError::Exists(_) => CommandError::failed("output ACI file exists (try --overwrite)"),
+        TargetError::Exists(path) => {
+            CommandError::failed("output ACI file exists (try --overwrite)").during(path.display().to_string())
+        }
         error => error.into(),
     }
 }

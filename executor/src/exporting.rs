@@ -145,23 +145,26 @@ pub(crate) fn docker_archive(images: &[Saved], out: File) -> Result<(), CommandE
     tar.finish()
 }
 
-/// Makes an OCI layout directory.
+/// Makes an OCI layout directory at a place that was checked.
 ///
 /// # Errors
 ///
 /// Something of it cannot be written. What had its name is still there then.
-pub(crate) fn layout(form: &OciForm, name: Option<&str>, dir: &Path, overwrite: bool) -> Result<(), CommandError> {
-    Place { dir, overwrite, rootfs_only: false }.fill_with(|draft| {
+pub(crate) fn layout(form: &OciForm, name: Option<&str>, place: Place<'_>) -> Result<(), CommandError> {
+    place.fill_with(|draft| {
         let algorithms: BTreeSet<_> = form.layers.iter().map(|layer| layer.digest.algorithm()).collect();
         let blobs = algorithms.into_iter().chain([Algorithm::Sha256]).map(|algorithm| algorithm.name());
         make_dir(&draft.join("blobs"))?;
         for algorithm in blobs.collect::<BTreeSet<_>>() {
             make_dir(&draft.join("blobs").join(algorithm))?;
         }
-        let write = |name: &str, bytes: &mut dyn io::Read| -> io::Result<()> {
-            let mut file = File::create_new(draft.join(name))?;
-            io::copy(bytes, &mut file)?;
-            file.set_permissions(mode(umask::file_mode()))
+        let write = |name: &str, bytes: &mut dyn io::Read| {
+            let path = draft.join(name);
+            let written = File::create_new(&path).and_then(|mut file| {
+                io::copy(bytes, &mut file)?;
+                file.set_permissions(mode(umask::file_mode()))
+            });
+            written.during(|| format!("write {}", path.display()))
         };
         write("oci-layout", &mut &LAYOUT[..])?;
         write("index.json", &mut &index(form, name)?[..])?;

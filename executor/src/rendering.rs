@@ -67,15 +67,18 @@ impl Place<'_> {
     ///
     /// It may not. The texts are rkt's.
     pub(crate) fn check(&self) -> Result<(), CommandError> {
+        self.may_be_made().during(|| self.dir.display().to_string())
+    }
+
+    fn may_be_made(&self) -> Result<(), CommandError> {
         let found = match fs::symlink_metadata(self.dir) {
-            Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).during(|| self.dir.display().to_string()),
+            found => found?,
         };
         if !self.overwrite {
             return Err(CommandError::failed("output directory exists (try --overwrite)"));
         }
-        let real = fs::canonicalize(self.dir).during(|| self.dir.display().to_string())?;
+        let real = fs::canonicalize(self.dir)?;
         if real == Path::new("/") {
             return Err(CommandError::failed("this would delete your root filesystem. Refusing."));
         }
@@ -83,8 +86,7 @@ impl Place<'_> {
             return Err(CommandError::failed("this would delete the directory you are in. Refusing."));
         }
         if !found.is_dir() {
-            let file = format!("{} is no directory", self.dir.display());
-            return Err(CommandError::failed(file).hint("--overwrite replaces directories only"));
+            return Err(CommandError::failed("it is no directory").hint("--overwrite replaces directories only"));
         }
         Ok(())
     }
@@ -156,14 +158,13 @@ impl Place<'_> {
             fs::remove_dir_all(self.dir).during(|| format!("remove {}", self.dir.display()))?;
         }
         // A directory that is moved into another one must be writable itself, because its `..` changes.
-        let mode = fs::symlink_metadata(&from)?.permissions();
-        if self.rootfs_only {
-            fs::set_permissions(&from, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        }
-        fs::rename(&from, self.dir).during(|| format!("rename it to {}", self.dir.display()))?;
-        if self.rootfs_only {
-            fs::set_permissions(self.dir, mode)?;
-        }
-        Ok(())
+        let placed = fs::symlink_metadata(&from).and_then(|found| {
+            if self.rootfs_only {
+                fs::set_permissions(&from, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+            }
+            fs::rename(&from, self.dir)?;
+            if self.rootfs_only { fs::set_permissions(self.dir, found.permissions()) } else { Ok(()) }
+        });
+        placed.during(|| format!("rename it to {}", self.dir.display()))
     }
 }

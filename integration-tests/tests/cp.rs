@@ -334,6 +334,9 @@ fn rkt_export() {
     let out = |name: &str| env.path(name).display().to_string();
     let export = |words: &[&str]| env.proa(["export"].iter().chain(words)).outcome();
     export(&["web", &out("web.aci")]).exits(254).stderr_shows("pod is not exited. Only exited pods can be exported.");
+    let uuid = env.proa(["list", "--no-legend", "--full"]).outcome().succeeds();
+    let uuid = uuid.line().split_whitespace().next().expect("a UUID").to_owned();
+    export(&["web", &out("web.aci")]).exits(254).stderr_shows(&format!("pod {uuid}: pod is not exited"));
     env.proa(["stop", "web"]).outcome().succeeds();
     export(&["web", &out("web.aci")]).succeeds().prints("");
     export(&["web", &out("web.aci")]).exits(254).stderr_shows("output ACI file exists (try --overwrite)");

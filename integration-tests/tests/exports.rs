@@ -65,7 +65,7 @@ fn an_aci_comes_back_bit_for_bit(env: &Env) {
         image(env, &["export", &id, &file]).succeeds().quietly().prints("");
         assert!(fs::read(&file).expect("it was exported") == aci.tar(), "{name}");
         assert_eq!(fs::metadata(&file).expect("it is there").mode() & 0o777, 0o644);
-        image(env, &["export", &id, &file]).refuses("output ACI file exists (try --overwrite)");
+        image(env, &["export", &id, &file]).refuses(&format!("{file}: output ACI file exists (try --overwrite)"));
         image(env, &["export", "--overwrite", &id, &file]).succeeds();
         fs::remove_file(&file).expect("it is ours");
     }
@@ -166,7 +166,8 @@ fn extract_and_render_write_directories(env: &Env) {
         let uid = env.account().uid;
         let expected = if env.user() == User::Root { (5, 6, 0o4755) } else { (uid, env.account().gid, 0o755) };
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), expected);
-        image(env, &[command, &id, dir.to_str().unwrap()]).refuses("output directory exists (try --overwrite)");
+        let exists = format!("{}: output directory exists (try --overwrite)", dir.display());
+        image(env, &[command, &id, dir.to_str().unwrap()]).refuses(&exists);
         fs::write(dir.join("stale"), "x").expect("root may write");
         image(env, &[command, "--overwrite", &id, dir.to_str().unwrap()]).succeeds();
         assert!(!dir.join("stale").exists());
@@ -307,5 +308,13 @@ fn refusals(env: &Env) {
     image(env, &["render", "--overwrite", &id, &file]).refuses("is no directory");
     image(env, &["export", "--format=oci", "--overwrite", &id, &file]).refuses("is no directory");
     assert_eq!(fs::read_to_string(&file).expect("it is still there"), "x");
+    image(env, &["export", "--format=oci", &id, &dir]).refuses(&format!("{dir}: output directory exists"));
+    // Whatever is made of it, the directory one is in stays.
+    for words in [&["export", "--format=oci"][..], &["extract"], &["render"]] {
+        let words = [&["image"], words, &["--overwrite", &id, &dir]].concat();
+        let inside = env.proa(words).through(["sh", "-c", &format!("cd {dir} && exec \"$@\""), "sh"]).outcome();
+        inside.exits(254).stderr_shows(&format!("{dir}: this would delete the directory you are in"));
+    }
+    image(env, &["export", "--overwrite", &id, "/dev/null"]).rejects("/dev/null is no regular file");
     fs::remove_file(file).and_then(|()| fs::remove_dir(dir)).expect("they are ours");
 }

@@ -21,6 +21,9 @@ pub enum TargetError {
     /// Something has its name.
     #[error("{} exists", .0.display())]
     Exists(PathBuf),
+    /// Something has its name that no file replaces: a device, a pipe, a socket.
+    #[error("{} is no regular file", .0.display())]
+    NotRegular(PathBuf),
     /// A system call failed.
     #[error("{call} {}", path.display())]
     System {
@@ -56,7 +59,7 @@ impl Target {
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => {}
                 FileType::Directory => return Err(failed("open", Errno::ISDIR)),
-                _ => return Err(TargetError::Exists(path.into())),
+                _ => return Err(TargetError::NotRegular(path.into())),
             },
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed("open", errno)),

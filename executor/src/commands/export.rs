@@ -55,7 +55,8 @@ pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandErro
     if !matches!(entry.state, State::Exited | State::ExitedGarbage) {
         // The text is rkt's.
         return Err(CommandError::failed("pod is not exited. Only exited pods can be exported.")
-            .hint("`proa commit` makes an image of a pod that runs"));
+            .hint("`proa commit` makes an image of a pod that runs")
+            .during(format!("pod {}", entry.uuid)));
     }
     let Snapshot { images, stack, manifest, .. } = &Snapshot::of(context, &pods, &entry, args.app.as_deref())?;
     let out =

@@ -9,7 +9,7 @@ use stage1::cgroup::PodCgroup;
 use stage1::cgroup::usage::Usage;
 
 use crate::context::Context;
-use crate::error::{CommandError, Explain as _};
+use crate::error::CommandError;
 use crate::{cgroup, output, pod_argument, size, table};
 
 /// Show what the apps of running pods use
@@ -91,7 +91,7 @@ fn watched(pods: &Pods, needles: &[String]) -> Result<Vec<Watched>, CommandError
         let running = pods.list()?.into_iter().filter(|entry| entry.state == State::Running);
         return Ok(running.filter_map(|entry| watch(&entry).ok()).collect());
     }
-    needles.iter().map(|needle| watch(&pod_argument::find(pods, needle)?).during(|| needle.clone())).collect()
+    needles.iter().map(|needle| watch(&pod_argument::find(pods, needle)?)).collect()
 }
 
 /// Two looks at each app. One that ends in between is left out.
