@@ -155,7 +155,10 @@ fn claim(dir: &OwnedFd, wanted: &Stat) -> io::Result<Option<OwnedFd>> {
 /// It cannot be removed.
 pub(crate) fn sweep(data_dir: &Path) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(dir) = openat(CWD, data_dir.join(DIR), flags, Mode::empty()) else { return Ok(()) };
+    let dir = match openat(CWD, data_dir.join(DIR), flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        dir => dir?,
+    };
     let file = match openat(&dir, UNFINISHED, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         file => file?,

@@ -92,12 +92,16 @@ impl NamedVolumes {
             made => made.during(|| format!("create {}", path.display()))?,
         }
         // The caller's umask is tight, and pods may have other users; who gets here is decided above.
-        let dir = open(&path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755))?;
-        if self.mapping.tier() == Tier::Root {
-            let (uid, gid) = self.mapping.container_root();
-            fchown(dir.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        }
+        let open_up = || {
+            let dir = open(&path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755))?;
+            if self.mapping.tier() == Tier::Root {
+                let (uid, gid) = self.mapping.container_root();
+                fchown(dir.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
+            rustix::io::Result::Ok(())
+        };
+        open_up().during(|| format!("create {}", path.display()))?;
         Ok(path)
     }
 
@@ -122,14 +126,12 @@ impl NamedVolumes {
             entries => entries.during(|| format!("read {}", self.dir.display()))?,
         };
         for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name().into_string().unwrap_or_default();
-            if name.parse::<PodName>().is_err() || !entry.file_type()?.is_dir() {
-                continue;
+            let entry = entry.during(|| format!("read {}", self.dir.display()))?;
+            match volume_at(&entry) {
+                // It was removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                volume => found.extend(volume.during(|| format!("look at {}", entry.path().display()))?),
             }
-            let changed = entry.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let changed_ns = u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX);
-            found.push(NamedVolume { name, path: entry.path(), changed_ns });
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
@@ -176,13 +178,17 @@ impl NamedVolumes {
 
     /// Removes what removals that were cut off have left.
     fn sweep(&self) -> Result<(), CommandError> {
-        let dir = open(&self.dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        for entry in fs::read_dir(&self.dir)? {
-            let name = entry?.file_name().into_string().unwrap_or_default();
+        let during = || format!("sweep {}", self.dir.display());
+        let dir = open(&self.dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).during(during)?;
+        for entry in fs::read_dir(&self.dir).during(during)? {
+            let name = entry.during(during)?.file_name().into_string().unwrap_or_default();
             if name.starts_with(REMOVED) {
                 let removed = pod::removal::remove_tree(dir.as_fd(), &name);
                 if removed.is_err() {
-                    Remover::new(&self.mapping).remove_tree(dir.as_fd(), &name).map_err(CommandError::of)?;
+                    Remover::new(&self.mapping)
+                        .remove_tree(dir.as_fd(), &name)
+                        .map_err(CommandError::of)
+                        .during(during)?;
                 }
             }
         }
@@ -194,4 +200,15 @@ impl NamedVolumes {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         open(&volume.path, flags, Mode::empty()).map_or(0, |dir| disk_usage::below(dir.as_fd(), &self.mapping))
     }
+}
+
+/// What an entry of the directory of volumes is, if it is one.
+fn volume_at(entry: &fs::DirEntry) -> io::Result<Option<NamedVolume>> {
+    let name = entry.file_name().into_string().unwrap_or_default();
+    if name.parse::<PodName>().is_err() || !entry.file_type()?.is_dir() {
+        return Ok(None);
+    }
+    let changed = entry.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let changed_ns = u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX);
+    Ok(Some(NamedVolume { name, path: entry.path(), changed_ns }))
 }

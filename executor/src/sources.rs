@@ -26,6 +26,9 @@ pub(crate) enum SourceError {
     /// proa's own files.
     #[error("volume {volume}: the source {source_path} is in the data directory of proa, {data_dir}")]
     DataDir { volume: AcName, source_path: String, data_dir: String },
+    /// Whether that is so cannot be told.
+    #[error("find the data directory of proa, {}", data_dir.display())]
+    FindDataDir { data_dir: PathBuf, source: io::Error },
     /// A window to the host's processes or kernel.
     #[error("volume {volume}: {path} is a {kind} file system of the host")]
     KernelInterface { volume: AcName, path: String, kind: String, may_be_read: bool },
@@ -130,9 +133,14 @@ impl Candidate<'_> {
     /// An app that writes to the data directory writes to other pods' images and to what proa itself believes. A parent
     /// of it, such as a home directory, is what people do share: they are told.
     fn check_data_dir(&self, fd: &OwnedFd, real: &Path, data_dir: &Path) -> Result<(), SourceError> {
-        let Ok(data_dir) = fs::canonicalize(data_dir) else { return Ok(()) };
-        let (there, here) = (stat(&data_dir).ok(), fstat(fd).ok());
-        let identity = |stat: Option<rustix::fs::Stat>| stat.map(|stat| (stat.st_dev, stat.st_ino));
+        let found = fs::canonicalize(data_dir).and_then(|real| Ok((stat(&real)?, real)));
+        let (there, data_dir) = match found {
+            // Nothing of it can be given away that is not there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(|source| SourceError::FindDataDir { data_dir: data_dir.into(), source })?,
+        };
+        let here = fstat(fd).map_err(|errno| self.stat(errno.into()))?;
+        let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
         // Named volumes are there for apps.
         let is_named = real.strip_prefix(data_dir.join(named_volumes::DIR)).is_ok_and(|below| below != Path::new(""));
         // As is the agent, which nobody may change.
@@ -155,7 +163,7 @@ impl Candidate<'_> {
     /// An app opens a device node as its user does: what is given to the user's groups is not given to apps that have
     /// ids of a range, because they do not keep the groups.
     fn check_device(&self, fd: &OwnedFd) -> Result<(), SourceError> {
-        let Ok(stat) = fstat(fd) else { return Ok(()) };
+        let stat = fstat(fd).map_err(|errno| self.stat(errno.into()))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
             return Ok(());
@@ -276,6 +284,15 @@ mod tests {
         let text = refusal(volume(&missing, ""), Path::new("/nowhere"));
         assert_eq!(text, format!("volume v: failed to stat {}: No such file or directory", missing.display()));
         assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_found_gives_nothing_away() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let data_dir = dir.path().join("file/data");
+        let text = refusal(volume(dir.path(), ""), &data_dir);
+        assert_eq!(text, format!("find the data directory of proa, {}: Not a directory", data_dir.display()));
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn source(error: &SourceError) -> Option<&'static str> {
         SourceError::Device { .. } => {
             "apps open a device with your rights: it takes a udev rule, or chmod, to have them"
         }
-        SourceError::Mounts(_) => return None,
+        SourceError::FindDataDir { .. } | SourceError::Mounts(_) => return None,
     })
 }
 
