@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, Parser};
 
 use crate::cli::GlobalArgs;
@@ -27,6 +26,7 @@ mod events;
 mod exec;
 mod export;
 mod filters;
+mod groups;
 mod history;
 pub(crate) mod image;
 mod image_filters;
@@ -38,6 +38,7 @@ mod limit_option;
 pub(crate) mod listing;
 mod load;
 mod logs;
+mod misuse;
 mod network;
 mod network_option;
 mod noted_option;
@@ -58,6 +59,7 @@ mod stats;
 mod tag;
 mod targets;
 mod template;
+mod top;
 mod update;
 mod variable_option;
 mod version;
@@ -147,7 +149,7 @@ static ALL: &[DockerCommand] = &[
     row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs, of_containers: true),
     row!("stats", "[OPTIONS] [CONTAINER...]", stats, StatsArgs, of_containers: true),
     row!("events", "[OPTIONS]", events, EventsArgs),
-    row!("top", "CONTAINER", commands::top, TopArgs, of_containers: true),
+    row!("top", "CONTAINER [ps OPTIONS]", top, TopArgs, of_containers: true),
     row!("system", "COMMAND", commands::system, SystemArgs),
     row!("info", "[OPTIONS]", commands::system::info, InfoArgs),
     row!("version", "[OPTIONS]", version, VersionArgs),
@@ -182,7 +184,7 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     context.insecure = context.insecure.with_http_here();
     let context = &context;
     let tree = tree();
-    let words = &short(words)[..];
+    let words = &groups::short(words)[..];
     if words.first().is_none_or(|word| word == "help") {
         let of = words.get(1).and_then(|name| tree.find_subcommand(name.to_str()?).cloned());
         return told(&of.unwrap_or(tree).render_help().to_string());
@@ -190,11 +192,14 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     if words.first().is_some_and(|word| word == "--version" || word == "-v") {
         return told(concat!("Docker version ", env!("CARGO_PKG_VERSION"), ", build proa\n"));
     }
+    if let Some(help) = groups::help(words, &tree) {
+        return told(&help);
+    }
     let argv = std::iter::once(OsString::from("docker")).chain(words.iter().cloned());
     let mut matches = match tree.clone().try_get_matches_from(argv) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => return told(&error.render().to_string()),
-        Err(error) => return misuse(&error, &tree, words),
+        Err(error) => return misuse::tell(&error, &tree, words),
     };
     // A supervisor that is about to be made would have them as long as its pod lives.
     drop(tree);
@@ -207,28 +212,6 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
 /// Prints a help or version text; returns the exit status.
 fn told(text: &str) -> u8 {
     output::write(text).map_or_else(|error| complain(None, &error), |()| 0)
-}
-
-/// The words of a command of one of docker's groups as those of the command that is older than the groups:
-/// `container ls` is `ps`.
-fn short(words: &[OsString]) -> Vec<OsString> {
-    let command = match (words.first().and_then(|word| word.to_str()), words.get(1).and_then(|word| word.to_str())) {
-        (Some("container"), Some("ls" | "list")) => "ps",
-        (Some("image"), Some("ls" | "list")) => "images",
-        (Some("image"), Some("rm" | "remove")) => "rmi",
-        (Some("image"), Some(name @ ("pull" | "push" | "tag" | "save" | "load" | "import" | "history"))) => name,
-        (Some(group @ ("container" | "image")), Some("inspect")) => {
-            let typed = ["inspect".to_owned(), format!("--type={group}")].map(OsString::from);
-            return typed.into_iter().chain(words[2..].iter().cloned()).collect();
-        }
-        (Some("container"), Some("prune")) => "container prune",
-        (Some("image"), Some("prune")) => "image prune",
-        (Some("container"), Some(name)) if ALL.iter().any(|command| command.name == name && command.of_containers) => {
-            name
-        }
-        _ => return words.to_vec(),
-    };
-    std::iter::once(OsString::from(command)).chain(words[2..].iter().cloned()).collect()
 }
 
 /// What `docker run` does with these words.
@@ -309,81 +292,4 @@ pub(crate) fn tree() -> Command {
         let of = Command::new(command.name).override_usage(usage).disable_version_flag(true).hide(command.grouped);
         root.subcommand(go_flags::as_go_has_them((command.augment)(of)))
     })
-}
-
-/// How many arguments a command has, in docker's words.
-fn wants(command: &Command) -> String {
-    let counts = command.get_positionals().map(|arg| {
-        let range = arg.get_num_args().unwrap_or_else(|| 1.into());
-        let many = matches!(arg.get_action(), clap::ArgAction::Append);
-        let least = if arg.is_required_set() { range.min_values().max(1) } else { 0 };
-        (least, if many { usize::MAX } else { range.max_values() })
-    });
-    let (least, most) = counts.fold((0, 0usize), |sum, one| (sum.0 + one.0, sum.1.saturating_add(one.1)));
-    let counted = |count: usize| format!("{count} argument{}", if count == 1 { "" } else { "s" });
-    match (least, most) {
-        (0, 0) => "accepts no arguments".to_owned(),
-        (least, usize::MAX) => format!("requires at least {}", counted(least)),
-        (least, most) if least == most => format!("requires exactly {}", counted(least)),
-        (0, most) => format!("requires at most {}", counted(most)),
-        (least, most) => format!("requires at least {least} and at most {}", counted(most)),
-    }
-}
-
-/// Who does what a command of docker's would do that there is not.
-fn elsewhere(command: &str) -> Option<&'static str> {
-    Some(match command {
-        "build" | "builder" | "buildx" => {
-            "buildah, kaniko and others build images without a daemon; `docker load` takes their archives"
-        }
-        "compose" | "stack" => {
-            "`docker network create` and `docker run --network` connect containers that find each other by name"
-        }
-        "swarm" | "node" | "service" | "secret" | "config" => "containers are of this machine alone",
-        "context" => "there is no daemon to be chosen",
-        "search" => "a registry's own pages tell what it has",
-        _ => return None,
-    })
-}
-
-/// Says of a command line that makes no sense what docker says; returns the exit status.
-fn misuse(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(" "),
-        _ => String::new(),
-    };
-    let command = words.iter().find_map(|word| tree.find_subcommand(word.to_str()?));
-    let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
-    let see = format!("See 'docker{name} --help'.");
-    let word = context(ContextKind::InvalidArg);
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let word = context(ContextKind::InvalidSubcommand);
-            let why = elsewhere(&word).map(|why| format!("hint: {why}\n")).unwrap_or_default();
-            output::complain(&format!("docker: '{word}' is not a docker command.\nSee 'docker --help'\n{why}"));
-            FAILED
-        }
-        ErrorKind::UnknownArgument if word.starts_with("--") => {
-            output::complain(&format!("unknown flag: {word}\n{see}\n"));
-            UNUSABLE
-        }
-        ErrorKind::UnknownArgument if word.starts_with('-') => {
-            let letter = word.chars().nth(1).unwrap_or('-');
-            output::complain(&format!("unknown shorthand flag: {letter:?} in {word}\n{see}\n"));
-            UNUSABLE
-        }
-        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooFewValues => {
-            let wants = command.map_or_else(|| "requires more arguments".to_owned(), wants);
-            let usage = command.map(|command| command.clone().render_usage().to_string()).unwrap_or_default();
-            output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
-            FAILED
-        }
-        _ => {
-            let text = error.render().to_string();
-            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            output::complain(&format!("{first}\n{see}\n"));
-            UNUSABLE
-        }
-    }
 }

@@ -75,6 +75,7 @@ mod pod_network;
 mod policy;
 mod ports;
 mod prepare;
+mod process_columns;
 mod processes;
 mod profiles;
 mod progress;

@@ -26,6 +26,12 @@ pub(crate) const DIR: &str = "volumes";
 /// Begins the names of volumes that are being removed. No name of a volume begins so.
 const REMOVED: &str = ".removed-";
 
+/// The name of the volume that a path of a data directory is of, if it is one's.
+pub(crate) fn name_of(path: &str) -> Option<&str> {
+    let (_, name) = path.rsplit_once(&format!("/{DIR}/"))?;
+    (!name.contains('/')).then_some(name)
+}
+
 /// The named volumes of a data directory.
 #[derive(Debug)]
 pub(crate) struct NamedVolumes {

@@ -21,6 +21,14 @@ pub(crate) struct Process {
     pub(crate) pid: i32,
     /// Its parent's.
     pub(crate) parent: i32,
+    /// Its process group.
+    pub(crate) group: i64,
+    /// Its session.
+    pub(crate) session: i64,
+    /// What it is doing, in the kernel's letter.
+    pub(crate) state: char,
+    /// Its nice value.
+    pub(crate) nice: i64,
     /// Its terminal, as ps writes it.
     pub(crate) terminal: String,
     /// When it was started, in seconds since the epoch.
@@ -31,8 +39,12 @@ pub(crate) struct Process {
     pub(crate) time_usec: u64,
     /// Bytes of its memory that are resident.
     pub(crate) resident: u64,
+    /// Bytes of its memory, resident or not.
+    pub(crate) virtual_bytes: u64,
     /// How many threads it has.
     pub(crate) threads: u64,
+    /// What it calls itself.
+    pub(crate) name: String,
     /// Its command line, or its name in brackets.
     pub(crate) command: String,
 }
@@ -80,12 +92,18 @@ fn read(pid: i32, ticks: u64, boot: u64) -> Option<Process> {
         uid,
         pid,
         parent: i32::try_from(field(4)?).ok()?,
+        group: field(5)?,
+        session: field(6)?,
+        state: fields.first()?.chars().next()?,
+        nice: field(19)?,
         terminal: terminal(field(7)?),
         started: boot + seconds(field(22)?),
         time: seconds(field(14)? + field(15)?),
         time_usec: u64::try_from(field(14)? + field(15)?).unwrap_or(0).saturating_mul(1_000_000) / ticks.max(1),
         resident: u64::try_from(field(24)?).unwrap_or(0).saturating_mul(rustix::param::page_size() as u64),
+        virtual_bytes: u64::try_from(field(23)?).unwrap_or(0),
         threads: u64::try_from(field(20)?).unwrap_or(1),
+        name: name.to_owned(),
         command: if words.is_empty() { format!("[{name}]") } else { words },
     })
 }

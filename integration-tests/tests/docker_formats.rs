@@ -1,7 +1,7 @@
 //! What scripts read of docker: fields of templates, filters of listings and of what is pruned, statuses of what goes wrong.
 
-use integration_tests::images::{Layout, busybox};
-use integration_tests::{Env, Outcome, User, needs};
+use integration_tests::images::{Layout, Tree, busybox};
+use integration_tests::{Env, Outcome, User, each_user, needs};
 use serde_json::json;
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
@@ -16,6 +16,96 @@ fn image(env: &Env) -> &'static str {
         env.proa(["fetch", &format!("oci:{}", layout.build(env).display())]).outcome().succeeds().line().to_owned();
     docker(env, &["tag", &id, "shell"]).succeeds();
     "shell"
+}
+
+each_user! {
+    sizes_are_of_what_was_written,
+    columns_of_processes_are_those_of_ps,
+}
+
+fn sizes_are_of_what_was_written(env: &Env) {
+    let image = image(env);
+    let write = "dd if=/dev/zero of=/big bs=1000 count=100 2>/dev/null; mkdir -m 0 /closed; dd if=/dev/zero of=/v/x bs=1k count=1";
+    let (bind, volume) = (format!("{}:/b:ro", env.path("").display()), "data:/v");
+    docker(env, &["run", "--name=one", "-v", volume, "-v", &bind, "-v", "/anon", image, "sh", "-c", write]).succeeds();
+    let size = |format: &str| docker(env, &["ps", "-a", "--format", format]).succeeds().line().to_owned();
+    assert!(size("{{.Size}}").starts_with("100kB (virtual "), "{}", size("{{.Size}}"));
+    assert_eq!(size("{{.LocalVolumes}}"), "2", "what is the host's is no volume");
+    let shown = docker(env, &["ps", "-a", "-s"]).succeeds();
+    assert!(shown.stdout.lines().next().is_some_and(|head| head.ends_with("NAMES     SIZE")), "{shown}");
+    shown.shows("100kB (virtual ");
+    // Nobody looks for it who does not ask.
+    docker(env, &["ps", "-a", "--format=json"]).succeeds().shows("\"Size\":\"0B\"");
+    docker(env, &["ps", "-a", "-s", "-q"]).succeeds();
+    let inspected = docker(env, &["inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "one"]).succeeds();
+    let sizes: Vec<u64> = inspected.line().split(' ').map(|size| size.parse().expect("a number")).collect();
+    assert!(sizes[0] == 100_000 && sizes[1] > sizes[0], "{inspected}");
+    // Images that have a layer in common share it.
+    let more = Layout::new("more").layer(busybox()).layer(Tree::new().file("more", vec![b'x'; 50_000], 0o644));
+    env.proa(["fetch", &format!("oci:{}", more.build(env).display())]).outcome().succeeds();
+    let df = docker(env, &["system", "df", "-v"]).succeeds();
+    let row = df.stdout.lines().find(|line| line.starts_with("shell ")).expect("the image").to_owned();
+    let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    let [_, _, _, _, whole, shared, unique, users] = cells[..] else { panic!("{df}") };
+    assert!(whole != "0B" && shared != "0B" && shared != unique && users == "1", "{df}");
+    docker(env, &["rm", "one"]).succeeds();
+    docker(env, &["volume", "rm", "data"]).succeeds();
+    env.assert_nothing_left();
+}
+
+fn columns_of_processes_are_those_of_ps(env: &Env) {
+    let image = image(env);
+    docker(env, &["run", "-d", "--name=one", image, "sh", "-c", "sleep 1000; true"]).succeeds();
+    let rows = |options: &[&str]| {
+        let top = docker(env, &[&["top", "one"], options].concat()).succeeds();
+        let rows = top.stdout.lines().map(|line| line.split_whitespace().map(str::to_owned).collect());
+        rows.collect::<Vec<Vec<String>>>()
+    };
+    assert_eq!(rows(&[])[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    assert_eq!(rows(&["-ef"])[0], rows(&[])[0]);
+    let aux = rows(&["aux"]);
+    assert_eq!(aux[0].join(" "), "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND");
+    assert!(aux.iter().any(|row| row[10..] == ["sleep", "1000"]), "{aux:?}");
+    let chosen = rows(&["-o", "ppid,pid,etimes,cmd"]);
+    assert_eq!(chosen[0], ["PPID", "PID", "ELAPSED", "CMD"]);
+    let pid = |command: &str| chosen.iter().find(|row| row[3] == command).expect("it runs").clone();
+    assert_eq!(pid("sleep")[0], pid("sh")[1], "{chosen:?}");
+    assert_eq!(rows(&["-o", "comm="]), [["sh"], ["sleep"]]);
+    let top = |words: &[&str]| docker(env, &[&["top"], words].concat());
+    top(&["one", "-Z"]).exits(1).stderr_shows("ps option \"-Z\" is not known").stderr_shows("hint: there are -ef");
+    top(&["one", "-o", "pid,nosuch"]).exits(1).stderr_shows("ps field \"nosuch\" is not known");
+    top(&["one", "-o"]).exits(1).stderr_shows("wants a list of fields");
+    top(&["nosuch", "-ef"]).exits(1).stderr_shows("No such container: nosuch");
+    docker(env, &["stop", "-t=0", "one"]).succeeds();
+    top(&["one"]).exits(1).stderr_shows("is not running");
+    docker(env, &["rm", "one"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// What there is not says so with the words that were typed, and who does it else.
+#[test]
+fn commands_that_there_are_not_are_named() {
+    let env = &needs!(Env::of(User::WithRange));
+    for (words, text) in [
+        (
+            &["container", "nosuch"][..],
+            "docker: 'container nosuch' is not a docker command.\nSee 'docker container --help'",
+        ),
+        (&["image", "nosuch"], "docker: 'image nosuch' is not a docker command."),
+        (&["volume", "nosuch"], "docker: 'volume nosuch' is not a docker command.\nSee 'docker volume --help'"),
+        (
+            &["context", "use", "x"],
+            "docker: 'context' is not a docker command.\nSee 'docker --help'\nhint: there is no daemon",
+        ),
+        (&["plugin", "ls"], "hint: there is nothing that could be plugged in"),
+        (&["run", "--ip=10.1.2.3", "hello"], "user specified IP address is supported on user defined networks only"),
+    ] {
+        let refused = docker(env, words);
+        assert!(!refused.status.success(), "{refused}");
+        refused.stderr_shows(text);
+    }
+    docker(env, &["container"]).succeeds().shows("  prune ").shows("  ls ");
+    docker(env, &["image", "--help"]).succeeds().shows("  rm ").shows("  history ");
 }
 
 #[test]

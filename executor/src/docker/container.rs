@@ -1,5 +1,7 @@
 //! A pod as docker sees it: a container.
 
+mod size;
+
 use std::collections::BTreeMap;
 
 use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
@@ -12,7 +14,9 @@ use crate::annotations::TYPED_IMAGE;
 use crate::cgroup;
 use crate::error::CommandError;
 use crate::net::{Mode, NetRequest};
-use crate::{moment, ports};
+use crate::{moment, named_volumes, ports};
+
+pub(crate) use size::Size;
 
 /// What is known of a container.
 #[derive(Debug)]
@@ -132,6 +136,11 @@ impl Container {
             });
             (source, mount.path.as_str())
         })
+    }
+
+    /// How many volumes it has, named ones and others: what is the host's is none.
+    pub(crate) fn local_volumes(&self) -> usize {
+        self.mounts().filter(|(source, _)| source.is_none_or(|source| named_volumes::name_of(source).is_some())).count()
     }
 
     /// The networks that it is on, as docker calls them; at least one.

@@ -8,7 +8,7 @@ use pod::Pods;
 use serde_json::{Map, Value, json};
 use store::Store;
 
-use super::container::Container;
+use super::container::{Container, Size};
 use super::image;
 use super::network::Inspected as Networks;
 use super::template::Template;
@@ -16,7 +16,7 @@ use crate::commands::volume;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::named_volumes::{self, NamedVolumes};
-use crate::output;
+use crate::{idmap, output};
 
 mod of_container;
 mod of_image;
@@ -32,8 +32,8 @@ pub(crate) struct InspectArgs {
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
 
-    /// Display total file sizes, which nobody counts
-    #[arg(long, short, hide = true)]
+    /// Display total file sizes of containers
+    #[arg(long, short)]
     size: bool,
 
     /// The names
@@ -59,7 +59,7 @@ const OF_CLUSTERS: [&str; 6] = ["config", "node", "plugin", "secret", "service",
 pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
     let things = things(args.kind.as_deref())?;
     let template = args.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
-    let known = Known::of(context)?;
+    let known = Known::of(context, args.size)?;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in &args.names {
         let values = things.iter().map(|thing| known.find(*thing, name));
@@ -103,22 +103,30 @@ struct Known<'a> {
     store: Store,
     /// The directory of named volumes.
     volumes: PathBuf,
+    /// Whether the sizes of containers are wanted.
+    sizes: bool,
 }
 
 impl<'a> Known<'a> {
-    fn of(context: &'a Context) -> Result<Self, CommandError> {
+    fn of(context: &'a Context, sizes: bool) -> Result<Self, CommandError> {
         let data_dir = context.data_dir()?;
         let volumes = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned()).join(named_volumes::DIR);
-        Ok(Self { context, pods: context.pods()?, store: context.stored()?, volumes })
+        Ok(Self { context, pods: context.pods()?, store: context.stored()?, volumes, sizes })
     }
 
     /// What is known of a thing of that kind and name, if there is one.
     fn find(&self, thing: Thing, name: &str) -> Result<Option<Value>, CommandError> {
-        let Self { context, pods, store, volumes } = self;
+        let Self { context, pods, store, volumes, sizes } = self;
         Ok(match thing {
             Thing::Container => {
                 let container = pods.find(name).ok().map(|entry| Container::read(pods, entry)).transpose()?;
-                container.map(|container| of_container::of_container(pods, store, volumes, &container))
+                let Some(container) = container else { return Ok(None) };
+                let mut value = of_container::of_container(pods, store, volumes, &container);
+                if *sizes {
+                    let size = Size::of(&container, pods, store, &idmap::detect(context.data_dir()?)?);
+                    (value["SizeRw"], value["SizeRootFs"]) = (size.written.into(), size.whole.into());
+                }
+                Some(value)
             }
             Thing::Image => image::stored(context, store, name)?.map(|image| of_image::of_image(store, &image)),
             Thing::Network => Networks::read(context)?.find(name).ok(),

@@ -5,12 +5,12 @@ use pod::State;
 use serde_json::{Value, json};
 
 use super::complain_of;
-use super::container::Container;
+use super::container::{Container, Size};
 use super::filters::Filters;
 use super::listing::{self, Listing};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::{moment, named_volumes, output};
+use crate::{idmap, moment, named_volumes, output};
 
 /// List containers
 #[derive(Debug, Args)]
@@ -39,8 +39,8 @@ pub(crate) struct PsArgs {
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
 
-    /// Display total file sizes, which nobody counts
-    #[arg(long, short, hide = true)]
+    /// Display total file sizes: what the container has written, and that with its image
+    #[arg(long, short)]
     size: bool,
 
     /// Format output: table, json, or a template of fields such as '{{.ID}} {{.Names}}'
@@ -59,13 +59,21 @@ pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
     let any_state = args.all || args.latest || args.last.is_some() || filters.name_states();
     let last = if args.latest { Some(1) } else { args.last };
     let now = moment::now();
+    // Reading all that containers have written takes its time: it is done for who asks.
+    let asked = args.size || args.format.as_deref().is_some_and(|format| format.contains(".Size"));
+    let sizes = asked && !args.quiet;
+    let mapping = idmap::detect(context.data_dir()?)?;
     let mut fields = Vec::new();
     for container in containers.iter().filter(|container| any_state || container.entry.state == State::Running) {
         let image = container.image(&store);
         if filters.admit(container, &image) {
             // Their supervisors are not asked for nothing.
             let ports = if args.quiet { String::new() } else { container.ports(&pods) };
-            fields.push(of(container, (&image, ports), args.no_trunc, now));
+            let mut row = of(container, (&image, ports), args.no_trunc, now);
+            if sizes {
+                row["Size"] = Size::of(container, &pods, &store, &mapping).to_string().into();
+            }
+            fields.push(row);
         }
     }
     fields.truncate(last.unwrap_or(usize::MAX));
@@ -77,8 +85,9 @@ fn shown(args: &PsArgs, containers: &[Value]) -> Result<String, CommandError> {
     if args.quiet {
         return Ok(listing::lines(containers, "ID"));
     }
-    let columns = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
-    Listing::parse(args.format.as_deref())?.show(containers, &columns, &TITLES)
+    let columns = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
+    let columns = &columns[..columns.len() - usize::from(!args.size)];
+    Listing::parse(args.format.as_deref())?.show(containers, columns, &TITLES)
 }
 
 const TITLES: [(&str, &str); 3] = [("ID", "CONTAINER ID"), ("RunningFor", "CREATED"), ("CreatedAt", "CREATED AT")];
@@ -100,16 +109,14 @@ fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u
         "Labels": labels.collect::<Vec<_>>().join(","),
         "Networks": container.networks().join(","),
         "Mounts": mounts.join(","),
-        "LocalVolumes": mounts.len().to_string(),
+        "LocalVolumes": container.local_volumes().to_string(),
         "Size": "0B",
     })
 }
 
 /// A mount: the name of its volume, or what of the host it is.
 fn mount(source: Option<&str>, path: &str, whole: bool) -> String {
-    let volumes = format!("/{}/", named_volumes::DIR);
-    let name = source.and_then(|source| source.rsplit_once(&volumes)).map(|(_, name)| name);
-    let shown = name.filter(|name| !name.contains('/')).or(source).unwrap_or(path);
+    let shown = source.and_then(named_volumes::name_of).or(source).unwrap_or(path);
     if whole { shown.to_owned() } else { ellipsis(shown, MOUNT_WIDTH) }
 }
 

@@ -1,0 +1,112 @@
+//! What is said of a command line that makes no sense: docker's words, and who else does what there is not.
+
+use std::ffi::OsString;
+
+use clap::Command;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::{FAILED, UNUSABLE, groups};
+use crate::escape::printable;
+use crate::output;
+
+/// Says of a command line that makes no sense what docker says; returns the exit status.
+pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        _ => String::new(),
+    };
+    let command = words.iter().find_map(|word| tree.find_subcommand(word.to_str()?));
+    let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
+    let see = format!("See 'docker{name} --help'.");
+    let word = context(ContextKind::InvalidArg);
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = context(ContextKind::InvalidSubcommand);
+            output::complain(&unknown(&word, command, words));
+            FAILED
+        }
+        ErrorKind::UnknownArgument if word.starts_with("--") => {
+            output::complain(&format!("unknown flag: {word}\n{see}\n"));
+            UNUSABLE
+        }
+        ErrorKind::UnknownArgument if word.starts_with('-') => {
+            let letter = word.chars().nth(1).unwrap_or('-');
+            output::complain(&format!("unknown shorthand flag: {letter:?} in {word}\n{see}\n"));
+            UNUSABLE
+        }
+        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooFewValues => {
+            let wants = command.map_or_else(|| "requires more arguments".to_owned(), wants);
+            let usage = command.map(|command| command.clone().render_usage().to_string()).unwrap_or_default();
+            output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
+            FAILED
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            output::complain(&format!("{first}\n{see}\n"));
+            UNUSABLE
+        }
+    }
+}
+
+/// How many arguments a command has, in docker's words.
+fn wants(command: &Command) -> String {
+    let counts = command.get_positionals().map(|arg| {
+        let range = arg.get_num_args().unwrap_or_else(|| 1.into());
+        let many = matches!(arg.get_action(), clap::ArgAction::Append);
+        let least = if arg.is_required_set() { range.min_values().max(1) } else { 0 };
+        (least, if many { usize::MAX } else { range.max_values() })
+    });
+    let (least, most) = counts.fold((0, 0usize), |sum, one| (sum.0 + one.0, sum.1.saturating_add(one.1)));
+    let counted = |count: usize| format!("{count} argument{}", if count == 1 { "" } else { "s" });
+    match (least, most) {
+        (0, 0) => "accepts no arguments".to_owned(),
+        (least, usize::MAX) => format!("requires at least {}", counted(least)),
+        (least, most) if least == most => format!("requires exactly {}", counted(least)),
+        (0, most) => format!("requires at most {}", counted(most)),
+        (least, most) => format!("requires at least {least} and at most {}", counted(most)),
+    }
+}
+
+/// Who does what a command of docker's would do that there is not.
+fn elsewhere(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "build" | "builder" | "buildx" => {
+            "buildah, kaniko and others build images without a daemon; `docker load` takes their archives"
+        }
+        "compose" | "stack" => {
+            "`docker network create` and `docker run --network` connect containers that find each other by name"
+        }
+        "swarm" | "node" | "service" | "secret" | "config" => "containers are of this machine alone",
+        "context" => "there is no daemon to be chosen",
+        "plugin" => "there is nothing that could be plugged in",
+        "manifest" => "`docker inspect` shows images that are stored; skopeo shows those of registries",
+        "checkpoint" => "containers are stopped, or paused, but not frozen to disk",
+        "trust" => "`proa trust` says whose signatures count",
+        "init" | "scout" | "extension" | "desktop" | "model" | "ai" | "mcp" | "debug" | "sbom" => {
+            "it is a program of its own beside docker's"
+        }
+        "search" => "a registry's own pages tell what it has",
+        _ => return None,
+    })
+}
+
+/// What is said of a command that there is not, of docker's own or of one of its groups.
+fn unknown(word: &str, command: Option<&Command>, words: &[OsString]) -> String {
+    let (shown, mut see) = (printable(word), "docker".to_owned());
+    let said = match (command.map(Command::get_name), groups::is_one(word)) {
+        (Some(group), _) => {
+            see = format!("docker {group}");
+            format!("{group} {shown}")
+        }
+        (None, true) => {
+            see = format!("docker {shown}");
+            let given = words.iter().skip_while(|given| **given != *word).nth(1);
+            format!("{shown} {}", printable(&given.map(|given| given.to_string_lossy()).unwrap_or_default()))
+        }
+        (None, false) => shown.to_string(),
+    };
+    let why = elsewhere(word).map(|why| format!("hint: {why}\n")).unwrap_or_default();
+    format!("docker: '{}' is not a docker command.\nSee '{see} --help'\n{why}", said.trim_end())
+}
