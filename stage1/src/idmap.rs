@@ -5,18 +5,16 @@
 //! never maps host id 0. See user_namespaces(7), subuid(5), newuidmap(1).
 
 mod exchange;
+mod helper;
 mod subid;
 
-use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, PipeReader};
-use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::io;
 
 use rustix::process::Pid;
-use sys::spawn::{Spawned, spawn};
 
+use helper::Helper;
 use subid::SubidFiles;
 
 /// First id of the ranges that root's pods may take: systemd's container range starts here (systemd's
@@ -113,7 +111,7 @@ impl IdMapping {
             return Ok(Self::root(start));
         }
         Ok(match files.range_of(uid)? {
-            Some((uids, gids)) if helpers_exist() => Self::range(uid, gid, uids, gids),
+            Some((uids, gids)) if helper::both_exist() => Self::range(uid, gid, uids, gids),
             _ => Self::single(uid, gid),
         })
     }
@@ -295,18 +293,6 @@ fn maps_all_ids() -> Result<bool, IdMapError> {
     Ok(text.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
-/// Where distributions install the setuid helpers. Never looked up in PATH: they are the only privileged programs
-/// that proa runs (security.md USR-07).
-const HELPER_DIRS: [&str; 2] = ["/usr/bin", "/bin"];
-
-fn helper_path(program: &str) -> Option<String> {
-    HELPER_DIRS.iter().map(|dir| format!("{dir}/{program}")).find(|path| Path::new(path).exists())
-}
-
-fn helpers_exist() -> bool {
-    helper_path("newuidmap").is_some() && helper_path("newgidmap").is_some()
-}
-
 /// Maps that are being written.
 #[derive(Debug)]
 #[must_use = "the maps are not written before `finish`"]
@@ -321,46 +307,6 @@ impl Writing {
         // All are waited for, so that none is left as a zombie.
         let results: Vec<_> = self.0.into_iter().map(Helper::finish).collect();
         results.into_iter().collect()
-    }
-}
-
-/// A running newuidmap or newgidmap.
-#[derive(Debug)]
-struct Helper {
-    program: String,
-    arguments: Vec<String>,
-    process: Spawned,
-    stderr: PipeReader,
-}
-
-impl Helper {
-    fn start(name: &str, pid: Pid, extents: &[Extent]) -> Result<Self, IdMapError> {
-        let program = helper_path(name).unwrap_or_else(|| name.to_owned());
-        let mut arguments = vec![pid.as_raw_nonzero().to_string()];
-        for extent in extents {
-            arguments.extend([extent.inside, extent.outside, extent.count].map(|number| number.to_string()));
-        }
-        let spawn = || {
-            let (stderr, theirs) = io::pipe()?;
-            let words = std::iter::once(&program).chain(&arguments).map(|word| CString::new(word.as_str()));
-            let process = spawn(CString::new(program.as_str())?, words.collect::<Result<_, _>>()?, theirs.as_fd())?;
-            Ok((process, stderr))
-        };
-        let (process, stderr) =
-            spawn().map_err(|source| IdMapError::StartHelper { program: program.clone(), source })?;
-        Ok(Self { program, arguments, process, stderr })
-    }
-
-    fn finish(mut self) -> Result<(), IdMapError> {
-        match self.process.wait() {
-            Ok(status) if status.exit_status() == Some(0) => return Ok(()),
-            Ok(_) => {}
-            Err(source) => return Err(IdMapError::StartHelper { program: self.program, source }),
-        }
-        let mut output = String::new();
-        let _ = io::Read::read_to_string(&mut io::Read::take(&mut self.stderr, 4096), &mut output);
-        let message = output.lines().next().unwrap_or("no message").to_owned();
-        Err(IdMapError::Helper { program: self.program, arguments: self.arguments.join(" "), message })
     }
 }
 
