@@ -7,6 +7,7 @@ mod mask;
 mod network;
 pub(crate) mod overlay;
 mod place;
+mod sysctl;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -254,8 +255,8 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
         Op::MaskDir { at } => mask::dir(fds, at),
         Op::ReadOnly { at } => mask::read_only(fds, at),
         Op::Open { at, slot } => open_slot(fds, at, *slot),
-        Op::Sysctl { key, value } => sysctl(fds, key, value),
-        Op::OperatorSysctl { path, value } => operator_sysctl(fds, path, value),
+        Op::Sysctl { key, value } => sysctl::set(fds, key, value),
+        Op::OperatorSysctl { path, value } => sysctl::set_for_operator(fds, path, value),
         Op::MoveIntoRoot { from, path } => attach::move_into_root(fds, from, path),
         Op::AttachDev => attach::dev(fds),
         Op::AttachVolume { mount, name, path, nested, own } => volume::attach(fds, *mount, name, path, *nested, *own),
@@ -371,44 +372,9 @@ fn open_slot(fds: &mut Fds, at: &At, slot: Slot) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn sysctl(fds: &Fds, key: &str, value: &str) -> Result<(), Refusal> {
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(fds.get(Slot::Sysctls)?, key, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        opened => opened.named(|| format!("openat(<proc/sys/{key}>, O_WRONLY)"))?,
-    };
-    rustix::io::write(&file, value.as_bytes()).map(drop).named(|| format!("write(<proc/sys/{key}>, {value:?})"))
-}
-
 /// Whether the kernel has no such kind of address.
 pub(crate) fn is_unsupported(error: &std::io::Error) -> bool {
     [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// Procfs takes some values in part, and says nothing then.
-fn operator_sysctl(fds: &Fds, path: &str, value: &str) -> Result<(), Refusal> {
-    let sysctls = fds.get(Slot::Sysctls)?;
-    let open = |flags, how| {
-        rustix::fs::openat2(
-            sysctls,
-            path,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
-        )
-        .named(|| format!("openat2(<proc/sys/{path}>, {how})"))
-    };
-    let file = open(OFlags::WRONLY, "O_WRONLY")?;
-    rustix::io::write(&file, value.as_bytes()).named(|| format!("write(<proc/sys/{path}>, {value:?})"))?;
-    let mut buffer = [0; 8192];
-    let read = || format!("read(<proc/sys/{path}>)");
-    let len = rustix::io::read(open(OFlags::RDONLY, "O_RDONLY")?, &mut buffer).named(read)?;
-    let now = String::from_utf8_lossy(&buffer[..len]);
-    if now.split_whitespace().eq(value.split_whitespace()) {
-        return Ok(());
-    }
-    let call = format!("read(<proc/sys/{path}>): {:?}", now.trim_end());
-    Err(Refusal::because(call, Errno::INVAL, "the kernel did not take the value"))
 }
 
 /// pivot_root(2), "pivot_root(\".\", \".\")": the old root ends on top of the new one and is let go of there, so that
