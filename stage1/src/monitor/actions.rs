@@ -51,9 +51,7 @@ impl Monitor<'_> {
 
     /// Has a process of the app executed.
     fn execute(&mut self, app: usize, role: Role, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        let process = self.next_process;
-        self.next_process += 1;
-        self.processes.insert(process, Purpose::App(app));
+        let process = self.new_process(Purpose::App(app));
         let state = self.supervisor.apps()[app];
         let record = &mut self.apps[app];
         record.starting(process, role, state.attempt);

@@ -66,18 +66,15 @@ impl Monitor<'_> {
                 }
             }
             Call::Signal { app, signal } => self.signal(connection, app, signal, keeper)?,
-            Call::Stop { app, signal, grace_ms } => match app {
-                None => {
-                    self.stop(None, signal, grace_ms, keeper)?;
-                    self.reply(connection, &Reply::Done);
-                }
-                Some(name) => {
-                    if let Some(app) = self.find(connection, &name) {
-                        self.stop(Some(app), signal, grace_ms, keeper)?;
-                        self.reply(connection, &Reply::Done);
-                    }
-                }
-            },
+            Call::Stop { app, signal, grace_ms } => {
+                let app = match app.map(|name| self.find(connection, &name)) {
+                    // It was refused.
+                    Some(None) => return Ok(()),
+                    found => found.flatten(),
+                };
+                self.stop(app, signal, grace_ms, keeper)?;
+                self.reply(connection, &Reply::Done);
+            }
             Call::Start { app } => self.start(connection, &app, keeper)?,
             Call::Add { manifest, image, layers, trees, stdio } => {
                 let wanted = Wanted { manifest, image, layers, trees, stdio };
@@ -89,21 +86,8 @@ impl Monitor<'_> {
             Call::AddPort { port } => self.add_port(connection, port, fds),
             Call::RemovePort { port } => self.remove_port(connection, &port),
             Call::Enter { app, stays, spec } => self.enter_for((connection, stays), &app, &spec, fds)?,
-            Call::Room { app } => {
-                if let Some(app) = self.find(connection, &app) {
-                    let process = self.next_process;
-                    self.next_process += 1;
-                    self.processes.insert(process, Purpose::Room(connection));
-                    self.say(&ToInit::Room { app, process })?;
-                }
-            }
-            Call::Forward { signal } => {
-                let entered = |purpose: &&Purpose| **purpose == Purpose::Entered(connection);
-                let process = self.processes.iter().find(|(_, purpose)| entered(purpose)).map(|(id, _)| *id);
-                if let Some(process) = process {
-                    self.say(&ToInit::Signal { process, signal })?;
-                }
-            }
+            Call::Room { app } => self.ask_for_room(connection, &app)?,
+            Call::Forward { signal } => self.forward(connection, signal)?,
             Call::Attach { app, stdin, stdout, stderr, holds } => {
                 self.attach(connection, &app, [stdin, stdout, stderr], holds);
                 if holds {
@@ -239,9 +223,7 @@ impl Monitor<'_> {
             self.refuse(connection, RefusedKind::State, "this connection has entered already");
             return Ok(());
         }
-        let process = self.next_process;
-        self.next_process += 1;
-        self.processes.insert(process, Purpose::Entered(connection));
+        let process = self.new_process(Purpose::Entered(connection));
         // Whoever waits for the end hears of a failure then.
         let awaited = stays && spec.terminal.is_none();
         if let Err(error) = self.enter((app, false), (process, awaited), spec, &fds) {
@@ -257,6 +239,32 @@ impl Monitor<'_> {
         }
         self.tell(Some(name.to_owned()), EventKind::Entered, None);
         Ok(())
+    }
+
+    /// Has pid 1 hand out the namespaces of an app.
+    fn ask_for_room(&mut self, connection: ConnectionId, name: &str) -> Result<(), RunError> {
+        let Some(app) = self.find(connection, name) else { return Ok(()) };
+        let process = self.new_process(Purpose::Room(connection));
+        self.say(&ToInit::Room { app, process })?;
+        Ok(())
+    }
+
+    /// Passes a signal on to what the client entered, if that is still there.
+    fn forward(&mut self, connection: ConnectionId, signal: i32) -> Result<(), RunError> {
+        let entered = |purpose: &&Purpose| **purpose == Purpose::Entered(connection);
+        let process = self.processes.iter().find(|(_, purpose)| entered(purpose)).map(|(id, _)| *id);
+        if let Some(process) = process {
+            self.say(&ToInit::Signal { process, signal })?;
+        }
+        Ok(())
+    }
+
+    /// A number by which pid 1 knows a process that is to be made.
+    pub(super) fn new_process(&mut self, purpose: Purpose) -> u64 {
+        let process = self.next_process;
+        self.next_process += 1;
+        self.processes.insert(process, purpose);
+        process
     }
 
     fn attach(&mut self, connection: ConnectionId, name: &str, [stdin, stdout, stderr]: [bool; 3], alone: bool) {
