@@ -1,33 +1,24 @@
 //! From stored images to a pod that runs, and to the exit status when it is over.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
-use metadata_api::Token;
 use pod::{Pod, PodEntry, PodName, Pods, Running, State};
 use rustix::rand::{GetRandomFlags, getrandom};
-use stage1::LogLimits;
 use stage1::idmap::{IdMapping, Tier};
-use stage1::metadata::Registration;
-use stage1::protocol::StdioKind;
-use stage1::run::{AppOptions, AppStdio, PodOutcome, PodSpec, RunError, Signals};
-use stage1::supervise::ExitPolicy;
 use store::LayerKey;
-use tracing::info_span;
 
 use crate::context::Context;
 use crate::diagnostics::warn;
-use crate::error::{self, CommandError, Explain, Kind};
-use crate::forward::{self, Entrances};
-use crate::handed::{self, Handed};
-use crate::idmap::{self, Remover};
-use crate::keeper::DirectoryKeeper;
-use crate::net::NetRequest;
-use crate::prepare::{self, PreparedPod};
+use crate::error::{self, CommandError, Explain};
+use crate::handed::{self};
+use crate::idmap::Remover;
+use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::{AppSetup, Setup};
-use crate::{attach, cgroup, docker, etc, failure_hint, keeper, monitor, output, pod_network, protection, relay};
+use crate::supervision::{Places, supervise};
+use crate::{attach, docker, keeper, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,137 +186,21 @@ pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<Po
     Ok(uuid)
 }
 
-/// What a monitor has to find.
-#[derive(Debug)]
-struct Places {
-    data_dir: PathBuf,
-    /// The directory of the metadata service's socket.
-    socket_dir: PathBuf,
-}
-
-/// Makes the pod and sees to it until its end. A detached pod says when it is started.
-fn supervise(
-    places: &Places,
-    uuid: PodUuid,
-    prepared: PreparedPod,
-    resumed: Option<(Pod<Running>, Setup)>,
-    handed: Vec<Handed>,
-    started: Option<monitor::Started>,
-) -> Result<u8, CommandError> {
-    let launch = info_span!("launch").entered();
-    let PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle } = prepared;
-    let chosen = lifecycle.hostname.or_else(|| resumed.as_ref().map(|(_, setup)| setup.hostname.clone()));
-    let hostname = hostname(chosen, name.as_ref(), uuid);
-    let life = lifecycle.life.clone();
-    let new_setup =
-        (lifecycle.keep && resumed.is_none()).then(|| setup(&manifest, &hostname, keys, &images).with_life(life));
-    // A pod of its own has nobody's streams, and neither has one whose apps come and go.
-    let held = (lifecycle.interactive || lifecycle.attached) && !lifecycle.detach;
-    let own = lifecycle.detach || held || lifecycle.exit_policy == ExitPolicy::Never;
-    let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
-    let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
-    let options = AppOptions { stdio, restart: lifecycle.restart };
-    let net = NetRequest::of(&manifest)?;
-    let Entrances { network, sockets } = forward::open(&manifest, &net, handed)?;
-    let names = name.iter().map(ToString::to_string).chain([hostname.clone()]);
-    let mut names: Vec<String> = names.filter(|name| name != "localhost").collect();
-    names.dedup();
-    let (memberships, seats) = match net.joins.as_slice() {
-        [] => (Vec::new(), Vec::new()),
-        joins => pod_network::join(&places.data_dir, joins, &names)?,
-    };
-    // A prospect that comes to nothing is an error: apps without the limits that were promised would be worse.
-    let bounded = cgroup::is_wanted(&manifest) && cgroup::prospects().is_ok();
-    let scope = name.as_ref().map_or_else(|| uuid.to_string(), ToString::to_string);
-    let cgroup = bounded.then(|| cgroup::obtain(&scope)).transpose()?;
-    let offers = prepare::offered_nests(&places.data_dir);
-    let spec = PodSpec {
-        manifest: &manifest,
-        hostname: &hostname,
-        mapping: &mapping,
-        nest,
-        offers: Some(&offers),
-        layers,
-        sources,
-        apps: vec![options; manifest.apps.len()],
-        exit_policy: lifecycle.exit_policy,
-        logs: LogLimits::default(),
-        held,
-        signals: if own { Signals::Stop } else { Signals::Forward },
-        metadata: Some(registration(places, uuid, &manifest, images)?),
-        network,
-        memberships,
-        etc: etc::files(&net, &hostname),
-        cgroup,
-        sockets,
-    };
-    let remover = Remover::new(&mapping);
-    let mut keeper = DirectoryKeeper::new(&places.data_dir, uuid, name.as_ref(), &manifest, &mapping, &remover);
-    if let Some((pod, setup)) = resumed {
-        keeper = keeper.resume(pod);
-        if lifecycle.keep {
-            keeper = keeper.keep(setup);
-        }
-    } else if let Some(setup) = new_setup {
-        keeper = keeper.keep(setup);
-    }
-    if own {
-        keeper = keeper.keep_logs();
-    }
-    if let Some(file) = &lifecycle.uuid_file {
-        keeper = keeper.save_uuid(file);
-    }
-    if let Some(started) = started {
-        keeper = keeper.when_started(move || started.tell());
-    }
-    let outcome = stage1::run::run(spec, &mut keeper);
-    drop(seats);
-    drop(launch);
-    drop(guards);
-    finish(keeper, uuid, outcome)
-}
-
 /// The host name that was chosen, or else the pod's name, or one made of its UUID.
-fn hostname(chosen: Option<String>, name: Option<&PodName>, uuid: PodUuid) -> String {
+pub(crate) fn hostname(chosen: Option<String>, name: Option<&PodName>, uuid: PodUuid) -> String {
     chosen.or_else(|| name.map(ToString::to_string)).unwrap_or_else(|| format!("proa-{uuid}"))
 }
 
 /// What a kept pod remembers.
-fn setup(manifest: &PodManifest, hostname: &str, keys: Vec<Vec<LayerKey>>, images: &[ImageManifest]) -> Setup {
+pub(crate) fn setup(
+    manifest: &PodManifest,
+    hostname: &str,
+    keys: Vec<Vec<LayerKey>>,
+    images: &[ImageManifest],
+) -> Setup {
     let apps = manifest.apps.iter().zip(keys).zip(images);
     let app = |((app, layers), image): ((&RuntimeApp, _), _)| AppSetup::new(app.name.to_string(), layers, image);
     Setup::new(hostname.to_owned(), apps.map(app).collect())
-}
-
-/// How the pod registers with the metadata service when one of its apps asks.
-fn registration(
-    places: &Places,
-    uuid: PodUuid,
-    manifest: &PodManifest,
-    images: Vec<ImageManifest>,
-) -> Result<Registration, CommandError> {
-    let names = manifest.apps.iter().map(|app| app.name.to_string());
-    let token = Token::generate().during(|| "make the pod's token".into())?;
-    let dirs = (places.socket_dir.clone(), places.data_dir.clone());
-    Ok(Registration::new(uuid, token, names.zip(images.into_iter().map(Box::new)).collect(), dirs))
-}
-
-/// Puts the pod away and says how it ended.
-fn finish(
-    keeper: DirectoryKeeper<'_>,
-    uuid: PodUuid,
-    outcome: Result<PodOutcome, RunError>,
-) -> Result<u8, CommandError> {
-    let status = match &outcome {
-        Ok(outcome) => outcome.status,
-        Err(error) => i32::from(error.exit_status()),
-    };
-    let (refused, kept) = keeper.finish(status);
-    match refused.map_or_else(|| outcome.map_err(explain_run), Err) {
-        // An app's status is a byte, whatever a manifest or a signal made of it.
-        Ok(_) => kept.map(|()| u8::try_from(status).unwrap_or(u8::MAX)).during(|| format!("put pod {uuid} away")),
-        Err(error) => Err(undo(error, kept)),
-    }
 }
 
 /// From the kernel's generator in one call; a static binary's other ways to it open /dev/random first.
@@ -353,7 +228,7 @@ fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), 
 }
 
 /// A failure after which the pod was removed, or could not be removed either.
-fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError {
+pub(crate) fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError {
     match removed {
         Ok(()) => error,
         Err(left) => {
@@ -361,17 +236,4 @@ fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError
             error.hint(format!("the pod could not be removed ({left}); `proa gc` will try again"))
         }
     }
-}
-
-/// The exit status of a pod that could not run, and what mends it.
-fn explain_run(error: RunError) -> CommandError {
-    let (kind, hint) = match &error {
-        RunError::Pod(failure) => failure_hint::of(failure.kind),
-        RunError::Stream { .. } => (Kind::Failed, Some("give it a file, a pipe, a terminal or /dev/null")),
-        _ => (Kind::Failed, None),
-    };
-    let mut error = CommandError::from(error);
-    error.kind = kind;
-    error = idmap::explain(error);
-    hint.into_iter().fold(error, CommandError::hint)
 }

@@ -95,6 +95,7 @@ mod snapshot;
 mod sockets;
 mod sources;
 mod split;
+mod supervision;
 mod table;
 mod template;
 mod umask;

@@ -47,17 +47,18 @@ const OWN_NAMESPACES: Namespaces =
     Namespaces::MOUNT.with(Namespaces::IPC).with(Namespaces::UTS).with(Namespaces::CGROUP);
 
 /// What pid 1 is given by the monitor, by way of the fork.
-pub(crate) struct Init<'a> {
+#[derive(Debug)]
+pub(crate) struct Init {
     pub(crate) plan: Plan,
-    pub(crate) mapping: &'a IdMapping,
+    pub(crate) mapping: IdMapping,
     pub(crate) layers: Vec<Vec<OwnedFd>>,
     /// Sources of the pod's volumes on the host; `None` for those of its own.
     pub(crate) sources: Vec<Option<OwnedFd>>,
     /// For each app its streams; none at all where all apps have the pod's.
-    pub(crate) streams: &'a [AppStreams],
+    pub(crate) streams: Vec<AppStreams>,
     /// What puts a process into its control group when `0` is written to it, if the pod has groups.
     pub(crate) cgroups: Option<InitCgroups>,
-    pub(crate) monitor: &'a InitEnd,
+    pub(crate) monitor: InitEnd,
     /// Whose network it has.
     pub(crate) net: Net,
     /// For each app the sockets that it takes over.
@@ -85,28 +86,30 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// Runs pid 1. The kernel kills every process of the pod when it ends.
-pub(crate) fn run(init: Init<'_>) -> ! {
-    let monitor = init.monitor;
-    match start(init) {
+/// Runs pid 1, and returns the status that it is to end with. The kernel kills every process of the pod when it ends.
+pub(crate) fn run(mut init: Box<Init>) -> u8 {
+    match start(&mut init) {
         Ok(apps) => {
-            let served = apps.serve(monitor);
+            let served = apps.serve(&init.monitor);
             if let Err(errno) = served {
                 let what = format_args!("watch the apps: {}", std::io::Error::from(errno));
-                let _ = monitor.say(&FromInit::Failed(Failure::new(FailureKind::Setup, &what)));
+                let _ = init.monitor.say(&FromInit::Failed(Failure::new(FailureKind::Setup, &what)));
             }
-            sys::fork::exit_now(u8::from(served.is_err()))
+            u8::from(served.is_err())
         }
-        Err(Stop::Orphaned) => sys::fork::exit_now(0),
+        Err(Stop::Orphaned) => 0,
         Err(Stop::Failed(failure)) => {
-            let _ = monitor.say(&FromInit::Failed(failure));
-            sys::fork::exit_now(1)
+            let _ = init.monitor.say(&FromInit::Failed(failure));
+            1
         }
     }
 }
 
 /// Everything up to apps that wait for their start.
-fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
+///
+/// Never a part of its caller, which lives as long as the pod: its many moments need 16 kB of the stack.
+#[inline(never)]
+fn start(init: &mut Init) -> Result<Apps, Stop> {
     // Apps may read it: the arguments of proa name their siblings' secrets and the host's paths.
     sys::title::set("proa-pod");
     // Then: a monitor that dies now takes the pod with it. One that died before shows as the end of the
@@ -114,7 +117,7 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     die_with_parent()?;
     rustix::process::setsid().named(|| "setsid()".into())?;
     let mut fds = Fds::default();
-    let early = before_maps(&mut init, &mut fds);
+    let early = before_maps(init, &mut fds);
     // Whatever came of that: the maps are being written, which cannot be done for a process that has ended.
     if init.monitor.hear().named(|| "recv(<monitor>)".into())? != Some(ToInit::Mapped) {
         return Err(Stop::Orphaned);
@@ -122,8 +125,8 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     let Early { between, layers, sources } = early?;
     // Root's pods have ids that cannot pass root's own directories: there the files must be found first. Otherwise
     // the sandbox is built while the monitor still makes the files.
-    let early_files = (init.mapping.tier() == Tier::Root).then(|| files::receive(&init)).transpose()?;
-    become_container_root(init.mapping).named(|| "setresuid(0, 0, 0)".into())?;
+    let early_files = (init.mapping.tier() == Tier::Root).then(|| files::receive(init)).transpose()?;
+    become_container_root(&init.mapping).named(|| "setresuid(0, 0, 0)".into())?;
     // Changing ids clears the death signal (prctl(2)).
     die_with_parent()?;
     // Only now: the maps could not be written for a process that is not dumpable.
@@ -131,11 +134,11 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     rustix::process::umask(rustix::fs::Mode::empty());
     perform(&init.plan.sandbox, &mut fds)?;
     if let Some(between) = between {
-        hand_over_namespaces(init.monitor, Some(between))?;
+        hand_over_namespaces(&init.monitor, Some(between))?;
     }
     let PodFiles { apps, volumes, lock, .. } = match early_files {
         Some(files) => files,
-        None => files::receive(&init)?,
+        None => files::receive(init)?,
     };
     let mut own = volumes.into_iter();
     for (index, source) in sources.into_iter().enumerate() {
@@ -148,7 +151,7 @@ fn start(mut init: Init<'_>) -> Result<Apps, Stop> {
     let built = built.collect::<Result<Vec<_>, _>>().map_err(Stop::Failed)?;
     // From here on the host's files are out of reach.
     perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
-    close_inherited(&init, &fds, &built, &lock)?;
+    close_inherited(init, &fds, &built, &lock)?;
     limits::bound_processes()?;
     create(init, fds, built, lock)
 }
@@ -164,7 +167,7 @@ struct Early {
 }
 
 /// The namespaces that it makes itself, and what needs no ids.
-fn before_maps(init: &mut Init<'_>, fds: &mut Fds) -> Result<Early, Stop> {
+fn before_maps(init: &mut Init, fds: &mut Fds) -> Result<Early, Stop> {
     // Before its cgroup namespace begins there.
     if let Some(own) = init.cgroups.as_mut().and_then(|cgroups| cgroups.own.take()) {
         stub::join(&own)?;
@@ -181,7 +184,7 @@ fn before_maps(init: &mut Init<'_>, fds: &mut Fds) -> Result<Early, Stop> {
     perform(&init.plan.early, fds)?;
     let between = (init.net == Net::Connected && has_owner).then(|| own_namespace("net")).transpose()?;
     if init.net == Net::Connected && !has_owner {
-        hand_over_namespaces(init.monitor, None)?;
+        hand_over_namespaces(&init.monitor, None)?;
     }
     let layers = std::mem::take(&mut init.layers).into_iter().map(reopen::all).collect::<Result<Vec<_>, _>>()?;
     let sources = std::mem::take(&mut init.sources).into_iter().map(|source| source.map(reopen::source).transpose());
@@ -225,7 +228,7 @@ pub(crate) fn build(plan: &AppPlan, layers: Vec<OwnedFd>, dirs: AppDirs, fds: &m
 }
 
 /// Closes whatever the caller of proa, or proa itself, had open: only what pid 1 needs stays.
-fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) -> Result<(), Stop> {
+fn close_inherited(init: &Init, fds: &Fds, built: &[Built], lock: &OwnedFd) -> Result<(), Stop> {
     let mut keep: Vec<RawFd> = fds.numbers().collect();
     keep.extend(built.iter().flat_map(|built| built.0.iter().map(|(_, fd)| fd.as_raw_fd())));
     keep.extend(init.streams.iter().flat_map(AppStreams::numbers));
@@ -244,7 +247,7 @@ fn close_inherited(init: &Init<'_>, fds: &Fds, built: &[Built], lock: &OwnedFd) 
 }
 
 /// Creates the apps that the pod begins with: nothing else runs in it yet, so each may be waited for.
-fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Result<Apps, Stop> {
+fn create(init: &mut Init, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Result<Apps, Stop> {
     let signals = sys::signal::watch(&[Signal::CHILD.as_raw()], Block::All).named(|| "signalfd()".into())?;
     let mut streams = init.streams.iter();
     let mut sockets = std::mem::take(&mut init.sockets).into_iter();
@@ -271,10 +274,10 @@ fn create(mut init: Init<'_>, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) ->
     (0..own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
     let (mapping, ended_early) = (init.mapping.clone(), BTreeMap::new());
     let mut apps = Apps { apps, processes, ended_early, fds, mapping, signals, _lock: lock };
-    apps.tell_listeners(metadata, identities, init.monitor).named(|| "sendmsg(<monitor>)".into())?;
+    apps.tell_listeners(metadata, identities, &init.monitor).named(|| "sendmsg(<monitor>)".into())?;
     for wanted in [Stage::Readying, Stage::Waiting] {
         for index in 0..apps.processes.len() {
-            apps.advance_to(index, wanted, init.monitor)?;
+            apps.advance_to(index, wanted, &init.monitor)?;
         }
     }
     Ok(apps)

@@ -7,7 +7,7 @@ use crate::run::{AppDirs, PodFiles};
 use rustix::io::Errno;
 
 /// Waits for the files and finds their directories in this process's mount namespace.
-pub(super) fn receive(init: &Init<'_>) -> Result<PodFiles, Stop> {
+pub(super) fn receive(init: &Init) -> Result<PodFiles, Stop> {
     let mut fds = Vec::new();
     loop {
         match init.monitor.hear_with().named(|| "recvmsg(<monitor>)".into())? {

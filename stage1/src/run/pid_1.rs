@@ -6,37 +6,27 @@ use std::os::fd::OwnedFd;
 use rustix::process::Pid;
 use sys::fork::Fork;
 
-use crate::init::{self, Init, InitCgroups, InitEnd};
+use crate::idmap::IdMapping;
+use crate::init::{self, Init};
 use crate::nest::{Nest, OF_PID_1, Outer};
-use crate::plan::{Net, Plan};
-use crate::streams::AppStreams;
 
-use super::{MonitorEnd, PodSpec, RunError};
+use super::{MonitorEnd, RunError};
 
 /// What pid 1 and its monitor begin with: at the fork both have all of it, and each keeps its part.
 #[derive(Debug)]
-pub(super) struct Beginning<'a> {
-    pub(super) spec: PodSpec<'a>,
-    pub(super) plan: Plan,
-    pub(super) net: Net,
-    pub(super) streams: Vec<AppStreams>,
-    pub(super) cgroups: Option<InitCgroups>,
+pub(super) struct Beginning {
+    pub(super) init: Init,
     pub(super) monitor_end: MonitorEnd,
-    pub(super) init_end: InitEnd,
 }
 
-impl<'a> Beginning<'a> {
-    /// In the monitor. The plan and the rest is pid 1's, and would be here as long as the pod.
-    pub(super) fn into_monitors_part(self: Box<Self>) -> (PodSpec<'a>, MonitorEnd) {
-        (self.spec, self.monitor_end)
-    }
-
+impl Beginning {
     /// In pid 1.
     fn become_init(self: Box<Self>) -> ! {
-        let Self { spec, plan, net, streams, cgroups, monitor_end, init_end } = *self;
+        let Self { init, monitor_end } = *self;
         drop(monitor_end);
-        let PodSpec { mapping, layers, sources, sockets, .. } = spec;
-        init::run(Init { plan, mapping, layers, sources, streams: &streams, cgroups, monitor: &init_end, net, sockets })
+        let init = Box::new(init);
+        // The frames of its monitor would be there as long as the pod.
+        sys::stack::afresh(move || init::run(init))
     }
 }
 
@@ -49,20 +39,24 @@ pub(super) struct Pid1 {
     pub(super) outer: Option<Outer>,
 }
 
-/// Forks pid 1: nested in an N0 if there is one; then its maps are written.
+/// Forks pid 1: nested in an N0 if there is one; then its maps are written. The monitor gets its end of the conversation
+/// back; the rest is pid 1's, and would be here as long as the pod.
 ///
 /// # Errors
 /// [`RunError::Namespace`], [`RunError::IdMap`].
-pub(super) fn fork(pod: Box<Beginning<'_>>, nest: Option<Nest>) -> Result<(Box<Beginning<'_>>, Pid1), RunError> {
-    let mapping = pod.spec.mapping;
+pub(super) fn fork(
+    pod: Box<Beginning>,
+    mapping: &IdMapping,
+    nest: Option<Nest>,
+) -> Result<(Pid1, MonitorEnd), RunError> {
     let Some(nest) = nest else {
         return match sys::fork::fork(OF_PID_1).map_err(RunError::Namespace)? {
             Fork::Child => pod.become_init(),
-            Fork::Parent { pid, pidfd } => Ok((pod, Pid1 { pid, pidfd, outer: None })),
+            Fork::Parent { pid, pidfd } => Ok((Pid1 { pid, pidfd, outer: None }, pod.monitor_end)),
         };
     };
     let mut pod = Some(pod);
     let (pid, pidfd, outer) = nest.fork(mapping, &mut pod, Beginning::become_init)?;
     let pod = pod.ok_or_else(|| io::Error::other("pid 1 has taken its monitor's part"))?;
-    Ok((pod, Pid1 { pid, pidfd, outer: Some(outer) }))
+    Ok((Pid1 { pid, pidfd, outer: Some(outer) }, pod.monitor_end))
 }
