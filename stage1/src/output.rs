@@ -4,38 +4,21 @@
 //! read is let go, and an app never waits longer than for the supervisor's next look.
 
 mod log;
+mod source;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
 use log::Log;
 pub use log::LogLimits;
+pub(crate) use source::Stream;
+use source::{CHUNK, Source};
 
 use crate::control::ConnectionId;
-
-/// Bytes read at once from a stream.
-const CHUNK: usize = 64 * 1024;
-
-/// One of an app's streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Standard output, and all of a terminal.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// What an app writes to.
-#[derive(Debug)]
-struct Source {
-    app: usize,
-    stream: Stream,
-    fd: OwnedFd,
-}
 
 /// Where else it goes.
 #[derive(Debug)]
@@ -118,8 +101,7 @@ impl Outputs {
     /// Reads from now on what an app writes to this descriptor.
     pub(crate) fn add_source(&mut self, app: usize, stream: Stream, fd: OwnedFd) {
         self.place(app);
-        nonblocking(&fd);
-        self.sources.push(Source { app, stream, fd });
+        self.sources.push(Source::new(app, stream, fd));
     }
 
     /// Writes what attached clients say to this descriptor from now on; `None` closes the app's input.
@@ -161,15 +143,12 @@ impl Outputs {
     }
 
     /// What to poll for; [`Outputs::polled`] wants the answers in this order.
-    pub(crate) fn to_poll(&self) -> Vec<PollFd<'_>> {
+    pub(crate) fn to_poll(&self, now: Instant) -> Vec<PollFd<'_>> {
         let full = |source: &Source| {
-            let of = |sink: &Sink| sink.holds && (sink.app, sink.stream) == (source.app, source.stream);
-            self.sinks.iter().any(|sink| of(sink) && sink.backlog.len() >= FULL)
+            self.sinks.iter().any(|sink| sink.holds && sink.is_of(source) && sink.backlog.len() >= FULL)
         };
-        let sources = self.sources.iter().map(move |source| {
-            let flags = if full(source) { PollFlags::empty() } else { PollFlags::IN };
-            PollFd::new(&source.fd, flags)
-        });
+        let poll = move |source| if full(source) { source.to_poll_for_end() } else { source.to_poll(now) };
+        let sources = self.sources.iter().map(poll);
         let sinks = self.sinks.iter().map(|sink| {
             let out = if sink.backlog.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             PollFd::new(&sink.socket, out)
@@ -177,9 +156,15 @@ impl Outputs {
         sources.chain(sinks).collect()
     }
 
+    /// When streams that are left alone at this moment are to be polled again.
+    pub(crate) fn respite(&self, now: Instant) -> Option<Instant> {
+        self.sources.iter().filter_map(|source| source.respite(now)).min()
+    }
+
     /// Nothing is written at the moment: lets go of what is only needed for that.
     pub(crate) fn rest(&mut self) {
         self.buffer = Vec::new();
+        self.logs.iter_mut().flatten().for_each(Log::rest);
     }
 
     /// Moves what there is.
@@ -192,8 +177,14 @@ impl Outputs {
         }
         let mut ended = Vec::new();
         for (index, _) in ready.iter().take(sources).enumerate().filter(|(_, flags)| !flags.is_empty()) {
-            if !self.read(index) {
-                ended.push(index);
+            match self.read(index) {
+                Some(len) => {
+                    let source = &self.sources[index];
+                    // Somebody may wait for each piece, to answer it.
+                    let may_rest = !self.sinks.iter().any(|sink| sink.is_of(source));
+                    self.sources[index].was_read(len, may_rest);
+                }
+                None => ended.push(index),
             }
         }
         for index in ended.into_iter().rev() {
@@ -202,25 +193,20 @@ impl Outputs {
         self.sinks.retain(|sink| !sink.is_done());
     }
 
-    /// Reads once; false at the end.
-    fn read(&mut self, index: usize) -> bool {
+    /// Reads once, and says how much; `None` at the end.
+    fn read(&mut self, index: usize) -> Option<usize> {
         let source = &self.sources[index];
-        self.buffer.resize(CHUNK, 0);
-        let len = match rustix::io::read(&source.fd, self.buffer.as_mut_slice()) {
-            // A terminal whose last user is gone says EIO (pty(7)).
-            Ok(0) | Err(Errno::IO) => return false,
-            Ok(len) => len,
-            Err(Errno::AGAIN | Errno::INTR) => return true,
-            Err(_) => return false,
-        };
-        let bytes = &self.buffer[..len];
+        let bytes = source.read(&mut self.buffer)?;
+        if bytes.is_empty() {
+            return Some(0);
+        }
         if let Some(log) = &mut self.logs[source.app] {
             log.write(source.stream, bytes);
         }
-        for sink in self.sinks.iter_mut().filter(|sink| (sink.app, sink.stream) == (source.app, source.stream)) {
+        for sink in self.sinks.iter_mut().filter(|sink| sink.is_of(source)) {
             sink.write(bytes);
         }
-        true
+        Some(bytes.len())
     }
 
     fn end(&mut self, index: usize) {
@@ -264,14 +250,13 @@ impl Outputs {
             }
             // A pipe holds at most 1 MiB unless root made it larger; whoever still writes does not keep us for ever.
             for _ in 0..64 {
-                let mut ready = [PollFd::new(&self.sources[index].fd, PollFlags::IN)];
-                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-                if !poll(&mut ready, Some(&now)).is_ok_and(|ready| ready > 0) {
-                    break;
-                }
-                if !self.read(index) {
-                    self.end(index);
-                    break;
+                match self.read(index) {
+                    Some(0) => break,
+                    Some(_) => {}
+                    None => {
+                        self.end(index);
+                        break;
+                    }
                 }
             }
         }
@@ -279,6 +264,10 @@ impl Outputs {
 }
 
 impl Sink {
+    fn is_of(&self, source: &Source) -> bool {
+        (self.app, self.stream) == (source.app, source.stream)
+    }
+
     /// Whether the client has all, or cannot get it.
     fn is_done(&self) -> bool {
         (self.ending && self.backlog.is_empty()) || (!self.holds && self.backlog.len() > MAX_BACKLOG)
@@ -302,11 +291,5 @@ impl Sink {
                 }
             }
         }
-    }
-}
-
-fn nonblocking(fd: &OwnedFd) {
-    if let Ok(flags) = fcntl_getfl(fd) {
-        let _ = fcntl_setfl(fd, flags | OFlags::NONBLOCK);
     }
 }

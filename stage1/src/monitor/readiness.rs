@@ -30,20 +30,29 @@ pub(super) struct Ready {
     pub(super) network: bool,
 }
 
+/// What a wait ended with.
+enum Waited {
+    Ready(Ready),
+    /// A timer, or nothing.
+    Timer,
+    /// Nothing has happened for a while.
+    Quiet,
+}
+
 impl Monitor<'_> {
     /// Waits until something is ready, or a timer.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<Ready, std::io::Error> {
         loop {
             match self.poll(self.restless.then(|| Instant::now() + QUIET))? {
-                None if self.restless => {
+                Waited::Quiet => {
                     self.outputs.rest();
                     self.control.iter_mut().for_each(Control::rest);
                     sys::memory::release();
                     self.restless = false;
                 }
-                None => return Ok(Ready::default()),
-                Some(ready) => {
+                Waited::Timer => return Ok(Ready::default()),
+                Waited::Ready(ready) => {
                     self.restless = true;
                     return Ok(ready);
                 }
@@ -51,16 +60,17 @@ impl Monitor<'_> {
         }
     }
 
-    /// Waits until something is ready, a timer, or that moment.
+    /// Waits until something is ready, a timer, or that moment if nothing is until then.
     #[inline(never)]
-    fn poll(&self, at_latest: Option<Instant>) -> Result<Option<Ready>, std::io::Error> {
+    fn poll(&self, quiet: Option<Instant>) -> Result<Waited, std::io::Error> {
+        let now = Instant::now();
         let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(building) = &self.building {
             polled.push(PollFd::new(building, PollFlags::IN));
         }
         let first = polled.len();
         let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
-        let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll() };
+        let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll(now) };
         let (of_control, of_outputs) = (control.len(), outputs.len());
         polled.extend(control.into_iter().chain(outputs));
         let before = polled.len();
@@ -80,16 +90,18 @@ impl Monitor<'_> {
             .chain(pause)
             .chain(self.members.respite())
             .chain(patience)
-            .chain(at_latest)
+            .chain(self.outputs.respite(now))
             .min();
-        let timeout = next.map(|deadline| {
+        let is_quiet = quiet.is_some_and(|quiet| next.is_none_or(|next| quiet < next));
+        let until = if is_quiet { quiet } else { next };
+        let timeout = until.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
         match poll(&mut polled, timeout.as_ref()) {
-            Ok(0) => return Ok(None),
+            Ok(0) => return Ok(if is_quiet { Waited::Quiet } else { Waited::Timer }),
             Ok(_) => {}
-            Err(Errno::INTR) => return Ok(Some(Ready::default())),
+            Err(Errno::INTR) => return Ok(Waited::Timer),
             Err(errno) => return Err(errno.into()),
         }
         let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
@@ -98,7 +110,7 @@ impl Monitor<'_> {
         let (outputs, rest) = rest.split_at(of_outputs);
         let (metadata, network) = rest.split_at(of_metadata);
         let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
-        Ok(Some(Ready {
+        Ok(Waited::Ready(Ready {
             init: any(&fixed[..1]),
             signals: any(&fixed[1..2]),
             built: any(&fixed[2..]),

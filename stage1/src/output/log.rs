@@ -6,6 +6,7 @@
 //! last ones.
 
 use std::fmt::Write as _;
+use std::io::BufRead as _;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, unlinkat};
@@ -17,8 +18,8 @@ use super::Stream;
 /// Longest line that is written whole; what is longer is written in parts.
 const MAX_LINE: usize = 16 * 1024;
 
-/// Room for lines to be written that is kept between two writes.
-const MAX_KEPT: usize = 64 * 1024;
+/// So much is written at once.
+const FULL: usize = 64 * 1024;
 
 /// How much of an app's output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +67,12 @@ impl Log {
     /// Takes in what an app wrote.
     pub(super) fn write(&mut self, stream: Stream, bytes: &[u8]) {
         let prefix = prefix(stream);
-        let begun = &mut self.begun[stream as usize];
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let mut rest = bytes;
+        while let Some(piece) = next_line(&mut rest) {
+            if self.out.len() >= FULL {
+                self.put();
+            }
+            let begun = &mut self.begun[stream as usize];
             let complete = piece.last() == Some(&b'\n');
             if complete && begun.is_empty() && piece.len() <= MAX_LINE {
                 line(&mut self.out, &prefix, b'F', piece);
@@ -86,6 +91,12 @@ impl Log {
             }
         }
         self.put();
+    }
+
+    /// Nothing is written at the moment: lets go of the room for it. There may be a thousand supervisors.
+    pub(super) fn rest(&mut self) {
+        self.out = Vec::new();
+        self.begun.iter_mut().filter(|begun| begun.is_empty()).for_each(|begun| *begun = Vec::new());
     }
 
     /// The stream has ended: a line without an end is written.
@@ -160,11 +171,8 @@ impl Log {
         if let Err(written) = self.append(&out) {
             self.lose((out.len() - written) as u64);
         }
-        // The room for a burst of short lines is not kept: there may be a thousand supervisors.
-        if out.capacity() <= MAX_KEPT {
-            self.out = out;
-            self.out.clear();
-        }
+        self.out = out;
+        self.out.clear();
     }
 
     /// Writes all, or says how much was written. A line that was cut short gets its end.
@@ -239,6 +247,14 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+/// Takes the next line off, with its end if it has one.
+fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let all = *rest;
+    // It searches many bytes at once.
+    let len = rest.skip_until(b'\n').ok().filter(|len| *len > 0)?;
+    Some(&all[..len])
 }
 
 fn line(out: &mut Vec<u8>, prefix: &str, tag: u8, text: &[u8]) {
