@@ -17,8 +17,6 @@ each_user! {
     enter_refuses_what_it_cannot_execute,
     enter_needs_to_know_which_app,
     event_handlers_run_around_the_app,
-    logs_are_kept_apart_and_in_order,
-    logs_follow_until_the_end,
     an_app_is_started_again,
     status_waits,
     a_killed_monitor_takes_the_pod_with_it,
@@ -264,33 +262,6 @@ fn event_handlers_run_around_the_app(env: &Env) {
     running.kill(rustix::process::Signal::TERM);
     let outcome = running.wait().exits(143);
     assert!(outcome.stdout.ends_with("post-stop 0 / handled\n"), "{outcome}");
-}
-
-fn logs_are_kept_apart_and_in_order(env: &Env) {
-    let script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf 'no end'";
-    let uuid = detach(env, "talker", script, &[]);
-    env.proa(["status", "--wait", &uuid]).outcome().succeeds();
-    let logs = env.proa(["logs", &uuid]).outcome().succeeds();
-    assert_eq!(
-        (logs.stdout.as_str(), logs.stderr.as_str()),
-        ("out 1\nout 2\nout 3\nno end\n", "err 1\nerr 2\nerr 3\n")
-    );
-    env.proa(["logs", "--tail", "1", &uuid]).outcome().succeeds().prints("no end\n");
-    let stamped = env.proa(["logs", "--timestamps", "--tail=1", &uuid]).outcome().succeeds();
-    assert!(stamped.stdout.as_bytes()[4] == b'-' && stamped.stdout.ends_with("Z no end\n"), "{stamped}");
-    env.proa(["logs", "--since", "2100-01-01T00:00:00Z", &uuid]).outcome().succeeds().prints("").quietly();
-    env.proa(["logs", "--since", "1h", &uuid]).outcome().succeeds().shows("out 1");
-    env.proa(["logs", "--since", "yesterday", &uuid]).outcome().rejects("yesterday");
-    env.proa(["logs", "--app", "nobody", &uuid]).outcome().rejects("nobody");
-    remove(env, &uuid);
-}
-
-fn logs_follow_until_the_end(env: &Env) {
-    let uuid = detach(env, "counter", "i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.02; done", &[]);
-    let followed = env.proa(["logs", "-f", &uuid]).outcome().succeeds();
-    let expected: String = (0..20).map(|i| format!("{i}\n")).collect();
-    assert_eq!(followed.stdout, expected);
-    remove(env, &uuid);
 }
 
 fn an_app_is_started_again(env: &Env) {

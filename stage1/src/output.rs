@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socke
 use log::Log;
 pub use log::LogLimits;
 pub(crate) use source::Stream;
-use source::{CHUNK, Source};
+use source::{CHUNK, ROOM, Source};
 
 use crate::control::ConnectionId;
 
@@ -175,9 +175,11 @@ impl Outputs {
                 sink.flush();
             }
         }
+        let ready: Vec<bool> = ready.iter().take(sources).map(|flags| !flags.is_empty()).collect();
+        let due: Vec<usize> = (0..ready.len()).filter(|index| ready[*index] || self.is_due(*index, &ready)).collect();
         let mut ended = Vec::new();
-        for (index, _) in ready.iter().take(sources).enumerate().filter(|(_, flags)| !flags.is_empty()) {
-            match self.read(index) {
+        for index in due {
+            match self.read_all(index) {
                 Some(len) => {
                     let source = &self.sources[index];
                     // Somebody may wait for each piece, to answer it.
@@ -191,6 +193,25 @@ impl Outputs {
             self.end(index);
         }
         self.sinks.retain(|sink| !sink.is_done());
+    }
+
+    /// Whether a source that rests is to be read because another one of its app is: what was written first is not logged last.
+    fn is_due(&self, index: usize, ready: &[bool]) -> bool {
+        let source = &self.sources[index];
+        source.rests() && self.sources.iter().zip(ready).any(|(other, ready)| *ready && other.app == source.app)
+    }
+
+    /// Reads what a pipe can hold, if there is so much, and says how much it was; `None` at the end.
+    fn read_all(&mut self, index: usize) -> Option<usize> {
+        let mut all = 0;
+        while all < ROOM {
+            let len = self.read(index)?;
+            all += len;
+            if len < CHUNK {
+                break;
+            }
+        }
+        Some(all)
     }
 
     /// Reads once, and says how much; `None` at the end.
@@ -244,7 +265,8 @@ impl Outputs {
 
     /// Reads all that can be read now. What another process holds open for writing may go on.
     fn drain(&mut self, which: impl Fn(&Source) -> bool) {
-        for index in (0..self.sources.len()).rev() {
+        let mut ended = Vec::new();
+        for index in 0..self.sources.len() {
             if !which(&self.sources[index]) {
                 continue;
             }
@@ -254,12 +276,13 @@ impl Outputs {
                     Some(0) => break,
                     Some(_) => {}
                     None => {
-                        self.end(index);
+                        ended.push(index);
                         break;
                     }
                 }
             }
         }
+        ended.into_iter().rev().for_each(|index| self.end(index));
     }
 }
 

@@ -23,7 +23,7 @@ const PLENTY: usize = CHUNK / 4;
 
 /// Room for what a busy stream brings meanwhile, so that its writer need not wait either. Four times what a pipe has of
 /// itself: a user has 64 MiB for all (pipe(7), pipe-user-pages-soft).
-const ROOM: usize = 256 * 1024;
+pub(super) const ROOM: usize = 256 * 1024;
 
 /// One of an app's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,11 @@ impl Source {
     /// Polls for its end, which cannot be left out (poll(2)).
     pub(super) fn to_poll_for_end(&self) -> PollFd<'_> {
         PollFd::new(&self.fd, PollFlags::empty())
+    }
+
+    /// Whether it was left alone when it was last looked at.
+    pub(super) fn rests(&self) -> bool {
+        self.rests.is_some()
     }
 
     /// Until when it rests, if it does.
