@@ -220,9 +220,11 @@ fn every_file_of_rkts_tests_is_accounted_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout");
     let table = fs::read_to_string(root.join("docs/rkt-tests.md")).expect("the checkout's");
     let mut sources = String::new();
-    for entry in fs::read_dir(root.join("integration-tests/tests")).expect("the checkout's") {
-        let path = entry.expect("the checkout's").path();
-        if path.extension().is_some_and(|it| it == "rs") {
+    let mut waiting = vec![root.join("integration-tests/tests")];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(fs::read_dir(path).expect("the checkout's").map(|it| it.expect("the checkout's").path()));
+        } else if path.extension().is_some_and(|it| it == "rs") {
             sources.push_str(&fs::read_to_string(path).expect("the checkout's"));
         }
     }
