@@ -164,6 +164,23 @@ fn labels_and_commands_do_not_write_to_the_terminal() {
 }
 
 #[test]
+fn a_beginning_that_several_have_is_not_said_to_be_nobodys() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    // Of seventeen hexadecimal digits two are the same.
+    let ids: Vec<String> = (0..17).map(|_| docker(env, &["create", image]).succeeds().line().to_owned()).collect();
+    let several = |first: &char| ids.iter().filter(|id| id.starts_with(*first)).count() > 1;
+    let first = ('0'..='9').chain('a'..='f').find(several).expect("there must be").to_string();
+    for command in ["inspect", "rm", "logs"] {
+        let outcome = docker(env, &[command, &first]).exits(1);
+        outcome.stderr_shows(&format!("multiple IDs found with provided prefix: {first}"));
+    }
+    env.proa(["status", &first]).outcome().exits(254).stderr_shows(&format!("{first:?}: ambiguous uuid, "));
+    docker(env, &[&["rm"], &ids.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat()).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
 fn inspect_has_what_scripts_ask_for() {
     let env = &needs!(Env::of(User::WithRange));
     let image = image(env);

@@ -22,8 +22,10 @@ pub enum FindError {
         needle: String,
     },
     /// Several UUIDs begin like that.
-    #[error("ambiguous uuid, {matches} matches")]
+    #[error("{needle:?}: ambiguous uuid, {matches} matches")]
     Ambiguous {
+        /// What was typed.
+        needle: String,
         /// How many.
         matches: usize,
     },
@@ -60,7 +62,7 @@ impl Pods {
         match (matches.len(), matches.first()) {
             (1, Some(uuid)) => self.visible(*uuid)?.ok_or_else(no_match),
             (0, _) => Err(no_match()),
-            (matches, _) => Err(FindError::Ambiguous { matches }),
+            (matches, _) => Err(FindError::Ambiguous { needle: needle.to_owned(), matches }),
         }
     }
 

@@ -235,7 +235,7 @@ fn pods_are_found_by_name_uuid_and_prefix_with_rkts_texts() {
     assert_eq!(found("6733C088A5074694AABB9C8BA3AE7F3A"), Ok(keep[0].uuid()));
     assert_eq!(found("6733c088-a507-4694-aabb-9c8ba3ae7f3b"), Ok(keep[1].uuid()));
     assert_eq!(found(&named.uuid().to_string()[..13]), Ok(named.uuid()));
-    assert_eq!(found("6733"), Err("ambiguous uuid, 2 matches".to_owned()));
+    assert_eq!(found("6733"), Err("\"6733\": ambiguous uuid, 2 matches".to_owned()));
     assert_eq!(found(""), Err("UUID cannot be empty".to_owned()));
     assert_eq!(found("6733c088-b"), Err("no matches found for \"6733c088-b\"".to_owned()));
     for strange in ["%", "_", "-", "..", "../run", "*", "6733c088-a507-4694-aabb-9c8ba3ae7f3a0", "\u{1b}[1m"] {

@@ -272,13 +272,23 @@ pub(crate) fn short(uuid: PodUuid) -> String {
 ///
 /// There is none, or there are several; the texts are docker's.
 pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> {
-    pods.find(needle).map_err(|error| match error {
-        FindError::NoMatch { .. } | FindError::Empty => not_found(needle),
-        FindError::Ambiguous { .. } => {
-            CommandError::failed(format!("multiple IDs found with provided prefix: {needle}"))
+    find_any(pods, needle)?.ok_or_else(|| not_found(needle))
+}
+
+/// The container of this name or beginning of an id, if there is one.
+///
+/// # Errors
+///
+/// There are several, or they cannot be looked at.
+pub(super) fn find_any(pods: &Pods, needle: &str) -> Result<Option<PodEntry>, CommandError> {
+    match pods.find(needle) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(FindError::NoMatch { .. } | FindError::Empty) => Ok(None),
+        Err(FindError::Ambiguous { .. }) => {
+            Err(CommandError::failed(format!("multiple IDs found with provided prefix: {needle}")))
         }
-        error => error.into(),
-    })
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What docker says of a name that another container has.

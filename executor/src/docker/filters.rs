@@ -135,7 +135,7 @@ fn wanted(
             None => Wanted::Label(value.to_owned(), None),
         },
         "ancestor" => {
-            let found = image::stored(context, store, value).ok().flatten();
+            let found = image::stored(context, store, value)?;
             Wanted::Ancestor(value.to_owned(), found.map(|image| image.id))
         }
         "before" => Wanted::Before(made(value)?),

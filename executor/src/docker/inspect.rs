@@ -8,7 +8,7 @@ use pod::Pods;
 use serde_json::{Map, Value, json};
 use store::Store;
 
-use super::container::{Container, Size};
+use super::container::{Container, Size, find_any};
 use super::image;
 use super::network::Inspected as Networks;
 use super::template::Template;
@@ -119,7 +119,7 @@ impl<'a> Known<'a> {
         let Self { context, pods, store, volumes, sizes } = self;
         Ok(match thing {
             Thing::Container => {
-                let container = pods.find(name).ok().map(|entry| Container::read(pods, entry)).transpose()?;
+                let container = find_any(pods, name)?.map(|entry| Container::read(pods, entry)).transpose()?;
                 let Some(container) = container else { return Ok(None) };
                 let mut value = of_container::of_container(pods, store, volumes, &container);
                 if *sizes {
