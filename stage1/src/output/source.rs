@@ -21,7 +21,7 @@ const PACE: Duration = Duration::from_millis(1);
 /// Reads of so much need no pace.
 const PLENTY: usize = CHUNK / 4;
 
-/// Room for what a busy stream brings meanwhile, so that its writer need not wait either. Four times what a pipe has of
+/// Room for what a busy stream brings meanwhile, so that its writer need not wait. Four times what a pipe has of
 /// itself: a user has 64 MiB for all (pipe(7), pipe-user-pages-soft).
 pub(super) const ROOM: usize = 256 * 1024;
 
@@ -44,14 +44,14 @@ pub(super) struct Source {
     last: Option<Instant>,
     /// Until when it is left alone.
     rests: Option<Instant>,
-    /// Whether its pipe has been given more room, or refused it.
-    widened: bool,
+    /// Whether it has room for what comes while it rests; `None` as long as it was never busy.
+    is_wide: Option<bool>,
 }
 
 impl Source {
     pub(super) fn new(app: usize, stream: Stream, fd: OwnedFd) -> Self {
         nonblocking(&fd);
-        Self { app, stream, fd, last: None, rests: None, widened: false }
+        Self { app, stream, fd, last: None, rests: None, is_wide: None }
     }
 
     /// What to poll for. While it rests that is its end alone.
@@ -95,11 +95,13 @@ impl Source {
         // Twice: after a rest as long as that it would never be busy.
         let busy = self.last.is_some_and(|last| now.duration_since(last) < 2 * PACE) && len < PLENTY;
         self.last = Some(now);
-        self.rests = (busy && may_rest).then(|| now + PACE);
-        if self.rests.is_some() && !std::mem::replace(&mut self.widened, true) {
-            // A terminal has no room to give, and a user with many pipes none left: it does as it is.
-            let _ = fcntl_setpipe_size(&self.fd, ROOM);
-        }
+        self.rests = (busy && may_rest && self.is_wide()).then(|| now + PACE);
+    }
+
+    /// Whether it has room for what comes while it rests, which it is given when it is first asked for. A terminal never has, and
+    /// a user with many pipes gets no more: there the writer would have to wait.
+    fn is_wide(&mut self) -> bool {
+        *self.is_wide.get_or_insert_with(|| fcntl_setpipe_size(&self.fd, ROOM).is_ok())
     }
 }
 
@@ -155,6 +157,16 @@ mod tests {
             source.was_read(len, may_rest);
             assert_eq!(source.respite(Instant::now()), None, "{len} {may_rest} {ago:?}");
             assert!(fcntl_getpipe_size(&theirs).unwrap() < ROOM);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_widened_never_rests() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut source = Source::new(0, Stream::Stdout, ours.into());
+        for _ in 0..3 {
+            source.was_read(100, true);
+            assert_eq!(source.respite(Instant::now()), None);
         }
     }
 
