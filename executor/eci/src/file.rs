@@ -194,12 +194,14 @@ impl Drop for Partial {
             Ok((own.st_dev, own.st_ino) == (named.st_dev, named.st_ino))
         });
         if !self.kept && ours == Ok(true) {
+            // One that stays is gone on with.
             let _ = unlinkat(self.dir.as_fd(), &*self.part, AtFlags::empty());
         }
     }
 }
 
-fn is_zero(block: &[u8]) -> bool {
+/// Whether there is nothing but zeros in a block, which is not empty: it may become a hole.
+pub(crate) fn is_zero(block: &[u8]) -> bool {
     // Compared with itself moved by one: what begins with zero and never changes is zero. The C library's comparison is
     // the fastest there is.
     block.first() == Some(&0) && block[1..] == block[..block.len() - 1]

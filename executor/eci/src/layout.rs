@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::document::MAX_DOCUMENT;
+use crate::file::is_zero;
 use crate::index::{Index, LAYOUT_FILE};
 use crate::pack::Blob;
 use crate::sparse;
@@ -203,6 +204,7 @@ impl LayoutDestination {
         let mut file = File::from(file);
         let written = write(&mut file).and_then(|()| Ok(renameat(&self.dir, &*partial, &self.dir, name)?));
         written.map_err(|source| {
+            // The first error is the one to report; what stays is written over.
             let _ = rustix::fs::unlinkat(&self.dir, &*partial, rustix::fs::AtFlags::empty());
             LayoutError::Io { what: what(), source }
         })
@@ -252,12 +254,11 @@ impl Destination for LayoutDestination {
 /// Copies a file with its holes, and shows all of its bytes.
 fn copy(from: &File, to: &File, size: u64, show: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut at = 0;
-    let zeros = |count: usize| vec![0; count];
     sparse::read(from, 0, size, |bytes| {
         show(bytes);
         // Blocks at a time: what is zero need not be written.
         for block in bytes.chunks(1 << 16) {
-            if block != &zeros(block.len())[..] {
+            if !is_zero(block) {
                 to.write_all_at(block, at)?;
             }
             at += block.len() as u64;
