@@ -125,6 +125,7 @@ fn copy(dir: &OwnedFd, mut program: File, wanted: &Stat) -> io::Result<()> {
     };
     let made = make();
     if made.is_err() {
+        // The first error is the one to report; what stays is written over, or swept by gc.
         let _ = unlinkat(dir, UNFINISHED, AtFlags::empty());
     }
     made

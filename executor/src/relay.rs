@@ -58,6 +58,7 @@ impl RawTerminal {
 impl Drop for RawTerminal {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
+            // A terminal that is gone needs nothing back.
             let _ = tcsetattr(stdin(), OptionalActions::Drain, before);
         }
     }
@@ -157,6 +158,7 @@ impl Streams {
             if signal != Signal::WINCH.as_raw() {
                 signalled(signal)?;
             } else if let Some(terminal) = self.input.as_ref().filter(|_| self.terminal) {
+                // The program may have ended, and its terminal with it.
                 let _ = stage1::terminal::resize(terminal, size());
             }
         }
@@ -283,6 +285,7 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
             Ok(len) => bytes = &bytes[len..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
+                // Whatever ends the wait, the next write tells what there is.
                 let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
             }
             Err(errno) => return Err(errno),

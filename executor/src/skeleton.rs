@@ -79,6 +79,7 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     let new = format!(".{NAME}");
     let below = |names: &[&str]| names.iter().map(|name| format!("{new}/{name}")).collect::<Vec<_>>();
     let (dirs, files) = ([vec![new.clone()], below(&DIRS)].concat(), below(&FILES));
+    // What cannot be removed is in the way of what follows, which then says why.
     let remove = || {
         for file in &files {
             let _ = unlinkat(data, file.as_str(), AtFlags::empty());

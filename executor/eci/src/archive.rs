@@ -313,6 +313,7 @@ impl Destination for ArchiveDestination {
 impl Drop for ArchiveDestination {
     fn drop(&mut self) {
         if !self.part.is_empty() {
+            // One that stays is in nobody's way: the next has a name of its own.
             let _ = unlinkat(&self.dir, &*self.part, AtFlags::empty());
         }
     }

@@ -126,6 +126,7 @@ pub(crate) fn reserve(dir: &Dir, path: &str) -> Result<(), PodError> {
     match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, BLOCK) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(source) => {
+            // The first error is the one to report; an empty file goes with the pod.
             let _ = dir.unlink(path);
             Err(dir.error("fallocate", path, source).into())
         }

@@ -140,6 +140,7 @@ impl Pod<Embryo> {
             // What frees the name when somebody else removes this pod.
             let written = files::create(&pod.dir, "name", name.as_str().as_bytes(), files::STATUS_LIMIT, 0o600);
             if let Err(e) = written {
+                // The first error is the one to report; gc removes what this cannot.
                 let _ = pod.remove(&Unaided);
                 return Err(e);
             }

@@ -38,6 +38,7 @@ pub(crate) fn define(dirs: &ConfigDirs, name: &str, network: &NamedNetwork) -> R
     let draft = folder.join(format!(".{name}.{}", std::process::id()));
     fs::write(&draft, format!("{document}\n")).during(|| format!("write {}", draft.display()))?;
     let linked = fs::hard_link(&draft, &path);
+    // Nobody reads one that stays.
     let _ = fs::remove_file(&draft);
     match linked {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),

@@ -71,6 +71,7 @@ impl Progress for Told {
         }
         let line = self.blob.take().and_then(|it| it.line);
         if let Some(line) = line.filter(|_| self.verbose) {
+            // If standard output takes nothing, what the command says at its end will fail as well.
             let _ = output::write(&line);
         }
     }

@@ -81,6 +81,7 @@ impl Monitor<'_> {
                 Ok(())
             }
             Err(error) => {
+                // The first error is the one to tell; what stays goes with the pod.
                 let _ = keeper.remove_app(&app.name);
                 Err(failed(error.to_string()))
             }
@@ -191,6 +192,7 @@ impl Monitor<'_> {
         if let Err(failure) = result {
             let name = self.apps[app].report.name.clone();
             if let Ok(name) = name.parse() {
+                // The first error is the one to tell; what stays goes with the pod.
                 let _ = keeper.remove_app(&name);
             }
             return self.not_added(app, &failure);

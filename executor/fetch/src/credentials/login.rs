@@ -105,6 +105,7 @@ fn write(path: &Path, whole: &Value) -> io::Result<()> {
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&draft, path));
     if written.is_err() {
+        // The first error is the one to report; nothing else has that name, and nobody else may read it.
         let _ = fs::remove_file(&draft);
     }
     written
