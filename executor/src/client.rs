@@ -209,7 +209,11 @@ impl Client {
     ///
     /// What the supervisor refused, or its end.
     pub(crate) fn ask(&mut self, call: Call, fds: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), CommandError> {
-        self.say(call, fds)?;
+        match self.say(call, fds) {
+            // It has closed its end, as it does when the pod is over.
+            Err(error) if matches!(error.cause(), Some(&(Errno::PIPE | Errno::CONNRESET))) => return Err(self.gone()),
+            said => said?,
+        }
         self.hear()?.ok_or_else(|| self.gone())
     }
 

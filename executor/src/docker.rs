@@ -18,6 +18,7 @@ pub(crate) mod age;
 mod archive;
 mod attach;
 pub(crate) mod columns;
+mod commit;
 mod container;
 mod cp;
 mod create;
@@ -146,7 +147,7 @@ static ALL: &[DockerCommand] = &[
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
     row!("network", "COMMAND", network, NetworkArgs),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
-    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commands::commit, CommitArgs, of_containers: true),
+    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commit, CommitArgs, of_containers: true),
     row!("stats", "[OPTIONS] [CONTAINER...]", stats, StatsArgs, of_containers: true),
     row!("events", "[OPTIONS]", events, EventsArgs),
     row!("top", "CONTAINER [ps OPTIONS]", top, TopArgs, of_containers: true),

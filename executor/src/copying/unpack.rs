@@ -228,8 +228,10 @@ impl<R: BufRead> Unpacking<'_, R> {
                 None => (&b"."[..], &parent[..end]),
             };
             let above = open(above).map_err(|errno| call("open", errno))?;
-            match mkdirat(&above, last, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+            match mkdirat(&above, last, Mode::RWXU) {
+                // Whatever the umask is.
+                Ok(()) => open_up(&above, last).map_err(|errno| call("chmod", errno))?,
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(call("mkdir", errno)),
             }
         }
@@ -273,7 +275,7 @@ impl<R: BufRead> Unpacking<'_, R> {
     /// Gives a file that was made its owner, mode, attributes and time, in this order: a new owner clears bits of the mode.
     fn finish_file(&self, file: &File, member: &Member) -> Result<()> {
         if let Some((uid, gid)) = self.owner(member)? {
-            fchown(file, Some(uid), Some(gid)).map_err(|errno| call("chown", errno))?;
+            fchown(file, Some(uid), Some(gid)).map_err(|errno| refused_owner(member, errno))?;
         }
         fchmod(file, Mode::from_raw_mode(self.mode(member))).map_err(|errno| call("chmod", errno))?;
         for (name, value) in member.xattrs.iter().filter(|_| self.how.privileged_modes) {
@@ -291,7 +293,7 @@ impl<R: BufRead> Unpacking<'_, R> {
         let parent = parent.as_fd();
         if let Some((uid, gid)) = self.owner(member)? {
             let changed = chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
-            changed.map_err(|errno| call("chown", errno))?;
+            changed.map_err(|errno| refused_owner(member, errno))?;
         }
         if member.kind != MemberKind::Directory {
             let set = utimensat(parent, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW);
@@ -327,7 +329,7 @@ impl<R: BufRead> Unpacking<'_, R> {
     /// Gives the directories their modes and times, the deepest first.
     fn finish(mut self) -> Result<Copied> {
         if self.target.is_none() {
-            return Err("the archive is empty".to_owned());
+            return Err("there is nothing to copy: neither devices nor sockets are".to_owned());
         }
         for made in std::mem::take(&mut self.made).iter().rev() {
             let of = |why: String| format!("{}: {why}", printable(&String::from_utf8_lossy(&made.path)));
@@ -344,6 +346,20 @@ impl<R: BufRead> Unpacking<'_, R> {
             }
         }
         Ok(self.copied)
+    }
+}
+
+/// Lets everybody into a directory that nobody has named.
+fn open_up(above: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fchmod(openat(above, name, flags, Mode::empty())?, Mode::from_raw_mode(0o755))
+}
+
+/// Why something cannot be given to the owner that the archive says.
+fn refused_owner(member: &Member, errno: Errno) -> String {
+    match errno {
+        Errno::INVAL => format!("its owner {}:{} is none of the ids of the pod", member.uid, member.gid),
+        errno => call("chown", errno),
     }
 }
 

@@ -45,7 +45,9 @@ pub(crate) struct EventsArgs {
 
 pub(crate) fn run(context: &Context, args: EventsArgs) -> Result<u8, CommandError> {
     let start = moment::now();
-    let time = |option: &str, text: &Option<String>| text.as_deref().map(|text| logs::moment(option, text)).transpose();
+    let time = |option: &str, text: &Option<String>| {
+        text.as_deref().filter(|text| !text.is_empty()).map(|text| logs::moment(option, text)).transpose()
+    };
     let (since, until) = (time("--since", &args.since)?, time("--until", &args.until)?);
     let teller = Teller {
         form: Form::parse(args.format.as_deref())?,

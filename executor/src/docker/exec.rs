@@ -10,8 +10,8 @@ use rustix::fs::{Mode, OFlags, open};
 use stage1::EnterSpec;
 
 use super::container;
-use super::run::split_user;
-use super::variable_option::{last_of_each, variable_of_caller};
+use super::run::{said, split_user};
+use super::variable_option::variables;
 use crate::commands::enter;
 use crate::context::Context;
 use crate::environment::PodEnvironment;
@@ -76,8 +76,7 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
     }
     let interactive = args.interactive == Some(true);
     let tty = args.tty == Some(true) && (!interactive || std::io::stdin().is_terminal());
-    let given: Vec<String> = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect();
-    let environment = PodEnvironment::gather_as_docker(&args.env_file, &last_of_each(given))?;
+    let environment = PodEnvironment::gather_as_docker(&args.env_file, &variables(&args.env)?)?;
     let (user, group) = split_user(args.user);
     let mut environment = environment.given;
     if tty && !environment.iter().any(|(name, _)| name == "TERM") {
@@ -86,7 +85,7 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
     let spec = EnterSpec {
         exec: words.collect(),
         environment,
-        working_directory: args.workdir.map(request::working_directory).transpose()?,
+        working_directory: args.workdir.and_then(said).map(request::working_directory).transpose()?,
         user,
         group,
         terminal: None,

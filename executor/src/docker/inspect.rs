@@ -58,7 +58,8 @@ const OF_CLUSTERS: [&str; 6] = ["config", "node", "plugin", "secret", "service",
 
 pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
     let things = things(args.kind.as_deref())?;
-    let template = args.format.as_deref().filter(|format| *format != "json").map(Template::parse).transpose()?;
+    let template =
+        args.format.as_deref().filter(|format| !["", "json"].contains(format)).map(Template::parse).transpose()?;
     let known = Known::of(context, args.size)?;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in &args.names {

@@ -26,7 +26,7 @@ impl Listing {
     /// The template is malformed.
     pub(crate) fn parse(format: Option<&str>) -> Result<Self, CommandError> {
         match format {
-            None | Some("table") => Ok(Self::Table),
+            None | Some("" | "table") => Ok(Self::Table),
             Some("json") => Ok(Self::Json),
             Some(template) => Template::parse(template).map(Self::Template),
         }
@@ -97,6 +97,7 @@ mod tests {
         let table = "CONTAINER ID   LABELS\n0123456789ab   a=\\u{9b}31m\\x0ab\n";
         assert_eq!(show(None), table);
         assert_eq!(show(Some("table")), table);
+        assert_eq!(show(Some("")), table);
         assert_eq!(show(Some("table {{.ID}}\\t{{.Labels}}")), table);
         assert_eq!(show(Some("{{.Labels}}")), "a=\\u{9b}31m\\x0ab\n");
         // Programs get what it is.

@@ -4,6 +4,7 @@ use clap::Args;
 use pod::State;
 
 use super::container;
+use super::run::said;
 use crate::commands::logs;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -50,6 +51,7 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError>
     // As docker: what is no number, or a negative one, means all.
     let tail = args.tail.parse().ok();
     let LogsArgs { follow, since, until, timestamps, .. } = args;
+    let (since, until) = (since.and_then(said), until.and_then(said));
     let wanted = logs::Wanted { follow, tail, since, until, app: None, timestamps };
     logs::print(&pods, &entry, &wanted)
 }

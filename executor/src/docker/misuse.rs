@@ -13,7 +13,7 @@ use crate::output;
 pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u8 {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(" "),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
         _ => String::new(),
     };
     let command = words.iter().find_map(|word| tree.find_subcommand(word.to_str()?));
@@ -27,12 +27,12 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
             FAILED
         }
         ErrorKind::UnknownArgument if word.starts_with("--") => {
-            output::complain(&format!("unknown flag: {word}\n{see}\n"));
+            output::complain(&format!("unknown flag: {}\n{see}\n", printable(&word)));
             UNUSABLE
         }
         ErrorKind::UnknownArgument if word.starts_with('-') => {
             let letter = word.chars().nth(1).unwrap_or('-');
-            output::complain(&format!("unknown shorthand flag: {letter:?} in {word}\n{see}\n"));
+            output::complain(&format!("unknown shorthand flag: {letter:?} in {}\n{see}\n", printable(&word)));
             UNUSABLE
         }
         ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooFewValues => {
@@ -41,10 +41,18 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
             output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
             FAILED
         }
+        ErrorKind::InvalidUtf8 => {
+            let wrong = words.iter().find(|word| word.to_str().is_none()).map(|word| word.to_string_lossy());
+            let wrong = wrong.as_deref().map(printable).unwrap_or_default();
+            output::complain(&format!("\"{wrong}\" is not UTF-8\n{see}\n"));
+            UNUSABLE
+        }
         _ => {
+            let known = context(ContextKind::ValidValue);
+            let known = if known.is_empty() { known } else { format!("hint: there are {known}\n") };
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            output::complain(&format!("{first}\n{see}\n"));
+            output::complain(&format!("{}\n{see}\n{known}", printable(first)));
             UNUSABLE
         }
     }

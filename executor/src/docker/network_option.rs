@@ -3,6 +3,7 @@
 use appc::{ExposedPort, Port};
 use clap::Args;
 
+use super::run::said;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::net::{self, Mode, NetChoice, NetRequest};
@@ -84,7 +85,9 @@ impl NetworkArgs {
     ///
     /// They make no sense, or name what is not there.
     pub(super) fn wiring(&self, context: &Context) -> Result<Wiring, CommandError> {
-        let (mode, named) = attachment::of(context, &self.network, &self.network_alias, self.ip.as_deref())?;
+        let networks: Vec<String> = self.network.iter().cloned().filter_map(said).collect();
+        let ip = self.ip.as_deref().filter(|ip| !ip.is_empty());
+        let (mode, named) = attachment::of(context, &networks, &self.network_alias, ip)?;
         let mut rest = NetRequest {
             search: net::checked("--dns-search", self.dns_search.clone())?,
             options: net::checked("--dns-option", self.dns_option.clone())?,
@@ -94,7 +97,7 @@ impl NetworkArgs {
         rest.hosts.extend(links::of(context, &self.link, &named)?);
         // As docker, which says nothing: with --network=none and host there is nothing to publish.
         let publishes = mode.is_none_or(|mode| mode == Mode::Default);
-        let ports = if publishes { published::of(&self.publish)? } else { Vec::new() };
+        let ports = published::of(&self.publish)?.into_iter().filter(|_| publishes).collect();
         let all = publishes && self.publish_all;
         // They are for the world to come in by.
         let mode = mode.or((all && named.is_empty()).then_some(Mode::Default));

@@ -20,7 +20,7 @@ use crate::{detach_keys, dry_run, output, sealed};
 
 mod request;
 
-pub(super) use request::{of as request, restart, split_user};
+pub(super) use request::{of as request, restart, said, split_user};
 
 /// Create and run a new container from an image
 #[derive(Debug, Args)]

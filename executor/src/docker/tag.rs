@@ -43,6 +43,11 @@ pub(crate) fn names(context: &Context, target: &str) -> Result<Vec<String>, Comm
     let reference = reference.filter(|reference| reference.digest().is_none()).ok_or_else(|| {
         CommandError::failed(format!("{target:?} is not a valid repository/tag: invalid reference format"))
     })?;
+    // Whoever types such a name means an ID.
+    if let name @ ("sha256" | "sha512") = image::Name::parse(&reference.name()).repository.as_str() {
+        let why = format!("{target:?}: refusing to create an ambiguous tag using digest algorithm {name} as name");
+        return Err(CommandError::failed(why));
+    }
     Ok(match reference.tag() {
         Some("latest") | None => vec![reference.name(), format!("{}:latest", reference.name())],
         Some(tag) => vec![format!("{}:{tag}", reference.name())],

@@ -1,7 +1,23 @@
 //! `-e` of `docker run` and `docker exec`.
 
+use crate::error::CommandError;
+
+/// What `-e` says, a variable each.
+///
+/// # Errors
+///
+/// One has no name.
+pub(super) fn variables(given: &[String]) -> Result<Vec<String>, CommandError> {
+    if let Some(nameless) = given.iter().find(|text| text.is_empty() || text.starts_with('=')) {
+        let why =
+            format!("invalid argument {nameless:?} for \"-e, --env\" flag: invalid environment variable: {nameless}");
+        return Err(CommandError::usage(why).hint("variables are NAME=VALUE, or NAME for the caller's value"));
+    }
+    Ok(last_of_each(given.iter().filter_map(|variable| variable_of_caller(variable)).collect()))
+}
+
 /// `NAME=VALUE`; a bare `NAME` takes the caller's value, or is nothing if there is none.
-pub(super) fn variable_of_caller(variable: &str) -> Option<String> {
+fn variable_of_caller(variable: &str) -> Option<String> {
     if variable.contains('=') {
         return Some(variable.to_owned());
     }
@@ -9,7 +25,7 @@ pub(super) fn variable_of_caller(variable: &str) -> Option<String> {
 }
 
 /// As docker has it, a variable that is given twice has its last value.
-pub(super) fn last_of_each(variables: Vec<String>) -> Vec<String> {
+fn last_of_each(variables: Vec<String>) -> Vec<String> {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
     let mut kept: Vec<String> = Vec::with_capacity(variables.len());
     for variable in variables {

@@ -14,7 +14,7 @@ use crate::annotations::{Remarks, TYPED_IMAGE};
 use crate::context::Context;
 use crate::docker::label_option::{labels, labels_of_files};
 use crate::docker::network_option::{Exposing, Wiring};
-use crate::docker::variable_option::{last_of_each, variable_of_caller};
+use crate::docker::variable_option::variables;
 use crate::docker::volume_option::Mounts;
 use crate::docker::{container, image};
 use crate::environment::PodEnvironment;
@@ -61,11 +61,10 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
     let lifecycle = lifecycle(&args)?;
     let (word, words) = args.words.split_first().ok_or_else(|| CommandError::usage("which image?"))?;
     let (image, policy) = image(context, word, args.pull, args.quiet)?;
-    let given = args.env.iter().filter_map(|variable| variable_of_caller(variable)).collect::<Vec<_>>();
-    let mut environment = PodEnvironment::gather_as_docker(&args.env_file, &last_of_each(given))?;
+    let mut environment = PodEnvironment::gather_as_docker(&args.env_file, &variables(&args.env)?)?;
     let odd_variables = environment.take_odd();
     let mut pod = PodRequest {
-        name: args.name.as_deref().map(|name| free_name(context, name)).transpose()?,
+        name: args.name.clone().and_then(said).map(|name| free_name(context, &name)).transpose()?,
         pulling: policy.into(),
         lifecycle,
         follow_symlinks: true,
@@ -113,7 +112,7 @@ fn lifecycle(args: &RunArgs) -> Result<Lifecycle, CommandError> {
         keep,
         restart: restarts,
         life: Some(Life { stdin, tty, remove: !keep, restart: args.restart.clone() }),
-        hostname: args.hostname.clone().map(request::hostname).transpose()?,
+        hostname: args.hostname.clone().and_then(said).map(request::hostname).transpose()?,
         host_is_named: true,
         uuid_file: cidfile,
         ..Lifecycle::default()
@@ -146,9 +145,9 @@ fn app(
     let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
     notes.extend(lists.map(|(name, list)| (name, Value::from(list).to_string())));
     notes.extend(typed.to_str().filter(|_| matches!(image, ImageRef::Id(_))).map(|it| (TYPED_IMAGE, it.to_owned())));
-    if let Some(signal) = &args.stop_signal {
-        crate::signal_argument::parse(signal)?;
-        notes.push((oci::STOP_SIGNAL, signal.clone()));
+    if let Some(signal) = args.stop_signal.clone().and_then(said) {
+        crate::signal_argument::parse(&signal)?;
+        notes.push((oci::STOP_SIGNAL, signal));
     }
     let mut isolators = args.limits.of_app()?;
     isolators.extend(args.protection.of_app()?);
@@ -162,7 +161,7 @@ fn app(
         user,
         group,
         supplementary_gids: gids,
-        working_directory: args.workdir.clone().map(request::working_directory).transpose()?,
+        working_directory: args.workdir.clone().and_then(said).map(request::working_directory).transpose()?,
         read_only_root: args.read_only,
         mounts,
         isolators,
@@ -184,7 +183,11 @@ fn free_name(context: &Context, name: &str) -> Result<PodName, CommandError> {
 
 /// A policy as docker has it.
 pub(in crate::docker) fn restart(text: &str) -> Result<Restart, CommandError> {
-    request::restart(if text == "unless-stopped" { "always" } else { text })
+    request::restart(match text {
+        "unless-stopped" => "always",
+        "" => "no",
+        text => text,
+    })
 }
 
 /// The image, and whether its registry is asked. Says so if it is not there, as docker does.
@@ -208,9 +211,14 @@ fn image(context: &Context, word: &OsString, pull: Pull, quiet: bool) -> Result<
     }
 }
 
+/// The value of an option, as docker has it: one that is empty was not given.
+pub(in crate::docker) fn said(value: String) -> Option<String> {
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// `USER[:GROUP]`.
 pub(in crate::docker) fn split_user(user: Option<String>) -> (Option<String>, Option<String>) {
-    let Some(text) = user else { return (None, None) };
+    let Some(text) = user.and_then(said) else { return (None, None) };
     match text.split_once(':') {
         Some((user, group)) => (Some(user).filter(|user| !user.is_empty()).map(str::to_owned), Some(group.to_owned())),
         None => (Some(text), None),
@@ -228,5 +236,6 @@ mod tests {
         assert_eq!(split("1000"), (owned("1000"), None));
         assert_eq!(split("web:www"), (owned("web"), owned("www")));
         assert_eq!(split(":5"), (None, owned("5")));
+        assert_eq!(split(""), (None, None));
     }
 }
