@@ -122,6 +122,9 @@ mod tests {
             ("{{.Config.Labels}}", "map[com.x:1]"),
             ("{{.Config.Labels.no}}{{if .Config.Labels.no}}yes{{end}}", "<no value>"),
             ("{{(index (split .Name \"/\") 1)}}", "web"),
+            ("{{title .State.Status}} {{lower \"ÄB\"}}{{title \"\"}}{{pad .Name 1 2}}|", "Running äb /web  |"),
+            ("{{lt 1 2}} {{le 2 2}} {{ge 1 2}} {{lt \"b\" \"a\"}} {{gt 2 1}}", "true true false false true"),
+            ("{{print .Name 1}} {{and 1 0 2}} {{or 0 \"\"}}|", "/web 1 0 |"),
             ("{{\"a\\\"b\"}}{{`raw`}}", "a\"braw"),
         ] {
             let rendered = Template::parse(text).unwrap_or_else(|error| panic!("{text}: {}", error.chain()));
@@ -158,6 +161,9 @@ mod tests {
             "{{index .A \"x\"}}",
             "{{join .S \",\"}}",
             "{{len 1}}",
+            "{{lt 1 \"a\"}}",
+            "{{ne 1}}",
+            "{{slice .S 2}}",
             "{{range .S}}{{end}}",
         ] {
             assert!(Template::parse(bad).unwrap().render(&value).is_err(), "{bad}");

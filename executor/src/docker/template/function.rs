@@ -4,106 +4,149 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-/// A function, by its name.
+/// A function: its place among those that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Function(&'static str);
+pub(super) struct Function(usize);
 
-const KNOWN: [&str; 23] = [
-    "index", "len", "slice", "json", "join", "split", "upper", "lower", "title", "truncate", "print", "println",
-    "printf", "eq", "ne", "lt", "le", "gt", "ge", "not", "and", "or", "pad",
+/// What a function makes of its arguments; the error says what it does not take.
+type Body = fn(&Arguments) -> Result<Value, String>;
+
+const KNOWN: [(&str, Body); 23] = [
+    ("index", index),
+    ("len", len),
+    ("slice", slice),
+    ("json", |given| serde_json::to_string(given.at(0)?).map(Value::from).map_err(|error| error.to_string())),
+    ("join", |given| match given.at(0)? {
+        Value::Array(list) => Ok(list.iter().map(shown).collect::<Vec<_>>().join(&given.text(1)?).into()),
+        _ => Err(given.refused()),
+    }),
+    ("split", |given| Ok(given.text(0)?.split(&given.text(1)?).map(Value::from).collect::<Vec<_>>().into())),
+    ("upper", |given| Ok(given.text(0)?.to_uppercase().into())),
+    ("lower", |given| Ok(given.text(0)?.to_lowercase().into())),
+    ("title", title),
+    ("truncate", |given| Ok(given.text(0)?.chars().take(given.number(1)?).collect::<String>().into())),
+    ("print", |given| Ok(given.all().into())),
+    ("println", |given| Ok((given.all() + "\n").into())),
+    ("printf", |given| Ok(formatted(&given.text(0)?, given.values.get(1..).unwrap_or_default()).into())),
+    ("eq", |given| {
+        let others = given.values.get(1..).unwrap_or_default();
+        let first = given.at(0)?;
+        Ok(others.iter().any(|other| compare(first, other) == Some(Ordering::Equal)).into())
+    }),
+    ("ne", |given| given.two().map(|(one, other)| (compare(one, other) != Some(Ordering::Equal)).into())),
+    ("lt", |given| Ok(given.order()?.is_lt().into())),
+    ("le", |given| Ok(given.order()?.is_le().into())),
+    ("gt", |given| Ok(given.order()?.is_gt().into())),
+    ("ge", |given| Ok(given.order()?.is_ge().into())),
+    ("not", |given| Ok((!is_true(given.at(0)?)).into())),
+    // The first that decides, or else the last.
+    ("and", |given| given.values.iter().find(|it| !is_true(it)).map_or_else(|| given.last(), |it| Ok(it.clone()))),
+    ("or", |given| given.values.iter().find(|it| is_true(it)).map_or_else(|| given.last(), |it| Ok(it.clone()))),
+    ("pad", |given| {
+        let (before, after) = (given.number(1)?.min(MOST_BLANKS), given.number(2)?.min(MOST_BLANKS));
+        Ok(format!("{}{}{}", " ".repeat(before), given.text(0)?, " ".repeat(after)).into())
+    }),
 ];
+
+/// Nobody has a terminal for more.
+const MOST_BLANKS: usize = 256;
 
 impl Function {
     /// The function of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        KNOWN.iter().find(|known| **known == name).copied().map(Self)
+        KNOWN.iter().position(|(known, _)| *known == name).map(Self)
     }
 
     /// Whether it makes sense without arguments.
     pub(super) fn takes_nothing(self) -> bool {
-        matches!(self.0, "print" | "println")
+        matches!(KNOWN[self.0].0, "print" | "println")
     }
 
     /// What it makes of its arguments; the error says what it does not take.
-    pub(super) fn call(self, arguments: Vec<Value>) -> Result<Value, String> {
-        let name = self.0;
-        let wrong = || {
-            let shown: Vec<String> = arguments.iter().map(shown).collect();
-            format!("error calling {name}: it does not take {:?}", shown.join(" "))
-        };
-        let text = |at: usize| arguments.get(at).map(shown).ok_or_else(wrong);
-        let number = |at: usize| {
-            let number = arguments.get(at).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
-            number.ok_or_else(wrong)
-        };
-        let all = |wanted: Ordering, or_equal: bool| {
-            let [one, other] = arguments.as_slice() else { return Err(wrong()) };
-            let order = compare(one, other).ok_or_else(wrong)?;
-            Ok(Value::from(order == wanted || (or_equal && order == Ordering::Equal)))
-        };
-        Ok(match name {
-            "index" => {
-                let (first, keys) = arguments.split_first().ok_or_else(wrong)?;
-                return keys.iter().try_fold(first.clone(), |value, key| element(&value, key));
-            }
-            "len" => match arguments.as_slice() {
-                [Value::Array(list)] => list.len().into(),
-                [Value::Object(map)] => map.len().into(),
-                [Value::String(text)] => text.len().into(),
-                [Value::Null] => 0.into(),
-                _ => return Err(wrong()),
-            },
-            "slice" => {
-                let text = text(0)?;
-                let end = if arguments.len() > 2 { number(2)? } else { text.len() };
-                let start = if arguments.len() > 1 { number(1)? } else { 0 };
-                text.get(start..end).ok_or_else(wrong)?.into()
-            }
-            "json" => {
-                serde_json::to_string(arguments.first().ok_or_else(wrong)?).map_err(|error| error.to_string())?.into()
-            }
-            "join" => {
-                let Some(Value::Array(list)) = arguments.first() else { return Err(wrong()) };
-                list.iter().map(shown).collect::<Vec<_>>().join(&text(1)?).into()
-            }
-            "split" => text(0)?.split(&text(1)?).map(Value::from).collect::<Vec<_>>().into(),
-            "upper" => text(0)?.to_uppercase().into(),
-            "lower" => text(0)?.to_lowercase().into(),
-            "title" => {
-                let text = text(0)?;
-                let mut letters = text.chars();
-                letters
-                    .next()
-                    .map(|first| first.to_uppercase().chain(letters).collect::<String>())
-                    .unwrap_or_default()
-                    .into()
-            }
-            "truncate" => text(0)?.chars().take(number(1)?).collect::<String>().into(),
-            "pad" => {
-                let (before, after) = (number(1)?.min(256), number(2)?.min(256));
-                format!("{}{}{}", " ".repeat(before), text(0)?, " ".repeat(after)).into()
-            }
-            "print" => arguments.iter().map(shown).collect::<Vec<_>>().join(" ").into(),
-            "println" => (arguments.iter().map(shown).collect::<Vec<_>>().join(" ") + "\n").into(),
-            "printf" => formatted(&text(0)?, arguments.get(1..).unwrap_or_default()).into(),
-            "eq" => {
-                let (first, others) = arguments.split_first().ok_or_else(wrong)?;
-                others.iter().any(|other| compare(first, other) == Some(Ordering::Equal)).into()
-            }
-            "ne" => {
-                let [one, other] = arguments.as_slice() else { return Err(wrong()) };
-                (compare(one, other) != Some(Ordering::Equal)).into()
-            }
-            "lt" => return all(Ordering::Less, false),
-            "le" => return all(Ordering::Less, true),
-            "gt" => return all(Ordering::Greater, false),
-            "ge" => return all(Ordering::Greater, true),
-            "not" => (!is_true(arguments.first().ok_or_else(wrong)?)).into(),
-            "and" => arguments.iter().find(|value| !is_true(value)).or(arguments.last()).ok_or_else(wrong)?.clone(),
-            "or" => arguments.iter().find(|value| is_true(value)).or(arguments.last()).ok_or_else(wrong)?.clone(),
-            _ => return Err(wrong()),
-        })
+    pub(super) fn call(self, values: Vec<Value>) -> Result<Value, String> {
+        let (name, body) = KNOWN[self.0];
+        body(&Arguments { name, values })
     }
+}
+
+/// What a function is given.
+struct Arguments {
+    /// The function's name, for errors.
+    name: &'static str,
+    values: Vec<Value>,
+}
+
+impl Arguments {
+    /// It does not take these.
+    fn refused(&self) -> String {
+        format!("error calling {}: it does not take {:?}", self.name, self.all())
+    }
+
+    /// All of them, as they are printed.
+    fn all(&self) -> String {
+        self.values.iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    fn at(&self, place: usize) -> Result<&Value, String> {
+        self.values.get(place).ok_or_else(|| self.refused())
+    }
+
+    fn last(&self) -> Result<Value, String> {
+        self.values.last().cloned().ok_or_else(|| self.refused())
+    }
+
+    fn text(&self, place: usize) -> Result<String, String> {
+        self.at(place).map(shown)
+    }
+
+    fn number(&self, place: usize) -> Result<usize, String> {
+        let number = self.at(place)?.as_u64().and_then(|number| usize::try_from(number).ok());
+        number.ok_or_else(|| self.refused())
+    }
+
+    fn two(&self) -> Result<(&Value, &Value), String> {
+        match self.values.as_slice() {
+            [one, other] => Ok((one, other)),
+            _ => Err(self.refused()),
+        }
+    }
+
+    /// How two of a kind are ordered.
+    fn order(&self) -> Result<Ordering, String> {
+        let (one, other) = self.two()?;
+        compare(one, other).ok_or_else(|| self.refused())
+    }
+}
+
+fn index(given: &Arguments) -> Result<Value, String> {
+    let (first, keys) = given.values.split_first().ok_or_else(|| given.refused())?;
+    keys.iter().try_fold(first.clone(), |value, key| element(&value, key))
+}
+
+fn len(given: &Arguments) -> Result<Value, String> {
+    match given.values.as_slice() {
+        [Value::Array(list)] => Ok(list.len().into()),
+        [Value::Object(map)] => Ok(map.len().into()),
+        [Value::String(text)] => Ok(text.len().into()),
+        [Value::Null] => Ok(0.into()),
+        _ => Err(given.refused()),
+    }
+}
+
+/// A part of a text, by bytes: from the first number to before the second, or to its end.
+fn slice(given: &Arguments) -> Result<Value, String> {
+    let text = given.text(0)?;
+    let start = if given.values.len() > 1 { given.number(1)? } else { 0 };
+    let end = if given.values.len() > 2 { given.number(2)? } else { text.len() };
+    text.get(start..end).map(Value::from).ok_or_else(|| given.refused())
+}
+
+/// The text with a capital at its beginning.
+fn title(given: &Arguments) -> Result<Value, String> {
+    let text = given.text(0)?;
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    Ok(first.chain(letters).collect::<String>().into())
 }
 
 /// An element of a list or a map. One that a map does not have is empty, as in docker's maps of strings.
