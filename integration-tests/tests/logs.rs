@@ -51,8 +51,8 @@ fn logs_follow_until_the_end(env: &Env) {
 
 /// A busy stream is read at a pace; another one of the app does not overtake it.
 fn an_error_is_logged_after_what_came_before_it(env: &Env) {
-    const BURSTS: usize = 20;
-    let burst = "i=0; while [ $i -lt 200 ]; do echo line $n $i; i=$((i+1)); done; echo error $n >&2; sleep 0.02";
+    const BURSTS: usize = 8;
+    let burst = "i=0; while [ $i -lt 200 ]; do echo line $n $i; i=$((i+1)); done; echo error $n >&2; sleep 0.3";
     let script = format!("n=0; while [ $n -lt {BURSTS} ]; do {burst}; n=$((n+1)); done");
     let uuid = detach(env, "bursts", &script);
     env.proa(["status", "--wait", &uuid]).outcome().succeeds();

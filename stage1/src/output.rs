@@ -164,6 +164,7 @@ impl Outputs {
     /// Nothing is written at the moment: lets go of what is only needed for that.
     pub(crate) fn rest(&mut self) {
         self.buffer = Vec::new();
+        self.sources.iter_mut().for_each(Source::calm_down);
         self.logs.iter_mut().flatten().for_each(Log::rest);
     }
 
@@ -176,10 +177,14 @@ impl Outputs {
             }
         }
         let ready: Vec<bool> = ready.iter().take(sources).map(|flags| !flags.is_empty()).collect();
-        let due: Vec<usize> = (0..ready.len()).filter(|index| ready[*index] || self.is_due(*index, &ready)).collect();
+        let mut due: Vec<usize> =
+            (0..ready.len()).filter(|index| ready[*index] || self.is_due(*index, &ready)).collect();
+        self.sort(&mut due);
+        // Signals and clients wait meanwhile, however many streams are busy.
+        let most = (ROOM / due.len().max(1)).max(CHUNK);
         let mut ended = Vec::new();
         for index in due {
-            match self.read_all(index) {
+            match self.read_all(index, most) {
                 Some(len) => {
                     let source = &self.sources[index];
                     // Somebody may wait for each piece, to answer it.
@@ -189,9 +194,8 @@ impl Outputs {
                 None => ended.push(index),
             }
         }
-        for index in ended.into_iter().rev() {
-            self.end(index);
-        }
+        ended.sort_unstable();
+        ended.into_iter().rev().for_each(|index| self.end(index));
         self.sinks.retain(|sink| !sink.is_done());
     }
 
@@ -201,10 +205,20 @@ impl Outputs {
         source.rests() && self.sources.iter().zip(ready).any(|(other, ready)| *ready && other.app == source.app)
     }
 
-    /// Reads what a pipe can hold, if there is so much, and says how much it was; `None` at the end.
-    fn read_all(&mut self, index: usize) -> Option<usize> {
+    /// In the order in which they are to be read. Who has more than one stream ready cannot be asked which was written first: likely
+    /// that one which was being read anyway, and else the output.
+    fn sort(&self, sources: &mut [usize]) {
+        let now = Instant::now();
+        sources.sort_by_key(|index| {
+            let source = &self.sources[*index];
+            (!source.rests(), !source.is_active(now), *index)
+        });
+    }
+
+    /// Reads until there is no more, or so much was read, and says how much it was; `None` at the end.
+    fn read_all(&mut self, index: usize, most: usize) -> Option<usize> {
         let mut all = 0;
-        while all < ROOM {
+        while all < most {
             let len = self.read(index)?;
             all += len;
             if len < CHUNK {
@@ -231,7 +245,7 @@ impl Outputs {
     }
 
     fn end(&mut self, index: usize) {
-        let Source { app, stream, .. } = self.sources.swap_remove(index);
+        let Source { app, stream, .. } = self.sources.remove(index);
         if let Some(log) = &mut self.logs[app] {
             log.end_line(stream);
         }
@@ -265,23 +279,24 @@ impl Outputs {
 
     /// Reads all that can be read now. What another process holds open for writing may go on.
     fn drain(&mut self, which: impl Fn(&Source) -> bool) {
+        let mut drained: Vec<usize> = (0..self.sources.len()).filter(|index| which(&self.sources[*index])).collect();
+        self.sort(&mut drained);
         let mut ended = Vec::new();
-        for index in 0..self.sources.len() {
-            if !which(&self.sources[index]) {
-                continue;
-            }
+        for index in drained {
             // A pipe holds at most 1 MiB unless root made it larger; whoever still writes does not keep us for ever.
             for _ in 0..64 {
-                match self.read(index) {
-                    Some(0) => break,
-                    Some(_) => {}
-                    None => {
+                // Whoever shares a terminal with it may have made it one that is waited for.
+                match self.sources[index].has_some().then(|| self.read(index)) {
+                    None => break,
+                    Some(Some(_)) => {}
+                    Some(None) => {
                         ended.push(index);
                         break;
                     }
                 }
             }
         }
+        ended.sort_unstable();
         ended.into_iter().rev().for_each(|index| self.end(index));
     }
 }
@@ -313,6 +328,61 @@ impl Sink {
                     return;
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsFd as _;
+
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_rests_is_not_overtaken() {
+        const IN: PollFlags = PollFlags::IN;
+        const NONE: PollFlags = PollFlags::empty();
+        let dir = tempfile::tempdir().unwrap();
+        for (busy, other) in [(0, 1), (1, 0)] {
+            let mut outputs = Outputs::new();
+            let name = format!("app{busy}");
+            let log_dir = File::open(dir.path()).unwrap();
+            outputs.keep_log(0, &name, log_dir.as_fd(), LogLimits::default()).unwrap();
+            let mut ends = Vec::new();
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let (ours, theirs) = pipe().unwrap();
+                outputs.add_source(0, stream, ours);
+                ends.push(theirs);
+            }
+            let only = |index: usize| [if index == 0 { IN } else { NONE }, if index == 1 { IN } else { NONE }];
+            let write = |index: usize, text: &str| rustix::io::write(&ends[index], text.as_bytes()).unwrap();
+            // On a machine that is not stopped for milliseconds each time.
+            let make_busy = |outputs: &mut Outputs| {
+                let is_busy = |_| {
+                    write(busy, "busy\n");
+                    outputs.polled(&only(busy));
+                    outputs.sources[busy].rests()
+                };
+                assert!((0..1000).any(is_busy));
+            };
+            make_busy(&mut outputs);
+            write(busy, "before\n");
+            write(other, "after\n");
+            outputs.polled(&only(other));
+            let log = fs::read_to_string(dir.path().join(format!("log.{name}"))).unwrap();
+            let lines: Vec<&str> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+            assert!(lines.ends_with(&["before", "after"]), "{log}");
+            // And at the end.
+            make_busy(&mut outputs);
+            write(busy, "before\n");
+            write(other, "after\n");
+            outputs.finish();
+            let log = fs::read_to_string(dir.path().join(format!("log.{name}"))).unwrap();
+            let lines: Vec<&str> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+            assert!(lines.ends_with(&["busy", "before", "after"]), "{log}");
         }
     }
 }

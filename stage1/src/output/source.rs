@@ -7,10 +7,10 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::pipe::fcntl_setpipe_size;
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 /// Bytes read at once from a stream.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -20,6 +20,9 @@ const PACE: Duration = Duration::from_millis(1);
 
 /// Reads of so much need no pace.
 const PLENTY: usize = CHUNK / 4;
+
+/// A stream is busy that so many reads in a row found so: what a program says at its start is no reason to make a pipe wider.
+const BUSY: u32 = 8;
 
 /// Room for what a busy stream brings meanwhile, so that its writer need not wait. Four times what a pipe has of
 /// itself: a user has 64 MiB for all (pipe(7), pipe-user-pages-soft).
@@ -34,6 +37,17 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+/// The room that a stream's pipe has for what comes while it rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// What it has of itself: nobody has asked.
+    Own,
+    /// It was given more than these bytes of its own, or its app has made it as wide.
+    Wide(Option<usize>),
+    /// It cannot have more: a terminal never has, and a user with many pipes gets no more. Its writer would have to wait.
+    Narrow,
+}
+
 /// What an app writes to.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -44,14 +58,15 @@ pub(super) struct Source {
     last: Option<Instant>,
     /// Until when it is left alone.
     rests: Option<Instant>,
-    /// Whether it has room for what comes while it rests; `None` as long as it was never busy.
-    is_wide: Option<bool>,
+    /// How many reads in a row came soon after the one before and brought little.
+    busy: u32,
+    room: Room,
 }
 
 impl Source {
     pub(super) fn new(app: usize, stream: Stream, fd: OwnedFd) -> Self {
         nonblocking(&fd);
-        Self { app, stream, fd, last: None, rests: None, is_wide: None }
+        Self { app, stream, fd, last: None, rests: None, busy: 0, room: Room::Own }
     }
 
     /// What to poll for. While it rests that is its end alone.
@@ -67,6 +82,12 @@ impl Source {
     /// Whether it was left alone when it was last looked at.
     pub(super) fn rests(&self) -> bool {
         self.rests.is_some()
+    }
+
+    /// Whether it was read only just.
+    pub(super) fn is_active(&self, now: Instant) -> bool {
+        // Twice: after a rest as long as that nothing would be.
+        self.last.is_some_and(|last| now.duration_since(last) < 2 * PACE)
     }
 
     /// Until when it rests, if it does.
@@ -92,16 +113,38 @@ impl Source {
     /// It was read in its turn, and had so many bytes. It rests if it is busy, and may.
     pub(super) fn was_read(&mut self, len: usize, may_rest: bool) {
         let now = Instant::now();
-        // Twice: after a rest as long as that it would never be busy.
-        let busy = self.last.is_some_and(|last| now.duration_since(last) < 2 * PACE) && len < PLENTY;
+        self.busy = if self.is_active(now) && len > 0 && len < PLENTY { self.busy.saturating_add(1) } else { 0 };
         self.last = Some(now);
-        self.rests = (busy && may_rest && self.is_wide()).then(|| now + PACE);
+        self.rests = (self.busy >= BUSY && may_rest && self.is_wide()).then(|| now + PACE);
     }
 
-    /// Whether it has room for what comes while it rests, which it is given when it is first asked for. A terminal never has, and
-    /// a user with many pipes gets no more: there the writer would have to wait.
+    /// Whether it has room for what comes while it rests, which it is given when it is first asked for.
     fn is_wide(&mut self) -> bool {
-        *self.is_wide.get_or_insert_with(|| fcntl_setpipe_size(&self.fd, ROOM).is_ok())
+        if self.room == Room::Own {
+            self.room = match fcntl_getpipe_size(&self.fd) {
+                Ok(own) if own >= ROOM => Room::Wide(None),
+                Ok(own) if fcntl_setpipe_size(&self.fd, ROOM).is_ok() => Room::Wide(Some(own)),
+                _ => Room::Narrow,
+            };
+        }
+        self.room != Room::Narrow
+    }
+
+    /// Nothing has come for long: it gives back what it was given of the user's room for pipes.
+    pub(super) fn calm_down(&mut self) {
+        if let Room::Wide(Some(own)) = self.room {
+            // Refused while more than that is in it: then the next time.
+            if fcntl_setpipe_size(&self.fd, own).is_err() {
+                return;
+            }
+        }
+        (self.room, self.busy, self.rests) = (Room::Own, 0, None);
+    }
+
+    /// Whether there is something to read, or its end.
+    pub(super) fn has_some(&self) -> bool {
+        poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+            .is_ok_and(|some| some > 0)
     }
 }
 
@@ -113,7 +156,6 @@ fn nonblocking(fd: &OwnedFd) {
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::{Timespec, poll};
     use rustix::pipe::{fcntl_getpipe_size, pipe};
 
     use super::*;
@@ -130,8 +172,12 @@ mod tests {
     #[test]
     fn small_pieces_that_come_fast_are_read_at_a_pace() {
         let (mut source, theirs) = source();
-        source.was_read(100, true);
-        assert_eq!(source.respite(Instant::now()), None, "the first is read at once");
+        let own = fcntl_getpipe_size(&theirs).unwrap();
+        for _ in 0..BUSY {
+            source.was_read(100, true);
+            assert_eq!(source.respite(Instant::now()), None, "the first are read at once");
+        }
+        assert_eq!(fcntl_getpipe_size(&theirs).unwrap(), own);
         let before = Instant::now();
         source.was_read(100, true);
         assert!(source.respite(before).is_some_and(|until| until >= before + PACE));
@@ -144,18 +190,27 @@ mod tests {
         // After the rest it is as busy as before.
         source.last = Some(Instant::now().checked_sub(PACE).unwrap());
         source.was_read(100, true);
-        assert!(source.respite(Instant::now()).is_some());
+        assert!(source.rests());
+        source.calm_down();
+        assert!(!source.rests());
+        assert_eq!(fcntl_getpipe_size(&theirs).unwrap(), own);
     }
 
     #[test]
     fn others_are_not() {
-        for (len, may_rest, ago) in
-            [(PLENTY, true, Duration::ZERO), (100, false, Duration::ZERO), (100, true, 3 * PACE)]
-        {
+        let cases = [
+            (PLENTY, true, Duration::ZERO),
+            (0, true, Duration::ZERO),
+            (9, false, Duration::ZERO),
+            (9, true, 3 * PACE),
+        ];
+        for (len, may_rest, ago) in cases {
             let (mut source, theirs) = source();
-            source.last = Some(Instant::now().checked_sub(ago).unwrap());
-            source.was_read(len, may_rest);
-            assert_eq!(source.respite(Instant::now()), None, "{len} {may_rest} {ago:?}");
+            for _ in 0..2 * BUSY {
+                source.last = Some(Instant::now().checked_sub(ago).unwrap());
+                source.was_read(len, may_rest);
+                assert!(!source.rests(), "{len} {may_rest} {ago:?}");
+            }
             assert!(fcntl_getpipe_size(&theirs).unwrap() < ROOM);
         }
     }
@@ -164,20 +219,33 @@ mod tests {
     fn a_stream_that_cannot_be_widened_never_rests() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut source = Source::new(0, Stream::Stdout, ours.into());
-        for _ in 0..3 {
+        for _ in 0..2 * BUSY {
             source.was_read(100, true);
-            assert_eq!(source.respite(Instant::now()), None);
+            assert!(!source.rests());
         }
+    }
+
+    #[test]
+    fn a_pipe_that_its_app_made_wider_stays_so() {
+        let (mut source, theirs) = source();
+        let wide = fcntl_setpipe_size(&theirs, 2 * ROOM).unwrap();
+        (0..2 * BUSY).for_each(|_| source.was_read(100, true));
+        assert!(source.rests());
+        source.calm_down();
+        assert_eq!(fcntl_getpipe_size(&theirs).unwrap(), wide);
     }
 
     #[test]
     fn what_there_is_is_read_and_then_the_end() {
         let (source, theirs) = source();
         let mut buffer = Vec::new();
+        assert!(!source.has_some());
         assert_eq!(source.read(&mut buffer), Some(&b""[..]));
         rustix::io::write(&theirs, b"some").unwrap();
+        assert!(source.has_some());
         assert_eq!(source.read(&mut buffer), Some(&b"some"[..]));
         drop(theirs);
+        assert!(source.has_some());
         assert_eq!(source.read(&mut buffer), None);
     }
 }
