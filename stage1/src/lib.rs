@@ -10,6 +10,8 @@ mod builder;
 mod channel;
 mod control;
 mod enter;
+
+mod in_root;
 mod init;
 pub mod metadata;
 mod monitor;

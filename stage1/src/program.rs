@@ -18,7 +18,7 @@ use crate::idmap::Tier;
 use crate::isolators::{Filter, Rights};
 use crate::plan::AppPlan;
 use crate::user::User;
-use crate::{landlock, limits, seccomp};
+use crate::{in_root, landlock, limits, seccomp};
 
 /// Where sockets are kept that the program takes over, until they get their numbers. Above what a port's range takes.
 pub(crate) const SOCKETS_MOVED: RawFd = 600;
@@ -126,10 +126,9 @@ fn close_all_but(channel: RawFd, sockets: &[OwnedFd]) -> Result<(), Refusal> {
 }
 
 fn enter_working_directory(path: &str) -> Result<(), Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let entered = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
-        .and_then(|dir| rustix::process::fchdir(dir.as_fd()));
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let entered =
+        in_root::open(CWD, path, flags, ResolveFlags::empty()).and_then(|dir| rustix::process::fchdir(dir.as_fd()));
     entered.map_err(|errno| {
         let what = format_args!("working directory {path:?}: {}", std::io::Error::from(errno));
         failure(FailureKind::WorkingDirectory, &what)

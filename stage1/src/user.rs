@@ -9,9 +9,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{FileType, OFlags, ResolveFlags, fstat};
 use rustix::io::Errno;
 
+use crate::in_root;
 use crate::plan::{self, IdRanges};
 
 /// Larger than any real passwd file.
@@ -253,8 +254,7 @@ fn owner_of(root: BorrowedFd<'_>, path: &str) -> Result<(u32, u32), UserError> {
 }
 
 fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    in_root::open(root, path, flags, ResolveFlags::NO_XDEV)
 }
 
 #[cfg(test)]
@@ -352,7 +352,8 @@ mod tests {
         assert!(lookup().is_err());
         std::fs::remove_file(&passwd).unwrap();
 
-        rustix::fs::mknodat(rustix::fs::CWD, &passwd, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &passwd, FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o644), 0)
+            .unwrap();
         assert_eq!(lookup(), Err(UserError::File { file: "/etc/passwd".into(), reason: "not a regular file".into() }));
         std::fs::remove_file(&passwd).unwrap();
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RawDir, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chownat, fchmod, fchown, flock, fstat, futimens, mkdirat, mknodat, openat, openat2, readlinkat, renameat, statat,
-    symlinkat, unlinkat, utimensat,
+    chownat, fchmod, fchown, flock, fstat, futimens, mkdirat, mknodat, openat, readlinkat, renameat, statat, symlinkat,
+    unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::{Fds, Named as _, Refusal};
+use crate::in_root;
 use crate::op::Slot;
 
 /// A copy that is not complete.
@@ -44,8 +45,7 @@ pub(super) fn fill(fds: &Fds, volume: usize, path: &str) -> Result<(), Refusal> 
     if !is_unfilled(&into).named(|| named("getdents"))? {
         return Ok(());
     }
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let from = match openat2(fds.get(Slot::Root)?, path, DIRECTORY, Mode::empty(), resolve) {
+    let from = match in_root::open(fds.get(Slot::Root)?, path, DIRECTORY, ResolveFlags::NO_XDEV) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         opened => opened.named(|| format!("openat2(<rootfs>, {path:?})"))?,
     };

@@ -2,13 +2,14 @@
 
 use std::os::fd::AsFd as _;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, mkdirat, openat, openat2};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use sys::mount::{MountAttr, mount_setattr};
 
 use super::place::{self, Around, Kind};
 use super::{Attached, Fds, Named as _, Refusal, c_path, clone_tree, clone_with, move_to};
+use crate::in_root;
 use crate::op::Slot;
 
 /// Gives a directory of the pod to an owner of the pod's ids.
@@ -95,10 +96,8 @@ pub(super) fn attach_identity(fds: &mut Fds, path: &str) -> Result<(), Refusal> 
 
 /// Makes a directory if there is nothing at its path. Where it cannot be made, whoever wants to go there says so.
 pub(super) fn make_working_directory(fds: &Fds, path: &str) -> Result<(), Refusal> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let root = fds.get(Slot::Root)?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    if openat2(root, path, flags, Mode::empty(), resolve).is_err_and(|errno| errno == Errno::NOENT) {
+    if in_root::open(root, path, OFlags::PATH, ResolveFlags::empty()).is_err_and(|errno| errno == Errno::NOENT) {
         let _ = place::ensure(root, path, Kind::Dir, fds.root_ids(), &mounts(fds, |_| true)?);
     }
     Ok(())
@@ -122,9 +121,7 @@ pub(super) fn attach_etc(fds: &mut Fds, file: usize, name: &str, replaces: bool)
 
 /// Whether the image has something at this path other than an empty file.
 fn says_something(fds: &Fds, path: &str) -> Result<bool, Refusal> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let there = openat2(fds.get(Slot::Root)?, path, flags, Mode::empty(), resolve).and_then(fstat);
+    let there = in_root::open(fds.get(Slot::Root)?, path, OFlags::PATH, ResolveFlags::empty()).and_then(fstat);
     Ok(there.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size > 0))
 }
 
