@@ -10,7 +10,6 @@ mod builder;
 mod channel;
 mod control;
 mod enter;
-
 mod in_root;
 mod init;
 pub mod metadata;
