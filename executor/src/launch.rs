@@ -3,21 +3,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
-use pod::{Pod, PodEntry, PodName, Pods, Running, State};
+use appc::{PodManifest, PodUuid};
+use pod::{Pod, PodEntry, Pods, Running, State};
 use rustix::rand::{GetRandomFlags, getrandom};
 use stage1::idmap::{IdMapping, Tier};
-use store::LayerKey;
 
 use crate::context::Context;
 use crate::diagnostics::warn;
-use crate::error::{self, CommandError, Explain};
-use crate::handed::{self};
+use crate::error::{CommandError, Explain};
+use crate::handed;
 use crate::idmap::Remover;
 use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
-use crate::setup::{AppSetup, Setup};
-use crate::supervision::{Places, supervise};
+use crate::setup::Setup;
+use crate::supervision::{Places, hostname, supervise, undo};
 use crate::{attach, docker, keeper, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
@@ -174,7 +173,7 @@ pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<Po
     name_host(&mut prepared, uuid);
     let PreparedPod { manifest, mapping, images, keys, guards, name, lifecycle, .. } = prepared;
     let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
-    let setup = setup(&manifest, &hostname, keys, &images).with_life(lifecycle.life);
+    let setup = Setup::of(&manifest, &hostname, keys, &images).with_life(lifecycle.life);
     let pods = Pods::ensure(context.create_data_dir()?)?;
     let pod = pods.create(uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
     if let Err(error) = keeper::fill(&pod, &manifest, &mapping, Some(&setup)) {
@@ -184,23 +183,6 @@ pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<Po
     // Until here no collection has seen the pod, and these kept its trees.
     drop(guards);
     Ok(uuid)
-}
-
-/// The host name that was chosen, or else the pod's name, or one made of its UUID.
-pub(crate) fn hostname(chosen: Option<String>, name: Option<&PodName>, uuid: PodUuid) -> String {
-    chosen.or_else(|| name.map(ToString::to_string)).unwrap_or_else(|| format!("proa-{uuid}"))
-}
-
-/// What a kept pod remembers.
-pub(crate) fn setup(
-    manifest: &PodManifest,
-    hostname: &str,
-    keys: Vec<Vec<LayerKey>>,
-    images: &[ImageManifest],
-) -> Setup {
-    let apps = manifest.apps.iter().zip(keys).zip(images);
-    let app = |((app, layers), image): ((&RuntimeApp, _), _)| AppSetup::new(app.name.to_string(), layers, image);
-    Setup::new(hostname.to_owned(), apps.map(app).collect())
 }
 
 /// From the kernel's generator in one call; a static binary's other ways to it open /dev/random first.
@@ -225,15 +207,4 @@ fn tell_what_differs(manifest: &PodManifest, mapping: &IdMapping) -> Result<(), 
         warn(&format!("without a subordinate id range, apps keep your supplementary groups: {groups}"));
     }
     Ok(())
-}
-
-/// A failure after which the pod was removed, or could not be removed either.
-pub(crate) fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError {
-    match removed {
-        Ok(()) => error,
-        Err(left) => {
-            let left = error::chain(&left);
-            error.hint(format!("the pod could not be removed ({left}); `proa gc` will try again"))
-        }
-    }
 }

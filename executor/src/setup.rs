@@ -57,8 +57,16 @@ impl AppSetup {
 }
 
 impl Setup {
-    pub(crate) fn new(hostname: String, apps: Vec<AppSetup>) -> Self {
-        Self { version: VERSION, hostname, apps, life: None }
+    /// That of a pod which is made of these images; `layers` are, for each app, the names of its trees.
+    pub(crate) fn of(
+        manifest: &PodManifest,
+        hostname: &str,
+        layers: Vec<Vec<LayerKey>>,
+        images: &[ImageManifest],
+    ) -> Self {
+        let apps = manifest.apps.iter().zip(layers).zip(images);
+        let apps = apps.map(|((app, layers), image)| AppSetup::new(app.name.to_string(), layers, image));
+        Self { version: VERSION, hostname: hostname.to_owned(), apps: apps.collect(), life: None }
     }
 
     /// Takes in an app that was added, in the place of one that has its name.

@@ -15,12 +15,11 @@ use stage1::run::{AppOptions, AppStdio, PodOutcome, PodSpec, RunError, Signals};
 use stage1::supervise::ExitPolicy;
 use tracing::info_span;
 
-use crate::error::{CommandError, Explain, Kind};
+use crate::error::{self, CommandError, Explain, Kind};
 use crate::forward::{self, Entrances};
 use crate::handed::Handed;
 use crate::idmap::{self, Remover};
 use crate::keeper::DirectoryKeeper;
-use crate::launch::{hostname, setup, undo};
 use crate::net::NetRequest;
 use crate::pod_network::{self, Seat};
 use crate::prepare::{self, PreparedPod};
@@ -77,7 +76,7 @@ pub(crate) fn supervise(
     let hostname = hostname(chosen, name.as_ref(), uuid);
     let life = lifecycle.life.clone();
     let new_setup =
-        (lifecycle.keep && resumed.is_none()).then(|| setup(&manifest, &hostname, keys, &images).with_life(life));
+        (lifecycle.keep && resumed.is_none()).then(|| Setup::of(&manifest, &hostname, keys, &images).with_life(life));
     let offers = prepare::offered_nests(&places.data_dir);
     let ground = Ground { places, uuid, manifest, mapping, hostname, name, lifecycle, offers };
     let remover = Remover::new(&ground.mapping);
@@ -180,6 +179,11 @@ impl Ground<'_> {
     }
 }
 
+/// The host name that was chosen, or else the pod's name, or one made of its UUID.
+pub(crate) fn hostname(chosen: Option<String>, name: Option<&PodName>, uuid: PodUuid) -> String {
+    chosen.or_else(|| name.map(ToString::to_string)).unwrap_or_else(|| format!("proa-{uuid}"))
+}
+
 /// How the pod registers with the metadata service when one of its apps asks.
 fn registration(
     places: &Places,
@@ -209,6 +213,17 @@ fn finish(
         // An app's status is a byte, whatever a manifest or a signal made of it.
         Ok(_) => kept.map(|()| u8::try_from(status).unwrap_or(u8::MAX)).during(|| format!("put pod {uuid} away")),
         Err(error) => Err(undo(error, kept)),
+    }
+}
+
+/// A failure after which the pod was removed, or could not be removed either.
+pub(crate) fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> CommandError {
+    match removed {
+        Ok(()) => error,
+        Err(left) => {
+            let left = error::chain(&left);
+            error.hint(format!("the pod could not be removed ({left}); `proa gc` will try again"))
+        }
     }
 }
 

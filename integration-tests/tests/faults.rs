@@ -148,6 +148,7 @@ fn full_disk() {
                 proa run --detach --net=none --name=ends $volume example.com/ends $mount >/dev/null
                 proa run --net=none --name=stays $volume example.com/ends $mount & stays=$!
                 proa run --detach --rm --net=none --name=goes $volume example.com/ends $mount >/dev/null
+                until proa status stays 2>/dev/null | grep -q state=running; do sleep 0.02; done
                 fill; touch {go}/go; wait $stays || echo $?
                 proa wait ends; ended ends; proa wait ends; proa status ends | grep app-; proa docker inspect --format '{{{{.State.ExitCode}}}}' ends
                 fill; for what in 'run --net=none' 'run --net=none --detach --name=new' prepare; do

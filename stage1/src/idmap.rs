@@ -5,7 +5,7 @@
 //! never maps host id 0. See user_namespaces(7), subuid(5), newuidmap(1).
 
 mod exchange;
-mod helper;
+mod newuidmap;
 mod subid;
 
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use std::io;
 
 use rustix::process::Pid;
 
-use helper::Helper;
+use newuidmap::Helper;
 use subid::SubidFiles;
 
 /// First id of the ranges that root's pods may take: systemd's container range starts here (systemd's
@@ -111,7 +111,7 @@ impl IdMapping {
             return Ok(Self::root(start));
         }
         Ok(match files.range_of(uid)? {
-            Some((uids, gids)) if helper::both_exist() => Self::range(uid, gid, uids, gids),
+            Some((uids, gids)) if newuidmap::both_exist() => Self::range(uid, gid, uids, gids),
             _ => Self::single(uid, gid),
         })
     }

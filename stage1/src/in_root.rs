@@ -44,8 +44,7 @@ mod tests {
         fs::create_dir_all(dir.path().join("root/etc")).unwrap();
         fs::create_dir_all(dir.path().join("root/run")).unwrap();
         fs::write(dir.path().join("root/run/file"), "").unwrap();
-        let long = "../etc/".repeat(100) + "../run/file";
-        std::os::unix::fs::symlink(&long, dir.path().join("root/etc/link")).unwrap();
+        std::os::unix::fs::symlink("../run/file", dir.path().join("root/etc/link")).unwrap();
         let (one, other) = (dir.path().join("one"), dir.path().join("other"));
         fs::write(&one, "").unwrap();
         let root = File::open(dir.path().join("root")).unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 /// Bytes read at once from a stream.
@@ -98,15 +98,12 @@ impl Source {
     /// What there is, at most [`CHUNK`]; `None` at the end.
     pub(super) fn read<'a>(&self, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         buffer.resize(CHUNK, 0);
-        loop {
-            return match rustix::io::read(&self.fd, buffer.as_mut_slice()) {
-                // A terminal whose last user is gone says EIO (pty(7)).
-                Ok(0) | Err(Errno::IO) => None,
-                Ok(len) => Some(&buffer[..len]),
-                Err(Errno::AGAIN) => Some(&[]),
-                Err(Errno::INTR) => continue,
-                Err(_) => None,
-            };
+        match retry_on_intr(|| rustix::io::read(&self.fd, buffer.as_mut_slice())) {
+            // A terminal whose last user is gone says EIO (pty(7)).
+            Ok(0) | Err(Errno::IO) => None,
+            Ok(len) => Some(&buffer[..len]),
+            Err(Errno::AGAIN) => Some(&[]),
+            Err(_) => None,
         }
     }
 
