@@ -116,8 +116,12 @@ impl CommandError {
 
     /// The hints that were given on the way, or else those that the message suggests.
     pub(crate) fn all_hints(&self, command: Option<&str>) -> Vec<String> {
+        let chain = self.chain();
+        if let Some(limit) = hints::of_limit(&chain) {
+            return vec![limit.to_owned()];
+        }
         if self.hints.is_empty() {
-            return hints::of(self.kind, causes(self.source.as_ref()), &self.chain(), command).into_iter().collect();
+            return hints::of(self.kind, causes(self.source.as_ref()), &chain, command).into_iter().collect();
         }
         // Whoever knew more about the step has said so.
         self.hints.clone()

@@ -25,6 +25,17 @@ pub(crate) fn of<'a>(
     Some(hint.or_else(of_system).unwrap_or_else(help))
 }
 
+/// What mends a limit that the caller has set, whatever it stopped. The texts are strerror(3)'s.
+pub(crate) fn of_limit(chain: &str) -> Option<&'static str> {
+    [
+        ("Too many open files", "raise the limit of open files: ulimit -n"),
+        ("File too large", "raise the limit of file sizes: ulimit -f"),
+        ("Resource temporarily unavailable", "raise the limit of processes: ulimit -u"),
+    ]
+    .into_iter()
+    .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))
+}
+
 /// What may be the matter where the kernel refused something.
 fn of_system(chain: &str) -> Option<&'static str> {
     if chain.ends_with("No such file or directory") {
@@ -42,7 +53,7 @@ fn of_text(chain: &str) -> Option<&'static str> {
         ("No space left on device", "free space in the data directory, or remove ended pods with `proa gc`"),
         ("Disk quota exceeded", "free space in the data directory, or remove ended pods with `proa gc`"),
         ("Read-only file system", "give a directory that can be written to with --dir"),
-        ("Too many open files", "raise the limit of open files: ulimit -n"),
+        ("Too many links", "the file system gives a file no more names: build the image with fewer hard links"),
     ]
     .into_iter()
     .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))

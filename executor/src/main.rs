@@ -130,6 +130,7 @@ fn program() -> ExitCode {
         return ExitCode::from(::guest_agent::run(&argv[1..]));
     }
     sys::signal::expect_children();
+    sys::signal::outlive_the_limit_of_file_sizes();
     // Pods and images are this user's alone, whatever the caller's umask allows. Apps get 022 from stage1.
     umask::tighten();
     if program_name(&argv) == Some(OsStr::new("actool")) {

@@ -170,16 +170,19 @@ impl NamedVolumes {
         Ok(users)
     }
 
-    /// Removes a volume with all that is in it.
+    /// Removes a volume with all that is in it. Returns whether it was there still: others may remove it, too.
     ///
     /// # Errors
     ///
     /// It cannot be removed; what is left of it is no volume any more.
-    pub(crate) fn remove(&self, volume: &NamedVolume) -> Result<(), CommandError> {
+    pub(crate) fn remove(&self, volume: &NamedVolume) -> Result<bool, CommandError> {
         self.sweep()?;
         let aside = format!("{REMOVED}{}", volume.name);
-        fs::rename(&volume.path, self.dir.join(&aside)).during(|| format!("remove {}", volume.path.display()))?;
-        self.sweep()
+        match fs::rename(&volume.path, self.dir.join(&aside)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            renamed => renamed.during(|| format!("remove {}", volume.path.display()))?,
+        }
+        self.sweep().map(|()| true)
     }
 
     /// Removes what removals that were cut off have left.

@@ -73,7 +73,9 @@ fn capabilities_of_an_image_cannot_widen(env: &Env) {
     let outcome = env.run(&image, &[]).outcome().succeeds();
     let world: Value = serde_json::from_str(outcome.line()).expect("JSON");
     assert_eq!(world["caps"]["bounding"], "0000000000000020");
-    outcome.stderr_shows("capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN");
+    outcome.stderr_shows(
+        "capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN: that takes --caps-retain",
+    );
 }
 
 fn line_082_seccomp_remove_with_an_errno(env: &Env) {
@@ -102,7 +104,7 @@ fn line_082_seccomp_of_an_image_cannot_widen(env: &Env) {
     let outcome = env.run(&image, &[]).outcome().succeeds();
     let world: Value = serde_json::from_str(outcome.line()).expect("JSON");
     assert_eq!(world["seccomp"], 2, "the default filter stays");
-    outcome.stderr_shows("seccomp-retain-set: modified: an image is not granted @appc.io/all");
+    outcome.stderr_shows("seccomp-retain-set: modified: an image is not granted @appc.io/all: that takes --seccomp");
 }
 
 fn strict_landlock_guards_ports_signals_and_sockets(env: &Env) {
@@ -408,7 +410,7 @@ fn status_shows_what_became_of_isolators(env: &Env) {
     let outcome = env.proa(["status", "shown"]).outcome().succeeds();
     outcome
         .shows("insecure-options=seccomp\n")
-        .shows("isolator-status=os/linux/capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN\n")
+        .shows("isolator-status=os/linux/capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN: that takes --caps-retain\n")
         .shows("isolator-status=os/linux/no-new-privileges: enforced\n")
         .shows("isolator-status=example.com/ponies: ignored: not known\n");
     let outcome = env.proa(["status", "--format=json", "shown"]).outcome().succeeds();

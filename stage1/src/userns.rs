@@ -35,9 +35,12 @@ pub enum UsernsError {
     /// The pipe to the child failed.
     #[error("talk to the child in the user namespace")]
     Channel(#[source] std::io::Error),
+    /// The child was killed: by the kernel, which had no memory left, or by somebody.
+    #[error("the child in the user namespace was killed by signal {0}")]
+    Killed(i32),
     /// The child ended without a result.
-    #[error("the child in the user namespace ended without a result ({0})")]
-    Died(String),
+    #[error("the child in the user namespace ended with status {0} and without a result")]
+    Ended(i32),
 }
 
 /// Runs `work` in a child that is container root of `mapping`, waits for it, and returns what it returned.
@@ -158,11 +161,16 @@ impl<T: DeserializeOwned> Running<T> {
     /// Waits for the end of the child and returns its answer.
     ///
     /// # Errors
-    /// [`UsernsError::Channel`], [`UsernsError::Died`].
+    /// [`UsernsError::Channel`], [`UsernsError::Killed`], [`UsernsError::Ended`].
     pub fn wait(mut self) -> Result<T, UsernsError> {
         self.socket.read_to_end(&mut self.answer).map_err(UsernsError::Channel)?;
         let status = self.reap();
-        serde_json::from_slice(&self.answer).map_err(|_| UsernsError::Died(format!("{status:?}")))
+        serde_json::from_slice(&self.answer).map_err(|_| {
+            match status.as_ref().and_then(WaitIdStatus::terminating_signal) {
+                Some(signal) => UsernsError::Killed(signal),
+                None => UsernsError::Ended(status.as_ref().and_then(WaitIdStatus::exit_status).unwrap_or(0)),
+            }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 /// An ACI, opened once: whatever is hashed, checked and unpacked later is read from this descriptor, so exchanging
 /// the file meanwhile has no effect.
@@ -54,7 +55,15 @@ impl AciFile {
         let failed = |source| AciError::Open { path: path.to_owned(), source };
         // O_NONBLOCK: opening a fifo without a writer must fail the type check below instead of hanging here.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file: File = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|e| failed(e.into()))?.into();
+        let file: File = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+            Ok(file) => file.into(),
+            // What is open(2)'s answer for a socket, and for a device that nothing drives.
+            Err(Errno::NXIO) => {
+                let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+                return Err(AciError::NotRegular { path: path.to_owned(), kind: name_of(kind) });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        };
         let metadata = file.metadata().map_err(failed)?;
         let kind = metadata.file_type();
         if kind.is_dir() {
@@ -118,8 +127,8 @@ mod tests {
         assert!(matches!(AciFile::open(dir.path()), Err(AciError::Directory(_))));
         assert!(matches!(AciFile::open(&fifo), Err(AciError::NotRegular { kind: "fifo", .. })));
         assert!(matches!(AciFile::open(Path::new("/dev/null")), Err(AciError::NotRegular { kind: "device", .. })));
-        // A socket cannot be opened at all (ENXIO).
-        assert!(matches!(AciFile::open(&socket), Err(AciError::Open { .. })));
+        // It cannot be opened at all.
+        assert!(matches!(AciFile::open(&socket), Err(AciError::NotRegular { kind: "socket", .. })));
         let missing = dir.path().join("missing.aci");
         let error = AciFile::open(&missing).unwrap_err();
         assert!(error.to_string().contains("missing.aci"), "{error}");

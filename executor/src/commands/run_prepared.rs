@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pod::State;
+use pod::{PodError, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -54,13 +54,24 @@ pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, Comman
     sealed::ensure()?;
     let pods = context.pods()?;
     let entry = pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?;
+    let not_prepared = || {
+        CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid))
+            .hint("`proa list` shows what has become of it")
+    };
     if entry.state != State::Prepared {
-        return Err(CommandError::failed(format!("pod \"{}\" is not prepared", entry.uuid)));
+        return Err(not_prepared());
     }
-    let (mut prepared, setup) = prepare::again(context, &pods, &entry, (lifecycle, Begin::AtOnce))?;
-    let is_changed = !args.net.is_bare();
-    if is_changed {
-        prepare::change_network(context, &mut prepared.manifest, args.net)?;
-    }
-    launch::resume(context, &pods, &entry, prepared, (setup, is_changed))?.tell()
+    let run = || {
+        let (mut prepared, setup) = prepare::again(context, &pods, &entry, (lifecycle, Begin::AtOnce))?;
+        let is_changed = !args.net.is_bare();
+        if is_changed {
+            prepare::change_network(context, &mut prepared.manifest, args.net)?;
+        }
+        launch::resume(context, &pods, &entry, prepared, (setup, is_changed))?.tell()
+    };
+    run().map_err(|error| match error.cause() {
+        // Somebody else has begun to run it meanwhile.
+        Some(PodError::NotFound { uuid }) if *uuid == entry.uuid => not_prepared(),
+        _ => error,
+    })
 }

@@ -5,12 +5,14 @@ use std::error::Error;
 use pod::{FindError, PodError};
 use stage1::plan::PlanError;
 use stage1::run::RunError;
+use stage1::userns::UsernsError;
 
 use super::{NEWER, about};
 use crate::manifest::ReifyError;
 use crate::sources::SourceError;
 
 const DAMAGED: &str = "the pod is damaged: `proa rm` removes it";
+const LIST: &str = "`proa list` shows the pods there are";
 
 pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     about(cause, reify)
@@ -18,15 +20,24 @@ pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| about(cause, plan))
         .or_else(|| about(cause, run))
         .or_else(|| about(cause, directory))
-        .or_else(|| about(cause, |_: &FindError| Some("`proa list` shows the pods there are")))
+        .or_else(|| about(cause, namespace))
+        .or_else(|| about(cause, |_: &FindError| Some(LIST)))
 }
 
 fn directory(error: &PodError) -> Option<&'static str> {
     match error {
         PodError::NewerFormat { .. } => Some(NEWER),
+        PodError::NotFound { .. } => Some(LIST),
         PodError::WrongState { .. } => Some("end it first: `proa stop`"),
         PodError::Manifest { .. } => Some(DAMAGED),
         PodError::Call(call) if call.path.ends_with("/pod") => Some(DAMAGED),
+        _ => None,
+    }
+}
+
+fn namespace(error: &UsernsError) -> Option<&'static str> {
+    match error {
+        UsernsError::Killed(9) => Some("is there enough memory? The kernel kills what takes too much: `dmesg` tells"),
         _ => None,
     }
 }

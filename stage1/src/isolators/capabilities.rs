@@ -50,7 +50,7 @@ pub(super) fn retain(rights: &mut Rights, asked: Asked<'_>, names: &Names) -> Re
     Ok(if refused.is_empty() {
         Outcome::Enforced
     } else {
-        Outcome::Modified(format!("an image is not granted {}", shown(refused)))
+        Outcome::Modified(format!("an image is not granted {}: that takes --caps-retain", shown(refused)))
     })
 }
 

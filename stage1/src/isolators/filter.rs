@@ -46,7 +46,7 @@ fn apply(rights: &mut Rights, asked: Asked<'_>, set: &SeccompSet, mode: Mode) ->
     Ok(if got.narrowed.is_empty() {
         Outcome::Enforced
     } else {
-        Outcome::Modified(format!("an image is not granted {}", got.narrowed.join(", ")))
+        Outcome::Modified(format!("an image is not granted {}: that takes --seccomp", got.narrowed.join(", ")))
     })
 }
 

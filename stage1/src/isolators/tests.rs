@@ -59,7 +59,10 @@ fn an_images_sets_narrow_and_never_widen() {
 
     let (rights, report) = rights_of(RETAIN).unwrap();
     assert_eq!(rights.capabilities, CapabilitySet::KILL);
-    assert_eq!(report, ["os/linux/capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN"]);
+    assert_eq!(
+        report,
+        ["os/linux/capabilities-retain-set: modified: an image is not granted CAP_SYS_ADMIN: that takes --caps-retain"]
+    );
 }
 
 #[test]
@@ -97,7 +100,10 @@ fn all_calls_are_the_operators_to_give() {
     let all = r#"{"name": "os/linux/seccomp-retain-set", "value": {"set": ["@appc.io/all"]}}"#;
     let (rights, report) = rights_of(all).unwrap();
     assert!(matches!(rights.filter, Filter::Own(_)));
-    assert_eq!(report, ["os/linux/seccomp-retain-set: modified: an image is not granted @appc.io/all"]);
+    assert_eq!(
+        report,
+        ["os/linux/seccomp-retain-set: modified: an image is not granted @appc.io/all: that takes --seccomp"]
+    );
     let (rights, report) = approved(all).unwrap();
     assert_eq!(rights.filter, Filter::None);
     assert_eq!(report, ["os/linux/seccomp-retain-set: enforced"]);

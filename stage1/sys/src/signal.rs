@@ -38,6 +38,13 @@ pub fn expect_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// Ignores SIGXFSZ: a write beyond the caller's limit of file sizes (`RLIMIT_FSIZE`) then answers `EFBIG` like other failed
+/// writes, instead of killing a supervisor and its pod with it. [`reset`] undoes it for programs.
+pub fn outlive_the_limit_of_file_sizes() {
+    // SAFETY: SIG_IGN is a valid handler for SIGXFSZ.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// SIGPIPE, which Rust's runtime ignores.
 pub const PIPE: i32 = libc::SIGPIPE;
 
@@ -66,7 +73,8 @@ pub fn next(fd: &OwnedFd) -> io::Result<Option<i32>> {
 
 /// Gives every signal its default action and blocks none: what a program may expect at its start.
 ///
-/// Rust's runtime ignores SIGPIPE and an ignored signal stays ignored across exec; callers hand down others (nohup).
+/// Rust's runtime ignores SIGPIPE, and proa SIGXFSZ; an ignored signal stays ignored across exec, and callers hand down others
+/// (nohup).
 ///
 /// # Errors
 /// None that a valid kernel gives.

@@ -51,9 +51,11 @@ pub(crate) fn unused(context: &Context, filters: &PruneFilters) -> Result<(Vec<S
     let (mut removed, mut bytes) = (Vec::new(), 0);
     for volume in volumes.all()? {
         if filters.admit(volume.changed_ns, &BTreeMap::new()) && volumes.users(&volume, &pods)?.is_empty() {
-            bytes += volumes.size(&volume);
-            volumes.remove(&volume)?;
-            removed.push(volume.name);
+            let size = volumes.size(&volume);
+            if volumes.remove(&volume)? {
+                bytes += size;
+                removed.push(volume.name);
+            }
         }
     }
     Ok((removed, bytes))

@@ -39,7 +39,10 @@ pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
                     let why = format!("remove {name}: volume is in use - [{}]", ids.join(", "));
                     return Err(CommandError::failed(why).hint("remove the pods that have it"));
                 }
-                volumes.remove(&volume)
+                match volumes.remove(&volume)? {
+                    false if !args.force => Err(not_found(name)),
+                    _ => Ok(()),
+                }
             }
         });
         match removed {

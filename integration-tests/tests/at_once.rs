@@ -1,0 +1,42 @@
+//! Several commands that want the same at once: one has it, the others are told what has become of it.
+
+use integration_tests::images::{Aci, busybox};
+use integration_tests::{Env, Outcome, each_user};
+
+each_user! {
+    of_many_that_remove_a_volume_one_does,
+    of_many_that_run_a_prepared_pod_one_does,
+}
+
+const COUNT: usize = 12;
+
+/// Those that succeeded, and the others.
+fn at_once(env: &Env, words: &[&str]) -> (Vec<Outcome>, Vec<Outcome>) {
+    let all: Vec<_> = (0..COUNT).map(|_| env.proa(words).start()).collect();
+    all.into_iter().map(|one| one.wait()).partition(|outcome| outcome.status.success())
+}
+
+fn of_many_that_remove_a_volume_one_does(env: &Env) {
+    for _ in 0..5 {
+        env.proa(["volume", "create", "data"]).outcome().succeeds();
+        let (removed, refused) = at_once(env, &["volume", "rm", "data"]);
+        assert_eq!(removed.len(), 1, "{removed:?} {refused:?}");
+        refused.into_iter().for_each(|outcome| drop(outcome.refuses("get data: no such volume")));
+    }
+}
+
+fn of_many_that_run_a_prepared_pod_one_does(env: &Env) {
+    let image = Aci::new("once", busybox()).sh("echo once").build(env).to_string_lossy().into_owned();
+    for _ in 0..5 {
+        let prepare = ["--insecure-options=image", "prepare", "--name=once", &image];
+        let uuid = env.proa(prepare).outcome().succeeds().line().to_owned();
+        let (ran, refused) = at_once(env, &["run-prepared", "--net=none", "once"]);
+        assert_eq!(ran.len(), 1, "{ran:?} {refused:?}");
+        assert_eq!(ran[0].stdout, "once\n", "{ran:?}");
+        for outcome in refused {
+            let refused = outcome.refuses(&format!("pod \"{uuid}\" is not prepared"));
+            refused.stderr_shows("hint: `proa list` shows what has become of it");
+        }
+        env.proa(["rm", "once"]).outcome().succeeds();
+    }
+}
