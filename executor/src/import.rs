@@ -24,6 +24,7 @@ use crate::userns::Userns;
 mod aci;
 mod chunked;
 mod dependencies;
+pub(crate) mod inflated;
 mod intake;
 mod layers;
 mod pull;
@@ -32,6 +33,8 @@ mod rendered;
 mod spool;
 mod trees;
 mod writeback;
+
+use inflated::Inflated;
 
 pub(crate) use intake::sniff;
 
@@ -224,7 +227,11 @@ impl Images {
             _ => {}
         }
         let span = info_span!("fetch", image = %reference);
-        let source = span.in_scope(|| fetch::open(reference))?;
+        let inflated = span.in_scope(|| Inflated::meant(&self.store, reference))?;
+        let source = match &inflated {
+            None => span.in_scope(|| fetch::open(reference))?,
+            Some((_, plain)) => span.in_scope(|| fetch::open(plain)).during(|| reference.to_string())?,
+        };
         let imported = span.in_scope(|| match source {
             Source::Aci(mut aci) => {
                 let voucher = self.check_signature(&mut aci, signature)?;

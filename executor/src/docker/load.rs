@@ -13,13 +13,14 @@ use super::image;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::import::Images;
+use crate::import::inflated::Inflated;
 use crate::output;
 use crate::pull_policy::PullPolicy;
 
 /// Load images from a tar archive or STDIN
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Read from a tar archive file, instead of STDIN
+    /// Read from a tar archive file, which may be compressed, instead of STDIN
     #[arg(long, short, value_name = "FILE")]
     input: Option<PathBuf>,
 
@@ -41,6 +42,8 @@ pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError>
         }
     };
     let images = Images::open(context, PullPolicy::New)?;
+    let inflated = Inflated::of(&images.store, &file)?;
+    let file = inflated.as_ref().map_or(file, Inflated::path);
     let listed = fetch::oci::names_in_docker_archive(&file);
     let references: Vec<ImageRef> = match listed.during(|| "load".into())? {
         Some(entries) => {
