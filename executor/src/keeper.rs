@@ -15,6 +15,7 @@ use tracing::debug;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::idmap::Remover;
+use crate::leftover;
 use crate::setup::{AppSetup, Setup};
 use crate::uuid_file::UuidFile;
 
@@ -93,7 +94,8 @@ impl<'a> DirectoryKeeper<'a> {
         if let Some(pod) = &self.pod {
             return self.reopen(pod);
         }
-        let pod = Pods::ensure(self.data_dir)?.create(self.uuid, self.name).map_err(explain)?.prepare()?;
+        let pods = Pods::ensure(self.data_dir)?;
+        let pod = leftover::create(&pods, self.data_dir, (self.uuid, self.name)).map_err(explain)?.prepare()?;
         let filled = fill(&pod, self.manifest, self.mapping, self.setup.as_ref())
             .and_then(|files| Ok(PodFiles { control: Some(pod.listen()?), logs: self.logs(&pod)?, ..files }))
             .and_then(|files| self.write_uuid().map(|()| files));

@@ -17,7 +17,7 @@ use crate::prepare::PreparedPod;
 use crate::request::Lifecycle;
 use crate::setup::Setup;
 use crate::supervision::{Places, hostname, supervise, undo};
-use crate::{attach, docker, keeper, monitor, output, protection, relay};
+use crate::{attach, docker, keeper, leftover, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,8 +174,9 @@ pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<Po
     let PreparedPod { manifest, mapping, images, keys, guards, name, lifecycle, .. } = prepared;
     let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
     let setup = Setup::of(&manifest, &hostname, keys, &images).with_life(lifecycle.life);
-    let pods = Pods::ensure(context.create_data_dir()?)?;
-    let pod = pods.create(uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
+    let data_dir = context.create_data_dir()?;
+    let pods = Pods::ensure(data_dir)?;
+    let pod = leftover::create(&pods, data_dir, (uuid, name.as_ref())).map_err(keeper::explain)?.prepare()?;
     if let Err(error) = keeper::fill(&pod, &manifest, &mapping, Some(&setup)) {
         return Err(undo(error, pod.remove(&Remover::new(&mapping))));
     }

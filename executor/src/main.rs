@@ -58,6 +58,7 @@ mod keeper;
 mod keys;
 mod launch;
 mod layer_writer;
+mod leftover;
 mod log_line;
 mod manifest;
 mod misuse;

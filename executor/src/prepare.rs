@@ -198,6 +198,13 @@ impl Trees {
     }
 }
 
+/// What is said of a pod of which nothing was written down to run it again.
+fn never_again(entry: &PodEntry) -> CommandError {
+    let uuid = entry.uuid;
+    CommandError::failed("it was to be removed when it ended, and cannot be started again")
+        .hint(format!("`proa rm {uuid}` removes it; a pod of the same name takes its place"))
+}
+
 /// A pod that was prepared before: its manifest and its trees are as they were then.
 ///
 /// # Errors
@@ -212,7 +219,7 @@ pub(crate) fn again(
     let pod = pods.open(entry)?;
     let mut manifest = pod.manifest()?;
     protection::decide(context, (Profile::Default, Landlock::Default), &mut manifest)?;
-    let json = pod.setup()?.ok_or_else(|| CommandError::failed("the pod has no setup"))?;
+    let json = pod.setup()?.ok_or_else(|| never_again(entry))?;
     let setup = Setup::from_json(&json)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;

@@ -1,0 +1,40 @@
+//! Pods that were to be removed at their end and are there still, because their supervisor was killed first, or the machine
+//! lost power: whoever wants the name of one has it.
+
+use std::path::Path;
+
+use appc::PodUuid;
+use pod::{Embryo, Pod, PodEntry, PodError, PodName, Pods, State};
+
+use crate::idmap::{self, Remover};
+
+/// Whether the pod is one: it has ended, and nothing was written down to run it again, which is done of every pod that is kept.
+pub(crate) fn is_one(pods: &Pods, entry: &PodEntry) -> bool {
+    matches!(entry.state, State::Exited | State::ExitedGarbage)
+        && pods.open(entry).and_then(|pod| pod.setup()).is_ok_and(|setup| setup.is_none())
+}
+
+/// Creates a pod as [`Pods::create`] does. A pod that has its name and is left over is removed for it.
+///
+/// # Errors
+///
+/// Those of [`Pods::create`].
+pub(crate) fn create(
+    pods: &Pods,
+    data_dir: &Path,
+    (uuid, name): (PodUuid, Option<&PodName>),
+) -> Result<Pod<Embryo>, PodError> {
+    let refused = match pods.create(uuid, name) {
+        Err(refused @ PodError::NameInUse { .. }) => refused,
+        created => return created,
+    };
+    if remove_holder(pods, data_dir, &refused) { pods.create(uuid, name) } else { Err(refused) }
+}
+
+/// Whether the pod that has the name was one, and is gone. Where it cannot be removed, who has the name is the better error.
+fn remove_holder(pods: &Pods, data_dir: &Path, refused: &PodError) -> bool {
+    let PodError::NameInUse { holder, .. } = refused else { return false };
+    let Ok(entry) = pods.find(&holder.to_string()) else { return false };
+    let Ok(mapping) = idmap::detect(data_dir) else { return false };
+    is_one(pods, &entry) && pods.remove(entry.uuid, &Remover::new(&mapping)).is_ok()
+}
