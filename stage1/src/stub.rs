@@ -90,7 +90,11 @@ fn prepare(
     for remark in fds.take_remarks() {
         say(channel, &FromStub::Remark(shortened(remark)))?;
     }
-    let user = program::lookup_user(&plan.user, &plan.group, plan, tier)?;
+    let mut user = program::lookup_user(&plan.user, &plan.group, plan, tier)?;
+    if let Some(keep) = plan.keep_id.as_ref().filter(|keep| plan.group.is_empty() && keep.uid == user.uid) {
+        // A volume on /etc/passwd may say otherwise than the image, whose group the tree was made for.
+        user.gid = keep.gid;
+    }
     let ids = (user.uid, user.gid);
     if let Some(keep) = plan.keep_id.as_ref().filter(|keep| (keep.uid, keep.gid) != ids) {
         // The tree was made for another user; as the caller this one could write to files of the image's root.

@@ -227,7 +227,13 @@ pub(crate) fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, U
 
 fn read_if_there(root: BorrowedFd<'_>, path: &'static str, optional: bool) -> Result<Option<String>, UserError> {
     let refuse = |reason: String| UserError::File { file: format!("/{path}"), reason };
-    let file = match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = match open(root, path, flags) {
+        // A volume lies there (`-v /etc/passwd:/etc/passwd:ro`), or around it. No link of the image leads into one.
+        Err(Errno::XDEV) => in_root::open(root, path, flags, ResolveFlags::NO_SYMLINKS),
+        opened => opened,
+    };
+    let file = match opened {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(_) if optional => return Ok(None),

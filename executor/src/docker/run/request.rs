@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 
+use appc::{Volume, VolumeKind};
 use fetch::{ImageRef, oci};
 use pod::PodName;
 use serde_json::Value;
@@ -22,11 +23,13 @@ use crate::error::CommandError;
 use crate::launch::TERM;
 use crate::prepare::Begin;
 use crate::prepare::{self, PreparedPod};
-use crate::pull_policy::PullPolicy;
+use crate::progress::ProgressForm;
+use crate::pull_policy::{PullPolicy, Pulling};
 use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::setup::Life;
+use crate::userns::Userns;
 use crate::uuid_file::UuidFile;
-use crate::{devices, output, relay};
+use crate::{devices, leftover, named_volumes, output, relay};
 
 /// A container that is wanted.
 #[derive(Debug)]
@@ -65,10 +68,9 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
     let odd_variables = environment.take_odd();
     let mut pod = PodRequest {
         name: args.name.clone().and_then(said).map(|name| free_name(context, &name)).transpose()?,
-        pulling: policy.into(),
+        pulling: Pulling { policy, progress: if args.quiet { ProgressForm::None } else { ProgressForm::Auto } },
         lifecycle,
         follow_symlinks: true,
-        userns: args.userns.unwrap_or_default(),
         all_net_admins: args.protection.adds_net_admin(),
         net: Some(net),
         isolators: args.protection.of_pod()?,
@@ -85,8 +87,25 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
     for device in devices::parse(&args.device)? {
         mounts.mounts.push(devices::mount(&device, &mut pod.volumes)?);
     }
+    pod.userns = args.userns.unwrap_or_else(|| userns(&args, &pod.volumes));
     pod.apps = vec![app(&args, (image, word), words, (mounts, odd_variables))?];
     Ok(Wanted { pod, exposing })
+}
+
+/// Where the container's user is to be the caller by number (`-u "$(id -u)"`) and has something of the host's, it is the caller:
+/// with docker's daemon, whose containers have the host's numbers, it is that by itself.
+fn userns(args: &RunArgs, volumes: &[Volume]) -> Userns {
+    let own = rustix::process::geteuid();
+    let user = args.user.as_deref().map_or("", |user| user.split_once(':').map_or(user, |(user, _)| user));
+    let is_of_host = |volume: &Volume| match &volume.kind {
+        VolumeKind::Host { source, .. } => named_volumes::name_of(source).is_none(),
+        VolumeKind::Empty { .. } => false,
+    };
+    if !own.is_root() && user.parse() == Ok(own.as_raw()) && volumes.iter().any(is_of_host) {
+        Userns::KeepId
+    } else {
+        Userns::Auto
+    }
 }
 
 /// How it lives and ends.
@@ -174,8 +193,9 @@ fn app(
 /// A name that no container has. Somebody may take it meanwhile, and is told then in proa's words.
 fn free_name(context: &Context, name: &str) -> Result<PodName, CommandError> {
     let parsed: PodName = name.parse().map_err(|error| CommandError::usage(format!("--name: {error}")))?;
-    let holder = context.pods()?.find(name).ok();
-    match holder.filter(|entry| entry.name.as_ref() == Some(&parsed)) {
+    let pods = context.pods()?;
+    let holder = pods.find(name).ok().filter(|entry| entry.name.as_ref() == Some(&parsed));
+    match holder.filter(|entry| !leftover::is_one(&pods, entry)) {
         Some(entry) => Err(container::conflict(&parsed, entry.uuid)),
         None => Ok(parsed),
     }
