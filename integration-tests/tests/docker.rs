@@ -351,7 +351,7 @@ fn volumes_outlive_containers(env: &Env) {
         )
         .succeeds();
     }
-    docker(env, &["volume", "prune", "-f"]).succeeds().shows("Deleted Volumes:\ndata\n");
+    docker(env, &["volume", "prune", "-a", "-f"]).succeeds().shows("Deleted Volumes:\ndata\n");
     docker(env, &["volume", "ls", "-q"]).succeeds().prints("");
     env.proa(["run", "--volume=v,kind=host,source=/no/such", "hello"]).outcome().refuses("/no/such");
 }

@@ -80,13 +80,13 @@ fn a_filling_that_was_cut_off_is_made_good(env: &Env) {
 
 fn images_travel_in_archives(env: &Env) {
     image(env, "first");
-    image(env, "team/second:2");
+    let second = image(env, "team/second:2");
     let archive = env.path("both.tar").display().to_string();
     docker(env, &["save", "-o", &archive, "first", "team/second:2"]).succeeds().prints("");
     docker(env, &["save", "nosuch"])
         .exits(1)
         .stderr_shows("Error response from daemon: reference does not exist: nosuch");
-    docker(env, &["rmi", "-f", "first", "team/second:2"]).succeeds();
+    docker(env, &["rmi", "-f", "first", &second]).succeeds();
     env.proa(["image", "list", "--no-legend"]).outcome().succeeds().prints("");
     let loaded = docker(env, &["load", "-i", &archive]).succeeds();
     loaded.prints("Loaded image: first:latest\nLoaded image: team/second:2\n");

@@ -270,7 +270,6 @@ fn containers_have_further_names_addresses_and_networks() {
         (&["--network=front", "--network=host"], "cannot attach both user-defined and non-user-defined"),
         (&["--network=container:db"], "a container's network is its own"),
         (&["--network=name=front,colour=red"], "invalid field colour=red"),
-        (&["--add-host=up:host-gateway"], "does not reach its host so"),
     ] {
         run(options).exits(125).stderr_shows(text);
     }

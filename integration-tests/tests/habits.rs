@@ -59,7 +59,7 @@ fn top_shows_the_processes_of_a_pod_and_no_others(env: &Env) {
 
 fn system_df_info_and_prune(env: &Env) {
     env.proa(["run", "--keep", &shell(env), "--", "sh", "-c", "head -c 5000 /dev/zero >/big"]).outcome().succeeds();
-    env.proa(["volume", "create", "data"]).outcome().succeeds();
+    let volume = env.proa(["volume", "create"]).outcome().succeeds().line().to_owned();
     let df = env.proa(["system", "df"]).outcome().succeeds();
     let rows: Vec<Vec<&str>> = df.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
@@ -77,7 +77,8 @@ fn system_df_info_and_prune(env: &Env) {
     let asked = env.proa(["system", "prune"]).outcome_with_input(b"n\n").succeeds();
     assert!(asked.stdout.starts_with("WARNING! This will remove:\n") && asked.stdout.ends_with("[y/N] "), "{asked}");
     let pruned = env.proa(["docker", "system", "prune", "-f", "-a", "--volumes"]).outcome().succeeds();
-    for part in ["Deleted Containers:\n", "Deleted Volumes:\ndata\n", "Deleted Images:\ndeleted: sha256:"] {
+    let volumes = format!("Deleted Volumes:\n{volume}\n");
+    for part in ["Deleted Containers:\n", volumes.as_str(), "Deleted Images:\ndeleted: sha256:"] {
         assert!(pruned.stdout.contains(part), "{part:?} is missing: {pruned}");
     }
     assert!(!pruned.stdout.ends_with("reclaimed space: 0B\n"), "{pruned}");
@@ -120,7 +121,9 @@ fn login_keeps_what_the_registry_knows() {
         env.proa(line).var("HOME", env.root()).var("REGISTRY_AUTH_FILE", &file).outcome_with_input(input)
     };
     let host = registry.host();
-    docker(&["login", "-u", "anna", "--password-stdin", &host], b"wrong\n").exits(1).stderr_shows(&host);
+    docker(&["login", "-u", "anna", "--password-stdin", &host], b"wrong\n")
+        .exits(1)
+        .stderr_shows(&format!("{host} wants credentials, and refuses those that were given"));
     assert!(!file.exists(), "what is wrong is not kept");
     docker(&["login", "-u", "anna", "--password-stdin", &host], b"secret\n").succeeds().prints("Login Succeeded\n");
     let kept: Value = serde_json::from_slice(&fs::read(&file).expect("it was written")).expect("JSON");

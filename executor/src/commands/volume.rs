@@ -12,7 +12,7 @@ mod prune;
 mod rm;
 
 pub(crate) use inspect::inspected;
-pub(crate) use prune::unused as prune_unused;
+pub(crate) use prune::{Which, unused as prune_unused};
 
 /// Make, show and remove named volumes
 ///

@@ -51,6 +51,7 @@ pub(super) fn short(words: &[OsString]) -> Vec<OsString> {
             let typed = ["inspect".to_owned(), format!("--type={group}")].map(OsString::from);
             return typed.into_iter().chain(words[2..].iter().cloned()).collect();
         }
+        (Some("system"), Some("events")) => "events",
         (Some("container"), Some("prune")) => "container prune",
         (Some("image"), Some("prune")) => "image prune",
         (Some("container"), Some(name)) if ALL.iter().any(|command| command.name == name && command.of_containers) => {

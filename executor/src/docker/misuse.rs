@@ -16,7 +16,13 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
         Some(ContextValue::Strings(texts)) => texts.join(", "),
         _ => String::new(),
     };
-    let command = words.iter().find_map(|word| tree.find_subcommand(word.to_str()?));
+    let wrong = context(match error.kind() {
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => ContextKind::InvalidArg,
+    });
+    // What stands behind the mistake is no command: `docker buildx version`.
+    let before = words.iter().take_while(|word| **word != *wrong);
+    let command = before.into_iter().find_map(|word| tree.find_subcommand(word.to_str()?));
     let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
     let see = format!("See 'docker{name} --help'.");
     let word = context(ContextKind::InvalidArg);
@@ -27,12 +33,15 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
             FAILED
         }
         ErrorKind::UnknownArgument if word.starts_with("--") => {
-            output::complain(&format!("unknown flag: {}\n{see}\n", printable(&word)));
+            let why = daemons(&word).map(|why| format!("hint: {why}\n")).unwrap_or_default();
+            output::complain(&format!("unknown flag: {}\n{see}\n{why}", printable(&word)));
             UNUSABLE
         }
         ErrorKind::UnknownArgument if word.starts_with('-') => {
             let letter = word.chars().nth(1).unwrap_or('-');
-            output::complain(&format!("unknown shorthand flag: {letter:?} in {}\n{see}\n", printable(&word)));
+            let why = daemons(&word).filter(|_| command.is_none()).map(|why| format!("hint: {why}\n"));
+            let why = why.unwrap_or_default();
+            output::complain(&format!("unknown shorthand flag: {letter:?} in {}\n{see}\n{why}", printable(&word)));
             UNUSABLE
         }
         ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooFewValues => {
@@ -74,6 +83,20 @@ fn wants(command: &Command) -> String {
         (least, most) if least == most => format!("requires exactly {}", counted(least)),
         (0, most) => format!("requires at most {}", counted(most)),
         (least, most) => format!("requires at least {least} and at most {}", counted(most)),
+    }
+}
+
+/// What is said of options that choose a daemon.
+fn daemons(option: &str) -> Option<&'static str> {
+    match option {
+        "-H" | "--host" | "--context" | "-c" => {
+            Some("there is no daemon to be chosen: leave it out, containers are your own on this machine")
+        }
+        "--tls" | "--tlscacert" | "--tlscert" | "--tlskey" | "--tlsverify" => {
+            Some("there is no daemon to be spoken to: leave it out")
+        }
+        "--config" => Some("set DOCKER_CONFIG to read credentials from another directory"),
+        _ => None,
     }
 }
 

@@ -1,10 +1,13 @@
 //! The options of `docker run` about the network, as a pod's network and the ports that lead into it.
 
+use std::net::Ipv4Addr;
+
 use appc::{ExposedPort, Port};
 use clap::Args;
 
 use super::run::said;
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::net::{self, Mode, NetChoice, NetRequest};
 use crate::prepare::PreparedPod;
@@ -111,8 +114,15 @@ impl NetworkArgs {
             let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
             let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
             if ip == "host-gateway" {
-                return Err(CommandError::usage(format!("--add-host {text}: a container does not reach its host so"))
-                    .hint("--network=host lets it reach what listens on the host's loopback"));
+                if self.network.iter().any(|network| network == "host") {
+                    rest.hosts.push((Ipv4Addr::LOCALHOST.into(), name.to_owned()));
+                    continue;
+                }
+                // Most who ask for it never use it: it is no reason to run nothing.
+                warn(&format!(
+                    "--add-host {text} is not held: a container reaches what listens on its host with --network=host alone"
+                ));
+                continue;
             }
             let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| refused())?;
             if !is_host_name(name) {

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::import::Images;
 use crate::output;
+use crate::progress::ProgressForm;
 use crate::pull_policy::PullPolicy;
 
 /// Download an image from a registry
@@ -42,7 +43,8 @@ pub(crate) fn run(context: &Context, args: PullArgs) -> Result<u8, CommandError>
         reference.digest().map_or_else(|| reference.tag().unwrap_or("latest").to_owned(), ToString::to_string);
     tell(format!("{version}: Pulling from {}\n", reference.repository()))?;
     let before = image::stored(context, &context.stored()?, &args.name)?;
-    let images = Images::open(context, PullPolicy::Update)?;
+    let progress = if args.quiet { ProgressForm::None } else { ProgressForm::Auto };
+    let images = Images::open(context, PullPolicy::Update)?.telling(progress);
     let record = images.resolve(&ImageRef::Registry(args.name.clone()), None)?;
     images.trees(&record)?;
     let name = match reference.tag() {

@@ -1,7 +1,7 @@
 //! `docker rmi`: takes a name from an image, or removes it with its last one.
 
 use clap::Args;
-use store::Store;
+use store::{ImageRecord, Store};
 
 use super::complain_of;
 use super::image::{self, Name};
@@ -13,7 +13,8 @@ use crate::{images, output};
 /// Remove one or more images
 #[derive(Debug, Args)]
 pub(crate) struct RmiArgs {
-    /// Remove an image with all its names, and say nothing of one that is not there
+    /// Remove an image that is given by ID with all its names, and an ACI by the name that its manifest says; one that is
+    /// not there is no failure
     #[arg(long, short)]
     force: bool,
 
@@ -49,12 +50,15 @@ fn remove(context: &Context, store: &Store, word: &str, force: bool) -> Result<S
         let why = "must be forced) - image is referenced in multiple repositories";
         return Err(CommandError::failed(format!("conflict: unable to delete {short} ({why}")));
     }
-    if !by_id && names.len() > 1 && !force {
+    if !by_id && names.len() > 1 {
         let wanted = meant(context, word)?;
         let claims: Vec<&str> = record.names().filter(|name| wanted.contains(&Name::parse(name))).collect();
         let name = wanted.into_iter().find(|name| names.contains(name));
         let own = image::own_name(&record);
         let Some(name) = name.filter(|name| own.as_ref() != Some(name)) else {
+            if force {
+                return remove_whole(store, &record);
+            }
             let own = own.map_or_else(|| word.to_owned(), |own| own.to_string());
             let others = names.iter().map(ToString::to_string).filter(|name| *name != own).collect::<Vec<_>>();
             let why = format!("its manifest says it, and it is known as {}, too", others.join(", "));
@@ -66,9 +70,13 @@ fn remove(context: &Context, store: &Store, word: &str, force: bool) -> Result<S
         }
         return Ok(format!("Untagged: {name}\n"));
     }
+    remove_whole(store, &record)
+}
+
+fn remove_whole(store: &Store, record: &ImageRecord) -> Result<String, CommandError> {
     store.remove(&record.id)?;
-    let untagged: String = names.iter().map(|name| format!("Untagged: {name}\n")).collect();
-    Ok(format!("{untagged}Deleted: sha256:{digits}\n"))
+    let untagged: String = image::names(record).iter().map(|name| format!("Untagged: {name}\n")).collect();
+    Ok(format!("{untagged}Deleted: sha256:{}\n", image::digits(record)))
 }
 
 /// What a word may mean as a name: as it stands, and with the registry that is meant where none is typed.

@@ -23,11 +23,11 @@ pub enum RegistryError {
         image: String,
     },
     /// The registry wants to know who asks, and there are no credentials for it, or none that it accepts.
-    #[error("{registry} wants credentials for {repository}{}", if *shown { ", and refuses those that were given" } else { "" })]
+    #[error("{registry} wants credentials{}{}", of(repository), if *shown { ", and refuses those that were given" } else { "" })]
     Unauthorized {
         /// The registry's host.
         registry: String,
-        /// The repository.
+        /// The repository; empty for the registry as a whole.
         repository: String,
         /// Whether credentials were shown to it.
         shown: bool,
@@ -103,4 +103,9 @@ pub enum RegistryError {
     /// What was downloaded could not be stored.
     #[error("write what was downloaded")]
     Write(#[source] std::io::Error),
+}
+
+/// What credentials are wanted for, if it is not the registry as a whole.
+fn of(repository: &str) -> String {
+    if repository.is_empty() { String::new() } else { format!(" for {repository}") }
 }

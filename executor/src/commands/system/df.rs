@@ -15,7 +15,7 @@ use crate::{idmap, images, output};
 
 /// Show how much disk images, pods and volumes take
 ///
-/// Reclaimable is what `proa system prune --all --volumes` would remove.
+/// Reclaimable is what `proa system prune --all` and `proa volume prune --all` would remove.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa system df\n  proa system df --verbose")]
 pub(crate) struct DfArgs {

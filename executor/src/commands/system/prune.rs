@@ -21,7 +21,7 @@ pub(crate) struct PruneArgs {
     #[arg(long, short)]
     all: bool,
 
-    /// Remove named volumes that no pod has
+    /// Remove volumes that no pod has and nobody gave a name
     #[arg(long)]
     volumes: bool,
 
@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError
     (bytes, status) = (bytes + freed, status.max(failed));
     tell("Containers", &pods);
     if args.volumes {
-        let (volumes, freed) = volume::prune_unused(context, &filters)?;
+        let (volumes, freed) = volume::prune_unused(context, volume::Which::Nameless, &filters)?;
         bytes += freed;
         tell("Volumes", &volumes);
     }
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: PruneArgs) -> Result<u8, CommandError
 
 fn warning(args: &PruneArgs) -> String {
     let mut lines = vec!["WARNING! This will remove:", "  - all stopped containers"];
-    lines.extend(args.volumes.then_some("  - all volumes not used by at least one container"));
+    lines.extend(args.volumes.then_some("  - all anonymous volumes not used by at least one container"));
     lines.push(if args.all {
         "  - all images without at least one container associated to them"
     } else {
