@@ -25,6 +25,8 @@ fn main() {
         let file = Path::new(&variable("CARGO_MANIFEST_DIR")).join("launch.order");
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--symbol-ordering-file={}", file.display());
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--no-warn-symbol-ordering");
+        // Functions of the same instructions are one: a fiftieth of the program. None is told from another by its address.
+        println!("cargo:rustc-link-arg-bin=proa=-Wl,--icf=all");
         // A fifteenth of the program.
         let script = Path::new(&variable("CARGO_MANIFEST_DIR")).join("unwind.ld");
         println!("cargo:rustc-link-arg-bin=proa=-Wl,--no-eh-frame-hdr,{}", script.display());

@@ -28,8 +28,11 @@ impl Snapshot {
         let living: Vec<_> = process::descendants(me).into_iter().filter(|it| it.state != 'Z').collect();
         let ours = process::namespaces(me);
         let mut leftovers = BTreeSet::new();
-        for state in entries(&data.join("pods")) {
-            leftovers.extend(entries(&state));
+        let (embryo, places): (Vec<_>, Vec<_>) =
+            entries(&data.join("pods")).into_iter().partition(|it| it.ends_with("embryo"));
+        let cradles = embryo.iter().flat_map(|it| entries(it));
+        for place in places.into_iter().chain(cradles) {
+            leftovers.extend(entries(&place));
         }
         leftovers.extend(entries(&data.join("networks")));
         leftovers.extend(entries(&data.join("store/tmp")));

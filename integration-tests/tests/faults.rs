@@ -59,7 +59,7 @@ fn data_directory_full() {
             let args = ["--insecure-options=image", "run", "--net=none", image];
             // What is left in the data directory is looked at by the same shell, because the mount goes with it.
             let look = "\"$@\"; status=$?; \
-                find \"$data/store/tmp\" \"$data/pods\" -mindepth 2 | sed 's/^/left: /' >&2; exit $status";
+                find \"$data/store/tmp\" \"$data/pods\" -mindepth 2 ! -path '*/embryo/??' | sed 's/^/left: /' >&2; exit $status";
             let outcome = with_mounts(env, &format!("{small} && {{ {look}; }}"), &args).outcome();
             assert!(!outcome.stderr.contains("left: "), "{outcome}");
             outcome.refuses("No space left on device");
@@ -107,7 +107,7 @@ fn log_disk_full() {
                 proa status other | grep lost || :; proa status other | grep state=; proa enter other /bin/echo lives
                 empty; proa run --net=none example.com/writer --exec=/bin/echo -- room
                 proa stop --force other >/dev/null; proa gc --grace-period=0s 2>/dev/null; proa gc --grace-period=0s 2>/dev/null
-                find \"$data/pods\" -mindepth 2; rm \"$run\"",
+                find \"$data/pods\" -mindepth 2 ! -path '*/embryo/??'; rm \"$run\"",
                 go = go.display()
             ),
         );
@@ -154,7 +154,7 @@ fn full_disk() {
                 fill; for what in 'run --net=none' 'run --net=none --detach --name=new' prepare; do
                     if proa $what example.com/ends; then echo \"there was room: $what\"; fi
                 done
-                find \"$data/pods\" -mindepth 2 -maxdepth 2 | wc -l
+                find \"$data/pods\" -mindepth 2 -maxdepth 2 ! -path '*/embryo/??' | wc -l
                 proa rm ends >/dev/null; empty
                 proa run --net=none --name=new example.com/ends --exec=/bin/echo -- room; proa list --no-legend
                 rm \"$run\"",
@@ -187,7 +187,7 @@ fn full_disk_and_restarts() {
                 proa status --format=json again | grep -o '\"attempt\":[0-9]*'; proa status again | grep app-
                 proa status --format=json again | grep -o '\"exit_status\":[0-9]*,\"signal\":[a-z0-9]*'
                 ls \"$data/pods/run/\"*/ | grep '^.*app.again'; rm -r {go}
-                proa rm again >/dev/null; find \"$data/pods\" -mindepth 2; rm \"$run\"",
+                proa rm again >/dev/null; find \"$data/pods\" -mindepth 2 ! -path '*/embryo/??'; rm \"$run\"",
                 go = go.display()
             ),
         );

@@ -13,7 +13,7 @@ use integration_tests::needs::{Place, Why, place};
 use integration_tests::{Env, Proa, User, binaries, needs};
 
 /// Where pods stand (docs/formats/pod-directory.md).
-const PLACES: [&str; 6] = ["embryo", "prepare", "prepared", "run", "exited-garbage", "garbage"];
+const PLACES: [&str; 5] = ["prepare", "prepared", "run", "exited-garbage", "garbage"];
 
 /// A data directory with an image, before something is done to pods.
 struct World {
@@ -93,10 +93,12 @@ impl World {
         for _ in 0..2 {
             attempt.assert_succeeded(&run(&["gc", "--grace-period=0s", "--expire-prepared=0s"]));
         }
-        for place in PLACES {
-            let entries = fs::read_dir(data.join("pods").join(place)).into_iter().flatten();
+        let pods = data.join("pods");
+        let cradles = fs::read_dir(pods.join("embryo")).into_iter().flatten().map(|it| it.expect("readable").path());
+        for place in PLACES.map(|place| pods.join(place)).into_iter().chain(cradles) {
+            let entries = fs::read_dir(&place).into_iter().flatten();
             let left: Vec<_> = entries.map(|entry| entry.expect("readable").file_name()).collect();
-            assert!(left.is_empty(), "{left:?} is left in {place}: {attempt}");
+            assert!(left.is_empty(), "{left:?} is left in {}: {attempt}", place.display());
         }
         attempt.assert_succeeded(&run(&["run", "--net=none", &self.image]));
     }

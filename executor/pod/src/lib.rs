@@ -9,7 +9,7 @@
 //! DATA/pods/                 0700, of the user whose pods these are
 //! ├── format                 "1\n"; a higher number: look, do not touch
 //! ├── names/NAME -> UUID     symbolic link: who has the name
-//! ├── embryo/UUID/           ┐
+//! ├── embryo/NN/UUID/        ┐
 //! ├── prepare/UUID/          │
 //! ├── prepared/UUID/         │ the places, in the order in which
 //! ├── run/UUID/              │ pods move through them
@@ -35,6 +35,7 @@
 
 mod contents;
 mod control;
+mod cradles;
 mod creation;
 mod dir;
 mod error;

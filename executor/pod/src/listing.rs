@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::dir::{Dir, mtime_ns};
 use crate::root::{Pods, Root, path};
-use crate::{LockState, Place, PodError, PodName, State, lock, names};
+use crate::{LockState, Place, PodError, PodName, State, cradles, lock, names};
 
 /// What is known of a pod without reading its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +154,17 @@ pub(crate) fn look_at(root: &Root, place: Place, uuid: PodUuid) -> Result<Option
 /// The UUIDs in a place. Entries with other names are not ours and are passed over.
 pub(crate) fn uuids(root: &Root, place: Place) -> Result<Vec<PodUuid>, PodError> {
     let canonical = |name: String| name.parse::<PodUuid>().ok().filter(|uuid| uuid.to_string() == name);
-    Ok(entries(&root.dir, place.dir_name())?.into_iter().filter_map(canonical).collect())
+    let mut found = Vec::new();
+    match place {
+        Place::Embryo => {
+            for cradle in cradles::all() {
+                let born = entries(&root.dir, &cradle)?.into_iter().filter_map(canonical);
+                found.extend(born.filter(|uuid| cradles::of(*uuid) == cradle));
+            }
+        }
+        _ => found.extend(entries(&root.dir, place.dir_name())?.into_iter().filter_map(canonical)),
+    }
+    Ok(found)
 }
 
 /// The names in a directory, without `.`, `..` and those that are not UTF-8; none if it does not exist.

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat};
 use rustix::io::Errno;
 
 use crate::dir::Dir;
-use crate::{CallError, Place, PodError, format};
+use crate::{CallError, Place, PodError, cradles, format};
 
 /// The directory of names below `pods/`.
 pub(crate) const NAMES: &str = "names";
@@ -141,7 +141,10 @@ impl Root {
 
 /// The path of a pod in a place, below `pods/`.
 pub(crate) fn path(place: Place, uuid: PodUuid) -> String {
-    format!("{place}/{uuid}")
+    match place {
+        Place::Embryo => format!("{}/{uuid}", cradles::of(uuid)),
+        _ => format!("{place}/{uuid}"),
+    }
 }
 
 /// Makes the directories that pods are moved through, where they are missing.
@@ -149,10 +152,11 @@ pub(crate) fn make_places(pods: &Dir) -> Result<(), CallError> {
     for name in Place::ALL.iter().map(|place| place.dir_name()).chain([NAMES]) {
         make_dir(pods, name)?;
     }
-    Ok(())
+    cradles::make(pods)
 }
 
-fn make_dir(parent: &Dir, name: &str) -> Result<(), CallError> {
+/// Makes a directory that may be there already.
+pub(crate) fn make_dir(parent: &Dir, name: &str) -> Result<(), CallError> {
     match parent.mkdir(name, 0o700) {
         Err(e) if e.source == Errno::EXIST => Ok(()),
         other => other,

@@ -70,7 +70,7 @@ fn what_is_missing_is_made_private() {
 fn a_lost_place_is_made_again() {
     let data = Data::new();
     for place in Place::ALL {
-        fs::remove_dir(data.path(place.dir_name())).unwrap();
+        fs::remove_dir_all(data.path(place.dir_name())).unwrap();
     }
     fs::remove_dir(data.path("names")).unwrap();
     assert!(data.pods.list().unwrap().is_empty());
@@ -127,9 +127,10 @@ fn a_directory_that_cannot_be_written_is_named_and_nothing_is_left() {
 
         let data = Data::new();
         let exited = data.running(None).uuid();
-        for place in ["embryo", "prepare", "run"] {
+        let uuid = PodUuid::from_random([0; 16]);
+        for place in ["embryo/00", "prepare", "run"] {
             set_mode(data.path(place), 0o500);
-            let pod = data.pods.create(PodUuid::new_v4(), Some(&"web".parse().unwrap()));
+            let pod = data.pods.create(uuid, Some(&"web".parse().unwrap()));
             let result = pod.and_then(pod::Pod::prepare).and_then(pod::Pod::into_running);
             assert_eq!(result.unwrap_err().errno(), Some(rustix::io::Errno::ACCESS), "{place}");
             assert_eq!(data.pods.list().unwrap()[0].state, State::Exited);

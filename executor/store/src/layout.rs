@@ -261,7 +261,7 @@ fn create(data_dir: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
     if let Some((_, kind)) = UNFIT.iter().find(|(magic, _)| *magic == kind) {
         return Err(StoreError::FileSystem { path: path.to_owned(), kind });
     }
-    spread(&data, kind);
+    spread(&data);
     match mkdirat(&data, "store", Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => fsync(&data).map_err(failed("fsync", path.display().to_string())),
         Err(errno) => Err(failed("mkdir", path.display().to_string())(errno)),
@@ -271,6 +271,10 @@ fn create(data_dir: BorrowedFd<'_>, path: &Path) -> Result<(), StoreError> {
 /// Makes what lies below the store, and last the `format` file, which says that all of it is there.
 fn complete(store: &OwnedFd, path: &Path) -> Result<(), StoreError> {
     make_directories(store.as_fd(), path)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let tmp =
+        openat(store, "tmp", flags, Mode::empty()).map_err(failed("open", path.join("tmp").display().to_string()))?;
+    spread(&tmp);
     let temporary = format!("tmp/format-{}", std::process::id());
     let shown = || path.join("format").display().to_string();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -17,7 +17,7 @@ const PARALLEL_BATCH: usize = 160;
 pub(crate) fn run(peers: &Peers, rounds: usize) -> Result<Value, Failure> {
     let launcher = Launcher::new()?;
     let scaled: Vec<&Peer> = peers.all.iter().filter(|it| it.scale).collect();
-    let mut rates: Vec<[Vec<f64>; 2]> = scaled.iter().map(|_| Default::default()).collect();
+    let mut rates: Vec<[Vec<Rate>; 2]> = scaled.iter().map(|_| Default::default()).collect();
     // The first round warms up.
     for round in 0..=rounds {
         for (peer, rates) in scaled.iter().zip(&mut rates) {
@@ -30,21 +30,36 @@ pub(crate) fn run(peers: &Peers, rounds: usize) -> Result<Value, Failure> {
         }
     }
 
-    println!("{:<14} {:>12} {:>12} {:>8}", "", "1 at a time", "16 at a time", "scaling");
+    println!("{:<14} {:>12} {:>12} {:>8} {:>18}", "", "1 at a time", "16 at a time", "scaling", "processors busy");
     let mut rows = Vec::new();
-    for (peer, rates) in scaled.iter().zip(&mut rates) {
-        let [serial, parallel] = rates.each_mut().map(|it| median(it));
-        println!("{:<14} {:>10.0}/s {:>10.0}/s {:>8.2}", peer.name, serial, parallel, parallel / serial);
+    for (peer, rates) in scaled.iter().zip(&rates) {
+        let [serial, parallel] = rates.each_ref().map(|it| median(it, |it| it.per_s));
+        let [serial_busy, parallel_busy] = rates.each_ref().map(|it| median(it, |it| it.busy));
+        println!(
+            "{:<14} {serial:>10.0}/s {parallel:>10.0}/s {:>8.2} {serial_busy:>8.2} and {parallel_busy:>5.2}",
+            peer.name,
+            parallel / serial
+        );
         rows.push(json!({
             "peer": peer.name, "serial_per_s": serial.round(), "parallel_per_s": parallel.round(),
-            "scaling": (parallel / serial * 1000.0).round() / 1000.0,
+            "scaling": thousandths(parallel / serial), "serial_busy": thousandths(serial_busy),
+            "parallel_busy": thousandths(parallel_busy),
         }));
     }
     Ok(Value::Array(rows))
 }
 
-/// Launches per second with so many in flight.
-fn rate(launcher: &Launcher, peer: &Peer, at_a_time: usize, count: usize) -> Result<f64, Failure> {
+/// How launches with so many in flight went.
+struct Rate {
+    per_s: f64,
+    /// How many processors were not idle, on average: with the kernel's own work after a launch, and all else on the
+    /// machine. What keeps 1.4 of two busy one at a time cannot scale by more than 2 / 1.4.
+    busy: f64,
+}
+
+/// Makes so many launches with so many in flight.
+fn rate(launcher: &Launcher, peer: &Peer, at_a_time: usize, count: usize) -> Result<Rate, Failure> {
+    let idle = idle_time()?;
     let start = Instant::now();
     let (mut started, mut running) = (0, HashSet::new());
     while started < count || !running.is_empty() {
@@ -59,10 +74,28 @@ fn rate(launcher: &Launcher, peer: &Peer, at_a_time: usize, count: usize) -> Res
             return Err(launcher.failure(peer, &format!("{status:?}")));
         }
     }
-    Ok(count as f64 / start.elapsed().as_secs_f64())
+    let (wall, idle) = (start.elapsed().as_secs_f64(), idle_time()? - idle);
+    let processors = std::thread::available_parallelism()?.get() as f64;
+    Ok(Rate { per_s: count as f64 / wall, busy: processors - idle / wall })
 }
 
-fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_unstable_by(f64::total_cmp);
-    rates[rates.len() / 2]
+/// Seconds that all processors together were idle since the machine started: proc_stat(5), fields `idle` and `iowait`.
+fn idle_time() -> Result<f64, Failure> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let fields: Vec<&str> = stat.lines().next().unwrap_or_default().split_whitespace().collect();
+    let [_, _, _, _, idle, waiting, ..] = fields[..] else {
+        return Err("/proc/stat: no line of all processors".into());
+    };
+    let ticks = idle.parse::<u64>()? + waiting.parse::<u64>()?;
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+fn median(rates: &[Rate], of: impl Fn(&Rate) -> f64) -> f64 {
+    let mut sorted: Vec<f64> = rates.iter().map(of).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn thousandths(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
 }

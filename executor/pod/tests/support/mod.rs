@@ -37,7 +37,10 @@ impl Data {
     }
 
     pub(crate) fn pod_path(&self, place: Place, uuid: appc::PodUuid) -> PathBuf {
-        self.path(&format!("{place}/{uuid}"))
+        match place {
+            Place::Embryo => self.path(&format!("embryo/{:02}/{uuid}", uuid.as_bytes()[0] / 4)),
+            _ => self.path(&format!("{place}/{uuid}")),
+        }
     }
 
     pub(crate) fn preparing(&self, name: Option<&str>) -> Pod<Preparing> {
@@ -57,7 +60,9 @@ impl Data {
     /// Everything in the places and among the names.
     pub(crate) fn left(&self) -> BTreeSet<String> {
         let mut left = BTreeSet::new();
-        for place in Place::ALL.map(Place::dir_name).into_iter().chain(["names"]) {
+        let cradles: Vec<String> = (0..64).map(|number| format!("embryo/{number:02}")).collect();
+        let places = Place::ALL[1..].iter().map(|place| place.dir_name()).chain(["names"]);
+        for place in cradles.iter().map(String::as_str).chain(places) {
             for entry in fs::read_dir(self.path(place)).unwrap() {
                 left.insert(format!("{place}/{}", entry.unwrap().file_name().to_string_lossy()));
             }
