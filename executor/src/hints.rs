@@ -25,11 +25,15 @@ pub(crate) fn of<'a>(
     Some(hint.or_else(of_system).unwrap_or_else(help))
 }
 
-/// What mends a limit that the caller has set, whatever it stopped. The texts are strerror(3)'s.
+/// What mends a limit of the kernel's or the caller's, whatever it stopped. The texts are strerror(3)'s.
 pub(crate) fn of_limit(chain: &str) -> Option<&'static str> {
     [
         ("Too many open files", "raise the limit of open files: ulimit -n"),
         ("File too large", "raise the limit of file sizes: ulimit -f"),
+        (
+            "Argument list too long",
+            "shorten arguments and environment: each has 128 KiB at most, all some 2 MiB: ulimit -s",
+        ),
         ("Resource temporarily unavailable", "raise the limit of processes: ulimit -u"),
     ]
     .into_iter()

@@ -51,6 +51,15 @@ impl WantedApp {
     }
 }
 
+/// Apps in a pod. Each has small files in a file system of the pod's that has room for some 1300 (`stage1::plan`).
+const MAX_APPS: usize = 1000;
+
+/// Bytes of an app's name. Its log and its layer are files with a little more in their names, of which the kernel takes 255.
+const MAX_APP_NAME: usize = 240;
+
+/// Bytes of a volume's name. An empty one is a directory of that name.
+const MAX_VOLUME_NAME: usize = 255;
+
 /// A reified manifest and what the user should know about it.
 #[derive(Debug)]
 pub(crate) struct Reified {
@@ -72,6 +81,9 @@ pub(crate) fn reify(
     environment: &PodEnvironment,
     apps: Vec<AppImage>,
 ) -> Result<Reified, ReifyError> {
+    if apps.len() > MAX_APPS {
+        return Err(ReifyError::TooManyApps(apps.len()));
+    }
     let mut names = BTreeSet::new();
     let mut runtime_apps = Vec::with_capacity(apps.len());
     let mut volumes = Volumes::declared(pod.volumes)?;
@@ -82,6 +94,7 @@ pub(crate) fn reify(
             WantedApp::Asked(request) => asked(*request, &image, environment)?,
             WantedApp::Template(runtime) => from_template(*runtime, &image)?,
         };
+        check_length("app", &parts.name, MAX_APP_NAME)?;
         if !names.insert(parts.name.clone()) {
             return Err(ReifyError::DuplicateApp(parts.name));
         }
@@ -103,8 +116,16 @@ pub(crate) fn reify(
         });
     }
     let (volumes, unused_volumes) = volumes.finish();
+    volumes.iter().try_for_each(|volume| check_length("volume", &volume.name, MAX_VOLUME_NAME))?;
     let manifest = PodManifest { apps: runtime_apps, volumes, ..pod };
     Ok(Reified { manifest, implicit_volumes, unused_volumes })
+}
+
+fn check_length(what: &'static str, name: &AcName, limit: usize) -> Result<(), ReifyError> {
+    match name.as_str() {
+        name if name.len() > limit => Err(ReifyError::LongName { what, name: name.to_owned(), limit }),
+        _ => Ok(()),
+    }
 }
 
 /// Adds to an annotation whose value is a JSON array of paths.

@@ -59,6 +59,13 @@ fn missing_program_is_127(env: &Env) {
     env.run(&image, &[]).outcome().refuses_with(127, "/bin/nothing-here");
     let image = Aci::new("unfound", busybox()).exec(["nothing-here"]).build(env);
     env.run(&image, &[]).outcome().refuses_with(127, "nothing-here");
+    // What has no name is none of the directories in PATH.
+    let image = shell(env, "sleep 1000").to_string_lossy().into_owned();
+    let pod = ["--insecure-options=image", "run", "--detach", "--net=none", "--name=nameless", &image];
+    env.proa(pod).outcome().succeeds();
+    env.proa(["enter", "nameless", ""]).outcome().refuses_with(127, "execute \"\": not in the image's PATH");
+    env.proa(["stop", "--force", "nameless"]).outcome().succeeds();
+    env.proa(["rm", "nameless"]).outcome().succeeds();
     // The file is there, its interpreter is not: 126, as a shell has it.
     let tree = busybox().file("orphan", "#!/no/such/interpreter\n", 0o755);
     let image = Aci::new("orphan", tree).exec(["/orphan"]).build(env);
@@ -71,6 +78,9 @@ fn program_that_cannot_be_executed_is_126(env: &Env) {
         let image = Aci::new("unexecutable", tree.clone()).exec([program]).build(env);
         env.run(&image, &[]).outcome().refuses_with(126, program);
     }
+    let image = Aci::new("long", busybox()).exec(["/bin/true", &"x".repeat(140_000)]).build(env);
+    let refused = env.run(&image, &[]).outcome().refuses_with(126, "Argument list too long");
+    refused.stderr_shows("hint: shorten arguments and environment");
 }
 
 fn arguments_are_passed_exactly(env: &Env) {

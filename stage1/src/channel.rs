@@ -5,6 +5,7 @@
 
 mod failure;
 mod messages;
+mod patient;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -22,6 +23,7 @@ pub(crate) use failure::shortened;
 pub use failure::{Failure, FailureKind};
 pub(crate) use messages::{AddSpec, FromInit, FromStub, ToInit, ToStub};
 pub use messages::{End, EnterSpec, TerminalSize};
+pub(crate) use patient::Patient;
 
 /// Longest message in bytes. Messages hold an app name, a number and at most one error text.
 const MAX_MESSAGE: usize = 16 * 1024;
@@ -46,8 +48,12 @@ impl<Out, In> Channel<Out, In> {
 impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// Says something. The other side being gone is not an error here: it shows when listening.
     pub(crate) fn say(&self, message: &Out) -> rustix::io::Result<()> {
+        self.send(message, SendFlags::empty())
+    }
+
+    fn send(&self, message: &Out, flags: SendFlags) -> rustix::io::Result<()> {
         let bytes = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
-        match send(&self.socket, &bytes[..bytes.len().min(MAX_MESSAGE)], SendFlags::NOSIGNAL) {
+        match send(&self.socket, &bytes[..bytes.len().min(MAX_MESSAGE)], flags | SendFlags::NOSIGNAL) {
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -55,8 +61,17 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
 
     /// Says something and hands descriptors over with it, at most [`MAX_FDS`].
     pub(crate) fn say_with(&self, message: &Out, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        self.send_with(message, fds, SendFlags::empty())
+    }
+
+    /// As [`Channel::say_with`], and [`Errno::AGAIN`] when the other side has much to read still.
+    pub(crate) fn say_with_now(&self, message: &Out, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        self.send_with(message, fds, SendFlags::DONTWAIT)
+    }
+
+    fn send_with(&self, message: &Out, fds: &[BorrowedFd<'_>], flags: SendFlags) -> rustix::io::Result<()> {
         if fds.is_empty() {
-            return self.say(message);
+            return self.send(message, flags);
         }
         let bytes = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
         let rights = SendAncillaryMessage::ScmRights(fds);
@@ -65,7 +80,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         if !ancillary.push(rights) {
             return Err(Errno::TOOBIG);
         }
-        match sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+        match sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, flags | SendFlags::NOSIGNAL) {
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(errno),
         }

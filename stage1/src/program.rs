@@ -198,6 +198,9 @@ fn find_program(name: &str, search: &str) -> Result<String, Failure> {
     let executable = |path: &str| rustix::fs::accessat(CWD, path, rustix::fs::Access::EXEC_OK, AtFlags::EACCESS);
     let candidates: Vec<String> = if name.contains('/') {
         vec![name.to_owned()]
+    } else if name.is_empty() {
+        // No file has that name: it would be the directories themselves.
+        Vec::new()
     } else {
         // An empty element is the current directory (environ(7)).
         let dirs = search.split(':').map(|dir| if dir.is_empty() { "." } else { dir });

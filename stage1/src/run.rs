@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
-use crate::channel::{Channel, End, FromInit, MAX_FDS, ToInit};
+use crate::channel::{End, FromInit, MAX_FDS, Patient, ToInit};
 use crate::monitor::{Ended, Monitor};
 use crate::nest::Outer;
 use crate::output::Outputs;
@@ -32,7 +32,7 @@ pub use spec::{AppOptions, AppStdio, PodSpec, Signals};
 /// Signals of the monitor that go to the apps. The others do to the monitor what they always do: Ctrl-Z stops it.
 const FORWARDED: [Signal; 6] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
-pub(crate) type MonitorEnd = Channel<ToInit, FromInit>;
+pub(crate) type MonitorEnd = Patient<ToInit, FromInit>;
 
 /// Runs the pod and waits for its end.
 ///

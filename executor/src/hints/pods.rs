@@ -89,6 +89,9 @@ fn reify(error: &ReifyError) -> Option<&'static str> {
         ReifyError::BadMode { .. } => "write the permissions as in mode=0755",
         ReifyError::NoVolume { .. } => "declare it before the first image: --volume NAME,kind=host,source=/PATH",
         ReifyError::Overlap { .. } => "choose places of which none lies in another",
+        ReifyError::LongName { what: "app", .. } => "give a shorter one after its image: --name NAME",
+        ReifyError::LongName { .. } => "give a shorter one",
+        ReifyError::TooManyApps(_) => "make several pods, on a network of pods: --net NAME",
         ReifyError::DuplicateApp(_) => "name one of them after its image: --name NAME",
         _ => "correct the image's manifest and build it again",
     })

@@ -2,6 +2,7 @@
 
 use appc::{AcIdentifier, AcName};
 
+use super::MAX_APPS;
 use super::platform::{HOST_ARCH, HOST_OS};
 
 /// Why images and request make no pod.
@@ -29,6 +30,12 @@ pub(crate) enum ReifyError {
     /// Two apps of one name.
     #[error("two apps are named {0}")]
     DuplicateApp(AcName),
+    /// A name that no file of the pod's directory can have a part of its name from.
+    #[error("{what} name {:?}… is longer than {limit} bytes", name.get(..16).unwrap_or(name))]
+    LongName { what: &'static str, name: String, limit: usize },
+    /// More apps than a pod has room for.
+    #[error("a pod of {0} apps: there can be {MAX_APPS}")]
+    TooManyApps(usize),
     /// A mount point that no volume can be mounted at.
     #[error("mount point {name} of app {app} has the path {path:?}, which is not an absolute path without `..`")]
     BadMountPoint { app: AcName, name: AcName, path: String },

@@ -19,6 +19,8 @@ pub(crate) fn run(args: &[OsString]) -> u8 {
     let Some(path) = args.first() else {
         return 1;
     };
+    // A limit of file sizes is a write error like others, as for the original.
+    sys::signal::outlive_the_limit_of_file_sizes();
     let failed = |what: &str, call: &str, error: Errno| {
         let text = format!(": {}\n", errno::text(error));
         complain([what.as_bytes(), call.as_bytes(), path.as_encoded_bytes(), text.as_bytes()].concat());

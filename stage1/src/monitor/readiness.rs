@@ -93,12 +93,21 @@ impl Monitor<'_> {
             .chain(self.outputs.respite(now))
             .min();
         let is_quiet = quiet.is_some_and(|quiet| next.is_none_or(|next| quiet < next));
-        let until = if is_quiet { quiet } else { next };
+        // What pid 1 has said while this side had no room to say something: no poll tells of it.
+        let has_early = self.init.has_early();
+        let until = if has_early {
+            Some(now)
+        } else if is_quiet {
+            quiet
+        } else {
+            next
+        };
         let timeout = until.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
         });
         match poll(&mut polled, timeout.as_ref()) {
+            Ok(0) if has_early => {}
             Ok(0) => return Ok(if is_quiet { Waited::Quiet } else { Waited::Timer }),
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(Waited::Timer),
@@ -111,7 +120,7 @@ impl Monitor<'_> {
         let (metadata, network) = rest.split_at(of_metadata);
         let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
         Ok(Waited::Ready(Ready {
-            init: any(&fixed[..1]),
+            init: has_early || any(&fixed[..1]),
             signals: any(&fixed[1..2]),
             built: any(&fixed[2..]),
             control: control.to_vec(),

@@ -10,7 +10,7 @@ use sys::signal::Block;
 
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{AppCgroup, CgroupError};
-use crate::channel::pair;
+use crate::channel::{Patient, pair};
 use crate::host::Host;
 use crate::init::{Init, InitCgroups};
 use crate::metadata::Registration;
@@ -82,6 +82,7 @@ pub(super) fn begin(spec: &mut PodSpec<'_>) -> Result<(Pid1, Means), RunError> {
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (monitor_end, init_end) = pair().map_err(std::io::Error::from)?;
+    let monitor_end = Patient::new(monitor_end);
     let init = Init {
         plan,
         mapping: spec.mapping.clone(),
