@@ -27,6 +27,7 @@ each_user! {
     a_container_that_was_killed_with_its_supervisor_gives_its_name_back,
     containers_with_a_policy_come_back_after_a_reboot,
     what_there_is_not_is_said_in_the_order_it_was_typed,
+    memory_to_be_shared_is_as_large_as_was_said,
 }
 
 /// `docker run -u "$(id -u):$(id -g)" -v "$PWD":/work`.
@@ -197,5 +198,31 @@ fn what_there_is_not_is_said_in_the_order_it_was_typed(env: &Env) {
     let unheld = host("--network=none");
     let unheld = unheld.stderr_shows("warning: --add-host up:host-gateway is not held");
     assert!(!unheld.stdout.contains("up"), "{unheld}");
+    env.assert_nothing_left();
+}
+
+fn memory_to_be_shared_is_as_large_as_was_said(env: &Env) {
+    image(env);
+    let script = "head -c 100m /dev/zero >/dev/shm/big 2>/dev/null; stat -c %s /dev/shm/big; df -k /dev/shm | tail -n 1 | awk '{print $2}'";
+    let run = |options: &[&str]| {
+        docker(env, &[&["run", "--rm", "--network=none"], options, &["shell", "sh", "-c", script]].concat())
+    };
+    run(&[]).succeeds().prints("67108864\n65536\n");
+    run(&["--shm-size=1g"]).succeeds().prints("104857600\n1048576\n").quietly();
+    run(&["--shm-size", "8192k"]).succeeds().prints("8388608\n8192\n").quietly();
+    for size in ["0", "1k", "x", "-1"] {
+        run(&[&format!("--shm-size={size}")])
+            .exits(125)
+            .stderr_shows("wanted a number with b, k, m or g, of at least 4k");
+    }
+    run(&["--shm-size=9999999g"]).exits(125).stderr_shows("proa.local/shm-size");
+    docker(env, &["run", "--rm", "--ipc=host", "shell", "true"]).exits(125).stderr_shows("hint: for a larger /dev/shm");
+    // It is remembered by who starts it again, and by the command that --dry-run prints.
+    docker(env, &["create", "--name=shm", "--shm-size=80m", "--network=none", "shell", "sh", "-c", script]).succeeds();
+    docker(env, &["start", "-a", "shm"]).succeeds().prints("83886080\n81920\n");
+    docker(env, &["inspect", "-f", "{{.HostConfig.ShmSize}}", "shm"]).succeeds().prints("83886080\n");
+    docker(env, &["rm", "shm"]).succeeds();
+    let printed = docker(env, &["run", "--dry-run", "--shm-size=80m", "shell", "true"]).succeeds();
+    assert!(printed.stdout.contains("--annotation=proa.local/shm-size=83886080"), "{printed}");
     env.assert_nothing_left();
 }

@@ -83,7 +83,7 @@ impl LimitArgs {
     pub(super) fn of_app(&self) -> Result<Vec<Given>, CommandError> {
         let mut values = Vec::new();
         if let Some(text) = &self.memory {
-            let limit = Some(Quantity::new(bytes(text)?, Format::DecimalSi));
+            let limit = Some(Quantity::new(bytes("-m", text, "6m")?, Format::DecimalSi));
             values.push(IsolatorValue::Memory(Limit { limit, ..Limit::default() }));
         }
         if let Some(text) = &self.cpus {
@@ -99,9 +99,19 @@ impl LimitArgs {
     }
 }
 
-/// docker's units are binary ones, in either case.
-fn bytes(text: &str) -> Result<i64, CommandError> {
-    let refused = || CommandError::usage(format!("-m {text}: wanted a number with b, k, m or g, of at least 6m"));
+/// docker's units are binary ones, in either case; `least` is written so, too.
+///
+/// # Errors
+///
+/// It is no such number, or less.
+pub(super) fn bytes(option: &str, text: &str, least: &str) -> Result<i64, CommandError> {
+    let refused =
+        || CommandError::usage(format!("{option} {text}: wanted a number with b, k, m or g, of at least {least}"));
+    let number = number(text).ok_or_else(refused)?;
+    if number >= self::number(least).unwrap_or_default() { Ok(number) } else { Err(refused()) }
+}
+
+fn number(text: &str) -> Option<i64> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g']);
     let shift = match lower[digits.len()..].chars().next() {
@@ -110,8 +120,7 @@ fn bytes(text: &str) -> Result<i64, CommandError> {
         Some('m') => 20,
         _ => 30,
     };
-    let number: i64 = digits.parse().map_err(|_| refused())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes >= 6 << 20).ok_or_else(refused)
+    digits.parse::<i64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -121,10 +130,10 @@ mod tests {
     #[test]
     fn numbers_of_bytes() {
         for (text, wanted) in [("64m", 64 << 20), ("1g", 1 << 30), ("1GB", 1 << 30), ("8388608", 8 << 20)] {
-            assert_eq!(bytes(text).unwrap(), wanted, "{text}");
+            assert_eq!(bytes("-m", text, "6m").unwrap(), wanted, "{text}");
         }
         for text in ["", "m", "5m", "-1", "1t", "1.5g", "99999999999g", "64 m"] {
-            bytes(text).expect_err(text);
+            bytes("-m", text, "6m").expect_err(text);
         }
     }
 }

@@ -37,10 +37,6 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "LIMIT", hide = true)]
     ulimit: Vec<String>,
 
-    /// Size of /dev/shm
-    #[arg(long, value_name = "BYTES", hide = true)]
-    shm_size: Option<String>,
-
     /// Tune container memory swappiness
     #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
     memory_swappiness: Option<String>,
@@ -144,7 +140,8 @@ impl NotedArgs {
         check_platform(self.platform.as_deref())?;
         self.refuse()?;
         if let Some(mode) = self.ipc.as_deref().filter(|mode| !["private", "shareable", "none"].contains(mode)) {
-            return Err(CommandError::usage(format!("--ipc={mode}: every container has an IPC namespace of its own")));
+            let why = format!("--ipc={mode}: every container has an IPC namespace of its own");
+            return Err(CommandError::usage(why).hint("for a larger /dev/shm there is --shm-size"));
         }
         for (option, mode) in [("--cgroupns", &self.cgroupns), ("--pid", &self.pid), ("--uts", &self.uts)] {
             if let Some(mode) = mode.as_deref().filter(|mode| !["", "private"].contains(mode)) {
@@ -162,7 +159,6 @@ impl NotedArgs {
             ("--mac-address", self.mac_address.as_ref()),
             ("--health-cmd", self.health_cmd.as_ref()),
             ("--ulimit", self.ulimit.first()),
-            ("--shm-size", self.shm_size.as_ref()),
             ("--stop-timeout", self.stop_timeout.as_ref()),
             ("--cgroup-parent", self.cgroup_parent.as_ref()),
             ("--device-cgroup-rule", self.device_cgroup_rule.first()),

@@ -107,6 +107,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     limits: LimitArgs,
 
+    /// Size of /dev/shm: a number with b, k, m or g
+    #[arg(long, value_name = "BYTES")]
+    shm_size: Option<String>,
+
     #[command(flatten)]
     protection: ProtectionArgs,
 

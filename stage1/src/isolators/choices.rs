@@ -21,6 +21,18 @@ pub const PROFILE: &str = "proa.local/profile";
 /// Annotation of a pod: `strict` for what Landlock can do beyond files.
 pub const LANDLOCK: &str = "proa.local/landlock";
 
+/// Annotation of a pod: how many bytes its /dev/shm may hold, as a number.
+pub const SHM_SIZE: &str = "proa.local/shm-size";
+
+/// As many as it holds where nothing else is said.
+pub const SHM_BYTES: u64 = 64 << 20;
+
+/// The least that it may be, a page: to the kernel 0 is no limit.
+const LEAST_SHM: u64 = 4096;
+
+/// The most, a tebibyte: more than any machine's memory is no bound.
+const MOST_SHM: u64 = 1 << 40;
+
 /// Protections of apps that are switched off (rkt's `--insecure-options`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Insecure {
@@ -52,6 +64,8 @@ pub struct Choices {
     pub strict: bool,
     /// Whether Landlock guards more than files.
     pub strict_landlock: bool,
+    /// How many bytes /dev/shm may hold, if not [`SHM_BYTES`].
+    pub shm_bytes: Option<u64>,
 }
 
 /// An annotation of ours that says nothing known.
@@ -92,6 +106,10 @@ impl Choices {
             None | Some("default") => {}
             Some("strict") => choices.strict_landlock = true,
             Some(other) => return Err(bad(LANDLOCK, other, "default or strict")),
+        }
+        if let Some(text) = pod.get(SHM_SIZE) {
+            let bytes = text.parse().ok().filter(|bytes| (LEAST_SHM..=MOST_SHM).contains(bytes));
+            choices.shm_bytes = Some(bytes.ok_or_else(|| bad(SHM_SIZE, text, "a number of bytes from 4096 to 2^40"))?);
         }
         Ok(choices)
     }

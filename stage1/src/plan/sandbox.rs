@@ -6,7 +6,7 @@ use sys::mount::MountAttr;
 use super::{Net, PodOptions, at, paths};
 use crate::host::Host;
 use crate::idmap::{IdMapping, map_text, nested};
-use crate::isolators::choices::Choices;
+use crate::isolators::choices::{Choices, SHM_BYTES};
 use crate::isolators::sysctl::Sysctl;
 use crate::network::CLOUD_ADDRESSES;
 use crate::op::{Op, Slot};
@@ -70,6 +70,7 @@ pub(super) fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, 
         vec![("size", size.to_owned()), ("nr_inodes", inodes.to_owned()), ("mode", mode.to_owned())]
     };
     let fs = |fs, options, attr, slot| Op::NewFs { fs, options, attr, slot };
+    let shm = choices.shm_bytes.map_or_else(|| format!("{}m", SHM_BYTES >> 20), |bytes| bytes.to_string());
     // A few small files for each app that ever was in the pod.
     let root = fs("tmpfs", tmpfs("16m", "16k", "755"), MountAttr::NOSUID, Slot::Sandbox);
     let mut ops = vec![root, Op::AttachSandbox];
@@ -82,7 +83,7 @@ pub(super) fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, 
         Op::Attach { slot: Slot::Proc, at: at(Slot::Sandbox, "proc") },
         Op::Open { at: at(Slot::Proc, "sys"), slot: Slot::Sysctls },
         Op::Attach { slot: Slot::Sys, at: at(Slot::Sandbox, "sys") },
-        fs("tmpfs", tmpfs("64m", "64k", "1777"), MountAttr::INERT, Slot::Scratch),
+        fs("tmpfs", tmpfs(&shm, "64k", "1777"), MountAttr::INERT, Slot::Scratch),
         Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "shm") },
         fs("mqueue", vec![], MountAttr::INERT, Slot::Scratch),
         Op::Attach { slot: Slot::Scratch, at: at(Slot::Sandbox, "mqueue") },

@@ -10,6 +10,7 @@ use appc::{IsolatorValue, VolumeKind};
 use fetch::oci;
 use pod::{Pods, State};
 use serde_json::{Map, Value, json};
+use stage1::isolators::choices::{Choices, SHM_BYTES};
 use stage1::protocol::PodReport;
 use store::Store;
 
@@ -116,6 +117,7 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
         "Memory": memory,
         "NanoCpus": cpus,
         "CpuShares": shares,
+        "ShmSize": manifest.and_then(|it| Choices::of(&it.annotations).ok()?.shm_bytes).unwrap_or(SHM_BYTES),
         "Init": true,
     })
 }

@@ -7,6 +7,7 @@ use appc::{Volume, VolumeKind};
 use fetch::{ImageRef, oci};
 use pod::PodName;
 use serde_json::Value;
+use stage1::isolators::choices::SHM_SIZE;
 use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 use stage1::supervise::Restart;
 
@@ -17,7 +18,7 @@ use crate::docker::label_option::{labels, labels_of_files};
 use crate::docker::network_option::{Exposing, Wiring};
 use crate::docker::variable_option::variables;
 use crate::docker::volume_option::Mounts;
-use crate::docker::{container, image};
+use crate::docker::{container, image, limit_option};
 use crate::environment::PodEnvironment;
 use crate::error::CommandError;
 use crate::launch::TERM;
@@ -86,6 +87,11 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
     let mut mounts = args.mounts.declare(context, &mut pod.volumes)?;
     for device in devices::parse(&args.device)? {
         mounts.mounts.push(devices::mount(&device, &mut pod.volumes)?);
+    }
+    if let Some(text) = args.shm_size.clone().and_then(said) {
+        let bytes = limit_option::bytes("--shm-size", &text, "4k")?;
+        let name = SHM_SIZE.parse().expect("names of annotations of ours are identifiers");
+        pod.remarks.annotations.set(name, bytes.to_string());
     }
     pod.userns = args.userns.unwrap_or_else(|| userns(&args, &pod.volumes));
     pod.apps = vec![app(&args, (image, word), words, (mounts, odd_variables))?];
