@@ -6,8 +6,9 @@ use std::io::Read as _;
 
 use appc::ImageId;
 use pod::{Place, PodEntry, Pods};
-use store::{BlobRef, BlobRole, Digest, GcReport, ImageRecord, LayerKey, Store};
+use store::{BlobRef, BlobRole, Digest, FindError, GcReport, ImageRecord, LayerKey, Store};
 
+use crate::config::Registries;
 use crate::context::Context;
 use crate::error::{CommandError, Explain, FAILURE};
 use crate::idmap::{self, Remover};
@@ -15,13 +16,23 @@ use crate::import::not_found;
 use crate::output;
 use crate::setup::Setup;
 
-/// The stored image of this ID, beginning of an ID, or name.
+/// The stored image of this ID, beginning of an ID, or name; a name may be as short as `run` takes it.
 ///
 /// # Errors
 ///
 /// There is none, or more than one ID begins like that.
-pub(crate) fn find(store: &Store, needle: &str) -> Result<ImageRecord, CommandError> {
-    store.find(needle).map_err(|error| not_found(error, needle))
+pub(crate) fn find(context: &Context, store: &Store, needle: &str) -> Result<ImageRecord, CommandError> {
+    store.find(needle).or_else(|error| match error {
+        FindError::NoName(_) => of_registry(context, store, needle).ok_or_else(|| not_found(error, needle)),
+        error => Err(not_found(error, needle)),
+    })
+}
+
+/// The stored image that has the whole name of what is short for one of a registry: `debian:12`, `docker://debian:12`.
+fn of_registry(context: &Context, store: &Store, needle: &str) -> Option<ImageRecord> {
+    let name = needle.strip_prefix("docker://").unwrap_or(needle);
+    let reference = Registries::read(context.config_dirs()).ok()?.reference(name).ok()?;
+    store.find(&format!("{}:{}", reference.name(), reference.tag()?)).ok()
 }
 
 /// A document of a stored image, with the bytes that its digest names.

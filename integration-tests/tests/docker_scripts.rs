@@ -28,6 +28,7 @@ each_user! {
     containers_with_a_policy_come_back_after_a_reboot,
     what_there_is_not_is_said_in_the_order_it_was_typed,
     memory_to_be_shared_is_as_large_as_was_said,
+    commands_about_images_know_short_names,
 }
 
 /// `docker run -u "$(id -u):$(id -g)" -v "$PWD":/work`.
@@ -224,5 +225,22 @@ fn memory_to_be_shared_is_as_large_as_was_said(env: &Env) {
     docker(env, &["rm", "shm"]).succeeds();
     let printed = docker(env, &["run", "--dry-run", "--shm-size=80m", "shell", "true"]).succeeds();
     assert!(printed.stdout.contains("--annotation=proa.local/shm-size=83886080"), "{printed}");
+    env.assert_nothing_left();
+}
+
+/// `proa run debian:12` runs what `proa image inspect debian:12` shows.
+fn commands_about_images_know_short_names(env: &Env) {
+    let id = image(env);
+    for name in ["shell", "shell:latest", "docker://shell", "docker.io/library/shell:latest"] {
+        let shown = env.proa(["image", "inspect", name]).outcome().succeeds();
+        assert!(shown.stdout.contains(&id), "{name}: {shown}");
+    }
+    env.proa(["image", "tag", "shell", "example.com/other:1"]).outcome().succeeds();
+    env.proa(["image", "cat-manifest", "example.com/other:1"]).outcome().succeeds();
+    for name in ["shell:2", "docker://example.com/shell"] {
+        env.proa(["image", "inspect", name]).outcome().refuses(&format!("no image named {name:?}"));
+    }
+    env.proa(["image", "rm", "docker://shell"]).outcome().succeeds();
+    env.proa(["image", "inspect", "shell"]).outcome().refuses("no image named \"shell\"");
     env.assert_nothing_left();
 }

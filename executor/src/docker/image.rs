@@ -118,7 +118,7 @@ pub(crate) fn stored(context: &Context, store: &Store, word: &str) -> Result<Opt
             return Ok(Some(image));
         }
     }
-    Ok(images::find(store, word).ok())
+    Ok(images::find(context, store, word).ok())
 }
 
 /// What `run` makes of the word: a stored image by its ID, or a reference that may have to be fetched.

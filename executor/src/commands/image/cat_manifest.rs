@@ -26,7 +26,7 @@ pub(crate) struct CatManifestArgs {
 }
 
 pub(crate) fn run(context: &Context, args: CatManifestArgs) -> Result<u8, CommandError> {
-    let image = images::find(&context.stored()?, &args.image)?;
+    let image = images::find(context, &context.stored()?, &args.image)?;
     let json = match args.pretty_print {
         true => with_tabs(&String::from_utf8(image.manifest.to_json_pretty()?)?),
         false => String::from_utf8(image.manifest.to_json()?)?,

@@ -51,7 +51,7 @@ pub(crate) struct ExportArgs {
 
 pub(crate) fn run(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
     let images = Images::existing(context)?;
-    let image = images::find(&images.store, &args.image)?;
+    let image = images::find(context, &images.store, &args.image)?;
     let format = args.format.unwrap_or(match (image.kind, args.output.extension()) {
         (_, Some(extension)) if extension == "aci" => Format::Aci,
         (ImageKind::Aci, _) => Format::Aci,

@@ -53,7 +53,7 @@ impl IntoDirectory {
 
 pub(crate) fn run(context: &Context, args: ExtractArgs) -> Result<u8, CommandError> {
     let images = Images::existing(context)?;
-    let image = images::find(&images.store, &args.into.image)?;
+    let image = images::find(context, &images.store, &args.into.image)?;
     let place = args.into.place();
     match (image.kind, image.layers.as_slice()) {
         (ImageKind::Aci, [layer]) => {

@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
     let store = context.stored()?;
     let pods = images::of_pods(&context.pods()?)?;
     let inspect = |needle: &String| {
-        let image = images::find(&store, needle)?;
+        let image = images::find(context, &store, needle)?;
         inspected(&store, &pods, image).during(|| needle.clone())
     };
     let inspected = args.images.iter().map(inspect).collect::<Result<Vec<_>, _>>()?;

@@ -24,7 +24,7 @@ pub(crate) struct RenderArgs {
 
 pub(crate) fn run(context: &Context, args: RenderArgs) -> Result<u8, CommandError> {
     let images = Images::existing(context)?;
-    let image = images::find(&images.store, &args.into.image)?;
+    let image = images::find(context, &images.store, &args.into.image)?;
     rendering::render(&images, &image, args.into.place())?;
     Ok(0)
 }

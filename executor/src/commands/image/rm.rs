@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
     let mut status = 0;
     let mut ids = Vec::new();
     for needle in &args.images {
-        match images::find(&store, needle) {
+        match images::find(context, &store, needle) {
             Ok(image) if ids.contains(&image.id) => {}
             Ok(image) => ids.push(image.id),
             Err(error) => {

@@ -27,7 +27,7 @@ pub(crate) struct TagArgs {
 
 pub(crate) fn run(context: &Context, args: TagArgs) -> Result<u8, CommandError> {
     let names = args.names.iter().map(|name| checked(name)).collect::<Result<Vec<_>, _>>()?;
-    let image = images::find(&context.stored()?, &args.image)?;
+    let image = images::find(context, &context.stored()?, &args.image)?;
     context.store()?.tag(&image.id, &names)?;
     Ok(0)
 }

@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: VerifyArgs) -> Result<u8, CommandErro
         }
     } else {
         for needle in &args.images {
-            let found = images::find(&images.store, needle);
+            let found = images::find(context, &images.store, needle);
             failed(found.and_then(|record| {
                 verify(&images, needle, &record, mending).map_err(|error| error.during(needle.as_str()))
             }));
