@@ -34,10 +34,17 @@ pub(crate) fn of_limit(chain: &str) -> Option<&'static str> {
             "Argument list too long",
             "shorten arguments and environment: each has 128 KiB at most, all some 2 MiB: ulimit -s",
         ),
-        ("Resource temporarily unavailable", "raise the limit of processes: ulimit -u"),
     ]
     .into_iter()
     .find_map(|(text, hint)| chain.ends_with(text).then_some(hint))
+    .or_else(|| of_process(chain))
+}
+
+/// Whoever waits in vain on a socket is told the same as whoever can have no more processes.
+fn of_process(chain: &str) -> Option<&'static str> {
+    let step = chain.strip_suffix(": Resource temporarily unavailable")?.rsplit(": ").next()?;
+    let makes_one = step.starts_with("start ") || step.ends_with(" user namespace");
+    makes_one.then_some("raise the limit of processes: ulimit -u")
 }
 
 /// What may be the matter where the kernel refused something.
@@ -145,6 +152,16 @@ mod tests {
         let full = rustix::io::Errno::NOSPC;
         let error = IngestError::WriteBlob(full.into());
         assert!(hint(error).starts_with("free space in the data directory"));
+    }
+
+    #[test]
+    fn only_processes_that_cannot_be_made_are_too_many() {
+        let again = || io::Error::from(rustix::io::Errno::AGAIN);
+        let after = |step: &str| hint(CommandError::from(again()).during(step).during("run"));
+        for step in ["start /usr/bin/newuidmap", "create the pod's user namespace", "create a user namespace"] {
+            assert_eq!(after(step), "raise the limit of processes: ulimit -u", "{step}");
+        }
+        assert_eq!(after("talk to the supervisor of pod 1"), "see `proa run --help`");
     }
 
     #[test]
