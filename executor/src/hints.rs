@@ -42,8 +42,10 @@ pub(crate) fn of_limit(chain: &str) -> Option<&'static str> {
 
 /// Whoever waits in vain on a socket is told the same as whoever can have no more processes.
 fn of_process(chain: &str) -> Option<&'static str> {
-    let step = chain.strip_suffix(": Resource temporarily unavailable")?.rsplit(": ").next()?;
-    let makes_one = step.starts_with("start ") || step.ends_with(" user namespace");
+    let mut steps = chain.rsplit(':').map(str::trim);
+    let last = steps.next().filter(|last| *last == "Resource temporarily unavailable");
+    let step = last.and_then(|_| steps.next())?;
+    let makes_one = step.starts_with("start") || step.ends_with("namespace");
     makes_one.then_some("raise the limit of processes: ulimit -u")
 }
 
