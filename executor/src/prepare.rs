@@ -88,18 +88,8 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
     let nest = nest(context, (begin, &lifecycle), &net, &images.mapping)?;
-    let mut apps = Vec::with_capacity(wanted.len());
     // The built-in pod is two apps of one image.
-    let copies = if whole_hello { 2 } else { 1 };
-    let (mut trees, mut records) = (Trees::default(), Vec::new());
-    for (image, wanted) in wanted {
-        let record = images.resolve(&image, wanted.signature())?;
-        for _ in 0..copies {
-            trees.add(images.trees(&record)?);
-            records.push(record.clone());
-        }
-        apps.push((wanted, record));
-    }
+    let Gathered { apps, records, mut trees } = gather(&mut images, wanted, if whole_hello { 2 } else { 1 })?;
     let mut manifest = match apps.as_slice() {
         [(_, record)] if whole_hello => hello::pod_manifest(record.id),
         _ => reify(pod, &environment, apps, strict)?,
@@ -111,8 +101,8 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
             trees.guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
         }
     }
-    let of_apps: Vec<&ImageManifest> = records.iter().map(|record| &record.manifest).collect();
-    guest_agent::give(&mut manifest, &of_apps, agent, context.data_dir()?)?;
+    let images_of_apps: Vec<ImageManifest> = records.into_iter().map(|record| record.manifest).collect();
+    guest_agent::give(&mut manifest, &images_of_apps.iter().collect::<Vec<_>>(), agent, context.data_dir()?)?;
     protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
     // Nobody but the host's root has rights over its network.
     let net_admin = match request.all_net_admins && net.mode != Mode::Host {
@@ -132,8 +122,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     if userns != Userns::KeepId {
         skeleton::put_under(&mut trees.layers, context.data_dir()?, &mapping);
     }
-    let images = records.into_iter().map(|record| record.manifest).collect();
-    let Trees { layers, keys, guards } = trees;
+    let (Trees { layers, keys, guards }, images) = (trees, images_of_apps);
     Ok(PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle })
 }
 
@@ -178,6 +167,30 @@ fn asked(
         ..PodManifest::blank()
     };
     (pod, apps.into_iter().map(|app| (app.image.clone(), WantedApp::Asked(Box::new(app)))).collect())
+}
+
+/// What the apps are made of.
+struct Gathered {
+    /// What is wanted of each image.
+    apps: Vec<(WantedApp, ImageRecord)>,
+    /// For each app, its image.
+    records: Vec<ImageRecord>,
+    trees: Trees,
+}
+
+/// Has the images stored and their trees open, for `copies` apps of each.
+fn gather(images: &mut Images, wanted: Vec<(ImageRef, WantedApp)>, copies: usize) -> Result<Gathered, CommandError> {
+    let mut apps = Vec::with_capacity(wanted.len());
+    let (mut trees, mut records) = (Trees::default(), Vec::new());
+    for (image, wanted) in wanted {
+        let record = images.resolve(&image, wanted.signature())?;
+        for _ in 0..copies {
+            trees.add(images.trees(&record)?);
+            records.push(record.clone());
+        }
+        apps.push((wanted, record));
+    }
+    Ok(Gathered { apps, records, trees })
 }
 
 /// The trees of the apps' images, as [`PreparedPod`] has them.

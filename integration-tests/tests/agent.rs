@@ -121,10 +121,12 @@ fn line_111_console_reports_what_it_cannot_execute() {
 fn console_leaves_signals_alone() {
     let masks = |output: Output| {
         let status = text(&output.stdout);
-        status.lines().filter(|it| it.starts_with("Sig")).map(str::to_owned).collect::<Vec<_>>()
+        // `SigQ` counts what is queued for all processes of the user.
+        let is_mask = |it: &&str| it.starts_with("Sig") && !it.starts_with("SigQ");
+        status.lines().filter(is_mask).map(str::to_owned).collect::<Vec<_>>()
     };
     let without = masks(Command::new("/bin/cat").arg("/proc/self/status").output().expect("it is there"));
-    assert!(without.len() >= 5);
+    assert!(without.len() >= 4);
     assert_eq!(masks(output(&mut agent(["console", "--", "/bin/cat", "/proc/self/status"]))), without);
 }
 

@@ -134,6 +134,20 @@ pub(crate) struct Monitor<'a> {
     restless: bool,
 }
 
+/// The apps of a pod, and who decides when they are started again and when the pod is over.
+fn supervised(spec: &PodSpec<'_>, cgroups: Vec<AppCgroup>) -> (Supervisor, Vec<AppRecord>) {
+    let mut supervisor = Supervisor::new(spec.exit_policy);
+    let mut apps = Vec::new();
+    let mut cgroups = cgroups.into_iter();
+    for (index, app) in spec.manifest.apps.iter().enumerate() {
+        let mut record = AppRecord::new(app, spec.apps.get(index).copied().unwrap_or_default());
+        record.cgroup = cgroups.next();
+        supervisor.add(record.policy());
+        apps.push(record);
+    }
+    (supervisor, apps)
+}
+
 impl<'a> Monitor<'a> {
     pub(crate) fn new(
         spec: &mut PodSpec<'a>,
@@ -142,15 +156,7 @@ impl<'a> Monitor<'a> {
         signals: OwnedFd,
         (pid, etc): (Pid, Vec<EtcFile>),
     ) -> Self {
-        let mut supervisor = Supervisor::new(spec.exit_policy);
-        let mut apps = Vec::new();
-        let mut cgroups = cgroups.into_iter();
-        for (index, app) in spec.manifest.apps.iter().enumerate() {
-            let mut record = AppRecord::new(app, spec.apps.get(index).copied().unwrap_or_default());
-            record.cgroup = cgroups.next();
-            supervisor.add(record.policy());
-            apps.push(record);
-        }
+        let (supervisor, apps) = supervised(spec, cgroups);
         let (net, uplink) = match std::mem::take(&mut spec.network) {
             Network::Loopback if spec.memberships.is_empty() => (Net::Loopback, None),
             Network::Loopback => (Net::Connected, None),

@@ -90,6 +90,32 @@ fn prepare(
     for remark in fds.take_remarks() {
         say(channel, &FromStub::Remark(shortened(remark)))?;
     }
+    let (user, is_net_admin) = user_of(plan, tier, channel)?;
+    let ids = (user.uid, user.gid);
+    let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
+    let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
+    if !own_namespace(&user, (&plan.rights, is_net_admin), &fds, channel)? {
+        return Ok(None);
+    }
+    // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
+    // namespaces in which it would have all capabilities again (security.md 0.4).
+    write_below(&fds, Slot::Sysctls, "user/max_user_namespaces", "0").map_err(setup)?;
+    let sockets = (0..plan.sockets.len()).filter_map(|index| fds.take(Slot::Socket(index))).collect();
+    drop(fds);
+    let wanted = Wanted {
+        sockets: (&plan.sockets, sockets),
+        exec: &plan.exec,
+        environment: plan.environment.clone(),
+        working_directory: &plan.working_directory,
+        user,
+        supplementary_gids: &plan.supplementary_gids,
+        rights: &plan.rights,
+    };
+    ready_and_wait(wanted, terminal, tier, channel)
+}
+
+/// The app's user, and whether it has the rights over the pod's network that are meant for root.
+fn user_of(plan: &AppPlan, tier: Tier, channel: &StubEnd) -> Result<(User, bool), Failure> {
     let mut user = program::lookup_user(&plan.user, &plan.group, plan, tier)?;
     if let Some(keep) = plan.keep_id.as_ref().filter(|keep| plan.group.is_empty() && keep.uid == user.uid) {
         // A volume on /etc/passwd may say otherwise than the image, whose group the tree was made for.
@@ -112,26 +138,7 @@ fn prepare(
         }
         say(channel, &FromStub::Remark(what))?;
     }
-    let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
-    let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
-    if !own_namespace(&user, (&plan.rights, is_net_admin), &fds, channel)? {
-        return Ok(None);
-    }
-    // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
-    // namespaces in which it would have all capabilities again (security.md 0.4).
-    write_below(&fds, Slot::Sysctls, "user/max_user_namespaces", "0").map_err(setup)?;
-    let sockets = (0..plan.sockets.len()).filter_map(|index| fds.take(Slot::Socket(index))).collect();
-    drop(fds);
-    let wanted = Wanted {
-        sockets: (&plan.sockets, sockets),
-        exec: &plan.exec,
-        environment: plan.environment.clone(),
-        working_directory: &plan.working_directory,
-        user,
-        supplementary_gids: &plan.supplementary_gids,
-        rights: &plan.rights,
-    };
-    ready_and_wait(wanted, terminal, tier, channel)
+    Ok((user, is_net_admin))
 }
 
 /// The last steps, and the wait for the start; `None` when it does not come.
