@@ -55,6 +55,28 @@ pub(crate) struct Process {
 ///
 /// There is no procfs.
 pub(crate) fn below(first: i32) -> Result<Vec<Process>, CommandError> {
+    let mut all = all()?;
+    let found = pids_below(&all, first);
+    Ok(found.into_iter().filter_map(|pid| all.remove(&pid)).collect())
+}
+
+/// The pids below `first`, without it.
+pub(crate) fn pids_below(all: &BTreeMap<i32, Process>, first: i32) -> Vec<i32> {
+    let mut found = vec![first];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.values().filter(|process| process.parent == parent).map(|process| process.pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// All processes there are, by their pids.
+///
+/// # Errors
+///
+/// There is no procfs.
+pub(crate) fn all() -> Result<BTreeMap<i32, Process>, CommandError> {
     let ticks = rustix::param::clock_ticks_per_second();
     let boot = fs::read_to_string("/proc/stat").during(|| "read /proc/stat".into())?;
     let boot = boot.lines().find_map(|line| line.strip_prefix(BOOT)?.trim().parse().ok()).unwrap_or(0);
@@ -66,13 +88,7 @@ pub(crate) fn below(first: i32) -> Result<Vec<Process>, CommandError> {
             all.insert(pid, process);
         }
     }
-    let mut found = vec![first];
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(all.values().filter(|process| process.parent == parent).map(|process| process.pid));
-        next += 1;
-    }
-    Ok(found.into_iter().skip(1).filter_map(|pid| all.remove(&pid)).collect())
+    Ok(all)
 }
 
 fn read(pid: i32, ticks: u64, boot: u64) -> Option<Process> {

@@ -3,6 +3,8 @@
 //! Of a container with control groups the kernel counts it; of another one the processes' own accounts are added up, so that
 //! what has ended is missing and what is shared counts for each.
 
+use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,6 +18,7 @@ use super::listing::Listing;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::processes::Process;
 use crate::{cgroup, output, processes, size};
 
 /// Display a live stream of container resource usage statistics
@@ -47,6 +50,9 @@ const SPAN: Duration = Duration::from_secs(1);
 
 /// What is shown where nobody counts.
 const UNKNOWN: &str = "--";
+
+/// All processes, by their pids.
+type Processes = BTreeMap<i32, Process>;
 
 /// One look at a container.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,7 +89,11 @@ pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError
 
 /// Two looks at each container.
 fn rows(pods: &Pods, entries: Vec<PodEntry>, whole: bool) -> Vec<Value> {
-    let looks = || entries.iter().map(|entry| look(pods, entry)).collect::<Vec<_>>();
+    let looks = || {
+        // Read once for all containers, when the first one needs it.
+        let processes = LazyCell::new(|| processes::all().unwrap_or_default());
+        entries.iter().map(|entry| look(pods, entry, &processes)).collect::<Vec<_>>()
+    };
     let (begun, first) = (Instant::now(), looks());
     if first.iter().any(Option::is_some) {
         std::thread::sleep(SPAN);
@@ -118,7 +128,7 @@ fn bytes(bytes: u64) -> String {
     size::binary(bytes).replace(' ', "")
 }
 
-fn look(pods: &Pods, entry: &PodEntry) -> Option<Look> {
+fn look<F: FnOnce() -> Processes>(pods: &Pods, entry: &PodEntry, processes: &LazyCell<Processes, F>) -> Option<Look> {
     if entry.state != State::Running {
         return None;
     }
@@ -132,7 +142,7 @@ fn look(pods: &Pods, entry: &PodEntry) -> Option<Look> {
         return None;
     };
     let mut sum = Look::default();
-    for process in processes::below(report.pid).ok()? {
+    for process in processes::pids_below(processes, report.pid).iter().filter_map(|pid| processes.get(pid)) {
         sum.cpu_usec += process.time_usec;
         sum.memory += process.resident;
         sum.pids += process.threads;
