@@ -29,6 +29,7 @@ each_user! {
     what_there_is_not_is_said_in_the_order_it_was_typed,
     memory_to_be_shared_is_as_large_as_was_said,
     commands_about_images_know_short_names,
+    options_behind_the_pod_are_told,
 }
 
 /// `docker run -u "$(id -u):$(id -g)" -v "$PWD":/work`.
@@ -180,6 +181,7 @@ fn containers_with_a_policy_come_back_after_a_reboot(env: &Env) {
 fn what_there_is_not_is_said_in_the_order_it_was_typed(env: &Env) {
     docker(env, &["buildx", "version"]).exits(1).stderr_shows("docker: 'buildx' is not a docker command.");
     docker(env, &["trust", "inspect", "x"]).exits(1).stderr_shows("docker: 'trust' is not a docker command.");
+    docker(env, &["image", "build", "."]).exits(1).stderr_shows("'image build' is not").stderr_shows("hint: buildah");
     for option in [&["-H", "tcp://x"][..], &["--context", "x"]] {
         docker(env, &[option, &["ps"]].concat())
             .exits(125)
@@ -242,5 +244,18 @@ fn commands_about_images_know_short_names(env: &Env) {
     }
     env.proa(["image", "rm", "docker://shell"]).outcome().succeeds();
     env.proa(["image", "inspect", "shell"]).outcome().refuses("no image named \"shell\"");
+    env.assert_nothing_left();
+}
+
+fn options_behind_the_pod_are_told(env: &Env) {
+    image(env);
+    docker(env, &["run", "-d", "--name=web", "--network=none", "shell", "sleep", "1000"]).succeeds();
+    let told = env.proa(["enter", "web", "--app", "shell", "true"]).outcome().exits(127);
+    told.stderr_shows("execute \"--app\"").stderr_shows("hint: options of enter stand before the pod");
+    // Several are counted in one look at the processes.
+    docker(env, &["run", "-d", "--name=db", "--network=none", "shell", "sh", "-c", "sleep 1000 & wait"]).succeeds();
+    let counted = docker(env, &["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]).succeeds();
+    assert_eq!(counted.stdout, "db 2\nweb 1\n");
+    docker(env, &["rm", "-f", "web", "db"]).succeeds();
     env.assert_nothing_left();
 }

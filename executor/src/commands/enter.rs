@@ -81,7 +81,9 @@ pub(crate) fn run(context: &Context, args: EnterArgs) -> Result<u8, CommandError
         group: args.group,
         terminal: None,
     };
-    enter(&pods, &entry, args.app, spec, args.tty)
+    let is_option = spec.exec.first().is_some_and(|word| word.starts_with('-'));
+    let entered = enter(&pods, &entry, args.app, spec, args.tty);
+    if is_option { entered.map_err(|error| error.hint("options of enter stand before the pod")) } else { entered }
 }
 
 /// The words after the pod: `--` may stand before them, as before the arguments of `proa run`.

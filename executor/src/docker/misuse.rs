@@ -138,6 +138,7 @@ fn unknown(word: &str, command: Option<&Command>, words: &[OsString]) -> String 
         }
         (None, false) => shown.to_string(),
     };
-    let why = elsewhere(word).map(|why| format!("hint: {why}\n")).unwrap_or_default();
+    let last = said.trim_end().rsplit(' ').next().unwrap_or_default();
+    let why = elsewhere(word).or_else(|| elsewhere(last)).map(|why| format!("hint: {why}\n")).unwrap_or_default();
     format!("docker: '{}' is not a docker command.\nSee '{see} --help'\n{why}", said.trim_end())
 }
