@@ -61,6 +61,7 @@ mod tag;
 mod targets;
 mod template;
 mod top;
+mod ulimit_option;
 mod update;
 mod variable_option;
 mod version;

@@ -8,6 +8,7 @@ pub mod choices;
 mod filter;
 pub mod net_admin;
 pub mod sysctl;
+pub mod ulimits;
 
 use std::ops::RangeInclusive;
 
@@ -20,6 +21,7 @@ use crate::seccomp::isolator::IsolatorError as SeccompError;
 
 use choices::{BadChoice, Choices};
 use net_admin::{Grant, NetAdmin};
+use ulimits::Ulimit;
 
 use crate::landlock::Strict;
 
@@ -40,6 +42,8 @@ pub struct Rights {
     pub landlock: Option<Strict>,
     /// The label its program is to have, if one is given.
     pub label: Option<Label>,
+    /// Resource limits in place of those that every app gets, and others.
+    pub ulimits: Vec<Ulimit>,
 }
 
 /// How gladly the kernel kills an app.
@@ -169,6 +173,7 @@ pub fn rights(
         oom_score_adj: None,
         landlock: choices.strict_landlock.then(|| Strict { ports: tcp_ports(app) }),
         label: None,
+        ulimits: ulimits::of(pod)?,
     };
     let profile = runtime.annotations.get(choices::SECCOMP_PROFILE);
     let mut report = Vec::new();

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::apply::{Named as _, Refusal};
+use crate::isolators::ulimits::{Ulimit, lower};
 
 /// Processes of a pod. Set on pid 1 before an app's user namespace is made, it bounds all processes in there whatever
 /// their uid, and does not count the user's processes outside (measured; the kernel's ucounts, Linux 5.14).
@@ -26,17 +27,47 @@ pub fn bound_processes() -> Result<(), Refusal> {
     set(Resource::Sigpending, MAX_PENDING, MAX_PENDING)
 }
 
-/// Sets the limits of an app. To be called in its first process.
+/// Sets the limits of an app, but for those of `given`. To be called in its first process.
 ///
 /// # Errors
 /// As [`bound_processes`].
-pub fn for_app() -> Result<(), Refusal> {
-    set(Resource::Core, 0, 0)?;
-    set(Resource::Nofile, SOFT_FILES, HARD_FILES)?;
-    set(Resource::Memlock, 8 << 20, 8 << 20)?;
-    set(Resource::Msgqueue, 819_200, 819_200)?;
-    set(Resource::Nice, 0, 0)?;
-    set(Resource::Rtprio, 0, 0)
+pub fn for_app(given: &[Ulimit]) -> Result<(), Refusal> {
+    let own = [
+        (Resource::Core, 0, 0),
+        (Resource::Nofile, SOFT_FILES, HARD_FILES),
+        (Resource::Memlock, 8 << 20, 8 << 20),
+        (Resource::Msgqueue, 819_200, 819_200),
+        (Resource::Nice, 0, 0),
+        (Resource::Rtprio, 0, 0),
+    ];
+    let is_given = |resource| given.iter().any(|ulimit| ulimit.resource == resource);
+    own.into_iter()
+        .filter(|(resource, ..)| !is_given(*resource))
+        .try_for_each(|(resource, soft, hard)| set(resource, soft, hard))
+}
+
+/// Sets those that were given to an app, as far as they can be had. To be called when nothing is left to do but to execute
+/// its program.
+///
+/// # Errors
+/// As [`bound_processes`].
+pub(crate) fn put(given: &[Ulimit]) -> Result<(), Refusal> {
+    given.iter().try_for_each(|ulimit| {
+        let maximum = lower(ulimit.hard, getrlimit(ulimit.resource).maximum);
+        let limit = Rlimit { current: lower(ulimit.soft, maximum), maximum };
+        setrlimit(ulimit.resource, limit).named(|| format!("setrlimit({ulimit})"))
+    })
+}
+
+/// The most that an app of a pod can have which this process starts. `None` is no limit.
+#[must_use]
+pub fn most(resource: Resource) -> Option<u64> {
+    let of_pod = match resource {
+        Resource::Nproc => Some(MAX_PROCESSES),
+        Resource::Sigpending => Some(MAX_PENDING),
+        _ => None,
+    };
+    lower(getrlimit(resource).maximum, of_pod)
 }
 
 /// The limits of an app in words, for the documentation.

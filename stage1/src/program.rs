@@ -15,6 +15,7 @@ use crate::apply::{Named as _, Refusal};
 use crate::capabilities::{self, Ids};
 use crate::channel::{Failure, FailureKind};
 use crate::idmap::Tier;
+use crate::isolators::ulimits::Ulimit;
 use crate::isolators::{Filter, Rights};
 use crate::plan::AppPlan;
 use crate::user::User;
@@ -46,7 +47,7 @@ pub(crate) struct Wanted<'a> {
 /// # Errors
 /// Why the program cannot be executed so.
 pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Program, Failure> {
-    limits::for_app().map_err(setup)?;
+    limits::for_app(&wanted.rights.ulimits).map_err(setup)?;
     confine(wanted.rights.landlock.as_ref())?;
     if wanted.rights.no_new_privs {
         rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into()).map_err(setup)?;
@@ -72,7 +73,7 @@ pub(crate) fn ready(wanted: Wanted<'_>, tier: Tier, channel: RawFd) -> Result<Pr
         environment.push(("LISTEN_FDNAMES".into(), names.join(":")));
     }
     let program = Program::find(wanted.exec, environment, &wanted.user, filter)?;
-    Ok(Program { sockets, ..program })
+    Ok(Program { sockets, ulimits: wanted.rights.ulimits.clone(), ..program })
 }
 
 pub(crate) fn setup(refusal: Refusal) -> Failure {
@@ -143,6 +144,7 @@ pub(crate) struct Program {
     filter: Filter,
     /// In the order of their numbers.
     sockets: Vec<OwnedFd>,
+    ulimits: Vec<Ulimit>,
 }
 
 impl Program {
@@ -158,7 +160,13 @@ impl Program {
         let path = find_program(name, search)?;
         let args = exec.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
         let env = env.iter().map(|(name, value)| c_string(&format!("{name}={value}"))).collect::<Result<_, _>>()?;
-        Ok(Self { path: c_string(&path)?, args: ExecArgs::new(args, env), filter, sockets: Vec::new() })
+        Ok(Self {
+            path: c_string(&path)?,
+            args: ExecArgs::new(args, env),
+            filter,
+            sockets: Vec::new(),
+            ulimits: Vec::new(),
+        })
     }
 
     /// Loads the filter and executes the program. Returns only on failure.
@@ -170,6 +178,10 @@ impl Program {
             if let Err(error) = sys::exec::place(socket.as_fd(), number) {
                 return failure(FailureKind::Setup, &format!("dup2(<socket>, {number}): {error}"));
             }
+        }
+        // What is done before may need more than they leave, and the filter may refuse what sets them.
+        if let Err(refusal) = limits::put(&self.ulimits) {
+            return setup(refusal);
         }
         let filter = match &self.filter {
             Filter::Default => Some(seccomp::default_filter()),

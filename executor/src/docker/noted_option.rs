@@ -33,10 +33,6 @@ pub(super) struct NotedArgs {
     #[arg(long, value_name = "MODE", hide = true)]
     ipc: Option<String>,
 
-    /// Ulimit options
-    #[arg(long, value_name = "LIMIT", hide = true)]
-    ulimit: Vec<String>,
-
     /// Tune container memory swappiness
     #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
     memory_swappiness: Option<String>,
@@ -158,7 +154,6 @@ impl NotedArgs {
             ("--domainname", self.domainname.as_ref()),
             ("--mac-address", self.mac_address.as_ref()),
             ("--health-cmd", self.health_cmd.as_ref()),
-            ("--ulimit", self.ulimit.first()),
             ("--stop-timeout", self.stop_timeout.as_ref()),
             ("--cgroup-parent", self.cgroup_parent.as_ref()),
             ("--device-cgroup-rule", self.device_cgroup_rule.first()),

@@ -111,6 +111,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES")]
     shm_size: Option<String>,
 
+    /// Resource limits: nofile=1024:4096, core=0, memlock=-1
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<String>,
+
     #[command(flatten)]
     protection: ProtectionArgs,
 

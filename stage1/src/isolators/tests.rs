@@ -38,6 +38,7 @@ fn defaults() -> Rights {
         oom_score_adj: None,
         landlock: None,
         label: None,
+        ulimits: Vec::new(),
     }
 }
 

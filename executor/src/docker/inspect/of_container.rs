@@ -6,11 +6,12 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
 use appc::resource::Quantity;
-use appc::{IsolatorValue, VolumeKind};
+use appc::{Annotations, IsolatorValue, VolumeKind};
 use fetch::oci;
 use pod::{Pods, State};
 use serde_json::{Map, Value, json};
 use stage1::isolators::choices::{Choices, SHM_BYTES};
+use stage1::isolators::ulimits::{self, Ulimit};
 use stage1::protocol::PodReport;
 use store::Store;
 
@@ -118,8 +119,16 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
         "NanoCpus": cpus,
         "CpuShares": shares,
         "ShmSize": manifest.and_then(|it| Choices::of(&it.annotations).ok()?.shm_bytes).unwrap_or(SHM_BYTES),
+        "Ulimits": manifest.map_or_else(Vec::new, |manifest| ulimits(&manifest.annotations)),
         "Init": true,
     })
+}
+
+/// Its resource limits, as far as they were given; -1 is none.
+fn ulimits(annotations: &Annotations) -> Vec<Value> {
+    let bound = |bound: Option<u64>| bound.map_or(json!(-1), Value::from);
+    let shown = |it: Ulimit| json!({ "Name": it.name, "Soft": bound(it.soft), "Hard": bound(it.hard) });
+    ulimits::of(annotations).unwrap_or_default().into_iter().map(shown).collect()
 }
 
 /// How it is to be run, if that was said and is kept: a container that is removed at its end is not run again.

@@ -8,6 +8,7 @@ use fetch::{ImageRef, oci};
 use pod::PodName;
 use serde_json::Value;
 use stage1::isolators::choices::SHM_SIZE;
+use stage1::isolators::ulimits::ULIMITS;
 use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 use stage1::supervise::Restart;
 
@@ -18,7 +19,7 @@ use crate::docker::label_option::{labels, labels_of_files};
 use crate::docker::network_option::{Exposing, Wiring};
 use crate::docker::variable_option::variables;
 use crate::docker::volume_option::Mounts;
-use crate::docker::{container, image, limit_option};
+use crate::docker::{container, image, limit_option, ulimit_option};
 use crate::environment::PodEnvironment;
 use crate::error::CommandError;
 use crate::launch::TERM;
@@ -92,6 +93,10 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
         let bytes = limit_option::bytes("--shm-size", &text, "4k")?;
         let name = SHM_SIZE.parse().expect("names of annotations of ours are identifiers");
         pod.remarks.annotations.set(name, bytes.to_string());
+    }
+    if let Some(list) = ulimit_option::list(&args.ulimit)? {
+        let name = ULIMITS.parse().expect("names of annotations of ours are identifiers");
+        pod.remarks.annotations.set(name, list);
     }
     pod.userns = args.userns.unwrap_or_else(|| userns(&args, &pod.volumes));
     pod.apps = vec![app(&args, (image, word), words, (mounts, odd_variables))?];

@@ -1,0 +1,105 @@
+//! `docker run --ulimit` and what else bounds a container's processes.
+
+use integration_tests::images::{Layout, busybox};
+use integration_tests::{Env, Outcome, each_user};
+use serde_json::{Value, json};
+
+fn docker(env: &Env, words: &[&str]) -> Outcome {
+    env.proa(["docker"].iter().chain(words)).outcome()
+}
+
+/// An image of a shell, stored as `shell`.
+fn image(env: &Env) {
+    let layout = Layout::new("shell").layer(busybox().dir("etc", 0o755)).config("Cmd", json!(["sh"])).build(env);
+    let id = env.proa(["fetch", &format!("oci:{}", layout.display())]).outcome().succeeds().line().to_owned();
+    docker(env, &["tag", &id, "shell"]).succeeds();
+}
+
+each_user! {
+    resource_limits_are_those_that_were_said,
+    resource_limits_that_cannot_be_had_are_told,
+}
+
+/// Soft and hard limits of open files, of locked memory, and of the stack, the latter in KiB.
+const SHOWN: &str = "ulimit -Sn; ulimit -Hn; ulimit -Sl; ulimit -Hs";
+
+fn resource_limits_are_those_that_were_said(env: &Env) {
+    image(env);
+    let options = ["--ulimit=nofile=40:60", "--ulimit", "stack=1048576:2097152", "--ulimit=memlock=4096"];
+    let wanted = "40\n60\n4\n2048\n";
+    let run = |options: &[&str], script: &str| {
+        docker(env, &[&["run", "--rm", "--network=none"], options, &["shell", "sh", "-c", script]].concat())
+    };
+    run(&options, SHOWN).succeeds().prints(wanted).quietly();
+    // The last one of a kind counts, and one without a value was not given.
+    run(&["--ulimit=nofile=50", "--ulimit=nofile=30", "--ulimit="], "ulimit -Sn; ulimit -Hn; ulimit -Hc")
+        .succeeds()
+        .prints("30\n30\n0\n")
+        .quietly();
+    // They bound what the app does, and it cannot raise them.
+    run(
+        &["--ulimit=fsize=4096"],
+        "head -c 9000 /dev/zero >/tmp.file; stat -c %s /tmp.file; ulimit -f 100 || echo kept",
+    )
+    .succeeds()
+    .prints("4096\nkept\n");
+    // One user's processes: the shell is one, and its child a second.
+    run(&["--ulimit=nproc=1"], "(:); echo not reached").exits(2).stderr_shows("can't fork");
+    run(&["--ulimit=nproc=2"], "(:); echo reached").succeeds().prints("reached\n").quietly();
+
+    // Whoever starts it again, and what is executed in it, has them too.
+    let script = format!("{SHOWN}; sleep 60");
+    docker(
+        env,
+        &[&["run", "-d", "--network=none", "--name=bound"], &options[..], &["shell", "sh", "-c", &script]].concat(),
+    )
+    .succeeds();
+    docker(env, &["exec", "bound", "sh", "-c", SHOWN]).succeeds().prints(wanted);
+    docker(env, &["stop", "-t", "0", "bound"]).succeeds();
+    docker(env, &["start", "bound"]).succeeds();
+    docker(env, &["exec", "bound", "sh", "-c", SHOWN]).succeeds().prints(wanted);
+    let inspected = docker(env, &["inspect", "-f", "{{json .HostConfig.Ulimits}}", "bound"]).succeeds();
+    let shown: Value = serde_json::from_str(&inspected.stdout).expect("JSON");
+    assert_eq!(
+        shown,
+        json!([
+            { "Name": "nofile", "Soft": 40, "Hard": 60 },
+            { "Name": "stack", "Soft": 1_048_576, "Hard": 2_097_152 },
+            { "Name": "memlock", "Soft": 4096, "Hard": 4096 },
+        ])
+    );
+    docker(env, &["rm", "-f", "bound"]).succeeds();
+    let printed = docker(env, &["run", "--dry-run", "--ulimit=core=-1", "shell", "true"]).succeeds();
+    assert!(printed.stdout.contains("--annotation=proa.local/ulimits=core=-1:-1"), "{printed}");
+    env.assert_nothing_left();
+}
+
+fn resource_limits_that_cannot_be_had_are_told(env: &Env) {
+    image(env);
+    let run = |ulimit: &str, script: &str| {
+        let words = ["docker", "run", "--rm", "--network=none", ulimit, "shell", "sh", "-c", script];
+        env.proa(words).through(["sh", "-c", "ulimit -n 2000; exec \"$@\"", "sh"]).outcome()
+    };
+    run("--ulimit=nofile=1500:2000", "ulimit -Sn; ulimit -Hn").succeeds().prints("1500\n2000\n").quietly();
+    run("--ulimit=nofile=5000", "ulimit -Sn; ulimit -Hn")
+        .succeeds()
+        .prints("2000\n2000\n")
+        .stderr_shows("--ulimit nofile=5000:5000: no more than 2000 can be had here");
+    run("--ulimit=nofile=100:-1", "ulimit -Sn; ulimit -Hn")
+        .succeeds()
+        .prints("100\n2000\n")
+        .stderr_shows("--ulimit nofile=100:-1: no more than 2000 can be had here");
+    for (ulimit, why) in [
+        ("nofile", "--ulimit nofile: wanted NAME=SOFT[:HARD]"),
+        ("as=5", "--ulimit as=5: no limit \"as\"; there are core, cpu, data,"),
+        ("nofile=x", "--ulimit nofile=x: \"x\" is neither a number nor -1"),
+        ("nofile=3:2", "--ulimit nofile=3:2: the soft limit is above the hard one"),
+    ] {
+        run(&format!("--ulimit={ulimit}"), "true").exits(125).stderr_shows(why);
+    }
+    env.proa(["run", "--annotation=proa.local/ulimits=nofile", "shell"])
+        .outcome()
+        .exits(254)
+        .stderr_shows("proa.local/ulimits");
+    env.assert_nothing_left();
+}
