@@ -8,10 +8,11 @@ use pod::{Embryo, Pod, PodEntry, PodError, PodName, Pods, State};
 
 use crate::idmap::{self, Remover};
 
-/// Whether the pod is one: it has ended, and nothing was written down to run it again, which is done of every pod that is kept.
+/// Whether the pod is one: it has ended, and of what is made for every pod that is kept there is nothing: neither what it takes to run
+/// it again, nor room for how it ended. (Of both one may be lost with the machine's power.)
 pub(crate) fn is_one(pods: &Pods, entry: &PodEntry) -> bool {
     matches!(entry.state, State::Exited | State::ExitedGarbage)
-        && pods.open(entry).and_then(|pod| pod.setup()).is_ok_and(|setup| setup.is_none())
+        && pods.open(entry).and_then(|pod| Ok(pod.setup()?.is_none() && !pod.has_status_or_room()?)).unwrap_or(false)
 }
 
 /// Creates a pod as [`Pods::create`] does. A pod that has its name and is left over is removed for it.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use appc::{AcIdentifier, App, PodManifest, RuntimeApp};
 use stage1::idmap::{self, IdMapping, Tier};
 use stage1::plan::keep_id::{self, KeepId};
-use stage1::plan::{PRIMARY_GROUP, keep_id::is_name};
+use stage1::plan::{PRIMARY_GROUP, keep_id::is_name, numbers_of};
 use stage1::user::User;
 use store::{ImageRecord, Tree};
 
@@ -126,7 +126,7 @@ fn who(app: &RuntimeApp, layers: &[OwnedFd]) -> Result<KeepId, CommandError> {
             .hint("give the user by name or number"));
     }
     let layers: Vec<_> = layers.iter().map(|layer| layer.as_fd()).collect();
-    let User { uid, gid, .. } = User::lookup_in_layers(&layers, user, group)
+    let User { uid, gid, .. } = User::lookup_in_layers(&layers, user, group, numbers_of(app))
         .map_err(|error| CommandError::from(error).hint("choose another user with --user and --group"))?;
     let caller = idmap::user_name(rustix::process::geteuid().as_raw()).or_else(|| std::env::var("USER").ok());
     let name = caller.filter(|name| is_name(name)).unwrap_or_else(|| "user".to_owned());

@@ -60,6 +60,9 @@ fn what_is_no_archive_is_told(env: &Env) {
     let text = env.write("images/text.tar", "no archive\n".repeat(100));
     let cut = env.write("images/cut.tar", &busybox().tar()[..1000]);
     let directory = env.path("images");
+    let fifo = env.path("images/fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
+    env.own(&fifo);
     for transport in ["oci-archive", "docker-archive"] {
         let fetch = |path: &Path| env.proa(["fetch", &format!("{transport}:{}", path.display())]).outcome();
         fetch(&file).refuses(if transport == "oci-archive" { "oci-layout" } else { "manifest.json" });
@@ -67,6 +70,7 @@ fn what_is_no_archive_is_told(env: &Env) {
         fetch(&text).refuses("text.tar");
         fetch(&cut).refuses("the archive ends");
         fetch(&directory).refuses("images");
+        fetch(&fifo).refuses("fifo");
         fetch(&env.path("nowhere.tar")).refuses("No such file or directory");
     }
 }

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::{Duration, Instant};
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
     env.proa(["docker"].iter().chain(words)).outcome()
@@ -22,6 +23,8 @@ fn image(env: &Env) -> String {
 each_user! {
     whoever_has_the_callers_number_is_the_caller,
     accounts_that_a_volume_brings_count,
+    a_number_is_an_id_whatever_the_image_calls_so,
+    who_a_container_is_it_stays,
     packed_archives_are_loaded,
     cleaning_up_leaves_what_has_a_name,
     a_container_that_was_killed_with_its_supervisor_gives_its_name_back,
@@ -85,6 +88,46 @@ fn accounts_that_a_volume_brings_count(env: &Env) {
     let id = env.proa(["fetch", &format!("oci:{}", layout.display())]).outcome().succeeds().line().to_owned();
     let volume = format!("{}:/data", data.display());
     docker(env, &["run", "--rm", "-v", &volume, "-u", "anna", &id, "true"]).exits(125).stderr_shows("/etc/passwd");
+    env.assert_nothing_left();
+}
+
+/// An image with a root of that name would be root where somebody was to be nobody (CVE-2016-3697).
+fn a_number_is_an_id_whatever_the_image_calls_so(env: &Env) {
+    let accounts = "root:x:0:0::/:/bin/sh\n7:x:0:0::/:/bin/sh\n";
+    let tree = busybox().file("etc/passwd", accounts, 0o644).file("etc/group", "root:x:0:\n7:x:0:\n", 0o644);
+    let layout = Layout::new("hostile").layer(tree).build(env);
+    let id = env.proa(["fetch", &format!("oci:{}", layout.display())]).outcome().succeeds().line().to_owned();
+    let script = "id -u; id -g";
+    docker(env, &["run", "--rm", "-u", "7:7", &id, "sh", "-c", script]).succeeds().prints("7\n7\n");
+    // As appc has it, a name comes first.
+    let appc = ["run", "--net=none", &id, "--user=7", "--group=7", "--", "sh", "-c", script];
+    env.proa(appc).outcome().succeeds().prints("0\n0\n");
+    env.assert_nothing_left();
+}
+
+/// Accounts that the container writes are nothing to go by when it is started again, or something is executed in it.
+fn who_a_container_is_it_stays(env: &Env) {
+    image(env);
+    let (uid, gid) = if env.user() == User::NoRange { (0, 0) } else { (7, 8) };
+    let file = env.write("passwd", format!("anna:x:{uid}:{gid}::/:/bin/sh\n"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    let volume = format!("{}:/etc/passwd", file.display());
+    let (evil, flag) = (if uid == 0 { 9 } else { 0 }, "/tmp/again");
+    let script = format!(
+        "id -u; id -g; test -e {flag} && exec sleep 1000; touch {flag}; echo anna:x:{evil}:{evil}::/:/bin/sh >/etc/passwd; exit 1"
+    );
+    let options = ["run", "-d", "--name=who", "--network=none", "--tmpfs=/tmp", "--restart=on-failure:1"];
+    docker(env, &[&options[..], &["-v", &volume, "-u", "anna", "shell", "sh", "-c", &script]].concat()).succeeds();
+    let ids = format!("{uid}\n{gid}\n");
+    let both = ids.repeat(2);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while docker(env, &["logs", "who"]).stdout.len() < both.len() {
+        assert!(Instant::now() < deadline, "it was not started twice: {}", docker(env, &["logs", "who"]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    docker(env, &["logs", "who"]).succeeds().prints(&both);
+    docker(env, &["exec", "who", "sh", "-c", "id -u; id -g"]).succeeds().prints(&ids);
+    docker(env, &["rm", "-f", "who"]).succeeds();
     env.assert_nothing_left();
 }
 
@@ -196,6 +239,8 @@ fn what_there_is_not_is_said_in_the_order_it_was_typed(env: &Env) {
         let words = ["run", "--rm", network, "--add-host=up:host-gateway", "shell", "cat", "/etc/hosts"];
         docker(env, &words).succeeds()
     };
+    let word = "--add-host=a\n127.0.0.1 b:host-gateway";
+    docker(env, &["run", "--rm", "--network=host", word, "shell", "true"]).exits(125).stderr_shows("wanted NAME:IP");
     let held = host("--network=host");
     assert!(held.stdout.lines().any(|line| line.split_whitespace().eq(["127.0.0.1", "up"])), "{held}");
     let unheld = host("--network=none");

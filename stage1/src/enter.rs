@@ -13,6 +13,7 @@ use crate::op::Slot;
 use crate::plan::AppPlan;
 use crate::program::{self, Program, Wanted, setup};
 use crate::stub::{self, Stdio, StubEnd};
+use crate::user::User;
 
 /// The namespaces of an app. They last for as long as somebody has them open, so something can run in an
 /// app whose program has ended.
@@ -22,6 +23,8 @@ pub(crate) struct Room {
     pub(crate) mount: OwnedFd,
     /// Only where the app has a control group.
     pub(crate) cgroup: Option<OwnedFd>,
+    /// User and group of its first process, as the app counts.
+    pub(crate) ids: (u32, u32),
 }
 
 /// What is to be executed, and where.
@@ -70,7 +73,12 @@ fn prepare(
         (Some(_), None) => "",
         (None, None) => plan.group.as_str(),
     };
-    let user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
+    let mut user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
+    if spec.user.is_none() && spec.group.is_none() && (user.uid, user.gid) != room.ids {
+        // By now the app may have written another /etc/passwd, to a volume for instance. It stays who it was.
+        let (uid, gid) = room.ids;
+        user = User { uid, gid, ..User::default() };
+    }
     // There is one id, and in the app's own namespace it is the app's.
     let only = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     if tier == Tier::Single && (user.uid, user.gid) != only {

@@ -29,7 +29,7 @@ pub(crate) use annotations::strings;
 pub use annotations::{
     DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT, PRIMARY_GROUP, STOP_SIGNAL, stop_signal,
 };
-pub use app::AppPlan;
+pub use app::{AppPlan, numbers_of};
 pub use error::PlanError;
 pub use ids::IdRanges;
 pub(crate) use ids::{is_in, shown};

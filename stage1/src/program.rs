@@ -98,9 +98,9 @@ pub(crate) fn lookup_user(user: &str, group: &str, plan: &AppPlan, tier: Tier) -
         return Err(failure(FailureKind::User, &what));
     }
     let root = open_root()?;
-    let found = User::lookup(root.as_fd(), user, group).and_then(|mut found| {
+    let found = User::lookup(root.as_fd(), user, group, plan.numbers).and_then(|mut found| {
         found.leave_foreign_groups(&plan.ids);
-        found.join(root.as_fd(), &plan.group_names)?;
+        found.join(root.as_fd(), &plan.group_names, plan.numbers)?;
         found.check(&plan.ids).map(|()| found)
     });
     found.map_err(|error| failure(FailureKind::User, &error))

@@ -2,7 +2,7 @@
 //!
 //! The image's files are hostile (security.md UNP-12, USR-03): they are opened without magic links or other mounts,
 //! must be regular, and are read up to a bound. Names come first, even all-digit ones; then numbers; a path means the
-//! owner of that file (appc aci.md, "user", "group").
+//! owner of that file (appc aci.md, "user", "group"). Under docker's rules a number is an id.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,6 +17,15 @@ use crate::plan::{self, IdRanges};
 
 /// Larger than any real passwd file.
 const MAX_FILE: u64 = 1 << 20;
+
+/// What a number means where a user or a group is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// Who has it as a name, and else the id (appc aci.md).
+    NamesOrIds,
+    /// The id: an image with an account that is called `1000` and has the id 0 makes nobody root (CVE-2016-3697).
+    Ids,
+}
 
 /// An app's user and group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,15 +83,20 @@ impl User {
     ///
     /// # Errors
     /// [`UserError`]; an id is never guessed.
-    pub fn lookup(root: BorrowedFd<'_>, user: &str, group: &str) -> Result<Self, UserError> {
-        Self::lookup_in_layers(&[root], user, group)
+    pub fn lookup(root: BorrowedFd<'_>, user: &str, group: &str, numbers: Numbers) -> Result<Self, UserError> {
+        Self::lookup_in_layers(&[root], user, group, numbers)
     }
 
     /// The same in the trees of an image, lowest first: of a file the topmost counts.
     ///
     /// # Errors
     /// [`UserError`]; an id is never guessed.
-    pub fn lookup_in_layers(layers: &[BorrowedFd<'_>], user: &str, group: &str) -> Result<Self, UserError> {
+    pub fn lookup_in_layers(
+        layers: &[BorrowedFd<'_>],
+        user: &str,
+        group: &str,
+        numbers: Numbers,
+    ) -> Result<Self, UserError> {
         let read = |path, optional| {
             let found = layers.iter().rev().find_map(|root| read_if_there(*root, path, optional).transpose());
             found.unwrap_or_else(|| Ok(String::new()))
@@ -93,12 +107,12 @@ impl User {
             Self { uid, gid, ..Self::default() }
         } else {
             // Root by its number needs no file at all; by name it may lack one (rkt does the same).
-            in_passwd(&read("etc/passwd", matches!(user, "0" | "root"))?, user)?
+            in_passwd(&read("etc/passwd", matches!(user, "0" | "root"))?, user, numbers)?
         };
         if group.starts_with('/') {
             found.gid = owner_of(group)?.1;
         } else if !group.is_empty() {
-            found.gid = in_group(&read("etc/group", matches!(group, "0" | "root"))?, group)?;
+            found.gid = in_group(&read("etc/group", matches!(group, "0" | "root"))?, group, numbers)?;
         } else if let Some(name) = &found.name {
             found.groups = memberships(&read("etc/group", true)?, name);
         }
@@ -109,13 +123,13 @@ impl User {
     ///
     /// # Errors
     /// [`UserError::Unknown`] for one that is neither in the /etc/group below `root` nor a number.
-    pub fn join(&mut self, root: BorrowedFd<'_>, names: &[String]) -> Result<(), UserError> {
+    pub fn join(&mut self, root: BorrowedFd<'_>, names: &[String], numbers: Numbers) -> Result<(), UserError> {
         if names.is_empty() {
             return Ok(());
         }
         let groups = read(root, "etc/group")?;
         for name in names {
-            self.groups.push(in_group(&groups, name)?);
+            self.groups.push(in_group(&groups, name, numbers)?);
         }
         Ok(())
     }
@@ -154,7 +168,7 @@ impl User {
     }
 }
 
-fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
+fn in_passwd(passwd: &str, user: &str, numbers: Numbers) -> Result<User, UserError> {
     let unknown = || UserError::Unknown { kind: "user", name: user.to_owned(), file: "/etc/passwd" };
     let number = id(user);
     let entry = |by: &dyn Fn(&[&str]) -> bool| {
@@ -164,7 +178,8 @@ fn in_passwd(passwd: &str, user: &str) -> Result<User, UserError> {
             (sound && by(&fields)).then_some(fields)
         })
     };
-    let by_name = entry(&|fields| fields[0] == user);
+    let is_name = numbers == Numbers::NamesOrIds || number.is_none();
+    let by_name = is_name.then(|| entry(&|fields| fields[0] == user)).flatten();
     if let Some(fields) = by_name.or_else(|| number.and_then(|uid| entry(&|fields| id(fields[2]) == Some(uid)))) {
         let text = |index: usize| fields.get(index).copied().filter(|text| !text.is_empty()).map(str::to_owned);
         let (uid, gid) = (id(fields[2]).unwrap_or(u32::MAX), id(fields[3]).unwrap_or(u32::MAX));
@@ -193,7 +208,10 @@ fn memberships(groups: &str, user: &str) -> Vec<u32> {
     groups.lines().filter_map(of_user).filter(|gid| seen.insert(*gid)).take(MAX_GROUPS).collect()
 }
 
-fn in_group(groups: &str, group: &str) -> Result<u32, UserError> {
+fn in_group(groups: &str, group: &str, numbers: Numbers) -> Result<u32, UserError> {
+    if let (Numbers::Ids, Some(gid)) = (numbers, id(group)) {
+        return Ok(gid);
+    }
     let named = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(group)).then(|| fields.nth(1).and_then(id)).flatten()
@@ -267,6 +285,7 @@ fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<O
 mod tests {
     use std::os::fd::AsFd as _;
 
+    use super::Numbers::{Ids, NamesOrIds};
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n1000:x:7:8::/seven:\nanna:x:1000:1001::/home/anna:/bin/zsh\n\
@@ -274,7 +293,7 @@ mod tests {
 
     #[test]
     fn users_are_names_first_then_numbers() {
-        let ids = |user| in_passwd(PASSWD, user).map(|user| (user.uid, user.gid)).ok();
+        let ids = |user| in_passwd(PASSWD, user, NamesOrIds).map(|user| (user.uid, user.gid)).ok();
         for (user, expected) in [
             ("root", Some((0, 0))),
             ("anna", Some((1000, 1001))),
@@ -299,7 +318,16 @@ mod tests {
         ] {
             assert_eq!(ids(user), expected, "{user:?}");
         }
-        assert_eq!(in_passwd("", "root").unwrap().uid, 0);
+        assert_eq!(in_passwd("", "root", NamesOrIds).unwrap().uid, 0);
+    }
+
+    #[test]
+    fn numbers_are_ids_by_dockers_rules() {
+        let hostile = "1000:x:0:0::/:\nanna:x:1000:1001::/home/anna:/bin/zsh\n4711:x:0:0::/:\n";
+        let ids = |user| in_passwd(hostile, user, Ids).map(|user| (user.uid, user.gid)).ok();
+        assert_eq!((ids("1000"), ids("4711"), ids("anna")), (Some((1000, 1001)), Some((4711, 0)), Some((1000, 1001))));
+        let group = |group| in_group("50:x:0:\nstaff:x:50:\n", group, Ids).ok();
+        assert_eq!((group("50"), group("staff"), group("nosuch")), (Some(50), Some(50), None));
     }
 
     #[test]
@@ -314,7 +342,7 @@ mod tests {
             ("nosuch", None),
             ("-1", None),
         ] {
-            assert_eq!(in_group(groups, group).ok(), expected, "{group:?}");
+            assert_eq!(in_group(groups, group, NamesOrIds).ok(), expected, "{group:?}");
         }
     }
 
@@ -340,10 +368,10 @@ mod tests {
 
     #[test]
     fn environment_follows_the_user() {
-        let user = in_passwd(PASSWD, "anna").unwrap();
+        let user = in_passwd(PASSWD, "anna", NamesOrIds).unwrap();
         let env = [("HOME", "/home/anna"), ("USER", "anna"), ("LOGNAME", "anna"), ("SHELL", "/bin/zsh")];
         assert_eq!(user.environment(), env);
-        assert_eq!(in_passwd("", "4711").unwrap().environment(), [("HOME", "/")]);
+        assert_eq!(in_passwd("", "4711", NamesOrIds).unwrap().environment(), [("HOME", "/")]);
     }
 
     #[test]
@@ -352,7 +380,7 @@ mod tests {
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd = root.path().join("etc/passwd");
         let dir = File::open(root.path()).unwrap();
-        let lookup = || User::lookup(dir.as_fd(), "anna", "0");
+        let lookup = || User::lookup(dir.as_fd(), "anna", "0", NamesOrIds);
 
         std::os::unix::fs::symlink("/proc/self/environ", &passwd).unwrap();
         assert!(lookup().is_err());
@@ -367,6 +395,7 @@ mod tests {
         assert!(lookup().unwrap_err().to_string().contains("1073741824 bytes"));
         std::fs::write(&passwd, PASSWD).unwrap();
         assert_eq!(lookup().unwrap().uid, 1000);
-        assert_eq!(User::lookup(dir.as_fd(), "/etc/passwd", "0").unwrap().uid, rustix::process::geteuid().as_raw());
+        let owner = User::lookup(dir.as_fd(), "/etc/passwd", "0", NamesOrIds);
+        assert_eq!(owner.unwrap().uid, rustix::process::geteuid().as_raw());
     }
 }

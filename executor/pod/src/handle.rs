@@ -3,6 +3,8 @@
 mod filling;
 mod running;
 
+pub(crate) use running::RESERVED;
+
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -7,6 +7,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::dir::{Dir, mtime_ns};
+use crate::handle::RESERVED;
 use crate::root::{Pods, path};
 use crate::{AppStatus, LockState, Place, PodEntry, PodError, PodStatus, State, files, listing, names};
 
@@ -85,6 +86,14 @@ impl PodRef {
     /// As [`PodRef::manifest_bytes`].
     pub fn setup(&self) -> Result<Option<Vec<u8>>, PodError> {
         files::read_optional(&self.dir, "setup", files::MANIFEST_LIMIT)
+    }
+
+    /// Whether it is written how the pod ended, or [room was taken](crate::Pod::reserve_status) for that.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn has_status_or_room(&self) -> Result<bool, PodError> {
+        Ok(self.dir.exists("status")? || self.dir.exists(RESERVED)?)
     }
 
     /// Opens a file of an app's log for reading: number 0 is the one that is written to. `None` if there is none.

@@ -113,6 +113,9 @@ impl NetworkArgs {
         for text in &self.add_host {
             let refused = || CommandError::usage(format!("--add-host {text}: wanted NAME:IP"));
             let (name, ip) = text.split_once([':', '=']).ok_or_else(refused)?;
+            if !is_host_name(name) {
+                return Err(refused());
+            }
             if ip == "host-gateway" {
                 if self.network.iter().any(|network| network == "host") {
                     rest.hosts.push((Ipv4Addr::LOCALHOST.into(), name.to_owned()));
@@ -125,9 +128,6 @@ impl NetworkArgs {
                 continue;
             }
             let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| refused())?;
-            if !is_host_name(name) {
-                return Err(refused());
-            }
             rest.hosts.push((ip, name.to_owned()));
         }
         let server =

@@ -60,6 +60,8 @@ struct Wanted {
 /// What a container mounts.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
+    /// Whether something of the host's is among them that is not read-only. Named volumes are none.
+    pub(super) writes_to_host: bool,
     /// What is mounted where.
     pub(super) mounts: Vec<Mount>,
     /// Paths of those into which the image's content is copied while they are empty.
@@ -104,7 +106,10 @@ fn declare(context: &Context, wanted: Vec<Wanted>, volumes: &mut Vec<Volume>) ->
                 Volume::empty(name.clone()).kind
             }
             Source::Scratch { mode } => VolumeKind::Empty { mode: format!("{mode:04o}"), uid: 0, gid: 0 },
-            Source::Host(source) => VolumeKind::Host { source, recursive: None },
+            Source::Host(source) => {
+                all.writes_to_host |= !read_only;
+                VolumeKind::Host { source, recursive: None }
+            }
             Source::Named(volume) => {
                 let path = NamedVolumes::create(context)?.ensure(&volume)?;
                 all.filled.extend(copies.then(|| target.clone()));

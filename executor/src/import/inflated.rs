@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use fetch::ImageRef;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use store::Store;
 use store::archive::{self, Compression, IngestError};
 use store::extract::ExtractLimits;
@@ -30,9 +31,13 @@ impl Inflated {
     ///
     /// It is damaged, too large, compressed in a way that is not known, or there is no room.
     pub(crate) fn of(store: &Store, path: &Path) -> Result<Option<Self>, CommandError> {
-        let Ok(packed) = File::open(path) else { return Ok(None) };
+        // Neither waits for whoever may write to a fifo, nor becomes a terminal's process.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Ok(packed) = openat(CWD, path, flags, Mode::empty()).map(File::from) else { return Ok(None) };
+        if !packed.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(None);
+        }
         let mut head = [0; HEAD];
-        // A directory, for instance.
         let Ok(length) = packed.read_at(&mut head, 0) else { return Ok(None) };
         let compression = Compression::sniff(&head[..length]).during(|| path.display().to_string())?;
         if compression == Compression::None {

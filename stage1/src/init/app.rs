@@ -75,7 +75,7 @@ impl App {
                 .named(|| format!("openat(<proc/{path}>)"))
         };
         let cgroup = self.cgroup.as_ref().map(|_| open("cgroup")).transpose()?;
-        self.room = Some(Room { user: open("user")?, mount: open("mnt")?, cgroup });
+        self.room = Some(Room { user: open("user")?, mount: open("mnt")?, cgroup, ids: (uid, gid) });
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::isolators::net_admin::{Grant, NetAdmin};
 use crate::isolators::{self, Rights};
 use crate::network::EtcFile;
 use crate::op::Op;
+use crate::user::Numbers;
 
 /// What it takes to start one app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct AppPlan {
     pub user: String,
     /// Group name, number or path.
     pub group: String,
+    /// What a number means as either.
+    pub numbers: Numbers,
     /// Supplementary group ids.
     pub supplementary_gids: Vec<u32>,
     /// Supplementary groups by name, of the image's /etc/group.
@@ -96,6 +99,7 @@ pub(super) fn plan(
         enter: enter(&mounts, runtime, options, (&etc, keep_id.as_ref())),
         user: app.user.clone(),
         group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
+        numbers: numbers_of(runtime),
         supplementary_gids,
         group_names: strings(runtime, GROUPS),
         working_directory: working_directory(app).to_owned(),
@@ -111,6 +115,12 @@ pub(super) fn plan(
         // Whoever has them says so.
         sockets: Vec::new(),
     })
+}
+
+/// What a number means as the app's user or group.
+#[must_use]
+pub fn numbers_of(runtime: &RuntimeApp) -> Numbers {
+    if mounts::are_dockers(runtime) { Numbers::Ids } else { Numbers::NamesOrIds }
 }
 
 /// Its supplementary groups, which must be the pod's.

@@ -11,7 +11,7 @@ use crate::contents::Kind;
 use crate::{Place, PodError, PodStatus, TreeRemover, files};
 
 /// The pod's status before it has one.
-const RESERVED: &str = ".status";
+pub(crate) const RESERVED: &str = ".status";
 
 impl Pod<Running> {
     /// Records that the first app has been started.

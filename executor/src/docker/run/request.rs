@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 
-use appc::{Volume, VolumeKind};
 use fetch::{ImageRef, oci};
 use pod::PodName;
 use serde_json::Value;
@@ -31,7 +30,7 @@ use crate::request::{self, AppRequest, Lifecycle, PodRequest};
 use crate::setup::Life;
 use crate::userns::Userns;
 use crate::uuid_file::UuidFile;
-use crate::{devices, leftover, named_volumes, output, relay};
+use crate::{devices, leftover, output, relay};
 
 /// A container that is wanted.
 #[derive(Debug)]
@@ -86,6 +85,7 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
         ..PodRequest::default()
     };
     let mut mounts = args.mounts.declare(context, &mut pod.volumes)?;
+    pod.userns = args.userns.unwrap_or_else(|| userns(&args, mounts.writes_to_host));
     for device in devices::parse(&args.device)? {
         mounts.mounts.push(devices::mount(&device, &mut pod.volumes)?);
     }
@@ -98,25 +98,16 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
         let name = ULIMITS.parse().expect("names of annotations of ours are identifiers");
         pod.remarks.annotations.set(name, list);
     }
-    pod.userns = args.userns.unwrap_or_else(|| userns(&args, &pod.volumes));
     pod.apps = vec![app(&args, (image, word), words, (mounts, odd_variables))?];
     Ok(Wanted { pod, exposing })
 }
 
-/// Where the container's user is to be the caller by number (`-u "$(id -u)"`) and has something of the host's, it is the caller:
+/// Where the container's user is to be the caller by number (`-u "$(id -u)"`) and writes to something of the host's, it is the caller:
 /// with docker's daemon, whose containers have the host's numbers, it is that by itself.
-fn userns(args: &RunArgs, volumes: &[Volume]) -> Userns {
+fn userns(args: &RunArgs, writes_to_host: bool) -> Userns {
     let own = rustix::process::geteuid();
     let user = args.user.as_deref().map_or("", |user| user.split_once(':').map_or(user, |(user, _)| user));
-    let is_of_host = |volume: &Volume| match &volume.kind {
-        VolumeKind::Host { source, .. } => named_volumes::name_of(source).is_none(),
-        VolumeKind::Empty { .. } => false,
-    };
-    if !own.is_root() && user.parse() == Ok(own.as_raw()) && volumes.iter().any(is_of_host) {
-        Userns::KeepId
-    } else {
-        Userns::Auto
-    }
+    if !own.is_root() && user.parse() == Ok(own.as_raw()) && writes_to_host { Userns::KeepId } else { Userns::Auto }
 }
 
 /// How it lives and ends.
@@ -169,7 +160,7 @@ fn app(
     let (gids, group_names): (Vec<String>, Vec<String>) =
         args.group_add.iter().cloned().partition(|group| group.bytes().all(|byte| byte.is_ascii_digit()));
     let gids = (!gids.is_empty()).then(|| request::gids(&gids.join(","))).transpose()?;
-    let Mounts { mounts, filled, content } = mounts;
+    let Mounts { mounts, filled, content, .. } = mounts;
     let lists = [(FILLED, filled), (IMAGE_CONTENT, content), (GROUPS, group_names), (ENVIRONMENT, odd_variables)];
     let mut notes: Vec<(&str, String)> = vec![(DOCKERS_RULES, "true".to_owned())];
     let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
