@@ -66,7 +66,9 @@ fn siblings_cannot_be_reached(env: &Env) {
     let victim = victim.build(env);
     let attacker = Aci::new("attacker", with_probe(busybox())).sh("/probe siblings; kill -TERM -1; exit 0").build(env);
     let attacker = attacker.to_str().expect("UTF-8");
-    let outcome = env.run(&victim, &["---", attacker]).binary(&proa).outcome().succeeds();
+    let outcome = env.run(&victim, &["---", attacker]).binary(&proa).outcome();
+    // The signal may come before its trap.
+    assert!([Some(0), Some(143)].contains(&outcome.status.code()), "{outcome}");
     let tried = attempts(&outcome.stdout);
     let signalled = tried.iter().filter(|((_, how), result)| how == "signal" && *result == "ok").count();
     assert!(signalled >= 1, "apps of a pod see and signal each other: {outcome}");
