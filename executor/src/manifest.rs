@@ -70,6 +70,15 @@ pub(crate) struct Reified {
     pub(crate) unused_volumes: Vec<AcName>,
 }
 
+/// Whether a pod can have so many apps. Asked before images are opened, which takes descriptors for each.
+///
+/// # Errors
+///
+/// [`ReifyError::TooManyApps`].
+pub(crate) fn check_count(apps: usize) -> Result<(), ReifyError> {
+    if apps > MAX_APPS { Err(ReifyError::TooManyApps(apps)) } else { Ok(()) }
+}
+
 /// Makes the pod manifest: every image by its ID, every app complete, every mount point with a volume. `pod` holds what
 /// is said of the pod as a whole; its apps are not looked at.
 ///
@@ -81,9 +90,6 @@ pub(crate) fn reify(
     environment: &PodEnvironment,
     apps: Vec<AppImage>,
 ) -> Result<Reified, ReifyError> {
-    if apps.len() > MAX_APPS {
-        return Err(ReifyError::TooManyApps(apps.len()));
-    }
     let mut names = BTreeSet::new();
     let mut runtime_apps = Vec::with_capacity(apps.len());
     let mut volumes = Volumes::declared(pod.volumes)?;

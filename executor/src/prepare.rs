@@ -76,6 +76,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
         Some(template) => template::parts(template)?,
         None => asked(request.volumes, request.remarks, request.isolators, request.apps),
     };
+    manifest::check_count(wanted.len())?;
     if follow_symlinks {
         sources::resolve_links(&mut pod.volumes)?;
     }

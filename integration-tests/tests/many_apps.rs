@@ -3,6 +3,7 @@
 use integration_tests::images::{Aci, busybox};
 use integration_tests::needs::{Place, place};
 use integration_tests::{Env, User, each_user, needs};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 each_user! {
@@ -27,6 +28,9 @@ fn pod(env: &Env, count: usize, exec: &[&str]) -> [String; 3] {
 fn a_pod_of_many_apps_starts_and_ends() {
     needs!(place(Place::Host));
     let env = &needs!(Env::of(User::WithRange));
+    // A pod holds some descriptors for each app, and a shell usually has 1024.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).expect("it may be raised so far");
     env.proa(pod(env, 700, &["/bin/true"])).outcome().succeeds();
     let detached = pod(env, 700, &["/bin/sleep", "1000"]).into_iter().chain(["--detach".into(), "--name=crowd".into()]);
     env.proa(detached).outcome().succeeds();
