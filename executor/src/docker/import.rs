@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use clap::Args;
-use store::archive::{self, IngestError};
+use store::archive;
 use store::extract::ExtractLimits;
 
 use super::image;
@@ -16,6 +16,7 @@ use crate::config::Registries;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::import::Images;
+use crate::import::inflated::Failure;
 use crate::layer_writer::{LayerWriter, Packing};
 use crate::output;
 use crate::pull_policy::PullPolicy;
@@ -71,13 +72,4 @@ pub(crate) fn run(context: &Context, args: ImportArgs) -> Result<u8, CommandErro
     let record = commit::store_layer(&images, (scratch, written), config, name.as_ref())?;
     output::write(&format!("sha256:{}\n", image::digits(&record)))?;
     Ok(0)
-}
-
-/// Why an archive could not be taken in.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Read(#[from] IngestError),
-    #[error("write the layer")]
-    Write(#[source] io::Error),
 }

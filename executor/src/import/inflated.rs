@@ -77,9 +77,11 @@ impl Inflated {
 
 /// Why an archive could not be inflated.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
+    /// It cannot be read, or is none.
     #[error(transparent)]
     Read(#[from] IngestError),
+    /// What was in it cannot be written.
     #[error("write what was packed")]
     Write(#[source] io::Error),
 }
