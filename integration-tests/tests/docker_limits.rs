@@ -1,7 +1,10 @@
 //! `docker run --ulimit` and what else bounds a container's processes.
 
+use std::path::PathBuf;
+
 use integration_tests::images::{Layout, busybox};
-use integration_tests::{Env, Outcome, each_user};
+use integration_tests::needs::tool;
+use integration_tests::{Env, Outcome, User, each_user, needs};
 use serde_json::{Value, json};
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
@@ -15,9 +18,20 @@ fn image(env: &Env) {
     docker(env, &["tag", &id, "shell"]).succeeds();
 }
 
+/// Whether this machine has what pasta needs: a default route.
+fn uplink() -> Result<PathBuf, String> {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    if !routes.lines().any(|line| line.split_whitespace().nth(1) == Some("00000000")) {
+        return Err("this machine has no default route".into());
+    }
+    tool("pasta")
+}
+
 each_user! {
     resource_limits_are_those_that_were_said,
     resource_limits_that_cannot_be_had_are_told,
+    a_container_has_no_more_processes_than_was_said,
+    what_connects_a_container_is_none_of_its_processes,
 }
 
 /// Soft and hard limits of open files, of locked memory, and of the stack, the latter in KiB.
@@ -101,5 +115,75 @@ fn resource_limits_that_cannot_be_had_are_told(env: &Env) {
         .outcome()
         .exits(254)
         .stderr_shows("proa.local/ulimits");
+    env.assert_nothing_left();
+}
+
+fn a_container_has_no_more_processes_than_was_said(env: &Env) {
+    image(env);
+    let run = |options: &[&str], script: &str| {
+        docker(env, &[&["run", "--rm", "--network=none"], options, &["shell", "sh", "-c", script]].concat())
+    };
+    // The shell is one, and each of its children one more.
+    let two = "sleep 9 & sleep 9 & echo two; kill $!";
+    run(&["--pids-limit=3"], two).succeeds().prints("two\n").quietly();
+    run(&["--pids-limit=2"], two).exits(2).prints("").stderr_shows("can't fork");
+    run(&["--pids-limit=1"], "echo one").succeeds().prints("one\n").quietly();
+    for usual in ["--pids-limit=-1", "--pids-limit=0", "--pids-limit="] {
+        run(&[usual], two).succeeds().prints("two\n").quietly();
+    }
+    run(&["--pids-limit=99999"], "echo up")
+        .succeeds()
+        .stderr_shows("--pids-limit 99999: no container has more than 4095");
+    for bad in ["x", "-2", "1.5"] {
+        run(&[&format!("--pids-limit={bad}")], "true").exits(125).stderr_shows(&format!("--pids-limit {bad}: wanted"));
+    }
+    // Rights over the network come with a user namespace of their own.
+    if env.user() != User::NoRange {
+        run(&["--cap-add=NET_ADMIN", "--pids-limit=2"], two).exits(2).stderr_shows("can't fork");
+        run(&["--cap-add=NET_ADMIN", "--pids-limit=3"], two).succeeds().prints("two\n").quietly();
+    }
+    // Whatever is executed in it counts, and it is the same when it is started again.
+    docker(env, &["run", "-d", "--network=none", "--name=few", "--pids-limit=2", "shell", "sleep", "1000"]).succeeds();
+    for _ in 0..2 {
+        docker(env, &["exec", "few", "echo", "second"]).succeeds().prints("second\n");
+        docker(env, &["exec", "few", "sh", "-c", "(:); echo not reached"])
+            .exits(2)
+            .prints("")
+            .stderr_shows("can't fork");
+        docker(env, &["restart", "-t", "0", "few"]).succeeds();
+    }
+    let shown = |name: &str| docker(env, &["inspect", "-f", "{{json .HostConfig.PidsLimit}}", name]).succeeds().stdout;
+    assert_eq!(shown("few"), "2\n");
+    docker(env, &["update", "--pids-limit=9", "few"]).succeeds().stderr_shows("--pids-limit 9 is not held");
+    docker(env, &["rm", "-f", "few"]).succeeds();
+    docker(env, &["create", "--name=usual", "shell"]).succeeds();
+    assert_eq!(shown("usual"), "null\n");
+    docker(env, &["rm", "usual"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// pasta and what carries ports are in the container's user namespace.
+fn what_connects_a_container_is_none_of_its_processes(env: &Env) {
+    needs!(uplink());
+    image(env);
+    let run = |options: &[&str], script: &str| {
+        docker(env, &[&["run", "--rm", "--network=bridge"], options, &["shell", "sh", "-c", script]].concat())
+    };
+    let two = "sleep 9 & sleep 9 & echo two; kill $!";
+    let ports: [&[&str]; 4] = [
+        &[],
+        &["-p", "127.0.0.1::80"],
+        &["-p", "127.0.0.1::80", "-p", "127.0.0.1::53/udp"],
+        &["-p", "::80", "-p", "127.0.0.1::53/udp"],
+    ];
+    for ports in ports {
+        for rights in
+            [None, Some("--cap-add=NET_ADMIN")].into_iter().take(if env.user() == User::NoRange { 1 } else { 2 })
+        {
+            let options: Vec<&str> = ports.iter().copied().chain(rights).collect();
+            run(&[&options[..], &["--pids-limit=3"]].concat(), two).succeeds().prints("two\n").quietly();
+            run(&[&options[..], &["--pids-limit=2"]].concat(), two).exits(2).prints("").stderr_shows("can't fork");
+        }
+    }
     env.assert_nothing_left();
 }

@@ -229,7 +229,7 @@ fn perform(op: &Op, fds: &mut Fds) -> Result<(), Refusal> {
                 added => added.named(|| format!("sendto(RTM_NEWADDR, lo, {address})")),
             }
         }
-        Op::OwnNetwork { uids, gids } => network::own([uids, gids], fds),
+        Op::OwnNetwork { uids, gids, processes } => network::own([uids, gids], *processes, fds),
         Op::HostTree { path, attr, slot } => host_tree(fds, path, *attr, *slot),
         Op::Listen { address, slot } => listen_on(fds, *address, *slot),
         Op::Hostname(name) => rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name:?})")),

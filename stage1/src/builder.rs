@@ -127,6 +127,7 @@ fn work(namespace: &OwnedFd, parts: Parts<'_>) -> Result<Built, Failure> {
         sources: &sources,
         metadata_url,
         net,
+        uplink: None,
         etc: &[],
         cgroup: false,
     };

@@ -152,7 +152,7 @@ fn start(init: &mut Init) -> Result<Apps, Stop> {
     // From here on the host's files are out of reach.
     perform(&[Op::Pivot { slot: Slot::Sandbox }], &mut fds)?;
     close_inherited(init, &fds, &built, &lock)?;
-    limits::bound_processes()?;
+    limits::bound_processes(init.plan.processes)?;
     create(init, fds, built, lock)
 }
 

@@ -18,12 +18,14 @@ const HARD_FILES: u64 = 524_288;
 /// Queued signals of a pod, bounded the same way: the queue is the host user's, and one app could fill it.
 const MAX_PENDING: u64 = 4096;
 
-/// Bounds the processes and queued signals of the pod. To be called in pid 1.
+/// Bounds the processes of the pod's user namespace, to as many if the operator has said so, and its queued signals. To be
+/// called in pid 1.
 ///
 /// # Errors
 /// [`Refusal`] where setrlimit(2) fails, which lowering never does.
-pub fn bound_processes() -> Result<(), Refusal> {
-    set(Resource::Nproc, MAX_PROCESSES, MAX_PROCESSES)?;
+pub fn bound_processes(to: Option<u64>) -> Result<(), Refusal> {
+    let most = to.map_or(MAX_PROCESSES, |number| number.min(MAX_PROCESSES));
+    set(Resource::Nproc, most, most)?;
     set(Resource::Sigpending, MAX_PENDING, MAX_PENDING)
 }
 

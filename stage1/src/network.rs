@@ -38,6 +38,16 @@ pub enum Network {
     Uplink(Uplink),
 }
 
+impl Network {
+    /// Its connection to the world, if it is to have one.
+    pub(crate) const fn uplink(&self) -> Option<&Uplink> {
+        match self {
+            Self::Uplink(uplink) => Some(uplink),
+            Self::Loopback | Self::Host => None,
+        }
+    }
+}
+
 /// A connection to the world.
 #[derive(Debug)]
 pub struct Uplink {
@@ -51,6 +61,18 @@ pub struct Uplink {
     pub required: bool,
     /// How much may pass in a second.
     pub bandwidth: Option<Bandwidth>,
+}
+
+impl Uplink {
+    /// How many processes it takes that are the pod's root, and so count among those of the pod's user namespace: pasta,
+    /// another one where a network is `between` the pod's and the world, and what carries ports.
+    pub(crate) fn processes(&self, between: bool) -> u64 {
+        if self.pasta.is_none() {
+            return 0;
+        }
+        let carries = |datagrams: bool| u64::from(self.relays.iter().any(|relay| relay.datagrams == datagrams));
+        1 + u64::from(between) + carries(false) + carries(true)
+    }
 }
 
 /// A socket of the host at which connections or datagrams come in, and where they are carried in the pod.

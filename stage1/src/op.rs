@@ -77,6 +77,8 @@ pub enum Op {
         uids: String,
         /// Groups.
         gids: String,
+        /// Most processes of the pod's user namespace, if fewer than usual.
+        processes: Option<u64>,
     },
     /// Takes a copy of the host's mounts at a path.
     HostTree {

@@ -22,7 +22,7 @@ use crate::idmap::IdMapping;
 use crate::isolators;
 use crate::isolators::choices::Choices;
 use crate::isolators::net_admin::NetAdmin;
-use crate::network::EtcFile;
+use crate::network::{EtcFile, Uplink};
 use crate::op::{At, Op, Slot};
 
 pub(crate) use annotations::strings;
@@ -33,6 +33,9 @@ pub use app::{AppPlan, numbers_of};
 pub use error::PlanError;
 pub use ids::IdRanges;
 pub(crate) use ids::{is_in, shown};
+
+/// Pid 1 counts among the processes of its pod.
+const PID_1: u64 = 1;
 
 /// Options of a pod that its manifest does not hold.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,8 @@ pub struct PodOptions<'a> {
     pub metadata_url: Option<&'a str>,
     /// Whose network the pod has.
     pub net: Net,
+    /// How it is going to be connected with the world, where that is known.
+    pub uplink: Option<&'a Uplink>,
     /// The files of /etc that each app is given.
     pub etc: &'a [EtcFile],
 }
@@ -89,6 +94,9 @@ pub struct Plan {
     pub apps: Vec<AppPlan>,
     /// For each volume of the manifest, whether it is a directory of the pod's own rather than something of the host.
     pub own_volumes: Vec<bool>,
+    /// Most processes of its user namespace, if fewer than usual: those of its apps together, pid 1, and what the monitor
+    /// has in there.
+    pub processes: Option<u64>,
 }
 
 impl Plan {
@@ -108,15 +116,18 @@ pub fn plan(manifest: &PodManifest, options: &PodOptions<'_>, host: &Host) -> Re
     let choices = Choices::of(&manifest.annotations)?;
     // The host's network is nobody's to give.
     let has_owner = options.net != Net::Host && !NetAdmin::of(&manifest.annotations)?.is_empty();
+    let of_uplink = options.uplink.map_or(0, |uplink| uplink.processes(has_owner));
+    let processes = choices.processes.map(|of_apps| of_apps.saturating_add(PID_1 + of_uplink));
     let (sysctls, _) = isolators::sysctl::of(manifest, &isolators::Host::unknown())?;
     let apps = manifest.apps.iter().zip(options.layers).map(|(app, &layers)| app::plan(manifest, app, layers, options));
     Ok(Plan {
         early: sandbox::early(options, has_owner),
-        sandbox: sandbox::own_network(options, has_owner)
+        sandbox: sandbox::own_network(options, processes, has_owner)
             .chain(sandbox::sandbox(options, host, &choices, sysctls))
             .collect(),
         apps: apps.collect::<Result<_, _>>()?,
         own_volumes,
+        processes,
     })
 }
 

@@ -5,6 +5,7 @@ use appc::isolator::limit::Limit;
 use appc::isolator::scheduling::CpuShares;
 use appc::resource::{Format, Quantity};
 use clap::Args;
+use stage1::limits::MAX_PROCESSES;
 
 use crate::app_isolators::Given;
 use crate::diagnostics::warn;
@@ -33,10 +34,6 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
     memory_swap: Option<String>,
 
-    /// Tune container pids limit
-    #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
-    pids_limit: Option<String>,
-
     /// Limit CPU CFS (Completely Fair Scheduler) period
     #[arg(long, value_name = "MICROSECONDS", hide = true)]
     cpu_period: Option<String>,
@@ -64,7 +61,6 @@ impl LimitArgs {
         let unheld = [
             ("--memory-reservation", &self.memory_reservation),
             ("--memory-swap", &self.memory_swap),
-            ("--pids-limit", &self.pids_limit),
             ("--cpu-period", &self.cpu_period),
             ("--cpu-quota", &self.cpu_quota),
             ("--cpuset-cpus", &self.cpuset_cpus),
@@ -109,6 +105,24 @@ pub(super) fn bytes(option: &str, text: &str, least: &str) -> Result<i64, Comman
         || CommandError::usage(format!("{option} {text}: wanted a number with b, k, m or g, of at least {least}"));
     let number = number(text).ok_or_else(refused)?;
     if number >= self::number(least).unwrap_or_default() { Ok(number) } else { Err(refused()) }
+}
+
+/// How many processes a container may have; `None` for as many as usual. Warns of more than can be had.
+///
+/// # Errors
+///
+/// It is no such number.
+pub(super) fn processes(text: &str) -> Result<Option<i64>, CommandError> {
+    // Pid 1 is one of those of a pod.
+    const MOST: u64 = MAX_PROCESSES - 1;
+    let number = text.parse::<i64>().ok().filter(|number| *number >= -1);
+    let number = number.ok_or_else(|| {
+        CommandError::usage(format!("--pids-limit {text}: wanted a number of processes, or -1 for as many as usual"))
+    })?;
+    if u64::try_from(number).is_ok_and(|number| number > MOST) {
+        warn(&format!("--pids-limit {text}: no container has more than {MOST} processes"));
+    }
+    Ok(Some(number).filter(|number| *number > 0))
 }
 
 fn number(text: &str) -> Option<i64> {

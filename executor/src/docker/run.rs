@@ -115,6 +115,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<String>,
 
+    /// Number of processes that the container may have; -1 for as many as usual
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pids_limit: Option<String>,
+
     #[command(flatten)]
     protection: ProtectionArgs,
 

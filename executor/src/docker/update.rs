@@ -9,6 +9,7 @@ use super::targets::each;
 use crate::app_isolators::Given;
 use crate::commands::update;
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::CommandError;
 
 /// Update the limits of one or more running containers: those that were made with a limit
@@ -16,6 +17,10 @@ use crate::error::CommandError;
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     limits: LimitArgs,
+
+    /// Limit of processes, which is chosen when a container is made
+    #[arg(long, value_name = "NUMBER", hide = true, allow_hyphen_values = true)]
+    pids_limit: Option<String>,
 
     /// Restart policy, which is chosen when a container is made
     #[arg(long, value_name = "POLICY", hide = true)]
@@ -31,7 +36,11 @@ pub(crate) fn run(context: &Context, args: UpdateArgs) -> Result<u8, CommandErro
         return Err(CommandError::failed(format!("--restart {policy}: the policy is chosen when a container is made"))
             .hint("make it anew with `docker run --restart`"));
     }
-    let unheld = args.limits.tell_unheld();
+    let mut unheld = args.limits.tell_unheld();
+    if let Some(number) = &args.pids_limit {
+        warn(&format!("--pids-limit {number} is not held: it is chosen when a container is made"));
+        unheld += 1;
+    }
     let limits = update::limits(args.limits.of_app()?.into_iter().map(Given::into_isolator).collect());
     if limits.is_empty() && unheld == 0 {
         return Err(CommandError::failed("You must provide one or more flags when using this command.")

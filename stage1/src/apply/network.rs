@@ -13,15 +13,15 @@ use super::{Fds, Named as _, Refusal};
 use crate::limits;
 use crate::op::Slot;
 
-/// Makes both, with these id maps, moves this process into the network namespace, and keeps the user namespace in
-/// [`Slot::NetOwner`].
-pub(super) fn own(maps: [&str; 2], fds: &mut Fds) -> Result<(), Refusal> {
+/// Makes both, with these id maps and this bound of processes, moves this process into the network namespace, and keeps
+/// the user namespace in [`Slot::NetOwner`].
+pub(super) fn own(maps: [&str; 2], processes: Option<u64>, fds: &mut Fds) -> Result<(), Refusal> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".into());
     let ((made, tell_made), (mapped, tell_mapped)) = (pipe()?, pipe()?);
     match sys::fork::fork(Namespaces::NONE).named(|| "clone3()".into())? {
         Fork::Child => {
             drop((made, tell_mapped));
-            sys::fork::exit_now(u8::from(owner(&tell_made, &mapped, fds).is_err()))
+            sys::fork::exit_now(u8::from(owner(&tell_made, &mapped, processes, fds).is_err()))
         }
         Fork::Parent { pid, pidfd } => {
             drop((tell_made, mapped));
@@ -40,9 +40,9 @@ pub(super) fn own(maps: [&str; 2], fds: &mut Fds) -> Result<(), Refusal> {
 }
 
 /// The process that makes them. Nothing of the pod runs yet.
-fn owner(made: &OwnedFd, mapped: &OwnedFd, fds: &Fds) -> io::Result<()> {
+fn owner(made: &OwnedFd, mapped: &OwnedFd, processes: Option<u64>, fds: &Fds) -> io::Result<()> {
     // What is bounded is bounded by what holds here when the user namespace is made.
-    limits::bound_processes().map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    limits::bound_processes(processes).map_err(|refusal| io::Error::other(refusal.to_string()))?;
     // Else its maps could not be written.
     set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     sys::namespace::unshare(Namespaces::USER.with(Namespaces::NET))?;

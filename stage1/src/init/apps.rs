@@ -321,6 +321,7 @@ impl Apps {
             sources: &sources,
             metadata_url,
             net: Net::Loopback,
+            uplink: None,
             etc: &etc,
             cgroup,
         };

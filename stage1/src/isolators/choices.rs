@@ -33,6 +33,9 @@ const LEAST_SHM: u64 = 4096;
 /// The most, a tebibyte: more than any machine's memory is no bound.
 const MOST_SHM: u64 = 1 << 40;
 
+/// Annotation of a pod: how many processes its apps may have together, as a number; pid 1 is none of them.
+pub const PIDS_LIMIT: &str = "proa.local/pids-limit";
+
 /// Protections of apps that are switched off (rkt's `--insecure-options`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Insecure {
@@ -66,6 +69,8 @@ pub struct Choices {
     pub strict_landlock: bool,
     /// How many bytes /dev/shm may hold, if not [`SHM_BYTES`].
     pub shm_bytes: Option<u64>,
+    /// How many processes its apps may have together, if fewer than [`crate::limits::MAX_PROCESSES`].
+    pub processes: Option<u64>,
 }
 
 /// An annotation of ours that says nothing known.
@@ -110,6 +115,10 @@ impl Choices {
         if let Some(text) = pod.get(SHM_SIZE) {
             let bytes = text.parse().ok().filter(|bytes| (LEAST_SHM..=MOST_SHM).contains(bytes));
             choices.shm_bytes = Some(bytes.ok_or_else(|| bad(SHM_SIZE, text, "a number of bytes from 4096 to 2^40"))?);
+        }
+        if let Some(text) = pod.get(PIDS_LIMIT) {
+            let number = text.parse().ok().filter(|number| *number > 0);
+            choices.processes = Some(number.ok_or_else(|| bad(PIDS_LIMIT, text, "a number of processes"))?);
         }
         Ok(choices)
     }

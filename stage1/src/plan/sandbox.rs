@@ -57,9 +57,14 @@ fn network(options: &PodOptions<'_>) -> Vec<Op> {
 
 /// The same where it belongs to a user namespace of its own, which takes ids: apps with rights over the network live
 /// there (docs/decisions/0014).
-pub(super) fn own_network(options: &PodOptions<'_>, has_owner: bool) -> impl Iterator<Item = Op> {
+pub(super) fn own_network(
+    options: &PodOptions<'_>,
+    processes: Option<u64>,
+    has_owner: bool,
+) -> impl Iterator<Item = Op> {
     let same = |extents| map_text(&nested(extents, None));
-    let owner = || Op::OwnNetwork { uids: same(options.mapping.uids()), gids: same(options.mapping.gids()) };
+    let (uids, gids) = (options.mapping.uids(), options.mapping.gids());
+    let owner = || Op::OwnNetwork { uids: same(uids), gids: same(gids), processes };
     let ops = has_owner.then(|| std::iter::once(owner()).chain(network(options)));
     ops.into_iter().flatten()
 }

@@ -39,6 +39,7 @@ fn plan_of(json: &str, mapping: &IdMapping, host: &Host) -> Result<Plan, PlanErr
             sources: &sources,
             metadata_url: Some(URL),
             net: Net::Loopback,
+            uplink: None,
             etc: &[],
             cgroup: false,
         },

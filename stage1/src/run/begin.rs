@@ -70,6 +70,7 @@ pub(super) fn begin(spec: &mut PodSpec<'_>) -> Result<(Pid1, Means), RunError> {
         sources: &sources,
         metadata_url: url.as_deref(),
         net,
+        uplink: spec.network.uplink(),
         etc: &etc,
         cgroup: spec.cgroup.is_some(),
     };

@@ -87,6 +87,7 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
             port.outside().rsplit_once(':').map(|(ip, port)| (ip.to_owned(), port.to_owned())).unwrap_or_default();
         bindings.entry(port.inside()).or_default().push(json!({ "HostIp": ip, "HostPort": number }));
     }
+    let choices = manifest.and_then(|manifest| Choices::of(&manifest.annotations).ok()).unwrap_or_default();
     let (mut memory, mut cpus, mut shares) = (0, 0, 0);
     for isolator in app.into_iter().flat_map(|app| &app.isolators) {
         match isolator.value() {
@@ -118,7 +119,8 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
         "Memory": memory,
         "NanoCpus": cpus,
         "CpuShares": shares,
-        "ShmSize": manifest.and_then(|it| Choices::of(&it.annotations).ok()?.shm_bytes).unwrap_or(SHM_BYTES),
+        "ShmSize": choices.shm_bytes.unwrap_or(SHM_BYTES),
+        "PidsLimit": choices.processes,
         "Ulimits": manifest.map_or_else(Vec::new, |manifest| ulimits(&manifest.annotations)),
         "Init": true,
     })

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use fetch::{ImageRef, oci};
 use pod::PodName;
 use serde_json::Value;
-use stage1::isolators::choices::SHM_SIZE;
+use stage1::isolators::choices::{PIDS_LIMIT, SHM_SIZE};
 use stage1::isolators::ulimits::ULIMITS;
 use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 use stage1::supervise::Restart;
@@ -89,17 +89,21 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
     for device in devices::parse(&args.device)? {
         mounts.mounts.push(devices::mount(&device, &mut pod.volumes)?);
     }
-    if let Some(text) = args.shm_size.clone().and_then(said) {
-        let bytes = limit_option::bytes("--shm-size", &text, "4k")?;
-        let name = SHM_SIZE.parse().expect("names of annotations of ours are identifiers");
-        pod.remarks.annotations.set(name, bytes.to_string());
-    }
-    if let Some(list) = ulimit_option::list(&args.ulimit)? {
-        let name = ULIMITS.parse().expect("names of annotations of ours are identifiers");
-        pod.remarks.annotations.set(name, list);
+    for (name, value) in bounds(&args)? {
+        pod.remarks.annotations.set(name.parse().expect("names of annotations of ours are identifiers"), value);
     }
     pod.apps = vec![app(&args, (image, word), words, (mounts, odd_variables))?];
     Ok(Wanted { pod, exposing })
+}
+
+/// What bounds it beside its app's isolators, as annotations of the pod.
+fn bounds(args: &RunArgs) -> Result<Vec<(&'static str, String)>, CommandError> {
+    let bytes = |text: String| limit_option::bytes("--shm-size", &text, "4k").map(|bytes| bytes.to_string());
+    let shm = args.shm_size.clone().and_then(said).map(bytes).transpose()?;
+    let processes = args.pids_limit.clone().and_then(said).map(|text| limit_option::processes(&text)).transpose()?;
+    let processes = processes.flatten().map(|number| number.to_string());
+    let all = [(SHM_SIZE, shm), (ULIMITS, ulimit_option::list(&args.ulimit)?), (PIDS_LIMIT, processes)];
+    Ok(all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// Where the container's user is to be the caller by number (`-u "$(id -u)"`) and writes to something of the host's, it is the caller:
