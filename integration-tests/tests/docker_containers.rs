@@ -238,8 +238,7 @@ fn options_are_dockers_and_the_last_one_counts() {
     let stat = ["--entrypoint=stat", image, "-c", "%a", "/a", "/b", "/c"];
     let scratch = ["--rm", "--tmpfs=/a", "--tmpfs", "/b:mode=750,size=1m", "--mount"];
     let scratch = run(&[&scratch[..], &["type=tmpfs,dst=/c,tmpfs-mode=700"], &stat].concat()).succeeds();
-    assert_eq!(scratch.stdout, "1777\n750\n700\n");
-    assert!(scratch.stderr.contains("size=1m is not held"), "{scratch}");
+    assert_eq!(scratch.quietly().stdout, "1777\n750\n700\n");
     run(&["--rm", "--read-only", "--tmpfs=/tmp", "-u=65534", "--entrypoint=touch", image, "/tmp/x"]).succeeds();
     // The file has the id that is printed, and one that is there stays.
     let cid = env.path("cid");

@@ -13,6 +13,7 @@ pub mod keep_id;
 mod mounts;
 mod paths;
 mod sandbox;
+pub mod tmpfs;
 
 use appc::PodManifest;
 use serde::{Deserialize, Serialize};

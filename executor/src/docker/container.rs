@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodName, PodStatus, Pods, State};
+use stage1::plan::tmpfs::{self, Tmpfs};
 use store::Store;
 
 use super::ps::ellipsis;
@@ -125,10 +126,16 @@ impl Container {
         labels
     }
 
-    /// Of each mount its source, if that is on the host, and where it is mounted.
+    /// Its file systems in memory, by their paths.
+    pub(crate) fn memory(&self) -> BTreeMap<String, Tmpfs> {
+        self.first().and_then(|(runtime, _)| tmpfs::of(runtime).ok()).unwrap_or_default()
+    }
+
+    /// Of each mount its source, if that is on the host, and where it is mounted. What is in memory is none of them.
     pub(crate) fn mounts(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let memory = self.memory();
         let mounts = self.first().into_iter().flat_map(|(runtime, _)| &runtime.mounts);
-        mounts.map(|mount| {
+        mounts.filter(move |mount| !memory.contains_key(&mount.path)).map(|mount| {
             let volume = self.manifest.as_ref().and_then(|manifest| manifest.volume(&mount.volume));
             let source = volume.and_then(|volume| match &volume.kind {
                 VolumeKind::Host { source, .. } => Some(source.as_str()),

@@ -1,14 +1,19 @@
 //! `-v`, `--mount`, `--tmpfs` and `--volumes-from`: what docker mounts, as volumes of a pod and mounts of its app.
 
+use std::collections::BTreeMap;
+
 use appc::{AcName, Mount, Volume, VolumeKind};
 use clap::Args;
 
+use super::limit_option;
 use crate::context::Context;
-use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
 
+use scratch::{Scratch, octal};
+
 mod inherited;
+mod scratch;
 
 // The options are flattened into those of `docker run`; a doc comment here would become its help text.
 #[derive(Debug, Args)]
@@ -21,7 +26,7 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
 
-    /// Mount an empty directory that lives as long as the container
+    /// Mount an empty file system in memory: PATH[:size=…,mode=…,uid=…,gid=…,exec,ro]
     #[arg(long, value_name = "PATH")]
     tmpfs: Vec<String>,
 
@@ -39,14 +44,9 @@ enum Source {
     Host(String),
     Named(String),
     Empty,
-    /// An empty directory of this mode.
-    Scratch {
-        mode: u32,
-    },
+    /// A file system in memory.
+    Scratch(Scratch),
 }
-
-/// docker's mode of what `--tmpfs` mounts, unless another is given.
-const TMPFS_MODE: u32 = 0o1777;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
@@ -68,6 +68,8 @@ pub(super) struct Mounts {
     pub(super) filled: Vec<String>,
     /// Paths of those that begin as the image's content.
     pub(super) content: Vec<String>,
+    /// Paths of file systems in memory, and their options.
+    pub(super) memory: BTreeMap<String, String>,
 }
 
 impl MountArgs {
@@ -79,7 +81,7 @@ impl MountArgs {
     pub(super) fn declare(&self, context: &Context, volumes: &mut Vec<Volume>) -> Result<Mounts, CommandError> {
         let mut wanted = self.volume.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
         wanted.extend(self.mount.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
-        wanted.extend(self.tmpfs.iter().map(|text| scratch(text)).collect::<Result<Vec<_>, _>>()?);
+        wanted.extend(self.tmpfs.iter().map(|text| scratch::parse(text)).collect::<Result<Vec<_>, _>>()?);
         for wanted in &mut wanted {
             wanted.target = clean(&wanted.target)?;
         }
@@ -105,7 +107,10 @@ fn declare(context: &Context, wanted: Vec<Wanted>, volumes: &mut Vec<Volume>) ->
                 anonymous.extend(copies.then(|| target.clone()));
                 Volume::empty(name.clone()).kind
             }
-            Source::Scratch { mode } => VolumeKind::Empty { mode: format!("{mode:04o}"), uid: 0, gid: 0 },
+            Source::Scratch(Scratch { mode, uid, gid, tmpfs }) => {
+                all.memory.insert(target.clone(), tmpfs.to_string());
+                VolumeKind::Empty { mode: format!("{mode:04o}"), uid: uid.into(), gid: gid.into() }
+            }
             Source::Host(source) => {
                 all.writes_to_host |= !read_only;
                 VolumeKind::Host { source, recursive: None }
@@ -179,36 +184,11 @@ fn bind(text: &str) -> Result<Wanted, CommandError> {
     Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only, copies })
 }
 
-/// `TARGET[:OPTIONS]`, with options of mount(8) for a tmpfs.
-fn scratch(text: &str) -> Result<Wanted, CommandError> {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let (mut mode, mut read_only) = (TMPFS_MODE, false);
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        let invalid = || CommandError::usage(format!("invalid tmpfs option [{option:?}]"));
-        match option.split_once('=').unwrap_or((option, "")) {
-            ("ro", "") => read_only = true,
-            ("mode", digits) => mode = octal(digits).ok_or_else(invalid)?,
-            // What every volume has anyway, or what changes nothing.
-            ("rw" | "exec" | "nosuid" | "nodev" | "noatime" | "relatime" | "async", "") => {}
-            ("size" | "nr_inodes" | "nr_blocks" | "uid" | "gid", _)
-            | ("noexec" | "suid" | "dev" | "sync" | "dirsync" | "strictatime" | "nodiratime" | "atime", "") => {
-                warn(&format!("--tmpfs {text}: {option} is not held"));
-            }
-            _ => return Err(invalid()),
-        }
-    }
-    Ok(Wanted { source: Source::Scratch { mode }, target: target.to_owned(), read_only, copies: false })
-}
-
-fn octal(digits: &str) -> Option<u32> {
-    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777)
-}
-
 /// `type=bind,source=PATH,target=PATH[,readonly]`.
 fn mount(text: &str) -> Result<Wanted, CommandError> {
     let invalid = |why: String| CommandError::usage(format!("invalid argument {text:?} for \"--mount\" flag: {why}"));
     let (mut kind, mut source, mut target, mut read_only, mut copies) = ("volume", "", "", false, true);
-    let (mut mode, mut of_tmpfs) = (TMPFS_MODE, false);
+    let (mut scratch, mut of_tmpfs) = (Scratch::default(), false);
     for field in text.split(',') {
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
         match key {
@@ -217,11 +197,12 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
             "target" | "destination" | "dst" => target = value,
             "readonly" | "ro" => read_only = !matches!(value, "false" | "0"),
             "tmpfs-mode" => {
-                mode = octal(value).ok_or_else(|| invalid(format!("invalid value for tmpfs-mode: {value}")))?;
+                scratch.mode = octal(value).ok_or_else(|| invalid(format!("invalid value for tmpfs-mode: {value}")))?;
                 of_tmpfs = true;
             }
             "tmpfs-size" => {
-                warn(&format!("--mount {text}: {field} is not held"));
+                let bytes = limit_option::bytes("tmpfs-size", value, "0").map_err(|error| invalid(error.chain()))?;
+                scratch.bound(bytes);
                 of_tmpfs = true;
             }
             // What every mount is, and caches of others.
@@ -242,7 +223,7 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
         "bind" => return Err(invalid("the source of a bind mount is an absolute path".to_owned())),
         "volume" if source.is_empty() => Source::Empty,
         "volume" => source_of(source)?,
-        "tmpfs" if source.is_empty() => Source::Scratch { mode },
+        "tmpfs" if source.is_empty() => Source::Scratch(scratch),
         _ => return Err(invalid(format!("mount type {kind:?} is not supported here"))),
     };
     Ok(Wanted { source, target: target.to_owned(), read_only, copies })
@@ -304,27 +285,16 @@ mod tests {
     }
 
     #[test]
-    fn scratch_directories() {
-        for (text, expected) in [
-            ("/b", "Scratch { mode: 1023 } /b false nocopy"),
-            ("/b:rw,nosuid,mode=0750", "Scratch { mode: 488 } /b false nocopy"),
-            ("/b:ro", "Scratch { mode: 1023 } /b true nocopy"),
-            ("/b:mode=9", "invalid tmpfs option [\"mode=9\"]"),
-            ("/b:bogus", "invalid tmpfs option [\"bogus\"]"),
-        ] {
-            assert_eq!(shown(scratch(text)), expected);
-        }
-    }
-
-    #[test]
     fn mounts() {
         for (text, expected) in [
             ("type=bind,source=/a,target=/b,readonly", "Host(\"/a\") /b true"),
             ("type=bind,src=/a,dst=/b", "Host(\"/a\") /b false"),
             ("source=data,target=/b", "Named(\"data\") /b false"),
             ("source=data,target=/b,volume-nocopy", "Named(\"data\") /b false nocopy"),
-            ("type=tmpfs,destination=/b", "Scratch { mode: 1023 } /b false"),
-            ("type=tmpfs,dst=/b,tmpfs-mode=700,ro", "Scratch { mode: 448 } /b true"),
+            ("type=tmpfs,destination=/b", "Scratch(1777 0:0 noexec) /b false"),
+            ("type=tmpfs,dst=/b,tmpfs-mode=700,ro", "Scratch(700 0:0 noexec) /b true"),
+            ("type=tmpfs,dst=/b,tmpfs-size=2m", "Scratch(1777 0:0 noexec,size=2097152) /b false"),
+            ("type=tmpfs,dst=/b,tmpfs-size=0", "Scratch(1777 0:0 noexec) /b false"),
         ] {
             assert_eq!(shown(mount(text)), expected);
         }
@@ -335,6 +305,9 @@ mod tests {
             "source=a",
             "target=/b,nonsense=1",
             "target=/b,tmpfs-mode=7",
+            "type=tmpfs,target=/b,tmpfs-mode=9",
+            "type=tmpfs,target=/b,tmpfs-size=x",
+            "type=tmpfs,target=/b,tmpfs-size=-1",
         ] {
             assert!(mount(bad).is_err(), "{bad}");
         }

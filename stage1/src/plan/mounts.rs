@@ -1,13 +1,16 @@
 //! Which volumes an app gets, where, and with which attributes (appc pods.md, "mounts"; ace.md, "Volume Setup").
 
+use std::collections::BTreeMap;
+
 use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sys::mount::MountAttr;
 
 use super::ids::{is_in, ranges, shown};
 use super::keep_id::KeepId;
+use super::tmpfs::{self, Tmpfs};
 use super::{DOCKERS_RULES, FILLED, IMAGE_CONTENT, PlanError, PodOptions, SourceKind, strings};
 use crate::idmap::{IdMapping, Tier};
-use crate::op::Op;
+use crate::op::{Op, Slot};
 
 /// One mount of an app.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ enum Place {
     Root { path: String, recursive: bool, own: bool, owner: Option<(u32, u32)>, filled: bool },
     /// Path below the app's /dev, for a device node.
     Dev(String),
+    /// Path in the app's root, for a file system in memory.
+    Memory { path: String, options: Vec<(&'static str, String)> },
     /// Path in the app's root whose content is the volume.
     Content(String),
 }
@@ -42,6 +47,9 @@ impl Mount {
                 let bind = Op::BindVolume { volume, recursive: *recursive, attr, mount };
                 own.into_iter().chain(fill).chain([bind]).collect()
             }
+            Place::Memory { options, .. } => {
+                vec![Op::NewFs { fs: "tmpfs", options: options.clone(), attr, slot: Slot::Volume(mount) }]
+            }
             Place::Dev(_) => vec![Op::BindVolume { volume, recursive: false, attr, mount }],
             Place::Content(_) => vec![],
         }
@@ -54,6 +62,10 @@ impl Mount {
                 let (name, nested) = (self.name.clone(), self.nested);
                 Op::AttachVolume { mount, name, path: path.clone(), nested, own }
             }
+            Place::Memory { path, .. } => {
+                let (name, nested) = (self.name.clone(), self.nested);
+                Op::AttachVolume { mount, name, path: path.clone(), nested, own: true }
+            }
             Place::Dev(path) => Op::AttachDevice { mount, path: path.clone() },
             Place::Content(path) => Op::KeepContent { mount, path: path.clone(), attr: self.attr },
         }
@@ -62,7 +74,7 @@ impl Mount {
     /// Where it is.
     fn path(&self) -> String {
         match &self.place {
-            Place::Root { path, .. } | Place::Content(path) => path.clone(),
+            Place::Root { path, .. } | Place::Memory { path, .. } | Place::Content(path) => path.clone(),
             Place::Dev(path) => format!("/dev/{path}"),
         }
     }
@@ -92,7 +104,9 @@ pub(super) fn of(
     let named = app.mount_points.iter().filter(covered).map(|point| (point.name.as_str(), point.path.as_str()));
     let (content, filled) = (strings(runtime, IMAGE_CONTENT), strings(runtime, FILLED));
     let nested = are_dockers(runtime);
-    let context = Context { manifest, runtime, app, surroundings, nested, content: &content, filled: &filled };
+    let memory = tmpfs::of(runtime)?;
+    let context =
+        Context { manifest, runtime, app, surroundings, nested, content: &content, filled: &filled, memory: &memory };
     let mounts = explicit.chain(named).map(|(volume, path)| context.mount(volume, path));
     let mut mounts: Vec<Mount> = mounts.collect::<Result<_, _>>()?;
     refuse_overlaps(runtime.name.as_str(), &mounts, nested)?;
@@ -152,6 +166,8 @@ struct Context<'a> {
     content: &'a [String],
     /// Paths whose volume is filled with it.
     filled: &'a [String],
+    /// Paths of file systems in memory.
+    memory: &'a BTreeMap<String, Tmpfs>,
 }
 
 impl Context<'_> {
@@ -180,6 +196,9 @@ impl Context<'_> {
         if self.read_only(declared, path) {
             attr = attr.with(MountAttr::RDONLY);
         }
+        if matches!(place, Place::Memory { .. }) && self.in_memory(path).is_some_and(|it| it.noexec) {
+            attr = attr.with(MountAttr::NOEXEC);
+        }
         Ok(Mount { volume: index, name: declared.name.to_string(), attr, place, nested: self.nested })
     }
 
@@ -192,22 +211,38 @@ impl Context<'_> {
                 Ok(Place::Root { path, recursive, own: false, owner: None, filled })
             }
             VolumeKind::Empty { .. } if self.begins_with_content(volume, &path) => Ok(Place::Content(path)),
-            &VolumeKind::Empty { uid, gid, .. } => {
-                let bad = || PlanError::BadOwner { volume: volume.name.to_string(), uid, gid };
-                let id = |id| u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(bad);
-                let ids = (id(uid)?, id(gid)?);
-                let owner = self.surroundings.in_pod(ids);
-                self.surroundings.check(owner).map_err(|shown| PlanError::UnmappedOwner {
-                    volume: volume.name.to_string(),
-                    uid: ids.0,
-                    gid: ids.1,
-                    ids: shown,
-                })?;
-                let owner = Some(owner).filter(|&owner| owner != (0, 0));
+            &VolumeKind::Empty { ref mode, uid, gid } => {
+                let (uid, gid) = self.owner(volume, uid, gid)?;
+                if let Some(tmpfs) = self.in_memory(&path) {
+                    let owned = [("mode", mode.clone()), ("uid", uid.to_string()), ("gid", gid.to_string())];
+                    return Ok(Place::Memory { path, options: owned.into_iter().chain(tmpfs.options()).collect() });
+                }
+                let owner = Some((uid, gid)).filter(|&owner| owner != (0, 0));
                 let filled = self.filled.iter().any(|known| same_path(known, &path));
                 Ok(Place::Root { path, recursive: false, own: true, owner, filled })
             }
         }
+    }
+
+    /// Whose an empty volume is, in the ids of the pod.
+    fn owner(&self, volume: &Volume, uid: i64, gid: i64) -> Result<(u32, u32), PlanError> {
+        let bad = || PlanError::BadOwner { volume: volume.name.to_string(), uid, gid };
+        let id = |id| u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(bad);
+        let ids = (id(uid)?, id(gid)?);
+        let owner = self.surroundings.in_pod(ids);
+        let unmapped = |ids_shown| PlanError::UnmappedOwner {
+            volume: volume.name.to_string(),
+            uid: ids.0,
+            gid: ids.1,
+            ids: ids_shown,
+        };
+        self.surroundings.check(owner).map_err(unmapped)?;
+        Ok(owner)
+    }
+
+    /// What is said of a file system in memory at this path.
+    fn in_memory(&self, path: &str) -> Option<&Tmpfs> {
+        self.memory.iter().find(|(known, _)| same_path(known, path)).map(|(_, tmpfs)| tmpfs)
     }
 
     /// Only a volume that nobody else mounts can be a part of this app's root.

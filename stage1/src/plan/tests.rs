@@ -146,7 +146,8 @@ fn volume_ops(mounts: &str, volumes: &str) -> Result<Vec<String>, PlanError> {
     let json = format!(
         r#"{{"acKind": "PodManifest", "acVersion": "0.8.11", "volumes": [{volumes}], "apps": [
             {{"name": "a", "image": {{"id": "sha512-aa"}}, "mounts": [{mounts}],
-              "annotations": [{{"name": "proa.local/image-content", "value": "[\"/var/lib/db\"]"}}],
+              "annotations": [{{"name": "proa.local/image-content", "value": "[\"/var/lib/db\"]"}},
+                              {{"name": "proa.local/tmpfs", "value": "{{\"/m\": \"noexec,size=64k\"}}"}}],
               "app": {{"exec": ["x"], "user": "0", "group": "0",
                        "mountPoints": [{{"name": "ro", "path": "/ro", "readOnly": true}}]}}}}]}}"#
     );
@@ -155,6 +156,7 @@ fn volume_ops(mounts: &str, volumes: &str) -> Result<Vec<String>, PlanError> {
     let ops = plan.apps[0].build.iter().chain(&plan.apps[0].enter);
     let shown = |op: &Op| match op {
         Op::BindVolume { attr, .. } | Op::KeepContent { attr, .. } => Some(format!("{op} {:#x}", attr.bits())),
+        Op::NewFs { slot: Slot::Volume(_), attr, .. } => Some(format!("{op} {:#x}", attr.bits())),
         Op::OwnVolume { .. } | Op::AttachVolume { .. } | Op::AttachDevice { .. } => Some(op.to_string()),
         _ => None,
     };
@@ -184,6 +186,10 @@ fn volumes_are_bound_and_attached_as_they_are() {
     assert_eq!((&*device[0], &*device[2]), ("bind volume 1 for mount 0 0xa", "attach mount 0 at <rootfs/dev/net/x>"));
     let content = ops(r#"{"volume": "c", "path": "/var/lib/db/"}"#, r#"{"name": "c", "kind": "empty"}"#);
     assert_eq!(content[1], "make <rootfs>/var/lib/db a volume 0x6");
+    let memory =
+        ops(r#"{"volume": "m", "path": "/m/"}"#, r#"{"name": "m", "kind": "empty", "mode": "1777", "uid": 5}"#);
+    assert_eq!(memory[0], "make tmpfs for <mount 0> with mode=1777,uid=5,gid=0,size=64k 0xe");
+    assert_eq!(memory[2], "attach volume \"m\", mount 0, at <rootfs>/m");
 }
 
 #[test]

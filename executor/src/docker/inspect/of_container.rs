@@ -119,11 +119,18 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
         "Memory": memory,
         "NanoCpus": cpus,
         "CpuShares": shares,
+        "Tmpfs": in_memory(container),
         "ShmSize": choices.shm_bytes.unwrap_or(SHM_BYTES),
         "PidsLimit": choices.processes,
         "Ulimits": manifest.map_or_else(Vec::new, |manifest| ulimits(&manifest.annotations)),
         "Init": true,
     })
+}
+
+/// The options of its file systems in memory, by their paths.
+fn in_memory(container: &Container) -> Value {
+    let memory: Map<_, _> = container.memory().into_iter().map(|(path, it)| (path, it.to_string().into())).collect();
+    if memory.is_empty() { Value::Null } else { Value::Object(memory) }
 }
 
 /// Its resource limits, as far as they were given; -1 is none.
@@ -236,11 +243,13 @@ fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
 /// What it mounts, some of it named volumes, which are in `volumes`.
 fn mounts(container: &Container, volumes: &Path) -> Vec<Value> {
     let (Some(manifest), Some((runtime, _))) = (&container.manifest, container.first()) else { return Vec::new() };
+    let memory = container.memory();
     let mounted = runtime.mounts.iter().filter_map(|mount| Some((mount, manifest.volume(&mount.volume)?)));
     let shown = mounted.map(|(mount, volume)| {
         let writable = volume.read_only != Some(true);
         let (kind, source) = match &volume.kind {
             VolumeKind::Host { source, .. } => ("bind", source.as_str()),
+            VolumeKind::Empty { .. } if memory.contains_key(&mount.path) => ("tmpfs", ""),
             VolumeKind::Empty { .. } => ("volume", ""),
         };
         let mode = if writable { "" } else { "ro" };

@@ -5,9 +5,10 @@ use std::io::IsTerminal as _;
 
 use fetch::{ImageRef, oci};
 use pod::PodName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stage1::isolators::choices::{PIDS_LIMIT, SHM_SIZE};
 use stage1::isolators::ulimits::ULIMITS;
+use stage1::plan::tmpfs::TMPFS;
 use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 use stage1::supervise::Restart;
 
@@ -164,12 +165,15 @@ fn app(
     let (gids, group_names): (Vec<String>, Vec<String>) =
         args.group_add.iter().cloned().partition(|group| group.bytes().all(|byte| byte.is_ascii_digit()));
     let gids = (!gids.is_empty()).then(|| request::gids(&gids.join(","))).transpose()?;
-    let Mounts { mounts, filled, content, .. } = mounts;
+    let Mounts { mounts, filled, content, memory, .. } = mounts;
     let lists = [(FILLED, filled), (IMAGE_CONTENT, content), (GROUPS, group_names), (ENVIRONMENT, odd_variables)];
     let mut notes: Vec<(&str, String)> = vec![(DOCKERS_RULES, "true".to_owned())];
     let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
     notes.extend(lists.map(|(name, list)| (name, Value::from(list).to_string())));
     notes.extend(typed.to_str().filter(|_| matches!(image, ImageRef::Id(_))).map(|it| (TYPED_IMAGE, it.to_owned())));
+    if !memory.is_empty() {
+        notes.push((TMPFS, json!(memory).to_string()));
+    }
     if let Some(signal) = args.stop_signal.clone().and_then(said) {
         crate::signal_argument::parse(&signal)?;
         notes.push((oci::STOP_SIGNAL, signal));

@@ -32,10 +32,11 @@ pub(super) fn of(context: &Context, texts: &[String]) -> Result<Vec<Wanted>, Com
 
 fn mounts(container: &Container, text: &str) -> Result<Vec<Wanted>, CommandError> {
     let (Some(manifest), Some((runtime, _))) = (&container.manifest, container.first()) else { return Ok(Vec::new()) };
+    let memory = container.memory();
     let mut wanted = Vec::new();
     for mount in &runtime.mounts {
-        // Devices, and what proa itself puts in, are not its volumes.
-        let is_volume = mount.volume.as_str().starts_with(super::NAMES);
+        // Devices, what is in memory, and what proa itself puts in, are not its volumes.
+        let is_volume = mount.volume.as_str().starts_with(super::NAMES) && !memory.contains_key(&mount.path);
         let Some(volume) = manifest.volume(&mount.volume).filter(|_| is_volume) else { continue };
         match &volume.kind {
             VolumeKind::Host { source, .. } => wanted.push(Wanted {
