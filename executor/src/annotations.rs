@@ -3,12 +3,31 @@
 use std::collections::BTreeMap;
 
 use appc::{AcIdentifier, Annotations};
-use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
+use stage1::health::{HEALTHCHECK, Healthcheck};
+use stage1::isolators::choices::{PIDS_LIMIT, SHM_SIZE};
+use stage1::isolators::ulimits::ULIMITS;
+use stage1::plan::tmpfs::TMPFS;
+use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT, STOP_SIGNAL};
 
 use crate::error::CommandError;
 
 /// Annotations beginning so say what proa has worked out, such as how an image's user is meant.
 const RESERVED_PREFIX: &str = "proa.local/";
+
+/// Those that are no findings of ours but somebody's choices: `--dry-run` prints them.
+const CHOICES: [&str; 11] = [
+    DOCKERS_RULES,
+    ENVIRONMENT,
+    FILLED,
+    GROUPS,
+    HEALTHCHECK,
+    IMAGE_CONTENT,
+    PIDS_LIMIT,
+    SHM_SIZE,
+    STOP_SIGNAL,
+    TMPFS,
+    ULIMITS,
+];
 
 /// Annotation of a container's app: what its image was called on the command line. An image may have many names.
 pub(crate) const TYPED_IMAGE: &str = "proa.local/typed-image";
@@ -39,10 +58,11 @@ impl Remarks {
         for (name, value) in pairs("--annotation", annotations)? {
             let refused = |why: String| CommandError::usage(format!("--annotation={name:?}: {why}"));
             let identifier: AcIdentifier = name.parse().map_err(|error| refused(format!("{error}")))?;
-            // Those are no findings of ours, and `--dry-run` prints them.
-            let is_choice = [DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT].contains(&name.as_str());
-            if is_reserved(&name) && !is_choice {
+            if is_reserved(&name) && !CHOICES.contains(&name.as_str()) {
                 return Err(refused(format!("names beginning {RESERVED_PREFIX} are proa's own")));
+            }
+            if name == HEALTHCHECK {
+                Healthcheck::parse(&value).map_err(|error| refused(error.to_string()))?;
             }
             all.set(identifier, value);
         }

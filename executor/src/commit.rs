@@ -19,6 +19,7 @@ use store::{Algorithm, BlobRole, Digest, ImageKind, ImageRecord};
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::import::Images;
+use crate::instruction::apply;
 use crate::layer_writer::{LayerWriter, Packing, Written};
 use crate::manifest::HOST_ARCH;
 use crate::oci_form::{LayerFile, manifest_of};
@@ -32,7 +33,7 @@ pub(crate) struct Changes {
     pub(crate) author: String,
     /// What for.
     pub(crate) message: String,
-    /// Instructions of a Dockerfile: CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR.
+    /// Instructions of a Dockerfile.
     pub(crate) instructions: Vec<String>,
 }
 
@@ -190,40 +191,6 @@ fn describe(config: &mut Value, diff_id: Digest, (by, changes): (&str, &Changes)
     Ok(())
 }
 
-/// Changes the section that says how a container is run.
-fn apply(section: &mut Value, instruction: &str) -> Result<(), CommandError> {
-    let refused = |why: &str| CommandError::usage(format!("--change={instruction:?}: {why}"));
-    let (name, rest) = instruction.trim().split_once(char::is_whitespace).ok_or_else(|| refused("it says nothing"))?;
-    let rest = rest.trim();
-    // A list in JSON, or a line for a shell.
-    let command = || match serde_json::from_str::<Vec<String>>(rest) {
-        Ok(words) => words,
-        Err(_) => vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()],
-    };
-    let pair =
-        || rest.split_once(['=', ' ']).map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
-    match name.to_uppercase().as_str() {
-        "CMD" => section["Cmd"] = command().into(),
-        "ENTRYPOINT" => section["Entrypoint"] = command().into(),
-        "USER" => section["User"] = rest.into(),
-        "WORKDIR" => section["WorkingDir"] = rest.into(),
-        "LABEL" => {
-            let (name, value) = pair().ok_or_else(|| refused("not of the form NAME=VALUE"))?;
-            section["Labels"][name] = value.into();
-        }
-        "ENV" => {
-            let (name, value) = pair().ok_or_else(|| refused("not of the form NAME=VALUE"))?;
-            let prefix = format!("{name}=");
-            let mut all = section["Env"].as_array().cloned().unwrap_or_default();
-            all.retain(|known| !known.as_str().is_some_and(|known| known.starts_with(&prefix)));
-            all.push(format!("{prefix}{value}").into());
-            section["Env"] = all.into();
-        }
-        _ => return Err(refused("known are CMD, ENTRYPOINT, ENV, LABEL, USER and WORKDIR")),
-    }
-    Ok(())
-}
-
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
@@ -249,31 +216,7 @@ fn section(config: &[u8]) -> Result<OciConfig, CommandError> {
         volumes: keys("Volumes"),
         exposed_ports: keys("ExposedPorts"),
         stop_signal: section["StopSignal"].as_str().map(str::to_owned),
+        healthcheck: section.get("Healthcheck").filter(|check| !check.is_null()).map(Value::to_string),
         labels: labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instructions_change_the_configuration() {
-        let mut section = json!({ "Env": ["A=1", "B=2"] });
-        for instruction in
-            ["CMD [\"a\", \"b\"]", "entrypoint run me", "ENV A=3", "ENV C 4", "LABEL x=\"y z\"", "USER 5", "WORKDIR /w"]
-        {
-            apply(&mut section, instruction).unwrap();
-        }
-        assert_eq!(
-            section,
-            json!({
-                "Env": ["B=2", "A=3", "C=4"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
-                "Labels": { "x": "y z" }, "User": "5", "WorkingDir": "/w"
-            })
-        );
-        for bad in ["", "CMD", "RUN x", "ENV x"] {
-            assert!(apply(&mut section, bad).is_err(), "{bad}");
-        }
-    }
 }

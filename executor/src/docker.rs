@@ -28,6 +28,7 @@ mod exec;
 mod export;
 mod filters;
 mod groups;
+mod health_option;
 mod history;
 pub(crate) mod image;
 mod image_filters;

@@ -15,9 +15,9 @@ use tracing::debug;
 use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::idmap::Remover;
-use crate::leftover;
 use crate::setup::{AppSetup, Setup};
 use crate::uuid_file::UuidFile;
+use crate::{health_record, leftover};
 
 /// The mode of an empty volume whose mode is no number; such a manifest was not made by this program.
 const DEFAULT_MODE: u32 = 0o755;
@@ -251,6 +251,7 @@ impl Keeper for DirectoryKeeper<'_> {
             oom_killed: app.oom,
             restarting: app.restarting,
             logs_lost: app.logs_lost,
+            health: app.health.as_ref().and_then(health_record::of),
         };
         let recorded = pod.write_app_status(&name, app.attempt, &record);
         self.note(recorded);

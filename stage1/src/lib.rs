@@ -26,6 +26,7 @@ pub mod bandwidth;
 pub mod capabilities;
 pub mod cgroup;
 pub mod environment;
+pub mod health;
 pub mod host;
 pub mod idmap;
 pub mod isolators;

@@ -5,6 +5,7 @@ mod actions;
 mod additions;
 mod apps;
 mod calls;
+mod checks;
 mod events;
 mod network;
 mod news;
@@ -39,6 +40,7 @@ use crate::supervise::{Event, ExitPolicy, GRACE, Supervisor, Timer};
 use crate::uplink::Connection;
 
 use apps::AppRecord;
+use checks::Checks;
 use events::Events;
 use ports::Ports;
 use readiness::Ready;
@@ -65,6 +67,8 @@ enum Purpose {
     Entered(ConnectionId),
     /// None: a client has asked for the app's namespaces.
     Room(ConnectionId),
+    /// It checks the health of an app.
+    Check(usize),
 }
 
 /// A client that waits for something.
@@ -97,6 +101,7 @@ pub(crate) struct Monitor<'a> {
     hung_up: BTreeMap<u64, Instant>,
     /// Entered processes that go on without their client, and whether that waits to hear that they are executed.
     staying: BTreeMap<u64, bool>,
+    checks: Checks,
     waiting: BTreeMap<ConnectionId, Waits>,
     /// The connection at whose end the pod is stopped.
     holder: Option<ConnectionId>,
@@ -184,6 +189,7 @@ impl<'a> Monitor<'a> {
             timers: BTreeMap::new(),
             hung_up: BTreeMap::new(),
             staying: BTreeMap::new(),
+            checks: Checks::default(),
             waiting: BTreeMap::new(),
             holder: None,
             namespace: None,
@@ -265,6 +271,7 @@ impl<'a> Monitor<'a> {
     /// Never a part of its caller: what it needs of the stack is given back while nothing happens.
     #[inline(never)]
     fn turn(&mut self, ready: &Ready, keeper: &mut dyn Keeper) -> Result<Option<Ended>, RunError> {
+        self.checks.polled(&ready.checks);
         self.look_at_the_clock(keeper)?;
         if !ready.outputs.is_empty() {
             self.outputs.polled(&ready.outputs);
@@ -304,6 +311,7 @@ impl<'a> Monitor<'a> {
         self.control.iter_mut().for_each(Control::look_at_the_clock);
         self.members.look_at_the_clock();
         self.network_clock(keeper)?;
+        self.check_health(keeper)?;
         if self.timers.is_empty() && self.hung_up.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ mod layout;
 pub(crate) mod media;
 pub(crate) mod select;
 
-pub use app::{CMD, ENTRYPOINT, MappingError, STOP_SIGNAL, USER, to_app};
+pub use app::{CMD, ENTRYPOINT, HEALTHCHECK, MappingError, STOP_SIGNAL, USER, to_app};
 pub use chunked::TableOfContents;
 pub use config::{FromApp, from_app};
 pub use docker::names_in_docker_archive;

@@ -53,6 +53,10 @@ pub struct AppStatus {
     /// Bytes of the app's log that could not be written by then, for want of room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub logs_lost: u64,
+    /// What its health checks told when they last changed their mind, as the supervisor says it
+    /// (docs/formats/control-socket.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<serde_json::Value>,
 }
 
 fn is_zero(number: &u64) -> bool {

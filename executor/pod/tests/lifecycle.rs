@@ -117,6 +117,7 @@ fn status_files_are_as_the_golden_ones() {
         oom_killed: true,
         restarting: true,
         logs_lost: 4096,
+        health: Some(serde_json::json!({ "status": "healthy" })),
     };
     let plain = AppStatus { created_ns: 1, finished_ns: Some(3), exit: Some(AppExit::Code(0)), ..AppStatus::default() };
     pod.write_app_status(&app("main"), 0, &full).unwrap();

@@ -30,7 +30,7 @@ pub(crate) struct CommitArgs {
     #[arg(long, short, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) message: String,
 
-    /// Change the configuration by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR
+    /// Change the configuration by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
     #[arg(long, short, value_name = "INSTRUCTION")]
     pub(crate) change: Vec<String>,
 

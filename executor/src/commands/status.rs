@@ -11,7 +11,7 @@ use serde::Serialize;
 use stage1::isolators::choices::Choices;
 use stage1::isolators::net_admin::NetAdmin;
 use stage1::network::NamedReport;
-use stage1::protocol::{AppReport, AppStateName, Call, End, PodReport, Reply};
+use stage1::protocol::{AppReport, AppStateName, Call, End, HealthReport, PodReport, Reply};
 
 use crate::client::Client;
 use crate::context::Context;
@@ -19,7 +19,7 @@ use crate::error::{CommandError, Explain as _};
 use crate::escape::printable;
 use crate::net::NetRequest;
 use crate::ports::{self, LeadingPort};
-use crate::{addresses, cgroup, duration, moment, output, pod_argument, protection};
+use crate::{addresses, cgroup, duration, health_record, moment, output, pod_argument, protection};
 
 /// Show the state of a pod
 ///
@@ -127,6 +127,9 @@ struct AppShown {
     /// Bytes of its log that could not be written.
     #[serde(skip_serializing_if = "is_zero")]
     logs_lost: u64,
+    /// What its health checks come to, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthReport>,
     /// What became of each of its isolators.
     isolators: Vec<ReportEntry>,
 }
@@ -286,6 +289,7 @@ fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
             },
             oom: status.as_ref().is_some_and(|status| status.oom_killed),
             logs_lost: status.as_ref().map_or(0, |status| status.logs_lost),
+            health: status.as_ref().and_then(|status| health_record::read(status.health.as_ref())),
             reason: status.and_then(|status| status.reason),
             isolators: Vec::new(),
         });
@@ -309,6 +313,7 @@ fn of_report(app: &AppReport) -> AppShown {
         oom: app.oom,
         reason: app.reason.clone(),
         logs_lost: app.logs_lost,
+        health: app.health.clone(),
         isolators: Vec::new(),
     }
 }
@@ -332,6 +337,10 @@ fn lines(pod: &PodShown) -> String {
         lines.extend(pod.apps.iter().filter_map(|app| Some(format!("app-{}={}", app.name, app.exit_status?))));
         let reasons = pod.apps.iter().filter_map(|app| Some((&app.name, app.reason.as_deref()?)));
         lines.extend(reasons.map(|(app, reason)| format!("reason-{app}={}", printable(reason))));
+    }
+    if !pod.exited {
+        let health = pod.apps.iter().filter_map(|app| Some((&app.name, app.health.as_ref()?.status)));
+        lines.extend(health.map(|(app, health)| format!("health-{app}={}", health.as_str())));
     }
     let lacking = pod.apps.iter().filter(|app| app.logs_lost > 0);
     lines.extend(lacking.map(|app| format!("logs-lost-{}={} bytes", app.name, app.logs_lost)));

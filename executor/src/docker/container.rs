@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodName, PodStatus, Pods, State};
 use stage1::plan::tmpfs::{self, Tmpfs};
+use stage1::protocol::{HealthReport, HealthStatus};
 use store::Store;
 
 use super::ps::ellipsis;
@@ -15,7 +16,7 @@ use crate::annotations::TYPED_IMAGE;
 use crate::cgroup;
 use crate::error::CommandError;
 use crate::net::{Mode, NetRequest};
-use crate::{moment, named_volumes, ports};
+use crate::{health_record, moment, named_volumes, ports};
 
 pub(crate) use size::Size;
 
@@ -230,13 +231,28 @@ impl Container {
         }
     }
 
+    /// What its health checks come to, if it has any: as it was last written down, which is done when it changes.
+    pub(crate) fn health(&self) -> Option<HealthReport> {
+        let mut report: HealthReport = health_record::read(self.app.as_ref()?.health.as_ref())?;
+        if self.entry.state != State::Running {
+            report.status = HealthStatus::Unhealthy;
+        }
+        Some(report)
+    }
+
     /// `Up 2 hours`, `Restarting (1) 3 seconds ago`, `Exited (0) 3 minutes ago`.
     pub(crate) fn status(&self, now: u64) -> String {
         let ago = |ns: Option<u64>| age::of(now.saturating_sub(ns.unwrap_or(now)));
         match self.state() {
             state @ ("running" | "paused") => {
                 let at = self.app.as_ref().and_then(|app| app.started_ns).or(self.entry.started_ns);
-                format!("Up {}{}", ago(at), if state == "paused" { " (Paused)" } else { "" })
+                let remark = match self.health() {
+                    _ if state == "paused" => " (Paused)".to_owned(),
+                    Some(HealthReport { status: HealthStatus::Starting, .. }) => " (health: starting)".to_owned(),
+                    Some(health) => format!(" ({})", health.status.as_str()),
+                    None => String::new(),
+                };
+                format!("Up {}{remark}", ago(at))
             }
             "restarting" => {
                 let at = self.app.as_ref().and_then(|app| app.finished_ns);

@@ -52,7 +52,7 @@ enum Wanted {
     /// Where the volume of that name is, and the path where one may be mounted.
     Volume(Option<PathBuf>, String),
     Network(String),
-    /// No container here has a health check.
+    /// What its health checks come to; `none` for a container without.
     Health(String),
     /// A port of the container's, `80/tcp`, that leads out, or that could.
     Port(String, bool),
@@ -179,7 +179,7 @@ impl Wanted {
                 path == target || volume.as_ref().is_some_and(|volume| source.map(Path::new) == Some(volume))
             }),
             Self::Network(network) => container.networks().contains(network),
-            Self::Health(health) => health == "none",
+            Self::Health(health) => *health == container.health().map_or("none", |it| it.status.as_str()),
             Self::Port(port, published) => {
                 let leads = || container.manifest.iter().flat_map(ports::of).any(|leading| leading.inside() == *port);
                 leads() || (!published && container.exposed().contains(port))

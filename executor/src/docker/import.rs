@@ -24,7 +24,7 @@ use crate::pull_policy::PullPolicy;
 /// Import the contents from a tarball to create a filesystem image
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Apply Dockerfile instruction to the created image: CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR
+    /// Apply Dockerfile instruction to the created image: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
     #[arg(long, short, value_name = "INSTRUCTION")]
     change: Vec<String>,
 

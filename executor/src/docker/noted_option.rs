@@ -25,10 +25,6 @@ pub(super) struct NotedArgs {
     #[arg(long, hide = true)]
     sig_proxy: bool,
 
-    /// Disable any container-specified HEALTHCHECK, which is never done
-    #[arg(long, hide = true)]
-    no_healthcheck: bool,
-
     /// IPC mode: private is what every container has
     #[arg(long, value_name = "MODE", hide = true)]
     ipc: Option<String>,
@@ -52,26 +48,6 @@ pub(super) struct NotedArgs {
     /// Container MAC address
     #[arg(long, value_name = "ADDRESS", hide = true)]
     mac_address: Option<String>,
-
-    /// Command to run to check health
-    #[arg(long, value_name = "COMMAND", hide = true)]
-    health_cmd: Option<String>,
-
-    /// Time between running the check
-    #[arg(long, value_name = "DURATION", hide = true)]
-    health_interval: Option<String>,
-
-    /// Maximum time to allow one check to run
-    #[arg(long, value_name = "DURATION", hide = true)]
-    health_timeout: Option<String>,
-
-    /// Start period for the container to initialize
-    #[arg(long, value_name = "DURATION", hide = true)]
-    health_start_period: Option<String>,
-
-    /// Consecutive failures needed to report unhealthy
-    #[arg(long, value_name = "NUMBER", hide = true)]
-    health_retries: Option<String>,
 
     /// Attach to STDIN, STDOUT or STDERR, which is what happens
     #[arg(long, short, value_name = "STREAM", hide = true)]
@@ -153,7 +129,6 @@ impl NotedArgs {
             ("--storage-opt", self.storage_opt.first()),
             ("--domainname", self.domainname.as_ref()),
             ("--mac-address", self.mac_address.as_ref()),
-            ("--health-cmd", self.health_cmd.as_ref()),
             ("--stop-timeout", self.stop_timeout.as_ref()),
             ("--cgroup-parent", self.cgroup_parent.as_ref()),
             ("--device-cgroup-rule", self.device_cgroup_rule.first()),

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::container;
+use super::health_option::HealthArgs;
 use super::limit_option::LimitArgs;
 use super::network_option::NetworkArgs;
 use super::noted_option::NotedArgs;
@@ -121,6 +122,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     protection: ProtectionArgs,
+
+    #[command(flatten)]
+    health: HealthArgs,
 
     #[command(flatten)]
     noted: NotedArgs,

@@ -2,6 +2,7 @@
 
 use appc::{AcName, Annotations, App, ImageManifest, Mount, RuntimeApp};
 use fetch::oci;
+use stage1::health::Healthcheck;
 use stage1::isolators::choices::{OPERATOR_ISOLATORS, SECCOMP_PROFILE};
 use stage1::plan::ENVIRONMENT;
 
@@ -12,7 +13,7 @@ use crate::environment::PodEnvironment;
 use crate::request::AppRequest;
 
 /// Annotations of an image that tell stage1 more than its app can say; the pod's app gets them too.
-const PASSED_ON: [&str; 3] = [oci::USER, oci::STOP_SIGNAL, ENVIRONMENT];
+const PASSED_ON: [&str; 4] = [oci::USER, oci::STOP_SIGNAL, oci::HEALTHCHECK, ENVIRONMENT];
 
 /// An app, complete but for its volumes.
 pub(super) struct Parts {
@@ -35,6 +36,11 @@ pub(super) fn asked(
     let mut annotations = of_image.overridden_by(&request.remarks.annotations);
     if let (Some(image), Some(own)) = (of_image.get(ENVIRONMENT), request.remarks.annotations.get(ENVIRONMENT)) {
         annotations.set(ours(ENVIRONMENT), joined(image, own));
+    }
+    if let (Some(image), Some(own)) =
+        (of_image.get(oci::HEALTHCHECK), request.remarks.annotations.get(oci::HEALTHCHECK))
+    {
+        annotations.set(ours(oci::HEALTHCHECK), merged(own, image));
     }
     // rkt's minimal app for an image without one: root, and the default directory.
     let minimal = || App { user: "0".into(), group: "0".into(), ..App::default() };
@@ -115,6 +121,14 @@ fn image_annotations(image: &ImageManifest, request: Option<&AppRequest>) -> Ann
         annotations.set(ours(oci::USER), user.clone());
     }
     annotations
+}
+
+/// A health check with what it does not say from the image's, if that makes sense.
+fn merged(own: &str, image: &str) -> String {
+    match (Healthcheck::parse(own), Healthcheck::parse(image)) {
+        (Ok(check), Ok(of_image)) => serde_json::to_string(&check.or(of_image)).unwrap_or_else(|_| own.to_owned()),
+        _ => own.to_owned(),
+    }
 }
 
 /// The strings of two JSON arrays in one: what comes later counts more.

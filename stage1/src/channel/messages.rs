@@ -61,6 +61,11 @@ pub(crate) enum ToInit {
         /// The signal.
         signal: i32,
     },
+    /// Kill a process with the whole of its process group.
+    Kill {
+        /// Its number.
+        process: u64,
+    },
     /// Change every app's /etc/hosts: edits ([`crate::node::Edits`]) as JSON in a memory file.
     Hosts,
     /// The pod is over.

@@ -285,6 +285,9 @@ impl Apps {
             ToInit::Signal { process, signal } => {
                 self.processes.iter().filter(|other| other.id == Some(process)).for_each(|p| p.signal(signal));
             }
+            ToInit::Kill { process } => {
+                self.processes.iter().filter(|other| other.id == Some(process)).for_each(Process::kill_group);
+            }
             ToInit::Mapped | ToInit::Files { .. } => {}
         }
         Ok(Next::GoOn)

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use sys::fork::{Fork, Namespaces};
 
 use super::app::App;
@@ -103,6 +103,13 @@ impl Process {
         if let Some(signal) = Signal::from_named_raw(signal) {
             let _ = kill_process(self.pid, signal);
         }
+    }
+
+    /// Kills it, and what it has executed in its session's first process group. One that is gone needs nothing.
+    pub(super) fn kill_group(&self) {
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        // It may not lead a group yet.
+        let _ = kill_process(self.pid, Signal::KILL);
     }
 
     /// Why it failed, if it said so before it ended.

@@ -73,6 +73,7 @@ impl Monitor<'_> {
             }
         }
         if role == Role::Main {
+            self.begin_checks(app, keeper);
             keeper.app_changed(&self.apps[app].report);
         }
         self.tell(Some(name), kind, None);

@@ -8,6 +8,7 @@ use appc::{Event as Handler, RuntimeApp};
 use super::events::now_ns;
 use crate::cgroup::AppCgroup;
 use crate::channel::Failure;
+use crate::health::HEALTHCHECK;
 use crate::plan;
 use crate::protocol::{AppReport, AppStateName, End, EnterSpec, StdioKind};
 use crate::run::{AppOptions, AppStdio};
@@ -23,6 +24,8 @@ pub(super) struct AppRecord {
     pub(super) process: Option<u64>,
     /// What that process is there for, or was.
     pub(super) role: Option<Role>,
+    /// How its health is checked, as it stands in its annotation.
+    pub(super) healthcheck: Option<String>,
     options: AppOptions,
     pre_start: Option<Vec<String>>,
     post_stop: Option<Vec<String>>,
@@ -42,6 +45,7 @@ impl AppRecord {
             cgroup: None,
             process: None,
             role: None,
+            healthcheck: app.annotations.get(HEALTHCHECK).map(str::to_owned),
             options,
             pre_start: handler(Handler::PreStart),
             post_stop: handler(Handler::PostStop),

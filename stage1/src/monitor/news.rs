@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{AppRecord, Monitor, Purpose};
 use crate::channel::{Failure, FailureKind, FromInit};
 use crate::control::ConnectionId;
+use crate::health::Verdict;
 use crate::protocol::{End, RefusedKind, Reply};
 use crate::run::{Keeper, RunError};
 use crate::streams::keep_terminal;
@@ -55,6 +56,7 @@ impl Monitor<'_> {
                 Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {
                     self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
                 }
+                Some(Purpose::Check(app)) => self.check_ended((app, process), Verdict::Failed(failure.message), keeper),
                 None => {}
             },
             FromInit::Exited { process, end } => {
@@ -84,6 +86,7 @@ impl Monitor<'_> {
                 self.process_ended(app, end, keeper)?;
             }
             Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
+            Some(Purpose::Check(app)) => self.check_ended((app, process), Verdict::Ended(end.status()), keeper),
             Some(Purpose::Room(_)) | None => {}
         }
         Ok(())
@@ -119,7 +122,7 @@ impl Monitor<'_> {
                     keep_terminal(app, terminal, &mut self.outputs);
                 }
             }
-            Some(Purpose::Room(_)) | None => {}
+            Some(Purpose::Room(_) | Purpose::Check(_)) | None => {}
         }
     }
 
@@ -199,6 +202,7 @@ impl Monitor<'_> {
             // A pre-start handler that fails is the app's end.
             record.main_ended(end);
         }
+        self.end_checks(app)?;
         self.react(Event::Ended { app, status: end.status() }, keeper)
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Ready {
     pub(super) metadata: bool,
     /// The network is there, or gone.
     pub(super) network: bool,
+    /// What health checks write.
+    pub(super) checks: Vec<PollFlags>,
 }
 
 /// What a wait ended with.
@@ -78,6 +80,9 @@ impl Monitor<'_> {
         let of_metadata = polled.len() - before;
         polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
         polled.extend(self.members.to_poll());
+        let before_checks = polled.len();
+        polled.extend(self.checks.to_poll());
+        let of_checks = polled.len() - before_checks;
         let respite = self.metadata.as_ref().and_then(Metadata::respite);
         let pause = self.control.as_ref().and_then(Control::respite);
         let patience = self.uplink.as_ref().and_then(Connection::deadline);
@@ -89,6 +94,7 @@ impl Monitor<'_> {
             .chain(respite)
             .chain(pause)
             .chain(self.members.respite())
+            .chain(self.checks.respite())
             .chain(patience)
             .chain(self.outputs.respite(now))
             .min();
@@ -117,7 +123,8 @@ impl Monitor<'_> {
         let (fixed, rest) = flags.split_at(first);
         let (control, rest) = rest.split_at(of_control);
         let (outputs, rest) = rest.split_at(of_outputs);
-        let (metadata, network) = rest.split_at(of_metadata);
+        let (metadata, rest) = rest.split_at(of_metadata);
+        let (network, checks) = rest.split_at(rest.len() - of_checks);
         let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
         Ok(Waited::Ready(Ready {
             init: has_early || any(&fixed[..1]),
@@ -127,6 +134,7 @@ impl Monitor<'_> {
             outputs: outputs.to_vec(),
             metadata: any(metadata),
             network: any(network),
+            checks: checks.to_vec(),
         }))
     }
 }

@@ -24,6 +24,9 @@ pub const USER: &str = "proa.local/oci/user";
 /// Annotation: the signal that asks the app to end, as written.
 pub const STOP_SIGNAL: &str = "proa.local/oci/stop-signal";
 
+/// Annotation: the health check, as JSON in docker's form. The image specification has none; docker's images have.
+pub const HEALTHCHECK: &str = "proa.local/oci/healthcheck";
+
 /// Annotation: variables whose names appc does not allow, as a JSON array of strings `NAME=VALUE`.
 const ENVIRONMENT: &str = "proa.local/environment";
 
@@ -85,8 +88,8 @@ pub enum MappingError {
 /// mount points and exposed ports ports. Paths are made absolute and free of `..`.
 ///
 /// # Errors
-/// [`MappingError`] names the field that makes no sense. What an appc manifest has no place for (history, health
-/// check) is left out; it is still in [`OciImage::config`].
+/// [`MappingError`] names the field that makes no sense. What an appc manifest has no place for (the history)
+/// is left out; it is still in [`OciImage::config`].
 pub fn to_app(image: &OciImage) -> Result<ImageManifest, MappingError> {
     let config = &image.config_section;
     let text: String = image.name.chars().take(MAX_NAME).collect();
@@ -142,6 +145,10 @@ fn annotations(config: &OciConfig, groupless: bool, odd: &[String]) -> Result<An
     }
     if let Some(signal) = &config.stop_signal {
         annotations.set(identifier(STOP_SIGNAL)?, signal.clone());
+    }
+    if let Some(check) = &config.healthcheck {
+        no_nul("Healthcheck", check)?;
+        annotations.set(identifier(HEALTHCHECK)?, check.clone());
     }
     Ok(annotations)
 }

@@ -6,7 +6,7 @@ use appc::platform::PlatformError;
 use appc::{App, ImageManifest};
 use serde::Serialize;
 
-use super::app::{CMD, ENTRYPOINT, STOP_SIGNAL, USER};
+use super::app::{CMD, ENTRYPOINT, HEALTHCHECK, STOP_SIGNAL, USER};
 use crate::digest::Digest;
 use crate::platform::Platform;
 
@@ -50,6 +50,8 @@ struct Section {
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     stop_signal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,7 +133,7 @@ fn section(manifest: &ImageManifest, app: &App, lost: &mut Vec<&'static str>) ->
         };
         (format!("{numbers}/{}", port.protocol), Nothing {})
     });
-    let noted = [ENTRYPOINT, CMD, USER, STOP_SIGNAL, "created", "authors"];
+    let noted = [ENTRYPOINT, CMD, USER, STOP_SIGNAL, HEALTHCHECK, "created", "authors"];
     let others = manifest.annotations.iter().filter(|annotation| !noted.contains(&annotation.name.as_str()));
     let others = others.map(|annotation| (annotation.name.to_string(), annotation.value.clone()));
     Section {
@@ -144,6 +146,7 @@ fn section(manifest: &ImageManifest, app: &App, lost: &mut Vec<&'static str>) ->
         working_dir: app.working_directory.clone().unwrap_or_default(),
         labels: others.chain(app.user_labels.clone()).collect(),
         stop_signal: manifest.annotations.get(STOP_SIGNAL).unwrap_or_default().to_owned(),
+        healthcheck: manifest.annotations.get(HEALTHCHECK).and_then(|check| serde_json::from_str(check).ok()),
     }
 }
 
@@ -206,10 +209,13 @@ mod tests {
         let app = r#"{"exec":["/entry","cmd"],"user":"app","group":"0"}"#;
         let annotations = r#"{"name":"appc.io/docker/entrypoint","value":"[\"/entry\"]"},
             {"name":"appc.io/docker/cmd","value":"[\"cmd\"]"},{"name":"proa.local/oci/user","value":"app"},
-            {"name":"proa.local/oci/stop-signal","value":"SIGQUIT"}"#;
+            {"name":"proa.local/oci/stop-signal","value":"SIGQUIT"},
+            {"name":"proa.local/oci/healthcheck","value":"{\"Test\":[\"CMD\",\"/probe\"],\"Retries\":2}"}"#;
         let (config, _) = mapped(app, annotations);
-        let expected =
-            serde_json::json!({"User": "app", "Entrypoint": ["/entry"], "Cmd": ["cmd"], "StopSignal": "SIGQUIT"});
+        let expected = serde_json::json!({
+            "User": "app", "Entrypoint": ["/entry"], "Cmd": ["cmd"], "StopSignal": "SIGQUIT",
+            "Healthcheck": {"Test": ["CMD", "/probe"], "Retries": 2},
+        });
         assert_eq!(config["config"], expected);
     }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use oci_spec::image::{Config, Descriptor, ImageConfiguration, ImageManifest};
+use serde::Deserialize;
 
 use super::chunked::TableOfContents;
 use super::document::{self, Documents, check_head, parse};
@@ -95,6 +96,8 @@ pub struct OciConfig {
     pub exposed_ports: Vec<String>,
     /// The signal that asks the program to end.
     pub stop_signal: Option<String>,
+    /// The health check as JSON, which images of docker's have beside what the specification knows.
+    pub healthcheck: Option<String>,
     /// Free-form labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -158,6 +161,8 @@ impl OciImage {
         if !platform.runs_on(host) {
             return Err(OciError::ForeignPlatform { image: platform.to_string(), host: host.to_string() });
         }
+        let mut config_section = config.config().as_ref().map(OciConfig::from).unwrap_or_default();
+        config_section.healthcheck = healthcheck(&config_bytes);
         let diff_ids = diff_ids(&config, manifest.layers().len())?;
         let layers = open_layers(documents, manifest.layers())?;
         Ok(Self {
@@ -171,7 +176,7 @@ impl OciImage {
             layers,
             os: platform.os,
             architecture: platform.architecture,
-            config_section: config.config().as_ref().map(OciConfig::from).unwrap_or_default(),
+            config_section,
         })
     }
 }
@@ -203,9 +208,25 @@ impl From<&Config> for OciConfig {
             volumes: set(config.volumes()),
             exposed_ports: set(config.exposed_ports()),
             stop_signal: config.stop_signal().clone().filter(|signal| !signal.is_empty()),
+            healthcheck: None,
             labels: config.labels().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
         }
     }
+}
+
+/// The health check of a config, which has been understood otherwise.
+fn healthcheck(config: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Whole {
+        config: Option<Section>,
+    }
+    #[derive(Deserialize)]
+    struct Section {
+        #[serde(rename = "Healthcheck")]
+        healthcheck: Option<serde_json::Value>,
+    }
+    let whole: Whole = serde_json::from_slice(config).ok()?;
+    Some(whole.config?.healthcheck?.to_string())
 }
 
 fn parse_manifest(descriptor: &Descriptor, bytes: &[u8]) -> Result<ImageManifest, OciError> {

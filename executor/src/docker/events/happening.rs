@@ -129,7 +129,8 @@ fn admits(it: &Happening, key: &str, value: &str) -> bool {
         "container" => {
             it.attribute("name") == value || (!value.is_empty() && id(it.uuid).starts_with(&value.replace('-', "")))
         }
-        "event" => it.action == value,
+        // One with a word behind it is meant without that word too.
+        "event" => it.action == value || it.action.split(':').next() == Some(value),
         "image" => {
             let image = it.attribute("image");
             image == value || image.rsplit_once(':').is_some_and(|(name, _)| name == value)

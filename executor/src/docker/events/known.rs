@@ -96,6 +96,8 @@ impl Known {
                 vec![self.happening(uuid, event.time_ns, "start", None)]
             }
             EventKind::Entered => vec![self.happening(uuid, event.time_ns, "exec_start", None)],
+            EventKind::Healthy => vec![self.happening(uuid, event.time_ns, "health_status: healthy", None)],
+            EventKind::Unhealthy => vec![self.happening(uuid, event.time_ns, "health_status: unhealthy", None)],
             EventKind::Stopping => {
                 self.stopping = true;
                 Vec::new()

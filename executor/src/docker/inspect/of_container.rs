@@ -12,7 +12,7 @@ use pod::{Pods, State};
 use serde_json::{Map, Value, json};
 use stage1::isolators::choices::{Choices, SHM_BYTES};
 use stage1::isolators::ulimits::{self, Ulimit};
-use stage1::protocol::PodReport;
+use stage1::protocol::{CheckReport, PodReport};
 use store::Store;
 
 use super::{NO_TIME, of_app};
@@ -52,8 +52,7 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
             "Restarting": state == "restarting",
             "OOMKilled": app.is_some_and(|app| app.oom_killed),
             "Dead": state == "dead",
-            // Nobody looks after it.
-            "Health": Value::Null,
+            "Health": health(container, report.as_ref()),
             "Pid": pid,
             "ExitCode": container.exit_code(),
             "Error": app.and_then(|app| app.reason.clone()).unwrap_or_default(),
@@ -71,6 +70,23 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
         "Config": config(container, store, life.as_ref()),
         "HostConfig": host_config(container, &mounts, &networks[0], life.as_ref()),
         "NetworkSettings": network_settings(pods, container, &networks, report.as_ref()),
+    })
+}
+
+/// What its health checks came to, with the last of them; null for a container without.
+fn health(container: &Container, report: Option<&PodReport>) -> Value {
+    let live = report.and_then(|report| report.apps.first()?.health.clone());
+    let Some(health) = live.or_else(|| container.health()) else { return Value::Null };
+    let check = |check: &CheckReport| {
+        json!({
+            "Start": moment::rfc3339(check.start_ns), "End": moment::rfc3339(check.end_ns),
+            "ExitCode": check.exit_code, "Output": check.output,
+        })
+    };
+    json!({
+        "Status": health.status.as_str(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(check).collect::<Vec<_>>(),
     })
 }
 
@@ -231,6 +247,9 @@ fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
     config.insert("OpenStdin".into(), life.is_some_and(|life| life.stdin).into());
     if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {
         config.insert("StopSignal".into(), signal.into());
+    }
+    if let Some(check) = runtime.annotations.get(oci::HEALTHCHECK) {
+        config.insert("Healthcheck".into(), serde_json::from_str(check).unwrap_or(Value::Null));
     }
     let ports = container.exposed().into_iter().map(|port| (port, json!({})));
     config.insert("ExposedPorts".into(), Value::Object(ports.collect()));

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use fetch::{ImageRef, oci};
 use pod::PodName;
 use serde_json::{Value, json};
+use stage1::health::HEALTHCHECK;
 use stage1::isolators::choices::{PIDS_LIMIT, SHM_SIZE};
 use stage1::isolators::ulimits::ULIMITS;
 use stage1::plan::tmpfs::TMPFS;
@@ -178,6 +179,7 @@ fn app(
         crate::signal_argument::parse(&signal)?;
         notes.push((oci::STOP_SIGNAL, signal));
     }
+    notes.extend(args.health.annotation()?.map(|check| (HEALTHCHECK, check)));
     let mut isolators = args.limits.of_app()?;
     isolators.extend(args.protection.of_app()?);
     let mut remarks = Remarks::default();

@@ -1,0 +1,169 @@
+//! Instructions of a Dockerfile that change how a container is run, as `--change` takes them.
+
+use serde_json::{Value, json};
+use stage1::health::Healthcheck;
+
+use crate::duration;
+use crate::error::CommandError;
+use crate::signal_argument;
+
+/// Changes the section of an image's configuration that says how a container is run.
+///
+/// # Errors
+///
+/// The instruction is not known, or makes no sense.
+pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), CommandError> {
+    let refused = |why: &str| CommandError::usage(format!("--change={instruction:?}: {why}"));
+    let (name, rest) = instruction.trim().split_once(char::is_whitespace).ok_or_else(|| refused("it says nothing"))?;
+    let rest = rest.trim();
+    let pair = || {
+        let pair =
+            rest.split_once(['=', ' ']).map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+        pair.ok_or_else(|| refused("not of the form NAME=VALUE"))
+    };
+    match name.to_uppercase().as_str() {
+        "CMD" => section["Cmd"] = command(rest).into(),
+        "ENTRYPOINT" => section["Entrypoint"] = command(rest).into(),
+        "USER" => section["User"] = rest.into(),
+        "WORKDIR" => section["WorkingDir"] = rest.into(),
+        "STOPSIGNAL" => {
+            signal_argument::parse(rest)?;
+            section["StopSignal"] = rest.into();
+        }
+        "EXPOSE" => {
+            for port in rest.split_whitespace() {
+                let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
+                section["ExposedPorts"][port] = json!({});
+            }
+        }
+        "VOLUME" => {
+            let listed = serde_json::from_str::<Vec<String>>(rest);
+            let paths = listed.unwrap_or_else(|_| rest.split_whitespace().map(str::to_owned).collect());
+            paths.into_iter().for_each(|path| section["Volumes"][path] = json!({}));
+        }
+        "LABEL" => {
+            let (name, value) = pair()?;
+            section["Labels"][name] = value.into();
+        }
+        "ENV" => {
+            let (name, value) = pair()?;
+            let prefix = format!("{name}=");
+            let mut all = section["Env"].as_array().cloned().unwrap_or_default();
+            all.retain(|known| !known.as_str().is_some_and(|known| known.starts_with(&prefix)));
+            all.push(format!("{prefix}{value}").into());
+            section["Env"] = all.into();
+        }
+        "HEALTHCHECK" => {
+            let check = healthcheck(rest).map_err(|why| refused(&why))?;
+            section["Healthcheck"] = serde_json::to_value(check)?;
+        }
+        _ => {
+            let known = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME and WORKDIR";
+            return Err(refused(&format!("known are {known}")));
+        }
+    }
+    Ok(())
+}
+
+/// A list in JSON, or a line for a shell.
+fn command(text: &str) -> Vec<String> {
+    match serde_json::from_str::<Vec<String>>(text) {
+        Ok(words) => words,
+        Err(_) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()],
+    }
+}
+
+/// `[--interval=TIME] [--timeout=TIME] [--start-period=TIME] [--start-interval=TIME] [--retries=N] CMD COMMAND`, or `NONE`.
+fn healthcheck(text: &str) -> Result<Healthcheck, String> {
+    let mut check = Healthcheck::default();
+    let mut rest = text;
+    while let Some(option) = rest.strip_prefix("--") {
+        let (option, after) = option.split_once(char::is_whitespace).ok_or("CMD or NONE is missing")?;
+        let (name, value) = option.split_once('=').ok_or_else(|| format!("--{option} has no value"))?;
+        let time = || {
+            let time = duration::parse(value).map_err(|error| format!("--{option}: {error}"))?;
+            u64::try_from(time.as_nanos()).map_err(|_| format!("--{option}: it is too long"))
+        };
+        match name {
+            "interval" => check.interval = time()?,
+            "timeout" => check.timeout = time()?,
+            "start-period" => check.start_period = time()?,
+            "start-interval" => check.start_interval = time()?,
+            "retries" => check.retries = value.parse().map_err(|_| format!("--{option}: wanted a number"))?,
+            _ => return Err(format!("--{name} is not an option of HEALTHCHECK")),
+        }
+        rest = after.trim_start();
+    }
+    let (kind, line) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let line = line.trim();
+    check.test = Some(match kind.to_uppercase().as_str() {
+        "NONE" if line.is_empty() => vec!["NONE".to_owned()],
+        "CMD" if !line.is_empty() => match serde_json::from_str::<Vec<String>>(line) {
+            Ok(words) => [vec!["CMD".to_owned()], words].concat(),
+            Err(_) => vec!["CMD-SHELL".to_owned(), line.to_owned()],
+        },
+        _ => return Err("wanted CMD COMMAND or NONE".to_owned()),
+    });
+    check.validate().map_err(|error| error.to_string())?;
+    Ok(check)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_change_the_configuration() {
+        let mut section = json!({ "Env": ["A=1", "B=2"], "ExposedPorts": { "1/tcp": {} } });
+        for instruction in [
+            "CMD [\"a\", \"b\"]",
+            "entrypoint run me",
+            "ENV A=3",
+            "ENV C 4",
+            "LABEL x=\"y z\"",
+            "USER 5",
+            "WORKDIR /w",
+            "EXPOSE 80 53/udp",
+            "VOLUME [\"/data\"]",
+            "VOLUME /log /var/x",
+            "STOPSIGNAL SIGQUIT",
+            "HEALTHCHECK --interval=5s --retries=2 CMD curl -f http://localhost/ || exit 1",
+        ] {
+            apply(&mut section, instruction).unwrap();
+        }
+        let test = ["CMD-SHELL", "curl -f http://localhost/ || exit 1"];
+        assert_eq!(
+            section,
+            json!({
+                "Env": ["B=2", "A=3", "C=4"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
+                "Labels": { "x": "y z" }, "User": "5", "WorkingDir": "/w",
+                "ExposedPorts": { "1/tcp": {}, "80/tcp": {}, "53/udp": {} },
+                "Volumes": { "/data": {}, "/log": {}, "/var/x": {} }, "StopSignal": "SIGQUIT",
+                "Healthcheck": { "Test": test, "Interval": 5_000_000_000_u64, "Retries": 2 },
+            })
+        );
+        apply(&mut section, "HEALTHCHECK CMD [\"/probe\", \"-x\"]").unwrap();
+        assert_eq!(section["Healthcheck"], json!({ "Test": ["CMD", "/probe", "-x"] }));
+        apply(&mut section, "HEALTHCHECK NONE").unwrap();
+        assert_eq!(section["Healthcheck"], json!({ "Test": ["NONE"] }));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in [
+            "",
+            "CMD",
+            "RUN x",
+            "ENV x",
+            "STOPSIGNAL SIGNOTHING",
+            "HEALTHCHECK curl",
+            "HEALTHCHECK --interval=1us CMD x",
+            "HEALTHCHECK --interval CMD x",
+            "HEALTHCHECK --pause=1s CMD x",
+            "HEALTHCHECK --interval=1s",
+            "HEALTHCHECK CMD []",
+        ] {
+            assert!(apply(&mut json!({}), bad).is_err(), "{bad}");
+        }
+    }
+}
