@@ -1,19 +1,23 @@
 //! Volumes with names: directories of the data directory that outlive pods, `volumes/NAME`.
 //!
 //! A volume has its name alone; what is in it belongs to whoever wrote it, ids of pods included. Making one is one
-//! mkdir(2), removing one is a rename(2) to a name that no volume can have, then the removal of what is in it.
+//! mkdir(2), removing one is a rename(2) to a name that no volume can have, then the removal of what is in it. Whoever makes a
+//! pod holds its volumes until that is there: a byte of the file `.lock` for each name, because what a volume belongs to may
+//! keep the user from opening it.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use appc::VolumeKind;
 use pod::{PodEntry, PodName, Pods, TreeRemover as _};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
+use sha2::{Digest as _, Sha256};
 use stage1::idmap::{IdMapping, Tier};
+use sys::lock::{self, Kind};
 
 use crate::context::Context;
 use crate::disk_usage;
@@ -25,6 +29,20 @@ pub(crate) const DIR: &str = "volumes";
 
 /// Begins the names of volumes that are being removed. No name of a volume begins so.
 const REMOVED: &str = ".removed-";
+
+/// The file whose bytes are locked.
+const LOCK: &str = ".lock";
+
+/// What became of a volume that was to be removed.
+#[derive(Debug)]
+pub(crate) enum Removal {
+    /// It is gone.
+    Done,
+    /// Others were faster.
+    Gone,
+    /// These pods have it; if there are none, one that is being made.
+    InUse(Vec<PodEntry>),
+}
 
 /// The name of the volume that a path of a data directory is of, if it is one's.
 pub(crate) fn name_of(path: &str) -> Option<&str> {
@@ -77,6 +95,24 @@ impl NamedVolumes {
         let dir = &volumes.dir;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).during(|| format!("create {}", dir.display()))?;
         Ok(volumes)
+    }
+
+    /// Where the volume of this name is, as [`NamedVolumes::ensure`] has it. Nobody removes it before what comes with it is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// As there; it cannot be held.
+    pub(crate) fn hold(&self, name: &str) -> Result<(PathBuf, OwnedFd), CommandError> {
+        let file = self.lock_file()?;
+        lock::take(file.as_fd(), byte_of(name), Kind::Shared).during(|| format!("hold volume {name}"))?;
+        Ok((self.ensure(name)?, file))
+    }
+
+    fn lock_file(&self) -> Result<OwnedFd, CommandError> {
+        let path = self.dir.join(LOCK);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        open(&path, flags, Mode::from_raw_mode(0o600)).during(|| format!("open {}", path.display()))
     }
 
     /// Where the volume of this name is; it is made if there is none.
@@ -170,19 +206,30 @@ impl NamedVolumes {
         Ok(users)
     }
 
-    /// Removes a volume with all that is in it. Returns whether it was there still: others may remove it, too.
+    /// Removes a volume with all that is in it, if no pod has it.
     ///
     /// # Errors
     ///
     /// It cannot be removed; what is left of it is no volume any more.
-    pub(crate) fn remove(&self, volume: &NamedVolume) -> Result<bool, CommandError> {
+    pub(crate) fn remove(&self, volume: &NamedVolume, pods: &Pods) -> Result<Removal, CommandError> {
         self.sweep()?;
+        let held = self.lock_file()?;
+        let during = || format!("remove {}", volume.path.display());
+        if !lock::try_take(held.as_fd(), byte_of(&volume.name), Kind::Exclusive).during(during)? {
+            return Ok(Removal::InUse(self.users(volume, pods)?));
+        }
+        // Whoever begins to make a pod now waits, and makes the volume anew.
+        let users = self.users(volume, pods)?;
+        if !users.is_empty() {
+            return Ok(Removal::InUse(users));
+        }
         let aside = format!("{REMOVED}{}", volume.name);
         match fs::rename(&volume.path, self.dir.join(&aside)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            renamed => renamed.during(|| format!("remove {}", volume.path.display()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removal::Gone),
+            renamed => renamed.during(during)?,
         }
-        self.sweep().map(|()| true)
+        drop(held);
+        self.sweep().map(|()| Removal::Done)
     }
 
     /// Removes what removals that were cut off have left.
@@ -209,6 +256,14 @@ impl NamedVolumes {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         open(&volume.path, flags, Mode::empty()).map_or(0, |dir| disk_usage::below(dir.as_fd(), &self.mapping))
     }
+}
+
+/// The byte of the lock file that stands for a name: one of so many that no two have the same.
+fn byte_of(name: &str) -> i64 {
+    let digest = Sha256::digest(name);
+    let first = digest.first_chunk().expect("a digest is longer");
+    // The last one cannot be locked.
+    i64::from_be_bytes(*first) & (i64::MAX >> 1)
 }
 
 /// What an entry of the directory of volumes is, if it is one.

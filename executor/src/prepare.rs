@@ -46,7 +46,7 @@ pub(crate) struct PreparedPod {
     pub(crate) images: Vec<ImageManifest>,
     /// For each app, the names of those trees: what a kept pod needs to find them again.
     pub(crate) keys: Vec<Vec<LayerKey>>,
-    /// As long as these are open, no gc removes the trees.
+    /// As long as these are open, no gc removes the trees, and nobody named volumes.
     pub(crate) guards: Vec<OwnedFd>,
     /// The pod's unique name, if it is to have one.
     pub(crate) name: Option<PodName>,

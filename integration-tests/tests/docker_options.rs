@@ -1,7 +1,7 @@
 //! Options of `docker run` that come from elsewhere: ports of the image, volumes of another container, keys of a terminal.
 
 use std::io::Read as _;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -32,6 +32,7 @@ fn uplink() -> Result<PathBuf, String> {
 
 each_user! {
     volumes_are_another_containers,
+    a_volume_waits_for_the_container_that_is_being_made,
 }
 
 /// What answers at a port of this host, asked until somebody does.
@@ -180,5 +181,34 @@ fn other_keys_let_go_of_a_terminal() {
     docker(env, &["attach", "--detach-keys=ctrl-", "web"]).exits(125).stderr_shows("\"ctrl-\" is no key");
     docker(env, &["exec", "--privileged", "web", "true"]).exits(1).stderr_shows("container's rights and no more");
     docker(env, &["rm", "-f", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// Whoever waits for an image has the volumes that it will have.
+fn a_volume_waits_for_the_container_that_is_being_made(env: &Env) {
+    let registry = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let name = format!("127.0.0.1:{}/slow", registry.local_addr().expect("an address").port());
+    let running = env.proa(["docker", "run", "--rm", "-v", "data:/data", "-v", "more:/more", &name]).start();
+    let (asks, _) = registry.accept().expect("it asks the registry");
+    for volume in ["data", "more"] {
+        docker(env, &["volume", "rm", volume])
+            .exits(1)
+            .stderr_shows(&format!("remove {volume}: volume is in use - [a container that is being made]"));
+    }
+    docker(env, &["volume", "prune", "-a", "-f"]).succeeds().prints("Total reclaimed space: 0B\n");
+    docker(env, &["volume", "ls", "-q"]).succeeds().prints("data\nmore\n");
+    drop((asks, registry));
+    running.wait().exits(125);
+    docker(env, &["volume", "rm", "data", "more"]).succeeds().prints("data\nmore\n");
+    // With the container it is free, at once.
+    let image = image(env);
+    for options in [&["--rm"][..], &["-d", "--name=kept"]] {
+        docker(env, &[&["run", "--network=none", "-v=data:/data"], options, &[&image, "true"]].concat()).succeeds();
+        if options.len() > 1 {
+            docker(env, &["volume", "rm", "data"]).exits(1).stderr_shows("volume is in use - [");
+            docker(env, &["rm", "-f", "kept"]).succeeds();
+        }
+        docker(env, &["volume", "rm", "data"]).succeeds();
+    }
     env.assert_nothing_left();
 }

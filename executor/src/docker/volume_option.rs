@@ -1,6 +1,7 @@
 //! `-v`, `--mount`, `--tmpfs` and `--volumes-from`: what docker mounts, as volumes of a pod and mounts of its app.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use appc::{AcName, Mount, Volume, VolumeKind};
 use clap::Args;
@@ -68,6 +69,8 @@ pub(super) struct Mounts {
     pub(super) filled: Vec<String>,
     /// Paths of those that begin as the image's content.
     pub(super) content: Vec<String>,
+    /// As long as these are open, nobody removes its named volumes.
+    pub(super) held: Vec<OwnedFd>,
     /// Paths of file systems in memory, and their options.
     pub(super) memory: BTreeMap<String, String>,
 }
@@ -116,7 +119,8 @@ fn declare(context: &Context, wanted: Vec<Wanted>, volumes: &mut Vec<Volume>) ->
                 VolumeKind::Host { source, recursive: None }
             }
             Source::Named(volume) => {
-                let path = NamedVolumes::create(context)?.ensure(&volume)?;
+                let (path, held) = NamedVolumes::create(context)?.hold(&volume)?;
+                all.held.push(held);
                 all.filled.extend(copies.then(|| target.clone()));
                 let source = path.into_os_string().into_string();
                 let source = source.map_err(|path| CommandError::failed(format!("{path:?} is not UTF-8")))?;

@@ -8,6 +8,7 @@ mod beside;
 pub mod exec;
 pub mod fork;
 pub mod inherit;
+pub mod lock;
 pub mod loopback;
 pub mod memory;
 pub mod mount;

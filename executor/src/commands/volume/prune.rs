@@ -7,7 +7,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::docker::{PruneFilters, size};
 use crate::error::CommandError;
-use crate::named_volumes::NamedVolumes;
+use crate::named_volumes::{NamedVolumes, Removal};
 use crate::{consent, output};
 
 /// Remove the volumes without a name of yours that no pod has, or all of them
@@ -81,7 +81,7 @@ pub(crate) fn unused(
     for volume in all.filter(|volume| which == Which::All || is_nameless(&volume.name)) {
         if filters.admit(volume.changed_ns, &BTreeMap::new()) && volumes.users(&volume, &pods)?.is_empty() {
             let size = volumes.size(&volume);
-            if volumes.remove(&volume)? {
+            if matches!(volumes.remove(&volume, &pods)?, Removal::Done) {
                 bytes += size;
                 removed.push(volume.name);
             }

@@ -1,12 +1,13 @@
 //! `proa volume rm`.
 
 use clap::Args;
+use pod::PodEntry;
 
 use super::not_found;
 use crate::context::Context;
 use crate::docker;
 use crate::error::CommandError;
-use crate::named_volumes::NamedVolumes;
+use crate::named_volumes::{NamedVolumes, Removal};
 use crate::output;
 
 /// Remove named volumes with all that is in them
@@ -32,18 +33,11 @@ pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
         let removed = volumes.find(name).and_then(|volume| match volume {
             None if args.force => Ok(()),
             None => Err(not_found(name)),
-            Some(volume) => {
-                let users = volumes.users(&volume, &pods)?;
-                if !users.is_empty() {
-                    let ids: Vec<String> = users.iter().map(|pod| docker::id(pod.uuid)).collect();
-                    let why = format!("remove {name}: volume is in use - [{}]", ids.join(", "));
-                    return Err(CommandError::failed(why).hint("remove the pods that have it"));
-                }
-                match volumes.remove(&volume)? {
-                    false if !args.force => Err(not_found(name)),
-                    _ => Ok(()),
-                }
-            }
+            Some(volume) => match volumes.remove(&volume, &pods)? {
+                Removal::InUse(users) => Err(in_use(name, &users)),
+                Removal::Gone if !args.force => Err(not_found(name)),
+                Removal::Gone | Removal::Done => Ok(()),
+            },
         });
         match removed {
             Ok(()) => output::write(&format!("{name}\n"))?,
@@ -51,4 +45,15 @@ pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
         }
     }
     first_error.map_or(Ok(0), Err)
+}
+
+fn in_use(name: &str, users: &[PodEntry]) -> CommandError {
+    let ids: Vec<String> = users.iter().map(|pod| docker::id(pod.uuid)).collect();
+    let (ids, hint) = match ids.join(", ") {
+        none if none.is_empty() => {
+            ("a container that is being made".to_owned(), "wait until it is there, and remove it")
+        }
+        ids => (ids, "remove the pods that have it"),
+    };
+    CommandError::failed(format!("remove {name}: volume is in use - [{ids}]")).hint(hint)
 }

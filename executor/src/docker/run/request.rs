@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::os::fd::OwnedFd;
 
 use fetch::{ImageRef, oci};
 use pod::PodName;
@@ -39,6 +40,8 @@ use crate::{devices, leftover, output, relay};
 pub(in crate::docker) struct Wanted {
     pub(in crate::docker) pod: PodRequest,
     exposing: Exposing,
+    /// As long as these are open, nobody removes its named volumes.
+    held: Vec<OwnedFd>,
 }
 
 impl Wanted {
@@ -51,6 +54,7 @@ impl Wanted {
         // A container has a monitor of its own, which is the first that can run it.
         let mut pod = prepare::pod(context, self.pod, Begin::Later)?;
         self.exposing.finish(&mut pod)?;
+        pod.guards.extend(self.held);
         Ok(pod)
     }
 }
@@ -87,6 +91,7 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
         ..PodRequest::default()
     };
     let mut mounts = args.mounts.declare(context, &mut pod.volumes)?;
+    let held = std::mem::take(&mut mounts.held);
     pod.userns = args.userns.unwrap_or_else(|| userns(&args, mounts.writes_to_host));
     for device in devices::parse(&args.device)? {
         mounts.mounts.push(devices::mount(&device, &mut pod.volumes)?);
@@ -95,7 +100,7 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
         pod.remarks.annotations.set(name.parse().expect("names of annotations of ours are identifiers"), value);
     }
     pod.apps = vec![app(&args, (image, word), words, (mounts, odd_variables))?];
-    Ok(Wanted { pod, exposing })
+    Ok(Wanted { pod, exposing, held })
 }
 
 /// What bounds it beside its app's isolators, as annotations of the pod.
