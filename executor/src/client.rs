@@ -18,7 +18,7 @@ use rustix::net::{
 use rustix::process::Pid;
 use stage1::protocol::{Call, MAX_LINE, PodReport, Refused, RefusedKind, Reply, Request};
 
-use crate::error::{CommandError, Explain as _, Kind};
+use crate::error::{CommandError, Explain as _, Hint, Kind};
 use crate::{app_argument, failure_hint};
 
 /// How long a supervisor may take to say how its pod is, where many are asked.
@@ -257,5 +257,5 @@ fn refusal(Refused { kind, message }: Refused) -> CommandError {
         RefusedKind::Version => (Kind::Failed, Some("the pod was started by another version of proa")),
         _ => (Kind::Failed, None),
     };
-    hint.into_iter().fold(CommandError::new(kind, message), CommandError::hint)
+    hint.into_iter().fold(CommandError::new(kind, message), |error, hint| error.with(Hint::Step(hint.to_owned())))
 }

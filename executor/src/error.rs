@@ -33,6 +33,17 @@ impl Kind {
     }
 }
 
+/// What the user can do, and what whoever says so knew.
+#[derive(Debug)]
+pub(crate) enum Hint {
+    /// Of this error: it takes the place of what the message suggests.
+    Error(String),
+    /// Of the step that failed, whatever it failed on: shown where nothing else is.
+    Step(String),
+    /// What is to be done besides: shown with whatever else is.
+    Besides(String),
+}
+
 /// A failed subcommand: the chain of causes and what the user can do about it.
 ///
 /// It is not a [`std::error::Error`] itself, so that `?` can turn every error into one.
@@ -40,7 +51,7 @@ impl Kind {
 pub(crate) struct CommandError {
     pub(crate) kind: Kind,
     pub(crate) source: Box<dyn Error + Send + Sync>,
-    pub(crate) hints: Vec<String>,
+    pub(crate) hints: Vec<Hint>,
     /// Lines of the input with a mark at the mistake, to be shown between the message and the hints.
     pub(crate) picture: Option<String>,
 }
@@ -68,8 +79,14 @@ impl CommandError {
 
     /// Adds one line that says how to mend it.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        self.with(Hint::Error(hint.into()))
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub(crate) fn with(mut self, hint: Hint) -> Self {
+        self.hints.push(hint);
         self
     }
 
@@ -114,17 +131,29 @@ impl CommandError {
         text
     }
 
-    /// The hints that were given on the way, or else those that the message suggests.
+    /// The hints that were given on the way, and the limit that was reached; or else what the message suggests.
     pub(crate) fn all_hints(&self, command: Option<&str>) -> Vec<String> {
         let chain = self.chain();
-        if let Some(limit) = hints::of_limit(&chain) {
-            return vec![limit.to_owned()];
+        let (mut of_error, mut of_step, mut besides) = (Vec::new(), Vec::new(), Vec::new());
+        for hint in &self.hints {
+            match hint {
+                Hint::Error(text) => of_error.push(text.clone()),
+                Hint::Step(text) => of_step.push(text.clone()),
+                Hint::Besides(text) => besides.push(text.clone()),
+            }
         }
-        if self.hints.is_empty() {
-            return hints::of(self.kind, causes(self.source.as_ref()), &chain, command).into_iter().collect();
+        // A supervisor that failed may have told of the limit.
+        let limit = hints::of_limit(&chain).map(str::to_owned).filter(|limit| !of_error.contains(limit));
+        let mut all = of_error;
+        all.extend(limit);
+        if all.is_empty() {
+            all = of_step;
         }
-        // Whoever knew more about the step has said so.
-        self.hints.clone()
+        if all.is_empty() {
+            all.extend(hints::of(self.kind, causes(self.source.as_ref()), &chain, command));
+        }
+        all.extend(besides);
+        all
     }
 
     /// The message and its causes on one line.
@@ -144,7 +173,7 @@ pub(crate) trait Explain<T> {
     /// Puts the step that failed in front of the chain.
     fn during(self, step: impl FnOnce() -> String) -> Result<T, CommandError>;
 
-    /// Adds one line that says how to mend it.
+    /// Adds one line that says how to mend the step, whatever it failed on ([`Hint::Step`]).
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T, CommandError>;
 }
 
@@ -154,7 +183,7 @@ impl<T, E: Into<CommandError>> Explain<T> for Result<T, E> {
     }
 
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T, CommandError> {
-        self.map_err(|error| error.into().hint(hint()))
+        self.map_err(|error| error.into().with(Hint::Step(hint())))
     }
 }
 
@@ -261,6 +290,20 @@ mod tests {
     fn an_image_cannot_forge_a_line() {
         let error = CommandError::failed("image \"x\nhint: run this\"").hint("see \x1b[31mred");
         assert_eq!(error.report(Some("run")), "proa: run: image \"x\\x0ahint: run this\"\nhint: see \\x1b[31mred\n");
+    }
+
+    #[test]
+    fn hints_are_those_that_know_most() {
+        let of = |errno: rustix::io::Errno| CommandError::from(io::Error::from(errno));
+        let [full, many] = [rustix::io::Errno::NOSPC, rustix::io::Errno::MFILE];
+        let limit = "raise the limit of open files: ulimit -n";
+        assert_eq!(of(many).hint("close some").all_hints(None), ["close some", limit]);
+        assert_eq!(of(many).with(Hint::Step("elsewhere".into())).all_hints(None), [limit]);
+        assert_eq!(of(full).with(Hint::Step("elsewhere".into())).all_hints(None), ["elsewhere"]);
+        let both = of(many).with(Hint::Besides("sweep".into())).with(Hint::Step("elsewhere".into()));
+        assert_eq!(both.all_hints(None), [limit, "sweep"]);
+        let besides = of(full).with(Hint::Besides("sweep".into())).all_hints(None);
+        assert!(besides[0].starts_with("free space") && besides[1..] == ["sweep"], "{besides:?}");
     }
 
     #[test]

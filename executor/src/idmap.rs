@@ -16,7 +16,7 @@ use stage1::run::RunError;
 use stage1::userns::{self, Running, UsernsError};
 
 use crate::diagnostics::silenced;
-use crate::error::{self, CommandError, Explain};
+use crate::error::{self, CommandError, Explain, Hint};
 
 /// Holds the first id of root's own range, in decimal, so that trees stay usable when /etc/subuid changes.
 const RECORD: &str = "root-id-range";
@@ -95,7 +95,7 @@ pub(crate) fn explain(error: CommandError) -> CommandError {
     };
     // clone(2) says ENOSPC for this limit: no device is full.
     if created != Some(Errno::NOSPC.raw_os_error()) {
-        return error.hint("`proa doctor` says what this machine lacks");
+        return error.with(Hint::Step("`proa doctor` says what this machine lacks".into()));
     }
     let limit = fs::read_to_string(MAX_USER_NAMESPACES).map_or_else(|_| "unknown".to_owned(), |n| n.trim().to_owned());
     error

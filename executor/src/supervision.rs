@@ -15,7 +15,7 @@ use stage1::run::{AppOptions, AppStdio, PodOutcome, PodSpec, RunError, Signals};
 use stage1::supervise::ExitPolicy;
 use tracing::info_span;
 
-use crate::error::{self, CommandError, Explain, Kind};
+use crate::error::{self, CommandError, Explain, Hint, Kind};
 use crate::forward::{self, Entrances};
 use crate::handed::Handed;
 use crate::idmap::{self, Remover};
@@ -222,7 +222,7 @@ pub(crate) fn undo(error: CommandError, removed: Result<(), pod::PodError>) -> C
         Ok(()) => error,
         Err(left) => {
             let left = error::chain(&left);
-            error.hint(format!("the pod could not be removed ({left}); `proa gc` will try again"))
+            error.with(Hint::Besides(format!("the pod could not be removed ({left}); `proa gc` will try again")))
         }
     }
 }
@@ -237,5 +237,5 @@ fn explain_run(error: RunError) -> CommandError {
     let mut error = CommandError::from(error);
     error.kind = kind;
     error = idmap::explain(error);
-    hint.into_iter().fold(error, CommandError::hint)
+    hint.into_iter().fold(error, |error, hint| error.with(Hint::Step(hint.to_owned())))
 }

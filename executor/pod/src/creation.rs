@@ -78,14 +78,13 @@ impl Pods {
     }
 }
 
-/// Removes an embryo whose creator is dead, as gc does; `true` if it did.
+/// Removes the embryo that stands at `embryo` below `pods/` if its creator is dead, as gc does; `true` if it did.
 ///
 /// An embryo holds nothing but its lock file. Both are removed under that lock, so whoever gets the lock later can
 /// tell (`st_nlink` is 0), and a second gc cannot unlink the lock file of the creator's next attempt.
-pub(crate) fn sweep_embryo(pods: &Dir, uuid: PodUuid) -> Result<bool, PodError> {
-    let embryo = path(Place::Embryo, uuid);
+pub(crate) fn sweep_embryo(pods: &Dir, embryo: &str) -> Result<bool, PodError> {
     let lock = format!("{embryo}/lock");
-    let file = match crate::listing::open_lock(pods, &embryo, OFlags::RDWR)? {
+    let file = match crate::listing::open_lock(pods, embryo, OFlags::RDWR)? {
         Some((file, _)) => {
             if !lock::take(&file, std::time::Duration::ZERO).map_err(|e| pods.error("flock", &lock, e))? {
                 return Ok(false);
@@ -102,7 +101,7 @@ pub(crate) fn sweep_embryo(pods: &Dir, uuid: PodUuid) -> Result<bool, PodError> 
         }
         None => None,
     };
-    let removed = match pods.rmdir(&embryo) {
+    let removed = match pods.rmdir(embryo) {
         Ok(()) => true,
         Err(e) if matches!(e.source, Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => false,
         Err(e) => return Err(e.into()),

@@ -6,7 +6,7 @@ use appc::PodUuid;
 use rustix::io::Errno;
 
 use crate::dir::ctime_ns;
-use crate::listing::uuids;
+use crate::listing::{old_embryos, uuids};
 use crate::root::{Pods, path};
 use crate::{Place, PodError, TreeRemover, creation, handle, lock, names};
 
@@ -57,8 +57,10 @@ impl Pods {
     pub fn gc(&self, options: &GcOptions, remover: &dyn TreeRemover) -> Result<GcReport, PodError> {
         self.root.check_writable()?;
         let mut report = GcReport::default();
-        for uuid in uuids(&self.root, Place::Embryo)? {
-            match creation::sweep_embryo(&self.root.dir, uuid) {
+        let old = old_embryos(&self.root)?.into_iter().map(|uuid| (uuid, format!("{}/{uuid}", Place::Embryo)));
+        let embryos = uuids(&self.root, Place::Embryo)?.into_iter().map(|uuid| (uuid, path(Place::Embryo, uuid)));
+        for (uuid, embryo) in embryos.chain(old) {
+            match creation::sweep_embryo(&self.root.dir, &embryo) {
                 Ok(true) => report.removed.push(uuid),
                 Ok(false) => {}
                 Err(e) => report.failures.push((uuid, e)),

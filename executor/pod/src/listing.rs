@@ -153,7 +153,6 @@ pub(crate) fn look_at(root: &Root, place: Place, uuid: PodUuid) -> Result<Option
 
 /// The UUIDs in a place. Entries with other names are not ours and are passed over.
 pub(crate) fn uuids(root: &Root, place: Place) -> Result<Vec<PodUuid>, PodError> {
-    let canonical = |name: String| name.parse::<PodUuid>().ok().filter(|uuid| uuid.to_string() == name);
     let mut found = Vec::new();
     match place {
         Place::Embryo => {
@@ -165,6 +164,16 @@ pub(crate) fn uuids(root: &Root, place: Place) -> Result<Vec<PodUuid>, PodError>
         _ => found.extend(entries(&root.dir, place.dir_name())?.into_iter().filter_map(canonical)),
     }
     Ok(found)
+}
+
+/// The UUIDs of embryos that stand beside the cradles: before there were any, pods were born there.
+pub(crate) fn old_embryos(root: &Root) -> Result<Vec<PodUuid>, PodError> {
+    Ok(entries(&root.dir, Place::Embryo.dir_name())?.into_iter().filter_map(canonical).collect())
+}
+
+/// The UUID that an entry is named after, written as this program writes it.
+fn canonical(name: String) -> Option<PodUuid> {
+    name.parse::<PodUuid>().ok().filter(|uuid| uuid.to_string() == name)
 }
 
 /// The names in a directory, without `.`, `..` and those that are not UTF-8; none if it does not exist.

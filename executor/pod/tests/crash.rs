@@ -155,6 +155,25 @@ fn leftovers_of_half_an_operation_are_collected() {
     }
 }
 
+/// Before there were cradles, pods were born in `embryo` itself.
+#[test]
+fn embryos_of_earlier_versions_are_collected() {
+    let data = Data::new();
+    let embryo = |of: &str| data.path(&format!("embryo/{of}"));
+    let [bare, dead, alive] = [PodUuid::new_v4(), PodUuid::new_v4(), PodUuid::new_v4()].map(|uuid| uuid.to_string());
+    for uuid in [&bare, &dead, &alive] {
+        fs::create_dir(embryo(uuid)).unwrap();
+    }
+    fs::write(embryo(&dead).join("lock"), "").unwrap();
+    let lock = fs::File::create(embryo(&alive).join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(data.gc_everything().removed.len(), 2);
+    assert_eq!([&bare, &dead, &alive].map(|uuid| embryo(uuid).exists()), [false, false, true]);
+    drop(lock);
+    assert_eq!(data.gc_everything().removed.len(), 1);
+    assert!(!embryo(&alive).exists() && embryo("00").exists() && embryo("63").exists());
+}
+
 #[test]
 fn the_clock_does_not_decide_over_the_living() {
     let data = Data::new();

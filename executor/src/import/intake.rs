@@ -16,7 +16,7 @@ use tracing::{debug, info_span};
 use super::layers::Remote;
 use super::{Images, Origin, Wanted, pull};
 use crate::diagnostics::warn;
-use crate::error::{CommandError, Explain};
+use crate::error::{CommandError, Explain, Hint};
 use crate::hello;
 use crate::idmap::{self, Remover};
 use crate::packed;
@@ -224,7 +224,7 @@ impl Images {
                 Ok(record)
             }
             (Err(left), Err(error)) => {
-                Err(error.hint(format!("something of it is left ({left}); `proa gc` will remove it")))
+                Err(error.with(Hint::Besides(format!("something of it is left ({left}); `proa gc` will remove it"))))
             }
         }
     }

@@ -186,7 +186,7 @@ impl Images {
         let Some((sender, remote)) = sender else { return answer(running).await };
         if let Some(plan) = plan {
             let answered = beside(feed_pieces(sender, remote, task, plan), running).await?;
-            let report = answered.map_err(|error| error.hint(WRONG_TABLE))?;
+            let report = answered.hint(|| WRONG_TABLE.into())?;
             return Ok(IngestReport { compressed: task.compressed, compressed_size: task.layer.size, ..report });
         }
         let mut spool = Spool::open(&self.store, &task.compressed, task.layer.size)?;

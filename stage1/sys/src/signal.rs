@@ -38,11 +38,15 @@ pub fn expect_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
-/// Ignores SIGXFSZ: a write beyond the caller's limit of file sizes (`RLIMIT_FSIZE`) then answers `EFBIG` like other failed
-/// writes, instead of killing a supervisor and its pod with it. [`reset`] undoes it for programs.
+/// Outlives SIGXFSZ: a write beyond the caller's limit of file sizes (`RLIMIT_FSIZE`) then answers `EFBIG` like other failed
+/// writes, instead of killing a supervisor and its pod with it.
+///
+/// It is handled, not ignored: programs that are executed have its default action then, whoever executes them (execve(2)).
 pub fn outlive_the_limit_of_file_sizes() {
-    // SAFETY: SIG_IGN is a valid handler for SIGXFSZ.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    extern "C" fn go_on(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = go_on;
+    // SAFETY: the handler does nothing, which is safe wherever a signal strikes.
+    unsafe { libc::signal(libc::SIGXFSZ, handler as libc::sighandler_t) };
 }
 
 /// SIGPIPE, which Rust's runtime ignores.
@@ -73,8 +77,7 @@ pub fn next(fd: &OwnedFd) -> io::Result<Option<i32>> {
 
 /// Gives every signal its default action and blocks none: what a program may expect at its start.
 ///
-/// Rust's runtime ignores SIGPIPE, and proa SIGXFSZ; an ignored signal stays ignored across exec, and callers hand down others
-/// (nohup).
+/// Rust's runtime ignores SIGPIPE; an ignored signal stays ignored across exec, and callers hand down others (nohup).
 ///
 /// # Errors
 /// None that a valid kernel gives.

@@ -110,6 +110,17 @@ mod tests {
         assert_eq!((status.unwrap_err().raw_os_error(), said.as_str()), (Some(libc::ENOENT), ""));
     }
 
+    /// What this process outlives ends a program that does not expect it, as anywhere else: 128 and SIGXFSZ.
+    #[test]
+    fn it_does_not_outlive_the_limit_of_file_sizes() {
+        crate::signal::outlive_the_limit_of_file_sizes();
+        let file = std::env::temp_dir().join(format!("limited-{}", std::process::id()));
+        let script = format!("ulimit -f 1; (printf %9000s x >{}); exit $?", file.display());
+        let (status, _) = run("/bin/sh", &script);
+        let _ = std::fs::remove_file(file);
+        assert_eq!(status.unwrap(), Some(128 + libc::SIGXFSZ));
+    }
+
     #[test]
     fn dropped_it_is_gone() {
         let (mut ours, theirs) = io::pipe().unwrap();
