@@ -1,6 +1,7 @@
 //! Whether and how proa tells what it is doing: tracing output on stderr, and the warnings that are always shown.
 
 use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use appc::{Compatibility, SemVer};
 use tracing_subscriber::filter::Targets;
@@ -62,9 +63,27 @@ pub(crate) fn warn_of_version(what: &str, version: &SemVer) {
     }
 }
 
+type Teller = Box<dyn Fn(&str) + Send>;
+
+/// Who tells the user of something odd, in a process whose stderr leads nowhere.
+static TELLER: Mutex<Option<Teller>> = Mutex::new(None);
+
+/// Has warnings told by `teller` from now on.
+pub(crate) fn warn_by(teller: impl Fn(&str) + Send + 'static) {
+    *TELLER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(teller));
+}
+
+/// Has warnings written to stderr again.
+pub(crate) fn warn_on_stderr() {
+    *TELLER.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
 /// Tells the user of something odd that does not stop the work. A stderr that cannot be written to is no reason to
 /// stop either.
 pub(crate) fn warn(message: &str) {
+    if let Some(tell) = &*TELLER.lock().unwrap_or_else(PoisonError::into_inner) {
+        return tell(message);
+    }
     let line = format!("proa: warning: {}\n", printable(message));
     let _ = io::stderr().write_all(line.as_bytes());
 }

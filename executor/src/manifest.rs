@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use appc::{AcIdentifier, AcName, Annotations, Hash, ImageId, ImageManifest, PodManifest, RuntimeApp, RuntimeImage};
+use stage1::limits::MAX_APPS;
 use stage1::plan::{DOCKERS_RULES, FILLED, IMAGE_CONTENT};
 
 use crate::environment::PodEnvironment;
@@ -50,9 +51,6 @@ impl WantedApp {
         }
     }
 }
-
-/// Apps in a pod. Each has small files in a file system of the pod's that has room for some 1300 (`stage1::plan`).
-const MAX_APPS: usize = 1000;
 
 /// Bytes of an app's name. Its log and its layer are files with a little more in their names, of which the kernel takes 255.
 const MAX_APP_NAME: usize = 240;

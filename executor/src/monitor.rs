@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -10,11 +11,14 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 use sys::fork::{Fork, Namespaces, fork};
 
-use crate::error::{CommandError, Kind};
+use crate::diagnostics;
+use crate::error::{CommandError, Explain as _, Kind};
 
 /// What the monitor tells the command that started it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Told {
+    /// Something the user should know, though nothing failed.
+    Warning(String),
     /// The apps are being started.
     Started,
     /// The pod could not be run.
@@ -23,12 +27,13 @@ enum Told {
 
 /// The monitor's way to tell that the pod is started.
 #[derive(Debug)]
-pub(crate) struct Started(File);
+pub(crate) struct Started(Arc<File>);
 
 impl Started {
     /// Tells it. The command then returns, and nobody hears what the monitor says any more.
-    pub(crate) fn tell(mut self) {
-        let _ = say(&mut self.0, &Told::Started);
+    pub(crate) fn tell(self) {
+        diagnostics::warn_on_stderr();
+        let _ = say(&self.0, &Told::Started);
     }
 }
 
@@ -56,14 +61,16 @@ pub(crate) fn detach(
 }
 
 fn monitor(pipe: OwnedFd, supervise: impl FnOnce(Started) -> Result<u8, CommandError>) -> u8 {
-    let mut pipe = File::from(pipe);
-    let result = become_own().map_err(CommandError::from).and_then(|()| Ok(Started(pipe.try_clone()?)));
-    match result.and_then(supervise) {
+    let pipe = Arc::new(File::from(pipe));
+    let (started, warnings) = (Started(Arc::clone(&pipe)), Arc::clone(&pipe));
+    // Its own stderr leads nowhere.
+    diagnostics::warn_by(move |text| drop(say(&warnings, &Told::Warning(text.to_owned()))));
+    match become_own().map_err(CommandError::from).and_then(|()| supervise(started)) {
         Ok(status) => status,
         Err(error) => {
             let status = error.kind.exit_status();
             // Nobody listens any more if the pod was started: then its record says how it ended.
-            let _ = say(&mut pipe, &Told::Failed { status, message: error.chain(), hints: error.all_hints(None) });
+            let _ = say(&pipe, &Told::Failed { status, message: error.chain(), hints: error.all_hints(None) });
             status
         }
     }
@@ -79,22 +86,27 @@ fn become_own() -> rustix::io::Result<()> {
     dup2_stderr(&null)
 }
 
-fn say(pipe: &mut File, told: &Told) -> std::io::Result<()> {
+fn say(mut pipe: &File, told: &Told) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(told)?;
     line.push(b'\n');
     pipe.write_all(&line)
 }
 
 fn hear(pipe: OwnedFd) -> Result<(), CommandError> {
-    let mut text = Vec::new();
-    BufReader::new(File::from(pipe)).read_until(b'\n', &mut text)?;
-    match serde_json::from_slice(&text) {
-        Ok(Told::Started) => Ok(()),
-        Ok(Told::Failed { status, message, hints }) => {
-            let kind = [Kind::NotFound, Kind::NotExecutable].into_iter().find(|kind| kind.exit_status() == status);
-            let error = CommandError::new(kind.unwrap_or(Kind::Failed), message);
-            Err(hints.into_iter().fold(error, CommandError::hint))
+    let mut pipe = BufReader::new(File::from(pipe));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        pipe.read_until(b'\n', &mut line).during(|| "hear the pod's monitor".into())?;
+        match serde_json::from_slice(&line) {
+            Ok(Told::Warning(text)) => diagnostics::warn(&text),
+            Ok(Told::Started) => return Ok(()),
+            Ok(Told::Failed { status, message, hints }) => {
+                let kind = [Kind::NotFound, Kind::NotExecutable].into_iter().find(|kind| kind.exit_status() == status);
+                let error = CommandError::new(kind.unwrap_or(Kind::Failed), message);
+                return Err(hints.into_iter().fold(error, CommandError::hint));
+            }
+            Err(_) => return Err(CommandError::failed("the pod's monitor ended before the pod was started")),
         }
-        Err(_) => Err(CommandError::failed("the pod's monitor ended before the pod was started")),
     }
 }

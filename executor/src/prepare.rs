@@ -8,6 +8,7 @@ use fetch::ImageRef;
 use pod::{PodEntry, PodName, Pods};
 use stage1::idmap::IdMapping;
 use stage1::isolators::net_admin::NetAdmin;
+use stage1::limits;
 use stage1::nest::Nest;
 use stage1::supervise::ExitPolicy;
 use store::{ImageRecord, LayerKey, Tree};
@@ -77,6 +78,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
         None => asked(request.volumes, request.remarks, request.isolators, request.apps),
     };
     manifest::check_count(wanted.len())?;
+    limits::expect_apps(wanted.len());
     if follow_symlinks {
         sources::resolve_links(&mut pod.volumes)?;
     }
@@ -209,6 +211,7 @@ impl Trees {
         let (dirs, locks): (Vec<_>, Vec<_>) = trees.into_iter().map(Tree::into_parts).unzip();
         self.layers.push(dirs);
         self.guards.extend(locks);
+        limits::expect_files(2 * self.guards.len());
     }
 }
 
@@ -240,6 +243,7 @@ pub(crate) fn again(
     let begin = if may_be_made_now(&manifest) { begin } else { Begin::Later };
     let nest = nest(context, (begin, &lifecycle), &NetRequest::of(&manifest)?, &images.mapping)?;
     let mut trees = Trees::default();
+    limits::expect_apps(manifest.apps.len());
     let manifests = setup.images(&manifest)?;
     for runtime in &manifest.apps {
         let app = setup.app(&runtime.name)?;

@@ -3,11 +3,11 @@
 use integration_tests::images::{Aci, busybox};
 use integration_tests::needs::{Place, place};
 use integration_tests::{Env, User, each_user, needs};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 each_user! {
     more_apps_than_a_pod_can_have_are_refused,
+    apps_have_the_limit_of_descriptors_that_their_pod_outgrows,
     names_too_long_for_files_are_refused,
 }
 
@@ -28,9 +28,6 @@ fn pod(env: &Env, count: usize, exec: &[&str]) -> [String; 3] {
 fn a_pod_of_many_apps_starts_and_ends() {
     needs!(place(Place::Host));
     let env = &needs!(Env::of(User::WithRange));
-    // A pod holds some descriptors for each app, and a shell usually has 1024.
-    let files = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).expect("it may be raised so far");
     env.proa(pod(env, 700, &["/bin/true"])).outcome().succeeds();
     let detached = pod(env, 700, &["/bin/sleep", "1000"]).into_iter().chain(["--detach".into(), "--name=crowd".into()]);
     env.proa(detached).outcome().succeeds();
@@ -41,8 +38,23 @@ fn a_pod_of_many_apps_starts_and_ends() {
 }
 
 fn more_apps_than_a_pod_can_have_are_refused(env: &Env) {
-    let refused = env.proa(pod(env, 1001, &["/bin/true"])).outcome().refuses("a pod of 1001 apps: there can be 1000");
+    let too_many = "a pod of 1001 apps: there can be 1000";
+    let refused = env.proa(pod(env, 1001, &["/bin/true"])).outcome().refuses(too_many);
     refused.stderr_shows("hint: make several pods");
+    // Whether it runs is asked later.
+    let [_, net, manifest] = pod(env, 1000, &["/bin/true"]);
+    let uuid = env.proa(["prepare", &net, &manifest]).outcome().succeeds().line().to_owned();
+    let refused = env.proa(["app", "add", &uuid, "example.com/crowd", "--name=one-more"]).outcome();
+    refused.refuses(too_many).stderr_shows("hint: make several pods");
+    env.proa(["rm", &uuid]).outcome().succeeds();
+}
+
+/// A pod holds some descriptors for each app: more than the caller's soft limit lets it have, but not than the hard one.
+fn apps_have_the_limit_of_descriptors_that_their_pod_outgrows(env: &Env) {
+    let pod = pod(env, 40, &["/bin/sh", "-c", "ulimit -Sn"]);
+    let limited = |limit| env.proa(&pod).through(["prlimit", limit, "--"]).outcome();
+    limited("--nofile=60:4096").succeeds().prints(&"60\n".repeat(40)).quietly();
+    limited("--nofile=60:60").refuses("Too many open files").stderr_shows("ulimit -n");
 }
 
 fn names_too_long_for_files_are_refused(env: &Env) {

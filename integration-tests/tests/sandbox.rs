@@ -1,7 +1,11 @@
 //! Pods whose apps come and go (rkt's app_sandbox tests).
 
+use std::fs;
+use std::time::Instant;
+
 use integration_tests::images::{Aci, busybox};
-use integration_tests::{Env, each_user, process};
+use integration_tests::needs::{Place, place};
+use integration_tests::{Env, each_user, limit, needs, process};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -13,6 +17,7 @@ each_user! {
     rkt_app_sandbox_cri_logs,
     what_makes_no_sense_is_refused,
     a_failed_add_leaves_nothing,
+    removed_apps_leave_nothing_in_their_pod,
     an_added_app_is_confined_as_the_others,
     added_apps_take_sockets_over,
     added_apps_get_the_guest_agent,
@@ -37,13 +42,13 @@ fn app(env: &Env, args: &[&str]) -> String {
 }
 
 fn wait_for_state(env: &Env, uuid: &str, name: &str, state: &str) -> String {
-    let deadline = std::time::Instant::now() + integration_tests::limit();
+    let deadline = Instant::now() + limit();
     loop {
         let status = app(env, &["status", uuid, "--app", name]);
         if status.contains(&format!("state={state}\n")) {
             return status;
         }
-        assert!(std::time::Instant::now() < deadline, "{name} is not {state}: {status}");
+        assert!(Instant::now() < deadline, "{name} is not {state}: {status}");
     }
 }
 
@@ -112,9 +117,9 @@ fn an_app_killed_before_its_start_has_ended(env: &Env) {
     assert!(wait_for_state(env, &uuid, "early", "exited").ends_with("exit_code=137\n"));
     app(env, &["start", &uuid, "--app", "early"]);
     let ran = || env.proa(["logs", &uuid]).outcome().succeeds().stdout == "ran\n";
-    let deadline = std::time::Instant::now() + integration_tests::limit();
+    let deadline = Instant::now() + limit();
     while !ran() {
-        assert!(std::time::Instant::now() < deadline, "it does not run again");
+        assert!(Instant::now() < deadline, "it does not run again");
     }
     wait_for_state(env, &uuid, "early", "exited");
     end(env, &uuid);
@@ -177,6 +182,37 @@ fn what_makes_no_sense_is_refused(env: &Env) {
     env.proa(["app", "add", &other, &id, "--name", "more"]).outcome().rejects("made for it");
     end(env, &other);
     end(env, &uuid);
+}
+
+/// Apps may come and go in a sandbox for as long as it runs, more than it has room for at once.
+fn removed_apps_leave_nothing_in_their_pod(env: &Env) {
+    needs!(place(Place::Host));
+    let id = image(env, "guest", "exit 0");
+    sandbox(env, &["--name=box"]);
+    let status: serde_json::Value =
+        serde_json::from_str(&env.proa(["status", "--format=json", "box"]).outcome().succeeds().stdout).unwrap();
+    let init = i32::try_from(status["pid"].as_i64().expect("it runs")).unwrap();
+    let monitor = process::read(init).expect("it is there").parent;
+    let held = || {
+        let entries = |path: String| fs::read_dir(&path).unwrap_or_else(|e| panic!("{path}: {e}")).count();
+        let open = |pid| entries(format!("/proc/{pid}/fd"));
+        [entries(format!("/proc/{init}/root/etc")), open(init), open(monitor)]
+    };
+    let empty = held();
+    for round in 0..3 {
+        app(env, &["add", "box", &id, "--name=guest"]);
+        assert!(held()[0] > empty[0], "an app has files there");
+        if round > 0 {
+            app(env, &["start", "box", "--app=guest"]);
+            wait_for_state(env, "box", "guest", "exited");
+        }
+        app(env, &["rm", "box", "--app=guest"]);
+        let deadline = Instant::now() + limit();
+        while held() != empty {
+            assert!(Instant::now() < deadline, "round {round}: {:?}, {empty:?} before", held());
+        }
+    }
+    end(env, "box");
 }
 
 fn a_failed_add_leaves_nothing(env: &Env) {

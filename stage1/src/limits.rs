@@ -1,5 +1,7 @@
 //! Resource limits that every pod and app gets (security.md 3.8).
 
+use std::sync::OnceLock;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::apply::{Named as _, Refusal};
@@ -9,11 +11,23 @@ use crate::isolators::ulimits::{Ulimit, lower};
 /// their uid, and does not count the user's processes outside (measured; the kernel's ucounts, Linux 5.14).
 pub const MAX_PROCESSES: u64 = 4096;
 
+/// Apps of a pod. Each has small files in a file system of the pod's that has room for some 1300 ([`crate::plan`]).
+pub const MAX_APPS: usize = 1000;
+
+/// Descriptors that a process of ours has for each app at most: its trees, its streams, its namespaces.
+const FILES_OF_APP: usize = 16;
+
 /// Soft limit of open files: what programs that still use select(2) can bear.
 const SOFT_FILES: u64 = 1024;
 
 /// Hard limit of open files: systemd's default.
 const HARD_FILES: u64 = 524_288;
+
+/// Descriptors that no process of ours needs a higher limit for: callers whose soft limit is lower are rare.
+const FEW_FILES: usize = 100;
+
+/// The caller's soft limit of open files, once this process has raised its own. Those that are forked later know it, too.
+static CALLERS_FILES: OnceLock<Option<u64>> = OnceLock::new();
 
 /// Queued signals of a pod, bounded the same way: the queue is the host user's, and one app could fill it.
 const MAX_PENDING: u64 = 4096;
@@ -27,6 +41,24 @@ pub fn bound_processes(to: Option<u64>) -> Result<(), Refusal> {
     let most = to.map_or(MAX_PROCESSES, |number| number.min(MAX_PROCESSES));
     set(Resource::Nproc, most, most)?;
     set(Resource::Sigpending, MAX_PENDING, MAX_PENDING)
+}
+
+/// Raises this process's soft limit of open files to the hard one if it is about to have so many. Apps have the caller's.
+///
+/// Where it cannot be raised the limit is told when it is reached.
+pub fn expect_files(number: usize) {
+    if number <= FEW_FILES || CALLERS_FILES.get().is_some() {
+        return;
+    }
+    let limit = getrlimit(Resource::Nofile);
+    if CALLERS_FILES.set(limit.current).is_ok() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
+}
+
+/// The same before so many apps are made or opened.
+pub fn expect_apps(number: usize) {
+    expect_files(FILES_OF_APP * number);
 }
 
 /// Sets the limits of an app, but for those of `given`. To be called in its first process.
@@ -83,7 +115,10 @@ pub(crate) fn described() -> String {
 
 /// Lowers a limit; one that the caller has lower already stays, soft or hard.
 fn set(resource: Resource, soft: u64, hard: u64) -> Result<(), Refusal> {
-    let old = getrlimit(resource);
+    let mut old = getrlimit(resource);
+    if resource == Resource::Nofile {
+        old.current = *CALLERS_FILES.get().unwrap_or(&old.current);
+    }
     let hard = old.maximum.map_or(hard, |old| old.min(hard));
     let soft = old.current.map_or(soft, |old| old.min(soft)).min(hard);
     let limit = Rlimit { current: Some(soft), maximum: Some(hard) };

@@ -74,8 +74,8 @@ enum Purpose {
 /// A client that waits for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
-    /// For the app to be created.
-    Added(usize),
+    /// For the app to be created; whether it hears what is to be said of it until then.
+    Added { app: usize, remarks: bool },
     /// For a port to be let go of.
     Freed,
 }

@@ -261,6 +261,16 @@ impl Outputs {
         self.sinks.retain(|sink| !sink.is_done());
     }
 
+    /// The app is no more of the pod: nothing of it is kept open.
+    pub(crate) fn forget(&mut self, app: usize) {
+        self.app_ended(app);
+        self.sources.retain(|source| source.app != app);
+        self.sinks.retain(|sink| sink.app != app);
+        if let (Some(log), Some(input)) = (self.logs.get_mut(app), self.inputs.get_mut(app)) {
+            (*log, *input) = (None, None);
+        }
+    }
+
     /// Reads what is left when no process of the pod is.
     pub(crate) fn finish(&mut self) {
         self.drain(|_| true);

@@ -86,6 +86,9 @@ pub enum Call {
         trees: Vec<String>,
         /// How its streams are kept.
         stdio: StdioKind,
+        /// Whether the client hears [`Reply::Remark`] before the answer.
+        #[serde(default)]
+        remarks: bool,
     },
     /// Let go of an app that does not run. [`Reply::Done`].
     Remove {
@@ -189,6 +192,8 @@ pub struct StdioKind {
 pub enum Reply {
     /// It is done, or has begun.
     Done,
+    /// Something that the user should know, though nothing failed. The answer follows.
+    Remark(String),
     /// The state of the pod.
     Status(PodReport),
     /// Something happened.

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use stage1::idmap::Tier;
+use stage1::limits;
 use store::extract::{Lower, Owners};
 use store::stack::Stack;
 use store::{ImageRecord, LayerKey, Tree};
@@ -11,6 +12,9 @@ use tracing::info_span;
 
 use super::Images;
 use crate::error::{CommandError, Explain};
+
+/// Descriptors of an open tree: its directory, its lock, and a copy of the former for who looks into it.
+const FILES_OF_TREE: usize = 3;
 
 impl Images {
     /// Who owns the root of a new tree, if not this user.
@@ -87,6 +91,7 @@ impl Images {
     /// The trees of layers, if all of them are there. A layer that comes again further up is left out below: what is
     /// in it stands above everything in between, and overlay refuses a tree that is there twice.
     pub(super) fn ready_trees(&self, layers: &[LayerKey]) -> Result<Option<Vec<Tree>>, CommandError> {
+        limits::expect_files(FILES_OF_TREE * layers.len());
         let mut trees = Vec::with_capacity(layers.len());
         let comes_again = |index: usize, layer: &LayerKey| layers[index + 1..].contains(layer);
         for (_, layer) in layers.iter().enumerate().filter(|&(index, layer)| !comes_again(index, layer)) {

@@ -1,8 +1,8 @@
 //! Why images and request make no pod.
 
 use appc::{AcIdentifier, AcName};
+use stage1::limits::MAX_APPS;
 
-use super::MAX_APPS;
 use super::platform::{HOST_ARCH, HOST_OS};
 
 /// Why images and request make no pod.

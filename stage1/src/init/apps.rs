@@ -21,6 +21,7 @@ use crate::enter::Later;
 use crate::host::Host;
 use crate::idmap::IdMapping;
 use crate::isolators::net_admin::Grant;
+use crate::limits;
 use crate::monitor::QUIET;
 use crate::op::Slot;
 use crate::plan::{Net, PodOptions, plan};
@@ -281,6 +282,7 @@ impl Apps {
                 self.apps.remove(&app);
                 self.ended_early.remove(&app);
                 sockets::remove(app);
+                etc::remove(app);
             }
             ToInit::Signal { process, signal } => {
                 self.processes.iter().filter(|other| other.id == Some(process)).for_each(|p| p.signal(signal));
@@ -328,6 +330,7 @@ impl Apps {
             etc: &etc,
             cgroup,
         };
+        limits::expect_apps(self.apps.len() + 1);
         let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
         let mut plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
         let sockets = manifest.apps.last().map(listening::of_added).unwrap_or_default();

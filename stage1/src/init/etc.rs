@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Dir, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use sys::mount::{MountAttr, mount_setattr};
 
@@ -16,7 +16,7 @@ pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Res
     if files.is_empty() {
         return Ok(Vec::new());
     }
-    let dir = format!("/etc/{app}");
+    let dir = directory(app);
     mkdirat(CWD, dir.as_str(), Mode::from_raw_mode(0o755)).named(|| format!("mkdirat({dir:?})"))?;
     let make = |file: &EtcFile| {
         let path = format!("{dir}/{}", file.name);
@@ -43,7 +43,7 @@ pub(super) fn make(app: usize, files: &[EtcFile], (uid, gid): (u32, u32)) -> Res
 /// Changes /etc/hosts of these apps, of those of them that have one of pid 1's.
 pub(super) fn edit_hosts(apps: impl Iterator<Item = usize>, edits: &Edits) -> rustix::io::Result<()> {
     for app in apps {
-        let path = format!("/etc/{app}/{HOSTS}");
+        let path = format!("{}/{HOSTS}", directory(app));
         let file = match openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
             Err(Errno::NOENT) => continue,
             file => std::fs::File::from(file?),
@@ -55,6 +55,23 @@ pub(super) fn edit_hosts(apps: impl Iterator<Item = usize>, edits: &Edits) -> ru
         file.set_len(edits.length).map_err(as_errno)?;
     }
     Ok(())
+}
+
+/// Removes what was made for an app that is no more: apps come and go in a sandbox for as long as it runs. What cannot be
+/// removed goes with it.
+pub(super) fn remove(app: usize) {
+    let path = directory(app);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(dir) = openat(CWD, path.as_str(), flags, Mode::empty()) else { return };
+    for entry in Dir::read_from(&dir).into_iter().flatten().flatten() {
+        let _ = unlinkat(&dir, entry.file_name(), AtFlags::empty());
+    }
+    let _ = unlinkat(CWD, path, AtFlags::REMOVEDIR);
+}
+
+/// Where the files of the app with this index are made.
+fn directory(app: usize) -> String {
+    format!("/etc/{app}")
 }
 
 fn as_errno(error: std::io::Error) -> Errno {

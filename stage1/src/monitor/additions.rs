@@ -10,6 +10,7 @@ use crate::builder::{Building, Parts, VolumeFd};
 use crate::cgroup::limits::Limits;
 use crate::channel::{AddSpec, Failure, FailureKind, ToInit};
 use crate::control::ConnectionId;
+use crate::limits::{self, MAX_APPS};
 use crate::metadata::{Metadata, image_of};
 use crate::plan::SourceKind;
 use crate::protocol::{EventKind, RefusedKind, Reply, StdioKind};
@@ -24,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) layers: usize,
     pub(super) trees: Vec<String>,
     pub(super) stdio: StdioKind,
+    /// Whether the client hears remarks.
+    pub(super) remarks: bool,
 }
 
 /// The same, read.
@@ -50,17 +53,15 @@ impl Monitor<'_> {
         mut fds: Vec<OwnedFd>,
         keeper: &mut dyn Keeper,
     ) -> Result<(), Refusal> {
-        let &Wanted { layers, stdio, .. } = wanted;
+        let &Wanted { layers, stdio, remarks, .. } = wanted;
         let failed = |message: String| (RefusedKind::Failed(FailureKind::Setup), message);
         let Newcomer { manifest, app, image, new_volumes, namespace } = self.newcomer(wanted)?;
+        limits::expect_apps(self.alive().count() + 1);
         if fds.len() < layers {
             return Err(request("fewer descriptors than layers"));
         }
         let limits = Limits::of(app.app.as_ref().map_or(&[][..], |app| &app.isolators), &app.annotations);
-        if self.cgroup.is_none() && !limits.is_empty() {
-            let text = "limits of its resources are ignored: the pod has no control group of its own";
-            keeper.remark(app.name.as_str(), text);
-        }
+        let limits_are_ignored = self.cgroup.is_none() && !limits.is_empty();
         let sources = fds.split_off(layers);
         let volumes = volumes_for(&manifest, sources, keeper)?;
         let added = keeper.add_app(&app.name, &image, &wanted.trees);
@@ -72,8 +73,12 @@ impl Monitor<'_> {
             Ok(building) => {
                 let record = AppRecord::new(&app, options);
                 self.supervisor.add(record.policy());
+                if limits_are_ignored {
+                    let text = "limits of its resources are ignored: the pod has no control group of its own";
+                    self.remark(remarks.then_some(connection), app.name.as_str(), text, keeper);
+                }
                 self.apps.push(record);
-                self.waiting.insert(connection, Waits::Added(building.app));
+                self.waiting.insert(connection, Waits::Added { app: building.app, remarks });
                 self.building = Some(building);
                 self.image = Some(image);
                 self.new_volumes = new_volumes;
@@ -104,6 +109,9 @@ impl Monitor<'_> {
         let Some(namespace) = &self.namespace else {
             return Err(state("apps can only be added to a pod that was made for it"));
         };
+        if self.alive().count() >= MAX_APPS {
+            return Err(state(format_args!("the pod has {MAX_APPS} apps, and there can be no more")));
+        }
         if self.building.is_some() || self.adding.is_some() {
             return Err(state("another app is being added"));
         }
@@ -175,6 +183,8 @@ impl Monitor<'_> {
         let known = self.manifest.apps.iter().find(|known| known.name.as_str() == record.report.name);
         let Some(known) = known else { return Ok(None) };
         let limits = Limits::of(known.app.as_ref().map_or(&[][..], |app| &app.isolators), &known.annotations);
+        // One of that name may have been removed whose processes were not gone yet: its limits are not this one's.
+        cgroup.remove_app(&known.name);
         let made = cgroup.app(&known.name, &limits);
         let (group, procs) = made.map_err(|error| Failure::new(FailureKind::Setup, &crate::run::chain(&error)))?;
         record.cgroup = Some(group);
@@ -218,6 +228,7 @@ impl Monitor<'_> {
 
     fn not_added(&mut self, app: usize, failure: &Failure) -> Result<(), RunError> {
         self.supervisor.remove(app);
+        self.forget_app(app);
         let name = self.apps[app].report.name.clone();
         self.manifest.apps.retain(|known| known.name.as_str() != name);
         self.say(&ToInit::Remove { app })?;
@@ -230,10 +241,32 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    fn who_waits_for(&mut self, app: usize) -> Option<ConnectionId> {
-        let connection = self.waiting.iter().find(|(_, waits)| **waits == Waits::Added(app)).map(|(id, _)| *id)?;
+    /// Keeps nothing open for an app that is no more: others may come and go as long as the pod runs.
+    fn forget_app(&mut self, app: usize) {
+        self.outputs.forget(app);
+        self.apps[app].cgroup = None;
+    }
+
+    fn who_waits_for(&mut self, added: usize) -> Option<ConnectionId> {
+        let waits_for = |waits: &Waits| matches!(waits, Waits::Added { app, .. } if *app == added);
+        let connection = self.waiting.iter().find(|(_, waits)| waits_for(waits)).map(|(id, _)| *id)?;
         self.waiting.remove(&connection);
         Some(connection)
+    }
+
+    /// Pid 1 has something to say of an app: whoever has it added hears that, if he can, or else whoever keeps the pod.
+    pub(super) fn remarked(&mut self, of: usize, text: &str, keeper: &mut dyn Keeper) {
+        let hears = |waits: &Waits| matches!(waits, Waits::Added { app, remarks: true } if *app == of);
+        let client = self.waiting.iter().find(|(_, waits)| hears(waits)).map(|(id, _)| *id);
+        let name = self.apps[of].report.name.clone();
+        self.remark(client, &name, text, keeper);
+    }
+
+    fn remark(&mut self, client: Option<ConnectionId>, app: &str, text: &str, keeper: &mut dyn Keeper) {
+        match client {
+            Some(connection) => self.reply(connection, &Reply::Remark(format!("app {app:?}: {text}"))),
+            None => keeper.remark(app, text),
+        }
     }
 
     pub(super) fn remove(
@@ -248,6 +281,7 @@ impl Monitor<'_> {
             return Ok(());
         }
         self.supervisor.remove(app);
+        self.forget_app(app);
         self.say(&ToInit::Remove { app })?;
         self.manifest.apps.retain(|known| known.name.as_str() != name);
         if let (Some(cgroup), Ok(name)) = (&self.cgroup, name.parse()) {

@@ -76,8 +76,8 @@ impl Monitor<'_> {
                 self.reply(connection, &Reply::Done);
             }
             Call::Start { app } => self.start(connection, &app, keeper)?,
-            Call::Add { manifest, image, layers, trees, stdio } => {
-                let wanted = Wanted { manifest, image, layers, trees, stdio };
+            Call::Add { manifest, image, layers, trees, stdio, remarks } => {
+                let wanted = Wanted { manifest, image, layers, trees, stdio, remarks };
                 if let Err((kind, message)) = self.add(connection, &wanted, fds, keeper) {
                     self.refuse(connection, kind, &message);
                 }

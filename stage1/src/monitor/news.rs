@@ -34,7 +34,7 @@ impl Monitor<'_> {
                     self.room(connection, &fds);
                 }
             }
-            FromInit::Remark { app, text } => keeper.remark(&self.apps[app].report.name, &text),
+            FromInit::Remark { app, text } => self.remarked(app, &text, keeper),
             FromInit::Created { terminals } => {
                 for (app, terminal) in terminals.into_iter().zip(fds) {
                     keep_terminal(app, terminal, &mut self.outputs);

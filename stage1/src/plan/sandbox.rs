@@ -76,7 +76,7 @@ pub(super) fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, 
     };
     let fs = |fs, options, attr, slot| Op::NewFs { fs, options, attr, slot };
     let shm = choices.shm_bytes.map_or_else(|| format!("{}m", SHM_BYTES >> 20), |bytes| bytes.to_string());
-    // A few small files for each app that ever was in the pod.
+    // A few small files for each app of the pod.
     let root = fs("tmpfs", tmpfs("16m", "16k", "755"), MountAttr::NOSUID, Slot::Sandbox);
     let mut ops = vec![root, Op::AttachSandbox];
     let dirs = ["dev", "empty", "etc", "identity", "mqueue", "proc", "root", "shm", "sys"];

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use appc::{AcName, ImageManifest, Mount, PodManifest, RuntimeApp, Volume};
 use clap::Args;
-use stage1::protocol::{Call, StdioKind};
+use stage1::protocol::{Call, Reply, StdioKind};
 use store::Tree;
 
 use crate::client::Client;
@@ -15,7 +15,7 @@ use crate::diagnostics::warn;
 use crate::environment::PodEnvironment;
 use crate::error::CommandError;
 use crate::import::Images;
-use crate::manifest::{self, AppImage, WantedApp};
+use crate::manifest::{self, AppImage, ReifyError, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
@@ -56,6 +56,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let pod = pods.open(&entry)?.manifest()?;
+    manifest::check_count(pod.apps.len() + 1)?;
     let userns = Userns::of(&pod)?;
     let mut volumes = pod.volumes.clone();
     let (words, more) = take_mounts(args.image)?;
@@ -78,7 +79,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let wanted = WantedApp::Asked(Box::new(app));
     let image = AppImage { wanted, id: record.id, manifest: record.manifest.clone() };
     let blank = PodManifest { volumes, annotations: pod.annotations, ..PodManifest::blank() };
-    let reified = manifest::reify(blank, &PodEnvironment::default(), vec![image])?;
+    let reified = manifest::reify(blank, &PodEnvironment::default(), vec![image]).map_err(explain)?;
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
     forward::check_activated(&manifest)?;
@@ -97,12 +98,26 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let fds: Vec<BorrowedFd<'_>> = dirs.iter().chain(sources.iter().flatten()).map(|fd| fd.as_fd()).collect();
     let text = String::from_utf8(manifest.to_json()?).map_err(|_| CommandError::failed("the manifest is not UTF-8"))?;
     let (layers, stdio) = (dirs.len(), StdioKind::default());
-    let call = Call::Add { manifest: text, image: image_manifest, layers, trees: names, stdio };
-    Client::connect(&pods, &entry)?.ask(call, &fds)?;
+    let call = Call::Add { manifest: text, image: image_manifest, layers, trees: names, stdio, remarks: true };
+    let mut client = Client::connect(&pods, &entry)?;
+    let (mut reply, _) = client.ask(call, &fds)?;
+    while let Reply::Remark(text) = reply {
+        warn(&text);
+        (reply, _) = client.hear()?.ok_or_else(|| client.gone())?;
+    }
     drop(guards);
     let name = manifest.apps.first().map_or_else(String::new, |app| app.name.to_string());
     output::write(&format!("{name}\n"))?;
     Ok(0)
+}
+
+/// Volumes of a pod that runs are declared where they are mounted.
+fn explain(error: ReifyError) -> CommandError {
+    match error {
+        ReifyError::NoVolume { .. } => CommandError::from(error)
+            .hint("declare and mount it: --mnt-volume=name=NAME,kind=host,source=/PATH,target=/PATH"),
+        _ => error.into(),
+    }
 }
 
 /// Takes the options of this command out of the image's words, up to the app's arguments.
