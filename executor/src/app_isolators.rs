@@ -10,7 +10,7 @@ use appc::isolator::{IsolatorError, names, set};
 use appc::resource::{Quantity, QuantityError};
 use appc::{AcIdentifier, Annotations, Isolator, IsolatorValue};
 use clap::Args;
-use stage1::isolators::choices::OPERATOR_ISOLATORS;
+use stage1::isolators::choices::{OPERATOR_ISOLATORS, approved};
 
 use crate::error::CommandError;
 use crate::seccomp_profile::SeccompProfile;
@@ -274,6 +274,27 @@ pub(crate) fn put(isolators: &mut Vec<Isolator>, given: Vec<Given>, annotations:
         set::replace(isolators, isolator, replaces);
     }
     note(isolators, &names, annotations);
+}
+
+/// As [`put`], for an app that was made before: what was the operator's stays so.
+///
+/// # Errors
+///
+/// The app's note of that cannot be read.
+pub(crate) fn put_later(
+    isolators: &mut Vec<Isolator>,
+    given: Vec<Given>,
+    annotations: &mut Annotations,
+) -> Result<(), CommandError> {
+    let mut names = approved(annotations)?;
+    for Given { isolator, replaces } in given {
+        names.push(isolator.name().to_string());
+        set::replace(isolators, isolator, replaces);
+    }
+    names.sort_unstable();
+    names.dedup();
+    note(isolators, &names, annotations);
+    Ok(())
 }
 
 /// Notes that all of them are the operator's, who wrote them into a pod manifest; one that proa wrote says so itself.

@@ -7,12 +7,19 @@ use appc::PodUuid;
 use pod::{Embryo, Pod, PodEntry, PodError, PodName, Pods, State};
 
 use crate::idmap::{self, Remover};
+use crate::setup::Setup;
 
 /// Whether the pod is one: it has ended, and of what is made for every pod that is kept there is nothing: neither what it takes to run
-/// it again, nor room for how it ended. (Of both one may be lost with the machine's power.)
+/// it again, nor room for how it ended. (Of both one may be lost with the machine's power.) One that was made for later has the
+/// former, and it says so there.
 pub(crate) fn is_one(pods: &Pods, entry: &PodEntry) -> bool {
     matches!(entry.state, State::Exited | State::ExitedGarbage)
-        && pods.open(entry).and_then(|pod| Ok(pod.setup()?.is_none() && !pod.has_status_or_room()?)).unwrap_or(false)
+        && pods.open(entry).and_then(|pod| Ok((pod.setup()?, pod.has_status_or_room()?))).is_ok_and(|(setup, kept)| {
+            match setup {
+                None => !kept,
+                Some(json) => Setup::from_json(&json).is_ok_and(|setup| setup.life.is_some_and(|life| life.remove)),
+            }
+        })
 }
 
 /// Creates a pod as [`Pods::create`] does. A pod that has its name and is left over is removed for it.

@@ -102,10 +102,11 @@ pub(crate) fn reify(
         if !names.insert(parts.name.clone()) {
             return Err(ReifyError::DuplicateApp(parts.name));
         }
-        if parts.app.exec.first().is_none_or(String::is_empty) {
+        let nested = parts.annotations.get(DOCKERS_RULES) == Some("true");
+        // With docker's rules that is a program which is not there.
+        if parts.app.exec.first().is_none_or(|program| program.is_empty() && !nested) {
             return Err(ReifyError::NoExec { app: parts.name });
         }
-        let nested = parts.annotations.get(DOCKERS_RULES) == Some("true");
         let found = volumes.satisfy(&parts.name, &parts.app, parts.mounts, is_dockers(&image), nested)?;
         implicit_volumes.extend(found.implicit);
         add_paths(&mut parts.annotations, IMAGE_CONTENT, found.image_content);

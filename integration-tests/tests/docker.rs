@@ -365,6 +365,8 @@ fn failures_have_dockers_words_and_statuses(env: &Env) {
     docker(env, &["run"]).exits(1).stderr_shows("\"docker run\" requires at least 1 argument.\n");
     docker(env, &["nonsense"]).exits(1).stderr_shows("docker: 'nonsense' is not a docker command.\n");
     docker(env, &["run", "--rm", &image, "nosuch"]).exits(127).stderr_shows("docker: Error response from daemon: ");
+    docker(env, &["run", "--rm", &image, ""]).exits(127).stderr_shows("not in the image");
+    docker(env, &["run", "--rm", "--entrypoint=", &image, "", "x"]).exits(127);
     docker(env, &["run", "--rm", &image, "/etc/passwd"]).exits(126);
     docker(env, &["run", "--pull=never", "nosuch"]).exits(125).stderr_shows("No such image: nosuch:latest\n");
     docker(env, &["run", "--rm", &image, "sh", "-c", "exit 42"]).exits(42);

@@ -21,6 +21,7 @@ const COUNTS: &str =
 
 each_user! {
     without_control_groups_nothing_is_paused,
+    what_does_not_run_is_changed_for_its_next_start,
 }
 
 fn without_control_groups_nothing_is_paused(env: &Env) {
@@ -37,15 +38,47 @@ fn without_control_groups_nothing_is_paused(env: &Env) {
     let update = |options: &[&str]| docker(env, &[&["update"], options, &["web"]].concat());
     update(&["-m", "64m"]).exits(1).stderr_shows("Cannot update container").stderr_shows("has no control groups");
     update(&[]).exits(1).stderr_shows("You must provide one or more flags");
-    update(&["--restart=always"]).exits(1).stderr_shows("the policy is chosen when a container is made");
+    update(&["--restart=always"]).exits(1).stderr_shows("--restart always: the policy of a container that runs stays");
+    update(&["--restart=no"]).succeeds().prints("web\n").quietly();
+    update(&["--restart=perhaps"]).exits(125).stderr_shows("perhaps");
     update(&["--cpus=many"]).exits(125).stderr_shows("--cpus many: not a number of CPUs");
     update(&["--pids-limit=5"]).succeeds().prints("web\n").stderr_shows("--pids-limit 5 is not held");
     docker(env, &["rm", "-f", "web"]).succeeds();
     docker(env, &["pause", "web"]).exits(1).stderr_shows("No such container: web");
     docker(env, &["create", "--name=web", &image, "true"]).succeeds();
     docker(env, &["pause", "web"]).exits(1).stderr_shows("is not running");
-    update(&["-m", "64m"]).exits(1).stderr_shows("changed while it runs");
     docker(env, &["unpause", "web"]).exits(1).stderr_shows("is not paused");
+    docker(env, &["rm", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// What is changed counts when the container is started.
+fn what_does_not_run_is_changed_for_its_next_start(env: &Env) {
+    let image = image(env);
+    let script = "sleep 9 & sleep 9 & echo two; kill $!";
+    docker(env, &["create", "--name=web", "--network=none", "--cpus=2", &image, "sh", "-c", script]).succeeds();
+    let update = |options: &[&str]| docker(env, &[&["update"], options, &["web"]].concat());
+    let shown = |format: &str| docker(env, &["inspect", "-f", format, "web"]).succeeds().line().to_owned();
+    let start = || docker(env, &["start", "-a", "web"]);
+    start().succeeds().prints("two\n");
+    for (round, (number, ends)) in [("2", 2), ("3", 0), ("1", 2), ("-1", 0)].into_iter().enumerate() {
+        let memory = 64 + round;
+        update(&["--pids-limit", number, "-m", &format!("{memory}m")]).succeeds().prints("web\n").quietly();
+        assert_eq!(shown("{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}"), format!("{} 2000000000", memory << 20));
+        start().exits(ends);
+    }
+    assert_eq!(shown("{{json .HostConfig.PidsLimit}}"), "null");
+    update(&["--restart=on-failure:3"]).succeeds().prints("web\n").quietly();
+    assert_eq!(
+        shown("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}"),
+        "on-failure 3"
+    );
+    update(&["--restart=no", "--cpus=1"]).succeeds().prints("web\n").quietly();
+    assert_eq!(shown("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NanoCpus}}"), "no 1000000000");
+    docker(env, &["rm", "web"]).succeeds();
+    docker(env, &["create", "--rm", "--name=web", &image]).succeeds();
+    update(&["--restart=always"]).exits(1).stderr_shows("AutoRemove is enabled for the container");
+    update(&["--restart=no"]).succeeds();
     docker(env, &["rm", "web"]).succeeds();
     env.assert_nothing_left();
 }
@@ -122,6 +155,10 @@ fn limits_of_a_container_change_while_it_runs() {
     limits().succeeds().shows("67108864\n");
     docker(env, &["update", "--memory=96m", "--cpus=0.5", "-c", "2048", "web"]).succeeds().prints("web\n").quietly();
     limits().succeeds().prints("100663296\n50000 100000\n200\n");
+    docker(env, &["stop", "-t=0", "web"]).succeeds();
+    docker(env, &["update", "--memory=80m", "--cpus=1.5", "web"]).succeeds().prints("web\n").quietly();
+    docker(env, &["start", "web"]).succeeds();
+    limits().succeeds().shows("83886080\n150000 100000\n");
     docker(env, &["rm", "-f", "web"]).succeeds();
     env.assert_nothing_left();
 }

@@ -1,7 +1,7 @@
 //! What scripts around docker do everywhere: files that are the caller's, archives that are packed, cleaning up, starting again.
 
 use integration_tests::images::{Layout, Packing, busybox};
-use integration_tests::{Env, Outcome, User, each_user};
+use integration_tests::{Env, Outcome, User, each_user, process};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
@@ -186,6 +186,15 @@ fn a_container_that_was_killed_with_its_supervisor_gives_its_name_back(env: &Env
     let refused = docker(env, &["start", "job"]).exits(1);
     refused.stderr_shows("it was to be removed when it ended").stderr_shows("hint: `docker rm ");
     let run = ["run", "--rm", "--name=job", "--network=none", "shell", "echo", "again"];
+    docker(env, &run).succeeds().prints("again\n").quietly();
+    // So does one that was made for later.
+    docker(env, &["create", "--rm", "--name=job", "--network=none", "shell", "sleep", "1000"]).succeeds();
+    docker(env, &["create", "--name=job", "shell"]).exits(1).stderr_shows("already in use");
+    docker(env, &["start", "job"]).succeeds();
+    let pid = docker(env, &["inspect", "-f", "{{.State.Pid}}", "job"]).succeeds();
+    let monitor = process::read(pid.line().parse().expect("a number")).expect("it runs").parent;
+    assert!(process::kill(monitor, Signal::KILL));
+    docker(env, &["wait", "job"]).succeeds();
     docker(env, &run).succeeds().prints("again\n").quietly();
     // A service of systemd's is started anew like this.
     killed(&["run", "--name=job", "--net=none", &id, "--", "sh", "-c", script]);

@@ -10,7 +10,7 @@ use crate::dir::Dir;
 use crate::handle::{AppDirs, Pod, Running};
 use crate::listing::{entries, locate, open_lock};
 use crate::root::{Pods, path};
-use crate::{LockState, Place, PodError, State, lock, names};
+use crate::{LockState, Place, PodError, State, files, lock, names};
 
 /// A pod that is prepared or has exited, and stays so until this is dropped.
 #[derive(Debug)]
@@ -118,6 +118,22 @@ impl StillPod {
         self.unmark(&format!("work.{name}"))?;
         let open = |what: &str| self.dir.open(&format!("{what}.{name}"), OFlags::RDONLY | OFlags::DIRECTORY);
         Ok(AppDirs { upper: open("upper")?, work: open("work")? })
+    }
+
+    /// Replaces the manifest, for the pod's next run.
+    ///
+    /// # Errors
+    /// [`PodError::TooLarge`] beyond 4 MiB; a failed system call.
+    pub fn replace_manifest(&self, json: &[u8]) -> Result<(), PodError> {
+        files::replace(&self.dir, "pod", ".pod", json, files::MANIFEST_LIMIT)
+    }
+
+    /// Replaces what [`Pod::write_setup`] wrote.
+    ///
+    /// # Errors
+    /// As [`StillPod::replace_manifest`].
+    pub fn replace_setup(&self, json: &[u8]) -> Result<(), PodError> {
+        files::replace(&self.dir, "setup", ".setup", json, files::MANIFEST_LIMIT)
     }
 
     /// Has the kernel mount an overlay again that was mounted as volatile: it refuses while the mark of that is there.

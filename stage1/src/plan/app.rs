@@ -71,7 +71,8 @@ pub(super) fn plan(
 ) -> Result<AppPlan, PlanError> {
     let name = runtime.name.as_str();
     let app = runtime.app.as_ref().ok_or_else(|| PlanError::NoApp(name.to_owned()))?;
-    if app.exec.first().is_none_or(String::is_empty) {
+    // With docker's rules an empty name is one of a program that is not there.
+    if app.exec.first().is_none_or(|program| program.is_empty() && !mounts::are_dockers(runtime)) {
         return Err(PlanError::NoExec(name.to_owned()));
     }
     let (rights, _) = isolators::rights(&manifest.annotations, runtime, app, &isolators::Host::unknown())
