@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::images::{Layout, busybox};
-use integration_tests::needs::{Place, place};
-use integration_tests::{Env, Outcome, User, each_user, limit, needs};
+use integration_tests::{Env, Outcome, User, each_user, limit};
 use serde_json::{Value, json};
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
@@ -230,21 +229,5 @@ fn instructions_of_a_dockerfile_change_images(env: &Env) {
         .exits(125)
         .stderr_shows("--change=\"HEALTHCHECK curl\": wanted CMD COMMAND or NONE");
     docker(env, &["rm", "web"]).succeeds();
-    env.assert_nothing_left();
-}
-
-#[test]
-fn a_container_that_stands_still_is_not_checked() {
-    needs!(place(Place::Vm));
-    let env = &needs!(Env::of(User::WithRange));
-    image(env, Value::Null);
-    run(env, &["--health-cmd=echo looked", "--health-timeout=500ms", "-m", "64m"], &[]).succeeds();
-    becomes(env, "web", "healthy");
-    docker(env, &["pause", "web"]).succeeds();
-    std::thread::sleep(Duration::from_secs(2));
-    docker(env, &["unpause", "web"]).succeeds();
-    let all = health(env, "web");
-    assert_eq!((&all["Status"], &all["FailingStreak"]), (&json!("healthy"), &json!(0)), "{all}");
-    docker(env, &["rm", "-f", "web"]).succeeds();
     env.assert_nothing_left();
 }

@@ -162,3 +162,28 @@ fn limits_of_a_container_change_while_it_runs() {
     docker(env, &["rm", "-f", "web"]).succeeds();
     env.assert_nothing_left();
 }
+
+#[test]
+fn a_container_that_stands_still_is_not_checked() {
+    needs!(place(Place::Vm));
+    let env = &needs!(Env::of(User::WithRange));
+    let image = image(env);
+    let check = ["--health-cmd=true", "--health-interval=50ms", "--health-timeout=500ms", "--health-retries=1"];
+    let run = [&["run", "-d", "-m", "64m", "--name=web", "--network=none"], &check[..], &[&image, "sleep", "1000"]];
+    docker(env, &run.concat()).succeeds();
+    let health = || docker(env, &["inspect", "-f", "{{.State.Health.Status}}", "web"]).succeeds().stdout;
+    let deadline = Instant::now() + limit();
+    while health() != "healthy\n" {
+        assert!(Instant::now() < deadline, "{}", health());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    docker(env, &["pause", "web"]).succeeds();
+    std::thread::sleep(Duration::from_secs(2));
+    docker(env, &["unpause", "web"]).succeeds();
+    assert_eq!(health(), "healthy\n");
+    docker(env, &["events", "--since=1h", "--until=0s", "-f", "event=health_status", "--format={{.Action}}"])
+        .succeeds()
+        .prints("health_status: healthy\n");
+    docker(env, &["rm", "-f", "web"]).succeeds();
+    env.assert_nothing_left();
+}
