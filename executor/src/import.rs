@@ -1,7 +1,8 @@
 //! The store as commands see it, and what a reference means: an image that is stored, or one to be brought in.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::Path;
+use std::rc::Rc;
 
 use appc::ImageString;
 use fetch::{AciFile, ImageRef, Source};
@@ -50,6 +51,8 @@ pub(crate) struct Images {
     progress: ProgressForm,
     config_dirs: ConfigDirs,
     network: OnceCell<Network>,
+    /// The last archive that was inflated: others of its images may be wanted.
+    inflated: RefCell<Option<Rc<Inflated>>>,
     require_signature: bool,
     trust_keys_from_https: bool,
 }
@@ -99,6 +102,7 @@ impl Images {
         let map = IdMap::new(&mapping.key());
         let config_dirs = context.config_dirs().clone();
         let (insecure, keep_of_layers, network) = (context.insecure, Keep::Recipe, OnceCell::new());
+        let inflated = RefCell::new(None);
         let Pulling { policy, progress } = pulling.into();
         Ok(Self {
             store,
@@ -110,6 +114,7 @@ impl Images {
             progress,
             config_dirs,
             network,
+            inflated,
             require_signature: context.require_signature,
             trust_keys_from_https: context.trust_keys_from_https,
         })
@@ -227,11 +232,11 @@ impl Images {
             _ => {}
         }
         let span = info_span!("fetch", image = %reference);
-        let inflated = span.in_scope(|| Inflated::meant(&self.store, reference))?;
-        let source = match &inflated {
-            None => span.in_scope(|| fetch::open(reference))?,
-            Some((_, plain)) => span.in_scope(|| fetch::open(plain)).during(|| reference.to_string())?,
-        };
+        let inflated = span.in_scope(|| self.inflated_by(reference))?;
+        let source = span.in_scope(|| match &inflated {
+            None => fetch::open(reference),
+            Some(inflated) => inflated.open(reference),
+        })?;
         let imported = span.in_scope(|| match source {
             Source::Aci(mut aci) => {
                 let voucher = self.check_signature(&mut aci, signature)?;

@@ -66,11 +66,13 @@ fn what_is_no_archive_is_told(env: &Env) {
     for transport in ["oci-archive", "docker-archive"] {
         let fetch = |path: &Path| env.proa(["fetch", &format!("{transport}:{}", path.display())]).outcome();
         fetch(&file).refuses(if transport == "oci-archive" { "oci-layout" } else { "manifest.json" });
-        fetch(&packed).refuses(if transport == "oci-archive" { "oci-layout" } else { "manifest.json" });
+        let refused = fetch(&packed).refuses(if transport == "oci-archive" { "oci-layout" } else { "manifest.json" });
+        // Not what it was inflated to.
+        refused.stderr_shows(&format!("archive {}: ", packed.display()));
         fetch(&text).refuses("text.tar");
         fetch(&cut).refuses("the archive ends");
         fetch(&directory).refuses("images");
-        fetch(&fifo).refuses("fifo");
+        fetch(&fifo).refuses("fifo").stderr_shows("hint: save the image to a file first");
         fetch(&env.path("nowhere.tar")).refuses("No such file or directory");
     }
 }

@@ -145,13 +145,25 @@ fn packed_archives_are_loaded(env: &Env) {
         docker(env, &["load", "-i", file]).succeeds().prints("Loaded image: shell:latest\n");
         docker(env, &["rmi", "shell"]).succeeds();
         env.proa(["docker", "load"]).outcome_with_input(&packed).succeeds().prints("Loaded image: shell:latest\n");
+        // As `docker load -i <(unpack FILE)`.
+        let piped = env.proa(["docker", "load", "-i"]).through(["sh", "-c", "cat \"$0\" | \"$@\" /dev/fd/0", file]);
+        piped.outcome().succeeds().prints("Loaded image: shell:latest\n");
         env.proa(["fetch", &format!("docker-archive:{file}")]).outcome().succeeds().prints(&format!("{id}\n"));
     }
     let half = Packing::Gzip.pack(&plain);
     let half = env.write("half.tar.gz", &half[..half.len() / 2]);
     let half = half.to_str().expect("UTF-8");
-    docker(env, &["load", "-i", half]).exits(1).stderr_shows("half.tar.gz: truncated gzip stream");
-    env.proa(["fetch", &format!("docker-archive:{half}")]).outcome().refuses("truncated gzip stream");
+    let damaged = "hint: the file is damaged or no image";
+    docker(env, &["load", "-i", half])
+        .exits(1)
+        .stderr_shows("half.tar.gz: truncated gzip stream")
+        .stderr_shows(damaged);
+    let refused = env.proa(["fetch", &format!("docker-archive:{half}")]).outcome().refuses("truncated gzip stream");
+    refused.stderr_shows(damaged);
+    let none = env.write("none.tar.gz", Packing::Gzip.pack(b"no archive"));
+    let none = none.to_str().expect("UTF-8");
+    docker(env, &["load", "-i", none]).exits(1).stderr_shows(&format!("archive {none}: "));
+    env.proa(["docker", "load"]).outcome_with_input(b"no archive").exits(1).stderr_shows("archive /dev/stdin: ");
     env.assert_nothing_left();
 }
 

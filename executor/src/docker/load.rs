@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Seek as _};
-use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fetch::ImageRef;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::stdio::dup2_stdin;
 
 use super::image;
 use crate::context::Context;
 use crate::error::{CommandError, Explain as _};
 use crate::import::Images;
-use crate::import::inflated::Inflated;
 use crate::output;
 use crate::pull_policy::PullPolicy;
 
@@ -30,22 +30,9 @@ pub(crate) struct LoadArgs {
 }
 
 pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError> {
-    let spooled;
-    let file = match args.input {
-        Some(file) => {
-            File::open(&file).during(|| format!("open {}", file.display()))?;
-            file
-        }
-        None => {
-            spooled = spool(context.create_data_dir()?, "load")?;
-            PathBuf::from(format!("/proc/self/fd/{}", spooled.as_raw_fd()))
-        }
-    };
+    let file = archive(context, args.input)?;
     let images = Images::open(context, PullPolicy::New)?;
-    let inflated = Inflated::of(&images.store, &file)?;
-    let file = inflated.as_ref().map_or(file, Inflated::path);
-    let listed = fetch::oci::names_in_docker_archive(&file);
-    let references: Vec<ImageRef> = match listed.during(|| "load".into())? {
+    let references: Vec<ImageRef> = match images.names_in_archive(&file)? {
         Some(entries) => {
             let numbered = entries.into_iter().enumerate();
             let of_entry = |(number, names): (usize, Vec<String>)| {
@@ -75,6 +62,19 @@ pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError>
         }
     }
     Ok(0)
+}
+
+/// The archive as a file that is read in any order: the one that is named, or what a pipe brings (`-i <(gunzip -c FILE)`).
+fn archive(context: &Context, input: Option<PathBuf>) -> Result<PathBuf, CommandError> {
+    if let Some(path) = input {
+        let file = File::open(&path).during(|| format!("open {}", path.display()))?;
+        if !file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+            return Ok(path);
+        }
+        dup2_stdin(&file)?;
+    }
+    dup2_stdin(&spool(context.create_data_dir()?, "load")?)?;
+    Ok("/dev/stdin".into())
 }
 
 /// Standard input as a file without a name: an archive is read in any order.

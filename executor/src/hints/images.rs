@@ -12,6 +12,7 @@ use store::ingest::IngestError;
 use store::{DependencyError, StoreError};
 
 use super::{NEWER, about, network};
+use crate::import::inflated::Failure;
 
 pub(super) const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it again";
 pub(super) const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
@@ -22,6 +23,7 @@ pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     const HOLES: &str = "a layer has no holes: remove the file, or keep it in a volume; `proa cp` copies it as it is";
     about(cause, fetch)
         .or_else(|| about(cause, ingest))
+        .or_else(|| about(cause, inflated))
         .or_else(|| about(cause, store))
         .or_else(|| about(cause, dependency))
         .or_else(|| about(cause, |error| matches!(error, FlattenError::Holes(_)).then_some(HOLES)))
@@ -36,7 +38,9 @@ fn fetch(error: &FetchError) -> Option<&'static str> {
         FetchError::Aci(AciError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(PATH),
         FetchError::Aci(AciError::Open { .. }) => Some("the file must be readable for you"),
         FetchError::Aci(AciError::Directory(_)) => Some("an OCI layout directory is written oci:DIR"),
-        FetchError::Aci(_) => Some("save the image to a file first"),
+        FetchError::Aci(_) | FetchError::Archive { source: OciError::NotRegular(_), .. } => {
+            Some("save the image to a file first")
+        }
         FetchError::Oci { source, .. } | FetchError::Archive { source, .. } => Some(oci(source)),
         _ => None,
     }
@@ -76,6 +80,13 @@ fn ingest(error: &IngestError) -> Option<&'static str> {
         IngestError::WriteBlob(_) | IngestError::Extract(ExtractError::System { .. }) => return None,
         _ => DAMAGED,
     })
+}
+
+fn inflated(error: &Failure) -> Option<&'static str> {
+    match error {
+        Failure::Read(error) => ingest(error),
+        Failure::Write(_) => None,
+    }
 }
 
 fn store(error: &StoreError) -> Option<&'static str> {
