@@ -168,6 +168,9 @@ fn join(packed: Result<Copied, String>, unpacked: Result<Copied, String>) -> Res
 }
 
 fn failed(text: String) -> CommandError {
-    CommandError::failed(text)
-        .hint("paths of a pod begin at its app's root, those of the host at the current directory")
+    let hint = match text.contains("No space left on device") {
+        true => "free space where the copy goes",
+        false => "paths of a pod begin at its app's root, those of the host at the current directory",
+    };
+    CommandError::failed(text).hint(hint)
 }

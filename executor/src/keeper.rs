@@ -169,10 +169,12 @@ impl<'a> DirectoryKeeper<'a> {
 
     /// Changes what is written for later commands, if anything is.
     fn change_setup(&mut self, change: impl FnOnce(&mut Setup)) -> Result<(), KeeperError> {
-        let Some(setup) = &mut self.setup else { return Ok(()) };
-        change(setup);
-        let json = setup.to_json();
-        Ok(self.running()?.replace_setup(&json)?)
+        let Some(setup) = &self.setup else { return Ok(()) };
+        let mut changed = setup.clone();
+        change(&mut changed);
+        self.running()?.replace_setup(&changed.to_json())?;
+        self.setup = Some(changed);
+        Ok(())
     }
 
     fn running(&self) -> Result<&Pod<Running>, KeeperError> {

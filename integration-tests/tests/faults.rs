@@ -196,6 +196,39 @@ fn full_disk_and_restarts() {
     });
 }
 
+/// A pod that could not be renamed has its name alone, an app that could not be added is none of the pod's, and one that is
+/// removed makes room for what has to be written of that.
+#[test]
+fn full_disk_and_changes() {
+    ordinary_users(|env| {
+        let image = Aci::new("large", busybox()).sh("head -c 2000000 /dev/zero >/large").build(env);
+        let outcome = on_a_small_disk(
+            env,
+            &image.to_string_lossy(),
+            "proa prepare --net=none --name=old example.com/large >/dev/null
+            proa app sandbox --detach --net=none --name=box >/dev/null
+            proa app add box example.com/large --name=one; proa app start box --app=one
+            until proa app status box --app=one | grep -q state=exited; do sleep 0.02; done
+            fill
+            if proa docker rename old new; then echo renamed; fi
+            if proa status new; then echo found; fi; proa status old
+            if proa app add box example.com/large --name=two; then echo added; fi; proa app list --no-legend box
+            if proa cp \"$image\" old:/copy; then echo copied; fi
+            proa app rm box --app=one; proa app list --no-legend box; proa cat-manifest box | grep -c large || :
+            empty
+            proa docker rename old new; proa status new >/dev/null
+            proa app add box example.com/large --name=two
+            proa stop box >/dev/null; proa rm box new >/dev/null
+            find \"$data/pods\" -mindepth 2 ! -path '*/embryo/??'; rm \"$run\"",
+        );
+        let state: String =
+            outcome.stdout.lines().filter(|line| !line.starts_with("created=")).collect::<Vec<_>>().join(" ");
+        assert_eq!(state, "one state=prepared one\texited 0 two", "{outcome}");
+        assert_eq!(outcome.stderr.matches("No space left on device").count(), 3, "{outcome}");
+        assert_eq!(outcome.stderr.matches("hint: free space where the copy goes").count(), 1, "{outcome}");
+    });
+}
+
 #[test]
 fn no_overlay_support() {
     ordinary_users(|env| {

@@ -76,7 +76,11 @@ pub(crate) fn replace(dir: &Dir, path: &str, temporary: &str, bytes: &[u8], limi
         }
         other => other?,
     };
-    write_all(&file, bytes).map_err(|e| dir.error("write", temporary, e))?;
+    if let Err(e) = write_all(&file, bytes) {
+        // Where there is no room it is wanted back.
+        let _ = dir.unlink(temporary);
+        return Err(dir.error("write", temporary, e).into());
+    }
     Ok(dir.rename(temporary, path)?)
 }
 

@@ -22,8 +22,15 @@ impl Pods {
             return Ok(());
         }
         names::claim(&self.root, name, uuid)?;
-        let dir = self.root.dir.open_dir(&pod, format!("pods/{uuid}"))?;
-        files::replace(&dir, "name", ".name", name.as_str().as_bytes(), files::STATUS_LIMIT)?;
+        let write = || -> Result<(), PodError> {
+            let dir = self.root.dir.open_dir(&pod, format!("pods/{uuid}"))?;
+            files::replace(&dir, "name", ".name", name.as_str().as_bytes(), files::STATUS_LIMIT)
+        };
+        if let Err(error) = write() {
+            // The first error is the one to tell; a name too many goes with the pod.
+            let _ = names::release(&self.root, name, uuid);
+            return Err(error);
+        }
         old.map_or(Ok(()), |old| names::release(&self.root, &old, uuid))
     }
 }

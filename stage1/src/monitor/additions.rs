@@ -291,8 +291,10 @@ impl Monitor<'_> {
             metadata.app_removed(name, &self.manifest);
         }
         let removed = name.parse().map_err(Into::into).and_then(|name| {
-            keeper.manifest_changed(&self.manifest)?;
-            keeper.remove_app(&name)
+            let written = keeper.manifest_changed(&self.manifest);
+            keeper.remove_app(&name)?;
+            // Where the disk was full there may be room now.
+            written.or_else(|_| keeper.manifest_changed(&self.manifest))
         });
         match removed {
             Ok(()) => self.reply(connection, &Reply::Done),
