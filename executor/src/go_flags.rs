@@ -1,9 +1,10 @@
 //! The grammar of flags of programs in Go (docker, eci), where it is not clap's own.
 
 use clap::builder::ValueParser;
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 
-/// Lets every switch have a value (`--all=false`), and what is given again replace what was given before.
+/// Lets every switch have a value (`--all=false`), and what is given again replace what was given before. An option with a value
+/// has the next word, whatever it begins with (`-e -Xmx1g`).
 pub(crate) fn as_go_has_them(command: Command) -> Command {
     let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => arg
@@ -16,9 +17,16 @@ pub(crate) fn as_go_has_them(command: Command) -> Command {
             .value_name("BOOL")
             .hide_default_value(true)
             .hide_possible_values(true),
+        ArgAction::Set | ArgAction::Append if !arg.is_positional() && has_one_value(&arg) => {
+            arg.allow_hyphen_values(true)
+        }
         _ => arg,
     });
     command.mut_subcommands(as_go_has_them)
+}
+
+fn has_one_value(arg: &Arg) -> bool {
+    arg.get_num_args().is_none_or(|number| number == 1.into())
 }
 
 /// What Go takes for a truth value.
@@ -33,7 +41,6 @@ fn truth(text: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Arg;
 
     #[test]
     fn switches_have_values_and_the_last_word_counts() {
@@ -51,6 +58,8 @@ mod tests {
             (&["-a", "--all=0"], Ok((Some(false), None))),
             (&["--all=F", "-a", "-a=T"], Ok((Some(true), None))),
             (&["--name", "a", "--name=b"], Ok((Some(false), Some("b".to_owned())))),
+            (&["--name", "-1", "-a"], Ok((Some(true), Some("-1".to_owned())))),
+            (&["--name", "-a"], Ok((Some(false), Some("-a".to_owned())))),
             (&["--all=perhaps"], invalid),
         ] {
             assert_eq!(parsed(words), expected, "{words:?}");

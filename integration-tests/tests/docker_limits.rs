@@ -30,6 +30,7 @@ fn uplink() -> Result<PathBuf, String> {
 each_user! {
     resource_limits_are_those_that_were_said,
     resource_limits_that_cannot_be_had_are_told,
+    limits_of_zero_are_none_and_values_may_begin_with_a_dash,
     a_container_has_no_more_processes_than_was_said,
     what_connects_a_container_is_none_of_its_processes,
 }
@@ -115,6 +116,31 @@ fn resource_limits_that_cannot_be_had_are_told(env: &Env) {
         .outcome()
         .exits(254)
         .stderr_shows("proa.local/ulimits");
+    env.assert_nothing_left();
+}
+
+/// The word after an option is its value, whatever it looks like, as docker reads it: so it is named when it is wrong.
+fn limits_of_zero_are_none_and_values_may_begin_with_a_dash(env: &Env) {
+    image(env);
+    let run = |options: &[&str]| {
+        let script = "echo \"$X $(id -u)\"";
+        docker(env, &[&["run", "--rm", "--network=none"], options, &["shell", "sh", "-c", script]].concat())
+    };
+    let none = ["--memory", "0", "--cpus", "0", "--cpu-shares", "0", "--shm-size", "0", "--pids-limit", "-1"];
+    run(&none).succeeds().prints(" 0\n").quietly();
+    run(&["-e", "X=-x", "-l", "-label", "-u", "0:"]).succeeds().prints("-x 0\n").quietly();
+    run(&["-u", ":"]).succeeds().prints(" 0\n").quietly();
+    for (option, value, why) in [
+        ("--cpus", "-1", "--cpus -1: not a number of CPUs"),
+        ("-m", "-1", "-m -1: wanted a number with b, k, m or g"),
+        ("--shm-size", "-1", "--shm-size -1: wanted"),
+        ("-c", "-1", "must be between 2 and 262144, got -1"),
+        ("--name", "--rm", "--name: pod name \"--rm\""),
+        ("-w", "-x", "\"-x\": not an absolute path"),
+    ] {
+        run(&[option, value]).exits(125).stderr_shows(why);
+    }
+    docker(env, &["run", "--rm", "--name"]).exits(125).stderr_shows("--name");
     env.assert_nothing_left();
 }
 

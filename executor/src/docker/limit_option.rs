@@ -71,7 +71,7 @@ impl LimitArgs {
         given.inspect(|(option, value)| warn(&format!("{option} {value} is not held"))).count()
     }
 
-    /// The limits that are held, as isolators of the app in place of the image's.
+    /// The limits that are held, as isolators of the app in place of the image's. Zero is none, as docker has it.
     ///
     /// # Errors
     ///
@@ -79,15 +79,20 @@ impl LimitArgs {
     pub(super) fn of_app(&self) -> Result<Vec<Given>, CommandError> {
         let mut values = Vec::new();
         if let Some(text) = &self.memory {
-            let limit = Some(Quantity::new(bytes("-m", text, "6m")?, Format::DecimalSi));
-            values.push(IsolatorValue::Memory(Limit { limit, ..Limit::default() }));
+            let bytes = bytes("-m", text, "6m")?;
+            let limit = bytes.map(|bytes| Quantity::new(bytes, Format::DecimalSi));
+            values.extend(limit.is_some().then(|| IsolatorValue::Memory(Limit { limit, ..Limit::default() })));
         }
         if let Some(text) = &self.cpus {
-            let refused = |_| CommandError::usage(format!("--cpus {text}: not a number of CPUs"));
-            let limit = Some(text.parse().map_err(refused)?);
-            values.push(IsolatorValue::Cpu(Limit { limit, ..Limit::default() }));
+            let refused = || CommandError::usage(format!("--cpus {text}: not a number of CPUs"));
+            let cpus: Quantity = text.parse().map_err(|_| refused())?;
+            match cpus.milli_value() {
+                0 => {}
+                1.. => values.push(IsolatorValue::Cpu(Limit { limit: Some(cpus), ..Limit::default() })),
+                _ => return Err(refused()),
+            }
         }
-        if let Some(shares) = self.cpu_shares {
+        if let Some(shares) = self.cpu_shares.filter(|shares| *shares != 0) {
             let shares = CpuShares::new(shares).map_err(|error| CommandError::usage(format!("--cpu-shares: {error}")));
             values.push(IsolatorValue::CpuShares(shares?));
         }
@@ -95,16 +100,20 @@ impl LimitArgs {
     }
 }
 
-/// docker's units are binary ones, in either case; `least` is written so, too.
+/// docker's units are binary ones, in either case; `least` is written so, too. Zero is as if nothing was said.
 ///
 /// # Errors
 ///
 /// It is no such number, or less.
-pub(super) fn bytes(option: &str, text: &str, least: &str) -> Result<i64, CommandError> {
+pub(super) fn bytes(option: &str, text: &str, least: &str) -> Result<Option<i64>, CommandError> {
     let refused =
         || CommandError::usage(format!("{option} {text}: wanted a number with b, k, m or g, of at least {least}"));
     let number = number(text).ok_or_else(refused)?;
-    if number >= self::number(least).unwrap_or_default() { Ok(number) } else { Err(refused()) }
+    match number {
+        0 => Ok(None),
+        _ if number >= self::number(least).unwrap_or_default() => Ok(Some(number)),
+        _ => Err(refused()),
+    }
 }
 
 /// How many processes a container may have; `None` for as many as usual. Warns of more than can be had.
@@ -144,8 +153,9 @@ mod tests {
     #[test]
     fn numbers_of_bytes() {
         for (text, wanted) in [("64m", 64 << 20), ("1g", 1 << 30), ("1GB", 1 << 30), ("8388608", 8 << 20)] {
-            assert_eq!(bytes("-m", text, "6m").unwrap(), wanted, "{text}");
+            assert_eq!(bytes("-m", text, "6m").unwrap(), Some(wanted), "{text}");
         }
+        assert_eq!(bytes("-m", "0", "6m").unwrap(), None);
         for text in ["", "m", "5m", "-1", "1t", "1.5g", "99999999999g", "64 m"] {
             bytes("-m", text, "6m").expect_err(text);
         }

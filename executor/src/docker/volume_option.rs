@@ -206,7 +206,7 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
             }
             "tmpfs-size" => {
                 let bytes = limit_option::bytes("tmpfs-size", value, "0").map_err(|error| invalid(error.chain()))?;
-                scratch.bound(bytes);
+                scratch.bound(bytes.unwrap_or(0));
                 of_tmpfs = true;
             }
             // What every mount is, and caches of others.

@@ -105,8 +105,9 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
 
 /// What bounds it beside its app's isolators, as annotations of the pod.
 fn bounds(args: &RunArgs) -> Result<Vec<(&'static str, String)>, CommandError> {
-    let bytes = |text: String| limit_option::bytes("--shm-size", &text, "4k").map(|bytes| bytes.to_string());
-    let shm = args.shm_size.clone().and_then(said).map(bytes).transpose()?;
+    let bytes = |text: String| limit_option::bytes("--shm-size", &text, "4k");
+    let shm = args.shm_size.clone().and_then(said).map(bytes).transpose()?.flatten();
+    let shm = shm.map(|bytes| bytes.to_string());
     let processes = args.pids_limit.clone().and_then(said).map(|text| limit_option::processes(&text)).transpose()?;
     let processes = processes.flatten().map(|number| number.to_string());
     let all = [(SHM_SIZE, shm), (ULIMITS, ulimit_option::list(&args.ulimit)?), (PIDS_LIMIT, processes)];
@@ -257,7 +258,7 @@ pub(in crate::docker) fn said(value: String) -> Option<String> {
 pub(in crate::docker) fn split_user(user: Option<String>) -> (Option<String>, Option<String>) {
     let Some(text) = user.and_then(said) else { return (None, None) };
     match text.split_once(':') {
-        Some((user, group)) => (Some(user).filter(|user| !user.is_empty()).map(str::to_owned), Some(group.to_owned())),
+        Some((user, group)) => (said(user.to_owned()), said(group.to_owned())),
         None => (Some(text), None),
     }
 }
@@ -273,6 +274,8 @@ mod tests {
         assert_eq!(split("1000"), (owned("1000"), None));
         assert_eq!(split("web:www"), (owned("web"), owned("www")));
         assert_eq!(split(":5"), (None, owned("5")));
+        assert_eq!(split("0:"), (owned("0"), None));
+        assert_eq!(split(":"), (None, None));
         assert_eq!(split(""), (None, None));
     }
 }
