@@ -5,15 +5,17 @@
 //! the image. What comes out of an app is unpacked by descriptors, with no link followed.
 
 use std::cell::Cell;
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stage1::visit;
+use store::archive::{self, IngestError};
+use store::extract::ExtractLimits;
 
 use crate::diagnostics::silenced;
-use crate::error::CommandError;
+use crate::error::{CommandError, chain};
 
 mod app_root;
 mod pack;
@@ -131,7 +133,16 @@ pub(crate) fn to_stdout(app: AppRoot, from: &[u8], options: Options) -> Result<C
     copied.map_err(failed)
 }
 
-/// From a tar archive on stdin into a directory of an app; owners are those of the archive.
+/// Why an archive of somebody else's could not be unpacked.
+struct Refused(String);
+
+impl From<IngestError> for Refused {
+    fn from(error: IngestError) -> Self {
+        Self(chain(&error))
+    }
+}
+
+/// From a tar archive on stdin, compressed or not, into a directory of an app; owners are those of the archive.
 ///
 /// # Errors
 ///
@@ -140,7 +151,8 @@ pub(crate) fn from_stdin(app: AppRoot, to: &[u8]) -> Result<Copied, CommandError
     let destination = Destination::inside(to);
     let unpacker = Unpacker { owners: app.owners(true), privileged_modes: true };
     let input = std::fs::File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
-    let work = || unpacker.unpack(BufReader::with_capacity(BUFFER, input), &destination);
+    let unpack = |tar: &mut dyn BufRead| unpacker.unpack(tar, &destination).map_err(Refused);
+    let work = || archive::visit(input, &ExtractLimits::default(), unpack).map_err(|Refused(why)| why);
     let copied = visit::start(app.visited, &app.mapping, || silenced(work))?.wait()?.and_then(|unpacked| unpacked);
     drop(app.guards);
     copied.map_err(failed)

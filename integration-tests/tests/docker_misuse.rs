@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
-use integration_tests::images::{Layout, Tree, busybox};
+use integration_tests::images::{Layout, Packing, Tree, busybox};
 use integration_tests::{Env, Outcome, User, each_user, needs};
 use rustix::process::Signal;
 use serde_json::json;
@@ -143,6 +143,22 @@ fn archives_are_unpacked_as_far_as_they_may(env: &Env) {
     } else {
         foreign.exits(1).stderr_shows("foreign: its owner 4000000000:4000000000 is none of the ids of the pod");
     }
+    // Packed, as docker's daemon takes it.
+    let tar = Tree::new()
+        .file("packed", "unpacked\n", 0o640)
+        .dir("more", 0o700)
+        .file("more/one", vec![b'x'; 300_000], 0o644)
+        .tar();
+    for packing in [Packing::Gzip, Packing::Zstd, Packing::Tar] {
+        env.proa(["docker", "cp", "-", "web:/in"]).outcome_with_input(&packing.pack(&tar)).succeeds();
+        let script = "cat /in/packed; stat -c %a /in/packed /in/more; wc -c </in/more/one; rm -r /in/packed /in/more";
+        docker(env, &["exec", "web", "sh", "-c", script]).succeeds().prints("unpacked\n640\n700\n300000\n");
+    }
+    let half = Packing::Gzip.pack(&tar);
+    let half = env.proa(["docker", "cp", "-", "web:/in"]).outcome_with_input(&half[..half.len() / 2]);
+    half.exits(1).stderr_shows("truncated gzip stream");
+    env.proa(["docker", "cp", "-", "web:/in"]).outcome_with_input(b"\x1f\x8b no").exits(1).stderr_shows("gzip");
+    env.proa(["docker", "cp", "-", "web:/in"]).outcome_with_input(b"no archive at all").exits(1);
     docker(env, &["cp", "web:/dev/null", "null"]).exits(1).stderr_shows("there is nothing to copy");
     docker(env, &["rm", "-f", "web"]).succeeds();
     env.assert_nothing_left();

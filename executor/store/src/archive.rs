@@ -31,6 +31,19 @@ pub fn scan<T, E: From<IngestError>>(
     crate::ingest::scan(input, limits, |tar| visit(&mut TarReader::new(tar, limits)))
 }
 
+/// Has `visit` read the tar archive that a stream is, or is when it is inflated. It takes one thread, and what is not compressed
+/// costs nothing more than to read it. The visitor need not read all of it.
+///
+/// # Errors
+/// The [`IngestError`] of a stream that cannot be inflated or is beyond `limits` then; those of the visitor.
+pub fn visit<T, E: From<IngestError>>(
+    input: File,
+    limits: &ExtractLimits,
+    visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<T, E> {
+    crate::ingest::visit(input, limits, visit)
+}
+
 /// As [`scan`], and has the tar archive itself written to `out`, whatever it holds. It takes one thread: who stores what was
 /// written forks, and a process with threads cannot.
 ///

@@ -203,6 +203,22 @@ fn scan_by<T, E: From<IngestError>>(
     Ok((seen, Scanned { compression, compressed_size, digest, size }))
 }
 
+/// Reads an archive without looking at the whole: see [`crate::archive::visit`].
+pub(crate) fn visit<T, E: From<IngestError>>(
+    input: File,
+    limits: &ExtractLimits,
+    visit: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut source = Source::new(input, None, None, None, u64::MAX);
+    let compression = Compression::sniff(source.head()?)?;
+    if compression == Compression::None {
+        return visit(&mut source);
+    }
+    let pump = Pump::new(source, compression, limits.clone())?;
+    let (_, outcome) = pass(pump, true, Algorithm::Sha256, visit);
+    outcome.map(|(seen, ..)| seen)
+}
+
 /// What there is to know of an archive once all of it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scanned {
