@@ -53,13 +53,21 @@ fn device(text: &str) -> Result<Device, CommandError> {
     Ok(Device { source: source.to_owned(), target: target.to_owned() })
 }
 
+/// Begins the names of the volumes that devices are.
+const NAMES: &str = "device";
+
+/// Whether a volume of this name is a device that was asked for.
+pub(crate) fn is_one(volume: &AcName) -> bool {
+    volume.as_str().strip_prefix(NAMES).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// Declares the volume that the device is, unless that was done for another app, and returns the mount of it.
 ///
 /// # Errors
 ///
 /// No name for the volume can be made of the device's.
 pub(crate) fn mount(device: &Device, volumes: &mut Vec<Volume>) -> Result<Mount, CommandError> {
-    let volume = AcName::sanitize(&format!("device{}", device.source))
+    let volume = AcName::sanitize(&format!("{NAMES}{}", device.source))
         .map_err(|error| CommandError::usage(format!("--device={:?}: {error}", device.source)))?;
     if !volumes.iter().any(|known| known.name == volume) {
         volumes.push(Volume::host(volume.clone(), &device.source));

@@ -71,6 +71,7 @@ mod volume_option;
 pub(crate) use age::size;
 pub(crate) use container::{Container, id, short as short_id};
 pub(crate) use filters::key_and_value;
+pub(crate) use image::names_of;
 pub(crate) use images::created_ns;
 pub(crate) use listing::Listing;
 pub(crate) use prune_filters::PruneFilters;

@@ -16,6 +16,10 @@ pub(crate) enum Kind {
     Usage,
     /// The work could not be done.
     Failed,
+    /// The app's user or group is not there.
+    NoUser,
+    /// The app's working directory is not there.
+    NoDirectory,
     /// The app's executable is there and cannot be executed.
     NotExecutable,
     /// The app's executable is not there.
@@ -26,7 +30,7 @@ impl Kind {
     /// The exit status of the process.
     pub(crate) fn exit_status(self) -> u8 {
         match self {
-            Kind::Usage | Kind::Failed => FAILURE,
+            Kind::Usage | Kind::Failed | Kind::NoUser | Kind::NoDirectory => FAILURE,
             Kind::NotExecutable => 126,
             Kind::NotFound => 127,
         }

@@ -19,6 +19,8 @@ fn image(env: &Env) -> &'static str {
 }
 
 each_user! {
+    what_a_container_was_made_with_is_shown,
+    what_there_is_not_is_an_error_of_dockers,
     sizes_are_of_what_was_written,
     columns_of_processes_are_those_of_ps,
 }
@@ -278,5 +280,61 @@ fn disk_and_volumes_are_listed_as_docker_does() {
     assert!(whole.stdout.contains("Images space usage:\n\nREPOSITORY"), "{whole}");
     docker(env, &["rm", "web"]).succeeds();
     docker(env, &["volume", "rm", "idle", "used"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// What programs that make a container anew read.
+fn what_a_container_was_made_with_is_shown(env: &Env) {
+    let image = image(env);
+    let options =
+        ["--cap-add=SYS_PTRACE", "--cap-drop=KILL", "--security-opt=no-new-privileges", "--device=/dev/null:/dev/x"];
+    docker(env, &[&["create", "-t", "--name=made", "-e", "A=1"], &options[..], &["-e", "B=2", image]].concat())
+        .succeeds();
+    docker(env, &["create", "--name=plain", "-h", "host", image]).succeeds();
+    docker(env, &["create", "--name=bare", "--cap-drop=ALL", "-e", "HOSTNAME=other", "-u", "0:0", image]).succeeds();
+    let shown = |format: &str, name: &str| docker(env, &["inspect", "-f", format, name]).succeeds().line().to_owned();
+    let rights = "{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}";
+    assert_eq!(shown(rights, "made"), "[CAP_SYS_PTRACE] [CAP_KILL] [no-new-privileges]");
+    assert_eq!(shown(rights, "plain"), "[] [] []");
+    assert_eq!(shown("{{json .HostConfig.CapAdd}} {{json .HostConfig.CapDrop}}", "bare"), "[] [\"ALL\"]");
+    let devices = "{{range .HostConfig.Devices}}{{.PathOnHost}}:{{.PathInContainer}}:{{.CgroupPermissions}}{{end}}";
+    assert_eq!(shown(devices, "made"), "/dev/null:/dev/x:rwm");
+    assert_eq!(shown("{{len .Mounts}} {{len .HostConfig.Devices}}", "made"), "0 1", "a device is no mount");
+    assert_eq!(shown("{{len .HostConfig.Devices}}", "plain"), "0");
+    // What it has without being asked is not told, and neither is a user that nobody named.
+    let environment = "{{range .Config.Env}}{{.}} {{end}}";
+    assert_eq!(shown(environment, "made"), "A=1 B=2 ");
+    assert_eq!(shown(environment, "bare"), "HOSTNAME=other ");
+    assert_eq!(shown("{{.Config.Hostname}} [{{.Config.User}}] [{{.Config.Domainname}}]", "plain"), "host [] []");
+    for member in ["CgroupParent", "CpuQuota", "GroupAdd", "MemorySwap", "PublishAllPorts", "VolumesFrom"] {
+        shown(&format!("{{{{json .HostConfig.{member}}}}}"), "plain");
+    }
+    docker(env, &["rm", "made", "plain", "bare"]).succeeds();
+    env.assert_nothing_left();
+}
+
+fn what_there_is_not_is_an_error_of_dockers(env: &Env) {
+    let image = image(env);
+    docker(env, &["volume", "create", "data"]).succeeds();
+    docker(env, &["volume", "inspect", "nosuch"]).exits(1).prints("[]\n").stderr_shows("get nosuch: no such volume");
+    docker(env, &["volume", "inspect", "-f", "{{.Name}}", "nosuch", "data"]).exits(1).prints("data\n");
+    docker(env, &["volume", "rm", "data"]).succeeds();
+    docker(env, &["run", "-d", "--name=web", "--network=none", image, "sleep", "1000"]).succeeds();
+    // docker's daemon looks for the user, its runtime for the rest.
+    docker(env, &["exec", "-u", "nosuch", "web", "true"]).exits(126).stderr_shows("no user \"nosuch\"");
+    docker(env, &["exec", "-w", "/nosuch", "web", "true"]).exits(127).stderr_shows("working directory \"/nosuch\"");
+    docker(env, &["exec", "web", "nosuch"]).exits(127);
+    docker(env, &["exec", "web", "/etc"]).exits(126);
+    for option in ["--since", "--until"] {
+        docker(env, &["logs", option, "nonsense", "web"])
+            .exits(1)
+            .stderr_shows("failed to parse value as time or duration: \"nonsense\"");
+    }
+    docker(env, &["rm", "-f", "web"]).succeeds();
+    // What is mounted there is no change of the container's.
+    docker(env, &["run", "--name=web", image, "touch", "/new"]).succeeds();
+    docker(env, &["diff", "web"]).succeeds().shows("A /new\n");
+    assert!(!docker(env, &["diff", "web"]).succeeds().stdout.contains("resolv.conf"));
+    docker(env, &["rm", "web"]).succeeds();
     env.assert_nothing_left();
 }

@@ -187,7 +187,8 @@ fn what_is_not_used_goes(env: &Env) {
     docker(env, &["ps", "--filter", "name=named", "--format", "{{.Image}}"]).succeeds().prints("kept\n");
     docker(env, &["rm", "-f", "lives", "named"]).succeeds();
     let pruned = docker(env, &["image", "prune", "-a", "--force"]).succeeds();
-    assert!(pruned.stdout.starts_with("Deleted Images:\ndeleted: sha256:"), "{pruned}");
+    assert!(pruned.stdout.starts_with("Deleted Images:\nuntagged: newer:latest\nuntagged: "), "{pruned}");
+    assert!(pruned.stdout.contains("\ndeleted: sha256:"), "{pruned}");
     docker(env, &["images", "-q"]).succeeds().prints("");
     docker(env, &["container-prune"]).exits(1).stderr_shows("is not a docker command");
     env.assert_nothing_left();

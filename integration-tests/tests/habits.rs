@@ -78,7 +78,7 @@ fn system_df_info_and_prune(env: &Env) {
     assert!(asked.stdout.starts_with("WARNING! This will remove:\n") && asked.stdout.ends_with("[y/N] "), "{asked}");
     let pruned = env.proa(["docker", "system", "prune", "-f", "-a", "--volumes"]).outcome().succeeds();
     let volumes = format!("Deleted Volumes:\n{volume}\n");
-    for part in ["Deleted Containers:\n", volumes.as_str(), "Deleted Images:\ndeleted: sha256:"] {
+    for part in ["Deleted Containers:\n", volumes.as_str(), "Deleted Images:\n", "\ndeleted: sha256:"] {
         assert!(pruned.stdout.contains(part), "{part:?} is missing: {pruned}");
     }
     assert!(!pruned.stdout.ends_with("reclaimed space: 0B\n"), "{pruned}");

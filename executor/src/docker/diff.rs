@@ -34,7 +34,8 @@ pub(crate) fn run(context: &Context, args: DiffArgs) -> Result<u8, CommandError>
 
 /// Prints a line for each change. Whoever reads no further has all that was wanted.
 fn print(stack: &Stack, out: File) -> Result<(), FlattenError> {
-    let usual: Vec<&str> = skeleton::paths().collect();
+    // What tells of names is made where the image has nothing, too, if the container has a network.
+    let usual: Vec<&str> = skeleton::paths().chain(["etc/resolv.conf"]).collect();
     let mut out = BufWriter::new(out);
     let written = stack.changes(&usual, |change, path| {
         let letter = match change {

@@ -98,8 +98,16 @@ pub(crate) fn run(context: &Context, args: ExecArgs) -> Result<u8, CommandError>
         true => enter::start(&pods, &entry, spec).map(|()| 0),
         false => enter::enter(&pods, &entry, None, spec, Some(tty)),
     };
-    entered.map_err(|error| match error.kind {
-        Kind::NotFound | Kind::NotExecutable => error.during("OCI runtime exec failed"),
-        _ => error,
+    entered.map_err(|mut error| {
+        // docker's daemon looks for the user itself, its runtime for the directory: that is as a program which is not there.
+        error.kind = match error.kind {
+            Kind::NoUser => Kind::NotExecutable,
+            Kind::NoDirectory => Kind::NotFound,
+            kind => kind,
+        };
+        match error.kind {
+            Kind::NotFound | Kind::NotExecutable => error.during("OCI runtime exec failed"),
+            _ => error,
+        }
     })
 }

@@ -52,6 +52,11 @@ impl std::fmt::Display for Name {
     }
 }
 
+/// Its names as they are written.
+pub(crate) fn names_of(image: &ImageRecord) -> impl Iterator<Item = String> {
+    names(image).into_iter().map(|name| name.to_string())
+}
+
 /// The names of a stored image, newest first, each once. An ACI's own one comes first.
 pub(crate) fn names(image: &ImageRecord) -> Vec<Name> {
     let mut claims: Vec<_> = image.names.iter().collect();

@@ -20,6 +20,7 @@ use crate::{idmap, output};
 
 mod of_container;
 mod of_image;
+mod protections;
 
 /// Return low-level information on containers, images, networks and volumes
 #[derive(Debug, Args)]

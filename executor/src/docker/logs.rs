@@ -52,6 +52,14 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<u8, CommandError>
     let tail = args.tail.parse().ok();
     let LogsArgs { follow, since, until, timestamps, .. } = args;
     let (since, until) = (since.and_then(said), until.and_then(said));
+    for (option, text) in [("since", &since), ("until", &until)] {
+        if let Some(text) = text {
+            logs::moment(&format!("--{option}"), text).map_err(|error| {
+                let why = format!("invalid value for {option:?}: failed to parse value as time or duration: {text:?}");
+                error.hints.into_iter().fold(CommandError::failed(why), |error, hint| error.with(hint))
+            })?;
+        }
+    }
     let wanted = logs::Wanted { follow, tail, since, until, app: None, timestamps };
     logs::print(&pods, &entry, &wanted)
 }

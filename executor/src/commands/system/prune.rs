@@ -132,6 +132,7 @@ pub(crate) fn remove_images(
         }
         store.remove(&image.id)?;
         bytes += image.size;
+        removed.extend(docker::names_of(&image).map(|name| format!("untagged: {name}")));
         removed.push(format!("deleted: {}", image.id));
     }
     let (_, status) = images::collect(context, &store, "system prune")?;

@@ -26,15 +26,19 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandError> {
     let volumes = NamedVolumes::open(context)?;
     let mut shown = Vec::with_capacity(args.names.len());
+    let mut missing = None;
     for name in &args.names {
-        let volume = volumes.find(name)?.ok_or_else(|| not_found(name))?;
-        shown.push(inspected(&volume));
+        match volumes.find(name)? {
+            Some(volume) => shown.push(inspected(&volume)),
+            None => missing = missing.or_else(|| Some(not_found(name))),
+        }
     }
+    // As docker: what there is, and then what there is not.
     output::write(&match &args.format {
         Some(format) => Template::parse(format)?.table(&shown, &[])?,
         None => output::pretty_json(&shown)?,
     })?;
-    Ok(0)
+    missing.map_or(Ok(0), Err)
 }
 
 /// What is known of a volume.

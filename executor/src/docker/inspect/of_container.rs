@@ -15,12 +15,13 @@ use stage1::isolators::ulimits::{self, Ulimit};
 use stage1::protocol::{CheckReport, PodReport};
 use store::Store;
 
-use super::{NO_TIME, of_app};
+use super::{NO_TIME, of_app, protections};
 use crate::docker::container::Container;
 use crate::docker::image;
+use crate::launch::TERM;
 use crate::net::{Joins, NetRequest, Resolvers};
 use crate::setup::{Life, Setup};
-use crate::{addresses, client, moment, ports};
+use crate::{addresses, client, devices, moment, ports};
 
 /// What is known of it. Named volumes are in `volumes`.
 pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container: &Container) -> Value {
@@ -39,7 +40,8 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
     let digits = container.image_id().map(|id| format!("sha256:{}", image::digits_of(&id))).unwrap_or_default();
     let networks = container.networks();
     let mounts = mounts(container, volumes);
-    let life = life(pods, container);
+    let setup = setup(pods, container);
+    let life = setup.as_ref().and_then(|setup| setup.life.clone());
     json!({
         "Id": container.id(),
         "Created": container.created_at(),
@@ -67,7 +69,7 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
         "GraphDriver": { "Name": "overlay", "Data": Value::Null },
         "LogPath": log_path(pods, container).unwrap_or_default(),
         "Mounts": mounts,
-        "Config": config(container, store, life.as_ref()),
+        "Config": config(container, store, setup.as_ref()),
         "HostConfig": host_config(container, &mounts, &networks[0], life.as_ref()),
         "NetworkSettings": network_settings(pods, container, &networks, report.as_ref()),
     })
@@ -113,7 +115,7 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
             _ => {}
         }
     }
-    json!({
+    let mut shown = json!({
         "Binds": binds(mounts),
         "LogConfig": { "Type": "json-file", "Config": {} },
         "NetworkMode": network,
@@ -140,7 +142,11 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
         "PidsLimit": choices.processes,
         "Ulimits": manifest.map_or_else(Vec::new, |manifest| ulimits(&manifest.annotations)),
         "Init": true,
-    })
+    });
+    if let (Some(manifest), Some((runtime, app)), Value::Object(shown)) = (manifest, container.first(), &mut shown) {
+        shown.extend(protections::of_container(manifest, runtime, app));
+    }
+    shown
 }
 
 /// The options of its file systems in memory, by their paths.
@@ -156,10 +162,10 @@ fn ulimits(annotations: &Annotations) -> Vec<Value> {
     ulimits::of(annotations).unwrap_or_default().into_iter().map(shown).collect()
 }
 
-/// How it is to be run, if that was said and is kept: a container that is removed at its end is not run again.
-fn life(pods: &Pods, container: &Container) -> Option<Life> {
+/// What it takes to run it again, if that is kept: a container that is removed at its end is not run again.
+fn setup(pods: &Pods, container: &Container) -> Option<Setup> {
     let json = pods.open(&container.entry).ok()?.setup().ok()??;
-    Setup::from_json(&json).ok()?.life
+    Setup::from_json(&json).ok()
 }
 
 /// The file that what it writes is kept in.
@@ -189,6 +195,8 @@ fn network_settings(pods: &Pods, container: &Container, networks: &[String], rep
         "Ports": ports,
         "IPAddress": four.unwrap_or_default(),
         "GlobalIPv6Address": six.unwrap_or_default(),
+        "Gateway": "",
+        "MacAddress": "",
         "Networks": networks.iter().map(of_network).collect::<Map<_, _>>(),
     })
 }
@@ -232,16 +240,29 @@ fn binds(mounts: &[Value]) -> Vec<String> {
     mounts.iter().filter_map(of_mount).collect()
 }
 
-fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
+fn config(container: &Container, store: &Store, setup: Option<&Setup>) -> Value {
     let Some((runtime, app)) = container.first() else { return Value::Null };
+    let life = setup.and_then(|setup| setup.life.as_ref());
     let mut config = of_app(app);
     if let Some(user) = runtime.annotations.get(oci::USER) {
         // As the image or the command line has it: its group follows from it.
         config.insert("User".into(), user.into());
+    } else if (app.user.as_str(), app.group.as_str()) == ("0", "0") && !image_has_user(container, setup) {
+        // Nobody said so.
+        config.insert("User".into(), "".into());
     }
     config.insert("Image".into(), container.image(store).into());
-    let hostname = app.environment.get("HOSTNAME").map_or_else(|| container.name(), str::to_owned);
+    let of_variable = || app.environment.get("HOSTNAME").map(str::to_owned);
+    let hostname = setup.map(|setup| setup.hostname.clone()).or_else(of_variable).unwrap_or_else(|| container.name());
+    if let Some(Value::Array(environment)) = config.get_mut("Env") {
+        // docker's containers have them without being asked, and its inspect does not tell.
+        let own = [format!("HOSTNAME={hostname}"), format!("TERM={TERM}")];
+        environment.retain(|variable| !own.iter().any(|own| variable == own));
+    }
     config.insert("Hostname".into(), hostname.into());
+    for (name, value) in [("AttachStdin", json!(false)), ("Domainname", json!("")), ("OnBuild", Value::Null)] {
+        config.insert(name.into(), value);
+    }
     config.insert("Labels".into(), json!(container.labels()));
     config.insert("Tty".into(), life.is_some_and(|life| life.tty).into());
     config.insert("OpenStdin".into(), life.is_some_and(|life| life.stdin).into());
@@ -259,11 +280,18 @@ fn config(container: &Container, store: &Store, life: Option<&Life>) -> Value {
     Value::Object(config)
 }
 
+/// Whether its image says who it is to be; then root was asked for.
+fn image_has_user(container: &Container, setup: Option<&Setup>) -> bool {
+    let images = container.manifest.as_ref().zip(setup).and_then(|(manifest, setup)| setup.images(manifest).ok());
+    images.is_some_and(|images| images.iter().any(|image| image.annotations.get(oci::USER).is_some()))
+}
+
 /// What it mounts, some of it named volumes, which are in `volumes`.
 fn mounts(container: &Container, volumes: &Path) -> Vec<Value> {
     let (Some(manifest), Some((runtime, _))) = (&container.manifest, container.first()) else { return Vec::new() };
     let memory = container.memory();
-    let mounted = runtime.mounts.iter().filter_map(|mount| Some((mount, manifest.volume(&mount.volume)?)));
+    let mounts = runtime.mounts.iter().filter(|mount| !devices::is_one(&mount.volume));
+    let mounted = mounts.filter_map(|mount| Some((mount, manifest.volume(&mount.volume)?)));
     let shown = mounted.map(|(mount, volume)| {
         let writable = volume.read_only != Some(true);
         let (kind, source) = match &volume.kind {
