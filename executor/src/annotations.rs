@@ -29,6 +29,9 @@ const CHOICES: [&str; 11] = [
     ULIMITS,
 ];
 
+/// Annotation of a pod: how many seconds `docker stop` gives it where none are said; negative for ever.
+pub(crate) const STOP_TIMEOUT: &str = "proa.local/stop-timeout";
+
 /// Annotation of a container's app: what its image was called on the command line. An image may have many names.
 pub(crate) const TYPED_IMAGE: &str = "proa.local/typed-image";
 

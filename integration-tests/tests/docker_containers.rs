@@ -232,9 +232,9 @@ fn options_are_dockers_and_the_last_one_counts() {
     run(&["--rm", "--restart=always", image]).exits(125).stderr_shows("Conflicting options: --restart and --rm");
     run(&["--rm=perhaps", image]).exits(125);
     run(&["--rm", "--platform=linux/sparc", image]).exits(125).stderr_shows("--platform=linux/sparc");
-    let noted = run(&["--rm", "--stop-timeout=9", "--expose=80", "--log-driver=json-file", image]).succeeds();
+    let noted = run(&["--rm", "--domainname=x", "--expose=80", "--log-driver=json-file", image]).succeeds();
     assert_eq!(noted.stdout, "entry true\n");
-    assert!(noted.stderr.contains("--stop-timeout 9 is not held") && !noted.stderr.contains("--expose"), "{noted}");
+    assert!(noted.stderr.contains("--domainname x is not held") && !noted.stderr.contains("--expose"), "{noted}");
     let stat = ["--entrypoint=stat", image, "-c", "%a", "/a", "/b", "/c"];
     let scratch = ["--rm", "--tmpfs=/a", "--tmpfs", "/b:mode=750,size=1m", "--mount"];
     let scratch = run(&[&scratch[..], &["type=tmpfs,dst=/c,tmpfs-mode=700"], &stat].concat()).succeeds();

@@ -21,6 +21,7 @@ fn image(env: &Env) -> &'static str {
 each_user! {
     what_a_container_was_made_with_is_shown,
     what_there_is_not_is_an_error_of_dockers,
+    a_container_has_as_long_to_stop_as_was_said,
     sizes_are_of_what_was_written,
     columns_of_processes_are_those_of_ps,
 }
@@ -336,5 +337,29 @@ fn what_there_is_not_is_an_error_of_dockers(env: &Env) {
     docker(env, &["diff", "web"]).succeeds().shows("A /new\n");
     assert!(!docker(env, &["diff", "web"]).succeeds().stdout.contains("resolv.conf"));
     docker(env, &["rm", "web"]).succeeds();
+    env.assert_nothing_left();
+}
+
+fn a_container_has_as_long_to_stop_as_was_said(env: &Env) {
+    let image = image(env);
+    // Told to end it waits for its end, and says how it was told.
+    let script = "trap 'echo told' TERM; echo up; while :; do sleep 0.1; done";
+    let run = |name: &str, seconds: &str| {
+        let (name, seconds) = (format!("--name={name}"), format!("--stop-timeout={seconds}"));
+        docker(env, &["run", "-d", "--network=none", &name, &seconds, image, "sh", "-c", script])
+    };
+    run("short", "0").succeeds();
+    docker(env, &["inspect", "-f", "{{.Config.StopTimeout}}", "short"]).succeeds().prints("0\n");
+    let begun = std::time::Instant::now();
+    docker(env, &["restart", "short"]).succeeds();
+    docker(env, &["stop", "short"]).succeeds();
+    assert!(begun.elapsed() < integration_tests::slowed(std::time::Duration::from_secs(10)), "{:?}", begun.elapsed());
+    docker(env, &["inspect", "-f", "{{.State.ExitCode}}", "short"]).succeeds().prints("137\n");
+    // Who says so when it is stopped is heard more.
+    run("long", "-1").succeeds();
+    docker(env, &["stop", "-t", "0", "long"]).succeeds();
+    run("bad", "soon").exits(125).stderr_shows("--stop-timeout soon: wanted a number of seconds");
+    docker(env, &["rename", "long", "long"]).exits(1).stderr_shows("Renaming a container with the same name");
+    docker(env, &["rm", "short", "long"]).succeeds();
     env.assert_nothing_left();
 }

@@ -96,10 +96,6 @@ pub(super) struct NotedArgs {
     /// Optional volume driver: local
     #[arg(long, value_name = "DRIVER", hide = true)]
     volume_driver: Option<String>,
-
-    /// Timeout to stop a container
-    #[arg(long, value_name = "SECONDS", hide = true, allow_hyphen_values = true)]
-    stop_timeout: Option<String>,
 }
 
 impl NotedArgs {
@@ -129,7 +125,6 @@ impl NotedArgs {
             ("--storage-opt", self.storage_opt.first()),
             ("--domainname", self.domainname.as_ref()),
             ("--mac-address", self.mac_address.as_ref()),
-            ("--stop-timeout", self.stop_timeout.as_ref()),
             ("--cgroup-parent", self.cgroup_parent.as_ref()),
             ("--device-cgroup-rule", self.device_cgroup_rule.first()),
             ("--log-driver", self.log_driver.as_ref().filter(|driver| *driver == "none")),

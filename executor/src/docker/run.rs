@@ -133,6 +133,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
 
+    /// Seconds that the container has to stop before it is killed; -1 is for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    stop_timeout: Option<String>,
+
     /// Restart policy to apply when the container exits: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: String,

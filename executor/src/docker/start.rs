@@ -77,7 +77,6 @@ pub(crate) mod restart {
     pub(crate) fn run(context: &Context, RestartArgs { stopping: args }: RestartArgs) -> Result<u8, CommandError> {
         sealed::ensure()?;
         let signal = args.signal.as_deref().map(signal_argument::parse).transpose()?;
-        let grace = u32::try_from(args.time).unwrap_or(u32::MAX);
         each(context, &args.containers, |pods, needle| {
             let mut entry = container::find(pods, needle)?;
             if entry.state == State::Running {
@@ -85,7 +84,7 @@ pub(crate) mod restart {
                     return Err(CommandError::failed(format!("container {needle} is removed when it stops (--rm)"))
                         .hint("docker run it again, without --rm if it is to be restarted"));
                 }
-                commands::stop::stop(pods, &entry, signal, grace)?;
+                commands::stop::stop(pods, &entry, signal, args.grace(pods, &entry)?)?;
                 entry = container::find(pods, &entry.uuid.to_string())?;
             }
             start(context, pods, &entry, None)?;

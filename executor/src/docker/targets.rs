@@ -6,6 +6,7 @@ use clap::Args;
 use pod::{PodEntry, Pods, State};
 
 use super::{complain_of, container};
+use crate::annotations::STOP_TIMEOUT;
 use crate::commands;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -15,16 +16,9 @@ use crate::{output, signal_argument};
 // How containers are stopped. (A doc comment would become help text of whoever flattens it.)
 #[derive(Debug, Args)]
 pub(super) struct StoppingArgs {
-    /// Seconds to wait before killing the container
-    #[arg(
-        long,
-        short = 't',
-        alias = "timeout",
-        value_name = "SECONDS",
-        default_value_t = 10,
-        allow_hyphen_values = true
-    )]
-    pub(super) time: i64,
+    /// Seconds to wait before killing the container; -1 is for ever [default: what --stop-timeout said, or 10]
+    #[arg(long, short = 't', alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
+    time: Option<i64>,
 
     /// Signal to send to the container
     #[arg(long, short, value_name = "SIGNAL")]
@@ -34,6 +28,25 @@ pub(super) struct StoppingArgs {
     #[arg(value_name = "CONTAINER", required = true)]
     pub(super) containers: Vec<String>,
 }
+
+impl StoppingArgs {
+    /// How many seconds a container has.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read how many it was made with.
+    pub(super) fn grace(&self, pods: &Pods, entry: &PodEntry) -> Result<u32, CommandError> {
+        let made_with = || -> Result<i64, CommandError> {
+            let manifest = pods.open(entry)?.manifest()?;
+            Ok(manifest.annotations.get(STOP_TIMEOUT).and_then(|text| text.parse().ok()).unwrap_or(GRACE))
+        };
+        // A negative number is docker's for ever.
+        Ok(u32::try_from(self.time.map_or_else(made_with, Ok)?).unwrap_or(u32::MAX))
+    }
+}
+
+/// docker's seconds where nobody says how many.
+const GRACE: i64 = 10;
 
 /// Stop one or more running containers
 #[derive(Debug, Args)]
@@ -105,12 +118,10 @@ pub(crate) mod stop {
 
     pub(crate) fn run(context: &Context, StopArgs { stopping: args }: StopArgs) -> Result<u8, CommandError> {
         let signal = args.signal.as_deref().map(signal_argument::parse).transpose()?;
-        // A negative number is docker's for ever.
-        let grace = u32::try_from(args.time).unwrap_or(u32::MAX);
         each(context, &args.containers, |pods, needle| {
             let entry = container::find(pods, needle)?;
             if entry.state == State::Running {
-                commands::stop::stop(pods, &entry, signal, grace)?;
+                commands::stop::stop(pods, &entry, signal, args.grace(pods, &entry)?)?;
             }
             Ok(Some(needle.to_owned()))
         })

@@ -16,6 +16,7 @@ use stage1::protocol::{CheckReport, PodReport};
 use store::Store;
 
 use super::{NO_TIME, of_app, protections};
+use crate::annotations::STOP_TIMEOUT;
 use crate::docker::container::Container;
 use crate::docker::image;
 use crate::launch::TERM;
@@ -268,6 +269,10 @@ fn config(container: &Container, store: &Store, setup: Option<&Setup>) -> Value 
     config.insert("OpenStdin".into(), life.is_some_and(|life| life.stdin).into());
     if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {
         config.insert("StopSignal".into(), signal.into());
+    }
+    let annotations = container.manifest.as_ref().map(|manifest| &manifest.annotations);
+    if let Some(seconds) = annotations.and_then(|all| all.get(STOP_TIMEOUT)?.parse::<i64>().ok()) {
+        config.insert("StopTimeout".into(), seconds.into());
     }
     if let Some(check) = runtime.annotations.get(oci::HEALTHCHECK) {
         config.insert("Healthcheck".into(), serde_json::from_str(check).unwrap_or(Value::Null));

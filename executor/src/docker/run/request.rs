@@ -15,7 +15,7 @@ use stage1::plan::{DOCKERS_RULES, ENVIRONMENT, FILLED, GROUPS, IMAGE_CONTENT};
 use stage1::supervise::Restart;
 
 use super::{Pull, RunArgs};
-use crate::annotations::{Remarks, TYPED_IMAGE};
+use crate::annotations::{Remarks, STOP_TIMEOUT, TYPED_IMAGE};
 use crate::context::Context;
 use crate::docker::label_option::{labels, labels_of_files};
 use crate::docker::network_option::{Exposing, Wiring};
@@ -103,14 +103,22 @@ pub(in crate::docker) fn of(context: &Context, args: RunArgs) -> Result<Wanted, 
     Ok(Wanted { pod, exposing, held })
 }
 
-/// What bounds it beside its app's isolators, as annotations of the pod.
+/// What bounds it, and its end, beside its app's isolators, as annotations of the pod.
 fn bounds(args: &RunArgs) -> Result<Vec<(&'static str, String)>, CommandError> {
     let bytes = |text: String| limit_option::bytes("--shm-size", &text, "4k");
     let shm = args.shm_size.clone().and_then(said).map(bytes).transpose()?.flatten();
     let shm = shm.map(|bytes| bytes.to_string());
     let processes = args.pids_limit.clone().and_then(said).map(|text| limit_option::processes(&text)).transpose()?;
     let processes = processes.flatten().map(|number| number.to_string());
-    let all = [(SHM_SIZE, shm), (ULIMITS, ulimit_option::list(&args.ulimit)?), (PIDS_LIMIT, processes)];
+    let seconds = |text: String| match text.parse::<i32>() {
+        Ok(_) => Ok(text),
+        Err(_) => {
+            Err(CommandError::usage(format!("--stop-timeout {text}: wanted a number of seconds, or -1 for ever")))
+        }
+    };
+    let timeout = args.stop_timeout.clone().and_then(said).map(seconds).transpose()?;
+    let ulimits = ulimit_option::list(&args.ulimit)?;
+    let all = [(SHM_SIZE, shm), (ULIMITS, ulimits), (PIDS_LIMIT, processes), (STOP_TIMEOUT, timeout)];
     Ok(all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
