@@ -1,7 +1,7 @@
 //! The shape of the command line: global options and the table of subcommands.
 //!
 //! Building clap's tree of every subcommand costs more than a pod's directory, so a line is first parsed against a tree
-//! that holds only the subcommands whose names occur in it. Whatever that tree refuses is parsed again against the
+//! that holds only the first subcommand whose name occurs in it. Whatever that tree refuses is parsed again against the
 //! whole tree, which knows abbreviations and gives the error or the help text.
 
 use std::ffi::OsString;
@@ -99,11 +99,8 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
     let asked = asked_for_help(argv);
     let argv = asked.as_deref().unwrap_or(argv);
     let occurs = |subcommand: &&Subcommand| subcommand.names().any(|name| argv.iter().any(|word| word == name));
-    let mut named = commands::ALL.iter().filter(occurs).map(Subcommand::command).peekable();
-    let attempt = match named.peek() {
-        Some(_) => tree(named).try_get_matches_from(argv).ok(),
-        None => None,
-    };
+    let named = argv.iter().find_map(|word| commands::ALL.iter().find(|it| it.names().any(|name| word == name)));
+    let attempt = named.and_then(|named| tree([named.command()]).try_get_matches_from(argv).ok());
     let mut matches = match attempt.or_else(|| abbreviations().try_get_matches_from(argv).ok()) {
         Some(matches) => matches,
         None => whole_tree().try_get_matches_from(argv).map_err(|error| {

@@ -187,30 +187,53 @@ pub(crate) fn execute(context: &Context, words: &[OsString]) -> u8 {
     let mut context = context.clone();
     context.insecure = context.insecure.with_http_here();
     let context = &context;
-    let tree = tree();
     let words = &groups::short(words)[..];
+    let (command, matches) = match at_once(words).map_or_else(|| at_length(words), Ok) {
+        Ok(parsed) => parsed,
+        Err(status) => return status,
+    };
+    (command.run)(context, matches).unwrap_or_else(|error| complain(Some(command), &error))
+}
+
+/// A command, and what stands after its name.
+type Parsed = (&'static DockerCommand, ArgMatches);
+
+/// The command that these words are, if it is the first whose name is among them. Building the tree of all of them would take
+/// as long as a third of a container's start.
+fn at_once(words: &[OsString]) -> Option<Parsed> {
+    let command = words.iter().find_map(|word| ALL.iter().find(|command| word == command.name))?;
+    parsed(tree_of([command]).try_get_matches_from(argv(words)).ok()?)
+}
+
+/// The same by the tree of all commands, or the exit status after what was to be printed: a help text, or what is wrong.
+fn at_length(words: &[OsString]) -> Result<Parsed, u8> {
+    let tree = tree();
     if words.first().is_none_or(|word| word == "help") {
         let of = words.get(1).and_then(|name| tree.find_subcommand(name.to_str()?).cloned());
-        return told(&of.unwrap_or(tree).render_help().to_string());
+        return Err(told(&of.unwrap_or(tree).render_help().to_string()));
     }
     if words.first().is_some_and(|word| word == "--version" || word == "-v") {
-        return told(concat!("Docker version ", env!("CARGO_PKG_VERSION"), ", build proa\n"));
+        return Err(told(concat!("Docker version ", env!("CARGO_PKG_VERSION"), ", build proa\n")));
     }
     if let Some(help) = groups::help(words, &tree) {
-        return told(&help);
+        return Err(told(&help));
     }
-    let argv = std::iter::once(OsString::from("docker")).chain(words.iter().cloned());
-    let mut matches = match tree.clone().try_get_matches_from(argv) {
-        Ok(matches) => matches,
-        Err(error) if !error.use_stderr() => return told(&error.render().to_string()),
-        Err(error) => return misuse::tell(&error, &tree, words),
-    };
-    // A supervisor that is about to be made would have them as long as its pod lives.
-    drop(tree);
-    let (name, of_command) = matches.remove_subcommand().expect("clap requires a command");
-    drop(matches);
-    let command = ALL.iter().find(|command| command.name == name).expect("clap knows the table's commands alone");
-    (command.run)(context, of_command).unwrap_or_else(|error| complain(Some(command), &error))
+    match tree.clone().try_get_matches_from(argv(words)) {
+        Ok(matches) => Ok(parsed(matches).expect("clap requires a command, and knows the table's alone")),
+        Err(error) if !error.use_stderr() => Err(told(&error.render().to_string())),
+        Err(error) => Err(misuse::tell(&error, &tree, words)),
+    }
+}
+
+/// The words with a program's name before them.
+fn argv(words: &[OsString]) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from("docker")).chain(words.iter().cloned())
+}
+
+/// Of what was matched only this goes on: a supervisor that is about to be made would have the rest as long as its pod lives.
+fn parsed(mut matches: ArgMatches) -> Option<Parsed> {
+    let (name, of_command) = matches.remove_subcommand()?;
+    Some((ALL.iter().find(|command| command.name == name)?, of_command))
 }
 
 /// Prints a help or version text; returns the exit status.
@@ -284,6 +307,11 @@ fn with_origin(message: &str) -> String {
 
 /// The whole command line.
 pub(crate) fn tree() -> Command {
+    tree_of(ALL)
+}
+
+/// The command line of these commands.
+fn tree_of(commands: impl IntoIterator<Item = &'static DockerCommand>) -> Command {
     let root = Command::new("docker")
         .about("docker's command line over proa's pods: no daemon, no root")
         .disable_help_subcommand(true)
@@ -291,7 +319,7 @@ pub(crate) fn tree() -> Command {
         .arg(clap::Arg::new("debug").long("debug").short('D').action(clap::ArgAction::SetTrue).hide(true))
         .arg(clap::Arg::new("log-level").long("log-level").short('l').num_args(1).hide(true))
         .after_help("Run 'docker COMMAND --help' for more information on a command.");
-    ALL.iter().fold(root, |root, command| {
+    commands.into_iter().fold(root, |root, command| {
         let usage = format!("docker {} {}", command.name, command.usage);
         let of = Command::new(command.name).override_usage(usage).disable_version_flag(true).hide(command.grouped);
         root.subcommand(go_flags::as_go_has_them((command.augment)(of)))
