@@ -310,6 +310,13 @@ fn what_a_container_was_made_with_is_shown(env: &Env) {
     for member in ["CgroupParent", "CpuQuota", "GroupAdd", "MemorySwap", "PublishAllPorts", "VolumesFrom"] {
         shown(&format!("{{{{json .HostConfig.{member}}}}}"), "plain");
     }
+    // What one of several does not have keeps nobody from what the others have.
+    docker(env, &["inspect", "-f", "{{.State.Status}}", "plain", image, "bare"])
+        .exits(1)
+        .prints("created\ncreated\n")
+        .stderr_shows("template: executing at <.State.Status>");
+    let of_image = "{{.Metadata.LastTagTime}}{{.DockerVersion}}{{.Container}}{{.Comment}}";
+    assert!(shown(of_image, image).starts_with("20"), "{}", shown(of_image, image));
     docker(env, &["rm", "made", "plain", "bare"]).succeeds();
     env.assert_nothing_left();
 }

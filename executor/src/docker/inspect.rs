@@ -8,6 +8,7 @@ use pod::Pods;
 use serde_json::{Map, Value, json};
 use store::Store;
 
+use super::complain_of;
 use super::container::{Container, Size, find_any};
 use super::image;
 use super::network::Inspected as Networks;
@@ -70,12 +71,24 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
             None => missing.push(name),
         }
     }
-    output::write(&rendered(template.as_ref(), &found)?)?;
+    let mut refused = Vec::new();
+    let shown = match &template {
+        None => pretty(&found)?,
+        // What has not what the template wants keeps nobody from what the others have.
+        Some(template) => {
+            let lines = found.iter().map(|value| template.render(value).map(|line| line + "\n"));
+            lines.filter_map(|line| line.map_err(|error| refused.push(error)).ok()).collect()
+        }
+    };
+    output::write(&shown)?;
+    for error in &refused {
+        complain_of(error);
+    }
     let what = args.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("object");
     for name in &missing {
         output::complain(&format!("Error: No such {what}: {name}\n"));
     }
-    Ok(u8::from(!missing.is_empty()))
+    Ok(u8::from(!missing.is_empty() || !refused.is_empty()))
 }
 
 /// The kinds of things that are meant.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use store::{BlobRole, ImageRecord, Store};
 
-use super::of_app;
+use super::{NO_TIME, of_app};
 use crate::docker::image;
 use crate::docker::images::created_ns;
 use crate::moment;
@@ -19,6 +19,7 @@ pub(super) fn of_image(store: &Store, image: &ImageRecord) -> Value {
     };
     let text = |name: &str, other: &str| oci.get(name).and_then(Value::as_str).unwrap_or(other).to_owned();
     let source = image.source.as_deref().and_then(|source| source.strip_prefix("docker://"));
+    let named = image.names.iter().map(|claim| claim.claimed_ns).max();
     json!({
         "Id": format!("sha256:{}", image::digits(image)),
         "RepoTags": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -28,7 +29,10 @@ pub(super) fn of_image(store: &Store, image: &ImageRecord) -> Value {
         "Os": text("os", "linux"),
         "Author": text("author", ""),
         "Parent": "",
-        "Comment": "",
+        "Comment": comment(&oci),
+        "Container": "",
+        "DockerVersion": "",
+        "Metadata": { "LastTagTime": named.map_or_else(|| NO_TIME.to_owned(), moment::rfc3339) },
         "VirtualSize": image.size,
         "GraphDriver": { "Name": "overlay", "Data": Value::Null },
         "Size": image.size,
@@ -38,6 +42,12 @@ pub(super) fn of_image(store: &Store, image: &ImageRecord) -> Value {
             "Layers": image.layers.iter().map(|layer| layer.digest().to_string()).collect::<Vec<_>>(),
         },
     })
+}
+
+/// What its last layer's history says.
+fn comment(oci: &Value) -> &str {
+    let last = oci["history"].as_array().and_then(|all| all.last());
+    last.and_then(|last| last["comment"].as_str()).unwrap_or_default()
 }
 
 /// `NAME@DIGEST` of where an image came from.
