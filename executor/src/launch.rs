@@ -47,9 +47,17 @@ impl Launched {
 /// # Errors
 ///
 /// The pod could not be made or run. Nothing of it is left then, unless the error says so.
-pub(crate) fn run(context: &Context, mut prepared: PreparedPod) -> Result<Launched, CommandError> {
+pub(crate) fn run(context: &Context, prepared: PreparedPod) -> Result<Launched, CommandError> {
+    run_as(context, uuid()?, prepared)
+}
+
+/// As [`run`], with a UUID of [`uuid`].
+///
+/// # Errors
+///
+/// As there.
+pub(crate) fn run_as(context: &Context, uuid: PodUuid, mut prepared: PreparedPod) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
-    let uuid = PodUuid::from_random(random_bytes()?);
     name_host(&mut prepared, uuid);
     start(context, uuid, prepared, None)
 }
@@ -169,7 +177,7 @@ pub(crate) fn resume(
 /// The pod could not be made. Nothing of it is left then, unless the error says so.
 pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<PodUuid, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
-    let uuid = PodUuid::from_random(random_bytes()?);
+    let uuid = uuid()?;
     name_host(&mut prepared, uuid);
     let PreparedPod { manifest, mapping, images, keys, guards, name, lifecycle, .. } = prepared;
     let hostname = hostname(lifecycle.hostname, name.as_ref(), uuid);
@@ -184,6 +192,15 @@ pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<Po
     // Until here no collection has seen the pod, and these kept its trees.
     drop(guards);
     Ok(uuid)
+}
+
+/// One that no pod has.
+///
+/// # Errors
+///
+/// The kernel gives no random bytes.
+pub(crate) fn uuid() -> Result<PodUuid, CommandError> {
+    Ok(PodUuid::from_random(random_bytes()?))
 }
 
 /// From the kernel's generator in one call; a static binary's other ways to it open /dev/random first.

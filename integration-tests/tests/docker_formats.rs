@@ -332,6 +332,10 @@ fn what_there_is_not_is_an_error_of_dockers(env: &Env) {
     docker(env, &["exec", "-u", "nosuch", "web", "true"]).exits(126).stderr_shows("no user \"nosuch\"");
     docker(env, &["exec", "-w", "/nosuch", "web", "true"]).exits(127).stderr_shows("working directory \"/nosuch\"");
     docker(env, &["exec", "web", "nosuch"]).exits(127);
+    // A container whose command is not there is there.
+    let bad = docker(env, &["run", "-d", "--name=bad", "--network=none", image, "nosuch"]).exits(127);
+    docker(env, &["rm", bad.line()]).succeeds();
+    docker(env, &["run", "-d", "--rm", "--network=none", image, "nosuch"]).exits(127).prints("");
     docker(env, &["exec", "web", "/etc"]).exits(126);
     for option in ["--since", "--until"] {
         docker(env, &["logs", option, "nonsense", "web"])

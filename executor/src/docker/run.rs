@@ -195,8 +195,16 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> 
         let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(|| "/dev/null".into())?;
         rustix::stdio::dup2_stdin(null)?;
     }
-    match launch::run(context, wanted.prepared(context)?)? {
-        Launched::Ended(status) => Ok(status),
-        Launched::Detached(uuid) => output::write(&format!("{}\n", container::id(uuid))).map(|()| 0),
+    let prepared = wanted.prepared(context)?;
+    let uuid = launch::uuid()?;
+    let launched = launch::run_as(context, uuid, prepared);
+    // Whose command cannot be executed is there as well: scripts remove it by what is printed.
+    let is_there = || context.pods().is_ok_and(|pods| pods.find(&uuid.to_string()).is_ok());
+    if detach && (launched.is_ok() || is_there()) {
+        output::write(&format!("{}\n", container::id(uuid)))?;
     }
+    launched.map(|launched| match launched {
+        Launched::Ended(status) => status,
+        Launched::Detached(_) => 0,
+    })
 }
