@@ -148,7 +148,7 @@ fn pages() -> Vec<Page> {
         of_pods("stop.md"),
         page("system.md"),
         of_pods("top.md"),
-        Page { left_out: &[("proa trust", "it asks; trust.rs answers")], ..page("trust.md") },
+        Page { left_out: &[("proa trust", "it asks; trust/ answers")], ..page("trust.md") },
         Page { left_out: &[("proa update", "control groups; resources.rs in the guest")], ..page("update.md") },
         page("version.md"),
         page("volume.md"),

@@ -1,33 +1,24 @@
 //! Pid 1 at work: it does what the monitor says, reports ends, and reaps.
 
+mod arrivals;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
-use appc::PodManifest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::WaitOptions;
-use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::process::{Process, Stage};
-use super::{InitEnd, Stop, etc, identity, listening, put_etc, sockets, streams, with_mounts};
-use crate::apply::{Fds, Refusal};
-use crate::channel::{AddSpec, End, EnterSpec, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
-use crate::enter::Later;
-use crate::host::Host;
+use super::{InitEnd, Stop, etc, sockets};
+use crate::apply::Fds;
+use crate::channel::{End, Failure, FailureKind, FromInit, FromStub, MAX_FDS, ToInit, ToStub};
 use crate::idmap::IdMapping;
-use crate::isolators::net_admin::Grant;
-use crate::limits;
 use crate::monitor::QUIET;
-use crate::op::Slot;
-use crate::plan::{Net, PodOptions, plan};
 
-/// Longest specification that comes in a memory file: a manifest has at most 4 MiB.
-const MAX_SPEC: u64 = 8 << 20;
+use arrivals::spec;
 
 /// The pod's apps, by index, and their processes.
 pub(super) struct Apps {
@@ -234,6 +225,7 @@ impl Apps {
         }
     }
 
+    /// Does what the monitor says.
     fn obey(&mut self, message: ToInit, fds: Vec<OwnedFd>, monitor: &InitEnd) -> rustix::io::Result<Next> {
         match message {
             ToInit::Shutdown => return Ok(Next::End),
@@ -244,46 +236,19 @@ impl Apps {
                     let _ = etc::edit_hosts(self.apps.keys().copied(), &edits);
                 }
             }
-            ToInit::Start { app, process: id, last } => {
-                let first = |process: &&mut Process| process.app == app && process.id.is_none();
-                if let Some(process) = self.processes.iter_mut().find(first) {
-                    (process.id, process.last) = (Some(id), last);
-                    if process.stage == Stage::Waiting {
-                        process.start()?;
-                    }
-                } else if let Some(end) = self.ended_early.remove(&app) {
-                    // Without a word the monitor would wait for its end for ever.
-                    monitor.say(&FromInit::Exited { process: id, end })?;
-                }
-            }
+            ToInit::Start { app, process, last } => self.start(app, (process, last), monitor)?,
             ToInit::Enter { app, process, pre_start, awaited } => {
                 if let Err(failure) = self.enter((app, pre_start), (process, awaited), fds) {
                     monitor.say(&FromInit::ExecFailed { process, failure })?;
                 }
             }
-            ToInit::Room { app, process } => match self.apps.get(&app).and_then(|app| app.room.as_ref()) {
-                Some(room) => {
-                    let fds = [room.user.as_fd(), room.mount.as_fd()];
-                    monitor.say_with(&FromInit::Room { process }, &fds)?;
-                }
-                None => {
-                    let failure = Failure::new(FailureKind::Setup, &"the app has no namespaces of its own");
-                    monitor.say(&FromInit::ExecFailed { process, failure })?;
-                }
-            },
+            ToInit::Room { app, process } => self.hand_out_room(app, process, monitor)?,
             ToInit::Add { app } => {
                 if let Err(failure) = self.add(app, fds, monitor) {
                     monitor.say(&FromInit::AddFailed { app, failure })?;
                 }
             }
-            ToInit::Remove { app } => {
-                // An app that was never started has a process that waits to be.
-                self.processes.iter().filter(|process| process.app == app).for_each(|process| process.signal(9));
-                self.apps.remove(&app);
-                self.ended_early.remove(&app);
-                sockets::remove(app);
-                etc::remove(app);
-            }
+            ToInit::Remove { app } => self.remove(app),
             ToInit::Signal { process, signal } => {
                 self.processes.iter().filter(|other| other.id == Some(process)).for_each(|p| p.signal(signal));
             }
@@ -295,64 +260,43 @@ impl Apps {
         Ok(Next::GoOn)
     }
 
-    /// Forks a process into an app.
-    fn enter(
-        &mut self,
-        (app, pre_start): (usize, bool),
-        (id, awaited): (u64, bool),
-        mut fds: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        let spec: EnterSpec = spec(&mut fds)?;
-        let known = self.apps.get(&app).ok_or_else(|| Failure::new(FailureKind::Setup, &"no such app"))?;
-        let stdio = streams::received(fds, spec.terminal);
-        let as_owner = pre_start && known.plan.net_admin == Some(Grant::PreStart);
-        let spec = Later { spec: &spec, as_owner };
-        let process = Process::later((app, known), id, spec, &self.fds, stdio, self.mapping.tier());
-        let process = process.map_err(|refusal| Failure::new(FailureKind::Setup, &refusal))?;
-        self.processes.push(Process { awaited, ..process });
+    /// Starts the first process of an app, or notes that it is to be started when it is ready.
+    fn start(&mut self, app: usize, (id, last): (u64, bool), monitor: &InitEnd) -> rustix::io::Result<()> {
+        let first = |process: &&mut Process| process.app == app && process.id.is_none();
+        if let Some(process) = self.processes.iter_mut().find(first) {
+            (process.id, process.last) = (Some(id), last);
+            if process.stage == Stage::Waiting {
+                process.start()?;
+            }
+        } else if let Some(end) = self.ended_early.remove(&app) {
+            // Without a word the monitor would wait for its end for ever.
+            monitor.say(&FromInit::Exited { process: id, end })?;
+        }
         Ok(())
     }
 
-    /// Forks the first process of an app that was not there when the pod began.
-    fn add(&mut self, app: usize, mut fds: Vec<OwnedFd>, monitor: &InitEnd) -> Result<(), Failure> {
-        let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
-        let AddSpec { manifest, hostname, terminal, sources, mounts, metadata_url, etc, cgroup } = spec(&mut fds)?;
-        let manifest = PodManifest::from_json(manifest.as_bytes()).map_err(|error| failed(&error))?;
-        let metadata_url = metadata_url.as_deref();
-        let options = PodOptions {
-            hostname: &hostname,
-            mapping: &self.mapping,
-            layers: &[0],
-            sources: &sources,
-            metadata_url,
-            net: Net::Loopback,
-            uplink: None,
-            etc: &etc,
-            cgroup,
-        };
-        limits::expect_apps(self.apps.len() + 1);
-        let mut plan = plan(&manifest, &options, &Host::detect()).map_err(|error| failed(&error))?;
-        let mut plan = plan.apps.pop().ok_or_else(|| failed(&"no app to add"))?;
-        let sockets = manifest.apps.last().map(listening::of_added).unwrap_or_default();
-        plan.sockets = sockets.iter().map(|passed| passed.name.clone()).collect();
-        let slots: Vec<Slot> = std::iter::once(Slot::Root).chain(mounts.into_iter().map(Slot::Volume)).collect();
-        if fds.len() < slots.len() + usize::from(cgroup) {
-            return Err(failed(&"fewer descriptors than the app needs"));
+    /// Gives the namespaces of an app to the monitor.
+    fn hand_out_room(&self, app: usize, process: u64, monitor: &InitEnd) -> rustix::io::Result<()> {
+        match self.apps.get(&app).and_then(|app| app.room.as_ref()) {
+            Some(room) => {
+                let fds = [room.user.as_fd(), room.mount.as_fd()];
+                monitor.say_with(&FromInit::Room { process }, &fds)
+            }
+            None => {
+                let failure = Failure::new(FailureKind::Setup, &"the app has no namespaces of its own");
+                monitor.say(&FromInit::ExecFailed { process, failure })
+            }
         }
-        let mut streams = fds.split_off(slots.len());
-        let mut added = App::new(plan, cgroup.then(|| streams.remove(0)));
-        let mut own =
-            with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
-        let identity = identity(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
-        put_etc(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
-        self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
-        added.put_cgroup(&mut own).map_err(|refusal| failed(&refusal))?;
-        added.put_sockets(sockets, &mut own).map_err(|refusal| failed(&refusal))?;
-        let stdio = streams::received(streams, terminal);
-        let process = Process::first(app, &mut added.plan, own, stdio, self.mapping.tier());
-        self.apps.insert(app, Box::new(added));
-        self.processes.push(process.map_err(|refusal: Refusal| failed(&refusal))?);
-        Ok(())
+    }
+
+    /// Lets go of an app that does not run.
+    fn remove(&mut self, app: usize) {
+        // An app that was never started has a process that waits to be.
+        self.processes.iter().filter(|process| process.app == app).for_each(|process| process.signal(9));
+        self.apps.remove(&app);
+        self.ended_early.remove(&app);
+        sockets::remove(app);
+        etc::remove(app);
     }
 
     /// Collects every process that has ended: those of apps, and orphans that fell to pid 1.
@@ -408,18 +352,4 @@ fn say_with(monitor: &InitEnd, message: &FromInit, fd: Option<OwnedFd>, always: 
         None if always => monitor.say(message),
         None => Ok(()),
     }
-}
-
-/// Takes the specification out of the first descriptor, a memory file.
-fn spec<T: DeserializeOwned>(fds: &mut Vec<OwnedFd>) -> Result<T, Failure> {
-    let failed = |what: &dyn std::fmt::Display| Failure::new(FailureKind::Setup, what);
-    if fds.is_empty() {
-        return Err(failed(&"fewer descriptors than the process needs"));
-    }
-    let mut file = File::from(fds.remove(0));
-    let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| (&mut file).take(MAX_SPEC).read_to_end(&mut bytes))
-        .map_err(|error| failed(&format_args!("read the specification: {error}")))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed(&format_args!("read the specification: {error}")))
 }
