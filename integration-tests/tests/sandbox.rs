@@ -17,6 +17,7 @@ each_user! {
     rkt_app_sandbox_cri_logs,
     what_makes_no_sense_is_refused,
     a_failed_add_leaves_nothing,
+    apps_that_are_added_at_once_wait_for_each_other,
     removed_apps_leave_nothing_in_their_pod,
     an_added_app_is_confined_as_the_others,
     added_apps_take_sockets_over,
@@ -182,6 +183,33 @@ fn what_makes_no_sense_is_refused(env: &Env) {
     env.proa(["app", "add", &other, &id, "--name", "more"]).outcome().rejects("made for it");
     end(env, &other);
     end(env, &uuid);
+}
+
+/// Several clients each add an app, one of them in vain, one goes before its turn; a name is had once.
+fn apps_that_are_added_at_once_wait_for_each_other(env: &Env) {
+    let id = image(env, "one", "exit 0");
+    sandbox(env, &["--name=box"]);
+    let names = ["a", "b", "c", "d", "e", "twice", "twice"].map(|name| format!("--name={name}"));
+    let bad = ["--user=nobody-is-called-so", "--name=bad"].map(str::to_owned);
+    let adding = |options: &[String]| {
+        env.proa(["app", "add", "box", &id].into_iter().chain(options.iter().map(String::as_str))).start()
+    };
+    let gone = adding(&["--name=gone".to_owned()]);
+    let mut all: Vec<_> = names.iter().map(|name| adding(std::slice::from_ref(name))).collect();
+    all.push(adding(&bad));
+    gone.kill(Signal::KILL);
+    gone.wait();
+    let refused: Vec<_> = all.into_iter().map(|it| it.wait()).filter(|it| !it.status.success()).collect();
+    let told: Vec<&str> = refused.iter().map(|it| it.stderr.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("the pod has an app \"twice\" already"), "{told:?}");
+    assert!(told[1].contains("no user \"nobody-is-called-so\""), "{told:?}");
+    let listed = app(env, &["list", "--no-legend", "box"]);
+    let mut listed: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    listed.sort_unstable();
+    listed.retain(|name| *name != "gone");
+    assert_eq!(listed, ["a", "b", "c", "d", "e", "twice"]);
+    end(env, "box");
 }
 
 /// Apps may come and go in a sandbox for as long as it runs, more than it has room for at once.

@@ -13,7 +13,7 @@ mod ports;
 mod readiness;
 mod replies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ use crate::streams::AppPipes;
 use crate::supervise::{Event, ExitPolicy, GRACE, Supervisor, Timer};
 use crate::uplink::Connection;
 
+use additions::Queued;
 use apps::AppRecord;
 use checks::Checks;
 use events::Events;
@@ -108,6 +109,8 @@ pub(crate) struct Monitor<'a> {
     /// Where apps can be added: the pod's user namespace.
     namespace: Option<OwnedFd>,
     building: Option<Building>,
+    /// Apps that wait until another one is added.
+    queue: VecDeque<Queued>,
     /// The app that pid 1 is creating.
     adding: Option<usize>,
     /// The manifest of the image of the app that is being added.
@@ -194,6 +197,7 @@ impl<'a> Monitor<'a> {
             holder: None,
             namespace: None,
             building: None,
+            queue: VecDeque::new(),
             adding: None,
             image: None,
             new_volumes: Vec::new(),

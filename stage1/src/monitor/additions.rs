@@ -19,6 +19,7 @@ use crate::streams::AppPipes;
 use crate::supervise::{Phase, Restart};
 
 /// An app that a client wants to have added.
+#[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) manifest: String,
     pub(super) image: Option<String>,
@@ -27,6 +28,14 @@ pub(super) struct Wanted {
     pub(super) stdio: StdioKind,
     /// Whether the client hears remarks.
     pub(super) remarks: bool,
+}
+
+/// The same, and who wants it.
+#[derive(Debug)]
+pub(super) struct Queued {
+    connection: ConnectionId,
+    wanted: Wanted,
+    fds: Vec<OwnedFd>,
 }
 
 /// The same, read.
@@ -45,8 +54,33 @@ struct Newcomer<'a> {
 type Refusal = (RefusedKind, String);
 
 impl Monitor<'_> {
+    /// Adds an app when it is its turn: one is added at a time.
+    pub(super) fn add(&mut self, connection: ConnectionId, wanted: Wanted, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) {
+        if self.waiting.contains_key(&connection) || self.queue.iter().any(|queued| queued.connection == connection) {
+            // Its descriptors are held until then.
+            return self.refuse(connection, RefusedKind::State, "this connection waits for something already");
+        }
+        self.queue.push_back(Queued { connection, wanted, fds });
+        self.add_next(keeper);
+    }
+
+    /// Begins to add the next app that can be, if none is being added.
+    fn add_next(&mut self, keeper: &mut dyn Keeper) {
+        while self.building.is_none() && self.adding.is_none() {
+            let Some(Queued { connection, wanted, fds }) = self.queue.pop_front() else { return };
+            if let Err((kind, message)) = self.begin(connection, &wanted, fds, keeper) {
+                self.refuse(connection, kind, &message);
+            }
+        }
+    }
+
+    /// Forgets what a client that is gone wanted to have added.
+    pub(super) fn unqueue(&mut self, connection: ConnectionId) {
+        self.queue.retain(|queued| queued.connection != connection);
+    }
+
     /// Begins to add an app: its mounts are built by a process of their own.
-    pub(super) fn add(
+    fn begin(
         &mut self,
         connection: ConnectionId,
         wanted: &Wanted,
@@ -111,9 +145,6 @@ impl Monitor<'_> {
         };
         if self.alive().count() >= MAX_APPS {
             return Err(state(format_args!("the pod has {MAX_APPS} apps, and there can be no more")));
-        }
-        if self.building.is_some() || self.adding.is_some() {
-            return Err(state("another app is being added"));
         }
         if self.supervisor.is_stopping() {
             return Err(state("the pod is being stopped"));
@@ -199,6 +230,13 @@ impl Monitor<'_> {
         keeper: &mut dyn Keeper,
     ) -> Result<(), RunError> {
         self.adding = None;
+        let done = self.settle(app, result, keeper);
+        self.add_next(keeper);
+        done
+    }
+
+    /// Takes the app in, or lets go of it.
+    fn settle(&mut self, app: usize, result: Result<(), Failure>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
         if let Err(failure) = result {
             let name = self.apps[app].report.name.clone();
             if let Ok(name) = name.parse() {

@@ -35,6 +35,7 @@ impl Monitor<'_> {
         self.events.forget(connection);
         self.outputs.detach(connection);
         self.waiting.remove(&connection);
+        self.unqueue(connection);
         let entered = |purpose: &Purpose| *purpose == Purpose::Entered(connection);
         let processes: Vec<u64> = self.processes.iter().filter(|(_, p)| entered(p)).map(|(id, _)| *id).collect();
         for process in processes.into_iter().filter(|process| !self.staying.contains_key(process)) {
@@ -78,9 +79,7 @@ impl Monitor<'_> {
             Call::Start { app } => self.start(connection, &app, keeper)?,
             Call::Add { manifest, image, layers, trees, stdio, remarks } => {
                 let wanted = Wanted { manifest, image, layers, trees, stdio, remarks };
-                if let Err((kind, message)) = self.add(connection, &wanted, fds, keeper) {
-                    self.refuse(connection, kind, &message);
-                }
+                self.add(connection, wanted, fds, keeper);
             }
             Call::Remove { app } => self.remove(connection, &app, keeper)?,
             Call::AddPort { port } => self.add_port(connection, port, fds),
