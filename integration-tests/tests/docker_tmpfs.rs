@@ -88,6 +88,17 @@ fn it_is_mounted_as_was_said(env: &Env) {
         User::NoRange => owned.exits(125).stderr_shows("its owner 7:8 is not one of the pod's ids"),
         _ => owned.succeeds().prints("700 7:8\n"),
     };
+    // Whoever is the caller owns what is given to that number.
+    if env.user() != User::Root {
+        let (uid, gid) = (env.account().uid, env.account().gid);
+        env.make_dir(&env.path("work"));
+        let (user, work) = (format!("-u={uid}:{gid}"), format!("-v={}:/work", env.path("work").display()));
+        let own = format!("--tmpfs=/m:uid={uid},gid={gid},mode=700");
+        run(env, &[&user, &work, &own, "--tmpfs=/n"], "touch /m/x /n/x /work/x; stat -c '%a %u:%g' /m /m/x")
+            .succeeds()
+            .prints(&format!("700 {uid}:{gid}\n644 {uid}:{gid}\n"))
+            .quietly();
+    }
     env.assert_nothing_left();
 }
 

@@ -138,7 +138,12 @@ impl<'a> Surroundings<'a> {
 
     /// What ids of the app are among those of the pod.
     fn in_pod(&self, ids: (u32, u32)) -> (u32, u32) {
-        self.keep_id.filter(|_| self.tier != Tier::Single).map_or(ids, |keep| keep.in_pod(self.tier, ids))
+        match self.keep_id {
+            Some(keep) if self.tier != Tier::Single => keep.in_pod(self.tier, ids),
+            // There is one id alone, which the app's root would have as well.
+            Some(keep) => (if ids.0 == keep.uid { 0 } else { ids.0 }, if ids.1 == keep.gid { 0 } else { ids.1 }),
+            None => ids,
+        }
     }
 
     /// Refuses an owner whom no file of the pod can have; the error is the ids that there are.
