@@ -5,13 +5,12 @@
 //! it stands, quotes and trailing blanks included; a bare `NAME` takes the caller's value, if there is one.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use appc::Environment;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, Explain as _};
+use crate::small_file;
 
 /// Variables beginning so are what proa tells the app about its pod (appc ace.md, Execution Environment).
 const RESERVED_PREFIX: &str = "AC_";
@@ -120,11 +119,7 @@ fn parse_as(option: &str, variables: &[String], names: Names) -> Result<Vec<(Str
 /// The variables of a file.
 fn read_file(option: &str, path: &Path, names: Names) -> Result<Vec<(String, String)>, CommandError> {
     let shown = path.display();
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .and_then(|read| if read as u64 > MAX_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) })
-        .map_err(|error| CommandError::from(error).during(format!("{option}={shown}")))?;
+    let bytes = small_file::read(path, MAX_FILE).during(|| format!("{option}={shown}"))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     parse_lines(text, names, |name| std::env::var_os(name)).map_err(|(line, why)| {
         CommandError::failed(format!("{option}={shown}: line {line}: {why}"))

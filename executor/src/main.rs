@@ -94,6 +94,7 @@ mod signal_argument;
 mod signature;
 mod size;
 mod skeleton;
+mod small_file;
 mod snapshot;
 mod sockets;
 mod sources;

@@ -7,7 +7,7 @@ use stage1::idmap::IdMapping;
 use store::recipe::{RecipeError, rebuild};
 use store::{Digest, Hasher, LayerKey, Store, Tree};
 
-use crate::error::CommandError;
+use crate::error::{CommandError, Explain as _};
 use crate::idmap;
 use crate::layer_writer::{LayerWriter, Packing, Written};
 
@@ -38,13 +38,18 @@ pub(crate) fn pack(
     packing: Packing,
 ) -> Result<Written, CommandError> {
     let mut failure = None;
+    // The place in the file is that of every copy.
+    let afresh = || -> io::Result<File> {
+        let mut copy = file.try_clone()?;
+        copy.rewind()?;
+        Ok(copy)
+    };
+    let during = || format!("write the archive of layer {}", layer.digest());
     for (_, tree) in store.trees_of(layer)? {
-        let mut out = file.try_clone()?;
-        out.set_len(0)?;
-        out.rewind()?;
+        let out = afresh().and_then(|out| out.set_len(0).map(|()| out)).during(during)?;
         match pack_from(store, mapping, layer, &tree, out, packing) {
             Ok(Some(written)) => {
-                file.try_clone()?.rewind()?;
+                afresh().during(during)?;
                 return Ok(written);
             }
             Ok(None) => {}

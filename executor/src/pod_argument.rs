@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pod::{PodEntry, Pods};
 
 use crate::error::{CommandError, Explain as _};
+use crate::small_file;
 
 /// Longest file that may hold a UUID.
 const MAX_FILE: u64 = 4096;
@@ -44,11 +45,6 @@ pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> 
 }
 
 fn read(file: &Path) -> Result<String, CommandError> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let opened = std::fs::File::open(file);
-    opened
-        .and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
-        .during(|| format!("read the UUID file {}", file.display()))?;
+    let text = small_file::read_text(file, MAX_FILE).during(|| format!("read the UUID file {}", file.display()))?;
     Ok(text.trim().to_owned())
 }

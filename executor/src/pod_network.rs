@@ -178,7 +178,8 @@ fn take_seat(networks: &OwnedFd, data_dir: &Path, name: &str) -> Result<Seat, Co
 /// Locks the directory of networks. The lock goes with the descriptor.
 fn lock(networks: &OwnedFd) -> Result<OwnedFd, CommandError> {
     // A lock is of the open file: another one of the same directory.
-    let lock = openat(networks, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let lock = openat(networks, ".", flags, Mode::empty()).during(|| format!("open {NETWORKS}"))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -188,7 +189,7 @@ fn lock(networks: &OwnedFd) -> Result<OwnedFd, CommandError> {
                 return Err(CommandError::failed("another pod has been joining or leaving a network for too long")
                     .hint("is its proa stopped (Ctrl-Z)?"));
             }
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => return Err(errno).during(|| format!("lock {NETWORKS}")),
         }
     }
 }
@@ -198,15 +199,18 @@ fn ask(network: &OwnedFd) -> Result<Option<(Node, OwnedFd)>, CommandError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let flags = SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        for timeout in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&socket, timeout, Some(PATIENCE))?;
-        }
-        match connect(&socket, &address(network)?) {
+        let made = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).and_then(|socket| {
+            for timeout in [Timeout::Recv, Timeout::Send] {
+                set_socket_timeout(&socket, timeout, Some(PATIENCE))?;
+            }
+            Ok(socket)
+        });
+        let socket = made.during(|| "make a socket".into())?;
+        match address(network).and_then(|address| connect(&socket, &address)) {
             Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(None),
             // More wait already than it lets wait.
             Err(Errno::AGAIN) => return Err(nobody_answers()),
-            connected => connected?,
+            connected => connected.during(|| format!("connect to its {SOCKET}"))?,
         }
         match node::take(&socket) {
             Ok(Some(found)) => return Ok(Some(found)),
@@ -228,8 +232,9 @@ fn nobody_answers() -> CommandError {
 
 /// The node of any other network that there is: a pod can be on networks whose nodes were made beside each other.
 fn neighbour(seat: &Seat) -> Result<Option<Node>, CommandError> {
-    for entry in Dir::read_from(&seat.networks)? {
-        let entry = entry?;
+    let during = || format!("read {NETWORKS}");
+    for entry in Dir::read_from(&seat.networks).during(during)? {
+        let entry = entry.during(during)?;
         let Some(name) = entry.file_name().to_str().ok().filter(|name| is_network_name(name)) else { continue };
         let Ok(network) = open(&seat.networks, Path::new(name)) else { continue };
         // One whose monitors are all stopped is no reason not to have this one.
@@ -254,15 +259,21 @@ fn make(
         NodeError::Namespaces(error) => idmap::explain(error.into()),
         error => error.into(),
     })?;
-    match unlinkat(&seat.network, SOCKET, AtFlags::empty()) {
+    let socket = listen_at(&seat.network).during(|| format!("make the socket {NETWORKS}/{}/{SOCKET}", seat.name))?;
+    Ok((node, socket))
+}
+
+/// Listens in the directory of a network, where nobody else does.
+fn listen_at(network: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    match unlinkat(network, SOCKET, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
+        Err(errno) => return Err(errno),
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    bind(&socket, &address(&seat.network)?).during(|| "make its socket".into())?;
+    bind(&socket, &address(network)?)?;
     listen(&socket, BACKLOG)?;
-    Ok((node, socket))
+    Ok(socket)
 }
 
 /// A path of a socket has at most 107 bytes (unix(7)).

@@ -103,6 +103,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);
     let mut bytes = Vec::new();
-    file.take(MAX_KEY).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    match file.take(MAX_KEY + 1).read_to_end(&mut bytes)? as u64 {
+        read if read > MAX_KEY => Err(io::Error::other(format!("it has more than {MAX_KEY} bytes"))),
+        _ => Ok(bytes),
+    }
 }

@@ -12,9 +12,8 @@
 //! is a variable of the caller's. Of files of one name that of the user counts, then the machine's.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use pod::PodName;
 use serde::Deserialize;
@@ -22,6 +21,7 @@ use serde::Deserialize;
 use crate::context::Context;
 use crate::docker;
 use crate::error::{CommandError, Explain as _};
+use crate::small_file;
 
 /// The directory of profiles in a configuration directory.
 const FOLDER: &str = "profiles";
@@ -104,16 +104,10 @@ fn read(context: &Context, name: &str) -> Option<Result<(PathBuf, String), Comma
     let name: PodName = name.parse().ok()?;
     let files: Vec<PathBuf> =
         context.config_dirs().all().map(|dir| dir.join(FOLDER).join(format!("{name}.toml"))).collect();
-    files.into_iter().rev().find_map(|path| match read_file(&path) {
+    files.into_iter().rev().find_map(|path| match small_file::read_text(&path, LARGEST) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         read => Some(read.during(|| format!("read {}", path.display())).map(|text| (path, text))),
     })
-}
-
-fn read_file(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if read as u64 > LARGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
 /// A word with its `${NAME}`s replaced.

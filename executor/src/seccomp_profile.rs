@@ -1,12 +1,11 @@
 //! `--seccomp-profile`: a filter of system calls as docker, podman and the OCI runtime specification write it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use stage1::seccomp::oci::{MAX_BYTES, Profile};
 
-use crate::error::CommandError;
+use crate::error::{CommandError, Explain as _};
+use crate::small_file;
 
 /// A profile, and where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +24,7 @@ impl SeccompProfile {
     /// It cannot be read, or is no profile. Whether it can be compiled is found out with the app's other isolators.
     pub(crate) fn read(option: &str, file: &Path) -> Result<Self, CommandError> {
         let during = || format!("{option}={}", file.display());
-        let mut text = String::new();
-        File::open(file)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-            .and_then(|read| if read as u64 > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) })
-            .map_err(|error| CommandError::from(error).during(during()))?;
+        let text = small_file::read_text(file, MAX_BYTES).during(during)?;
         let refused = |why: String| {
             CommandError::failed(format!("{}: {why}", during()))
                 .hint("wanted: a profile such as docker's default.json (OCI runtime specification, config-linux.md)")

@@ -1,8 +1,6 @@
 //! Pod manifests that somebody wrote, in JSON or YAML: read from a file, bounded, and checked as far as one document
 //! can be.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use appc::{MAX_MANIFEST_BYTES, ManifestError, PodManifest, RuntimeApp, SemVer};
@@ -13,7 +11,7 @@ use crate::diagnostics::{warn, warn_of_version};
 use crate::error::{CommandError, Explain as _};
 use crate::manifest::WantedApp;
 use crate::request::Template;
-use crate::unknown_keys;
+use crate::{small_file, unknown_keys};
 
 /// Reads the pod manifest in `file`.
 ///
@@ -22,10 +20,7 @@ use crate::unknown_keys;
 /// It cannot be read, is larger than a manifest may be, or is none.
 pub(crate) fn read(file: PathBuf) -> Result<Template, CommandError> {
     let shown = format!("--pod-manifest={}", file.display());
-    let mut bytes = Vec::new();
-    File::open(&file)
-        .and_then(|file| file.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .during(|| shown.clone())?;
+    let mut bytes = small_file::read(&file, MAX_MANIFEST_BYTES as u64).during(|| shown.clone())?;
     if file.extension().is_some_and(|it| it == "yaml" || it == "yml") {
         let wrong = |error: YamlError| {
             let picture = error.picture().map(str::to_owned);

@@ -98,56 +98,8 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
 
 /// A pod's line, and what is wrong with it: a pod that cannot be read is listed by what its directory tells.
 fn examine(pods: &Pods, entry: &PodEntry) -> (ListedPod, Option<CommandError>) {
-    let mut listed = ListedPod {
-        uuid: entry.uuid.to_string(),
-        name: entry.name.as_ref().map(ToString::to_string),
-        state: entry.state.as_str(),
-        created_ns: entry.created_ns,
-        started_ns: entry.started_ns,
-        exit_status: None,
-        networks: Vec::new(),
-        ports: Vec::new(),
-        apps: Vec::new(),
-        app_names: Vec::new(),
-        created_at: entry.created_ns,
-        started_at: entry.started_ns,
-        user_annotations: BTreeMap::new(),
-        user_labels: BTreeMap::new(),
-    };
-    let fill = |listed: &mut ListedPod| -> Result<(), CommandError> {
-        // A pod that is being prepared, or whose preparation was cut off, has no manifest yet.
-        if entry.place == Place::Prepare {
-            return Ok(());
-        }
-        let pod = pods.open(entry)?;
-        let manifest = match pod.manifest() {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                listed.take_apps(broken_apps(&pod));
-                return Err(error.into());
-            }
-        };
-        let net = NetRequest::of(&manifest)?;
-        let asked = entry.state == State::Running && (net.mode == Mode::Default || !net.joins.is_empty());
-        let report = asked.then(|| client::report(pods, entry)).flatten();
-        // A pod that was never started has no networks.
-        if entry.started_ns.is_some() {
-            listed.networks = addresses::networks(&net, report.as_ref());
-        }
-        listed.ports = ports::with_changes(&manifest, report.as_ref().map(|report| &report.network));
-        listed.user_annotations.clone_from(&manifest.user_annotations);
-        listed.user_annotations.retain(|name, _| !is_reserved(name));
-        listed.user_labels.clone_from(&manifest.user_labels);
-        listed.take_apps(apps(manifest));
-        listed.exit_status = pod.pod_status()?.map(|status| status.status);
-        for (app, status) in statuses(&pod)? {
-            if let Some(listed) = listed.apps.iter_mut().find(|listed| listed.name == app.as_str()) {
-                listed.exit_status = status.exit.map(pod::AppExit::status);
-            }
-        }
-        Ok(())
-    };
-    let sick = match fill(&mut listed) {
+    let mut listed = ListedPod::of(entry);
+    let sick = match listed.fill(pods, entry) {
         // It was removed between the listing and now.
         Err(error) if matches!(error.cause(), Some(pod::PodError::NotFound { .. })) => None,
         result => result.err(),
@@ -180,6 +132,61 @@ fn broken_apps(pod: &PodRef) -> Vec<ListedApp> {
 }
 
 impl ListedPod {
+    /// A pod of which nothing is known but its directory.
+    fn of(entry: &PodEntry) -> Self {
+        Self {
+            uuid: entry.uuid.to_string(),
+            name: entry.name.as_ref().map(ToString::to_string),
+            state: entry.state.as_str(),
+            created_ns: entry.created_ns,
+            started_ns: entry.started_ns,
+            exit_status: None,
+            networks: Vec::new(),
+            ports: Vec::new(),
+            apps: Vec::new(),
+            app_names: Vec::new(),
+            created_at: entry.created_ns,
+            started_at: entry.started_ns,
+            user_annotations: BTreeMap::new(),
+            user_labels: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what its manifest, its records and its supervisor say, as far as they can be understood.
+    fn fill(&mut self, pods: &Pods, entry: &PodEntry) -> Result<(), CommandError> {
+        // A pod that is being prepared, or whose preparation was cut off, has no manifest yet.
+        if entry.place == Place::Prepare {
+            return Ok(());
+        }
+        let pod = pods.open(entry)?;
+        let manifest = match pod.manifest() {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.take_apps(broken_apps(&pod));
+                return Err(error.into());
+            }
+        };
+        let net = NetRequest::of(&manifest)?;
+        let asked = entry.state == State::Running && (net.mode == Mode::Default || !net.joins.is_empty());
+        let report = asked.then(|| client::report(pods, entry)).flatten();
+        // A pod that was never started has no networks.
+        if entry.started_ns.is_some() {
+            self.networks = addresses::networks(&net, report.as_ref());
+        }
+        self.ports = ports::with_changes(&manifest, report.as_ref().map(|report| &report.network));
+        self.user_annotations.clone_from(&manifest.user_annotations);
+        self.user_annotations.retain(|name, _| !is_reserved(name));
+        self.user_labels.clone_from(&manifest.user_labels);
+        self.take_apps(apps(manifest));
+        self.exit_status = pod.pod_status()?.map(|status| status.status);
+        for (app, status) in statuses(&pod)? {
+            if let Some(listed) = self.apps.iter_mut().find(|listed| listed.name == app.as_str()) {
+                listed.exit_status = status.exit.map(pod::AppExit::status);
+            }
+        }
+        Ok(())
+    }
+
     fn take_apps(&mut self, apps: Vec<ListedApp>) {
         self.app_names = apps.iter().map(|app| app.name.clone()).collect();
         self.apps = apps;

@@ -64,7 +64,10 @@ pub(crate) fn run(context: &Context, args: LoginArgs) -> Result<u8, CommandError
         }
         None if args.password_stdin => {
             let mut text = String::new();
-            io::stdin().lock().take(LONGEST).read_to_string(&mut text).during(|| "read the password".into())?;
+            io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text).during(|| "read the password".into())?;
+            if text.len() as u64 > LONGEST {
+                return Err(CommandError::usage(format!("--password-stdin: it has more than {LONGEST} bytes")));
+            }
             text.trim_end_matches(['\n', '\r']).to_owned()
         }
         None => ask("Password: ", false)?,

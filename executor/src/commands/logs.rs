@@ -1,5 +1,6 @@
 //! `proa logs`: shows what the apps of a pod have written.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -97,10 +98,15 @@ pub(crate) fn print(pods: &Pods, entry: &PodEntry, args: &Wanted) -> Result<u8, 
     let mut printer = Printer { args, named, since, until, open: [false; 2] };
     let mut lines = Vec::new();
     for (index, log) in logs.iter_mut().enumerate() {
-        let mut of_app = Vec::new();
-        log.read_all(&pod, |line| of_app.push((line, index)))?;
-        let skipped = args.tail.map_or(0, |tail| of_app.len().saturating_sub(tail));
-        lines.extend(of_app.into_iter().skip(skipped));
+        // No more is held than what is printed, however long the log is.
+        let mut of_app = VecDeque::new();
+        log.read_all(&pod, |line| {
+            of_app.push_back((line, index));
+            if args.tail.is_some_and(|tail| of_app.len() > tail) {
+                of_app.pop_front();
+            }
+        })?;
+        lines.extend(of_app);
     }
     // Each log is in order; so they are together.
     lines.sort_by(|a, b| a.0.time.cmp(&b.0.time));
@@ -217,7 +223,7 @@ impl AppLog {
     fn read_more(&mut self, pod: &PodRef, mut line: impl FnMut(LogLine)) -> Result<(), CommandError> {
         self.read(&mut line)?;
         let Some(file) = pod.log(&self.name, 0)?.map(File::from) else { return Ok(()) };
-        if file.metadata()?.ino() != self.inode {
+        if self.inode_of(&file)? != self.inode {
             // What came between the last reading and the change.
             self.read(&mut line)?;
             self.open(file)?;
@@ -226,8 +232,12 @@ impl AppLog {
         Ok(())
     }
 
+    fn inode_of(&self, file: &File) -> Result<u64, CommandError> {
+        Ok(file.metadata().during(|| format!("look at the log of {}", self.name))?.ino())
+    }
+
     fn open(&mut self, file: File) -> Result<(), CommandError> {
-        self.inode = file.metadata()?.ino();
+        self.inode = self.inode_of(&file)?;
         self.file = Some(BufReader::with_capacity(64 * 1024, file));
         Ok(())
     }
@@ -242,7 +252,8 @@ impl AppLog {
             }
             if text.last() != Some(&b'\n') {
                 // It is being written: come again.
-                file.seek_relative(-i64::try_from(len).unwrap_or(0))?;
+                let back = file.seek_relative(-i64::try_from(len).unwrap_or(0));
+                back.during(|| format!("read the log of {}", self.name))?;
                 return Ok(());
             }
             text.pop();

@@ -13,6 +13,9 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::{images, request};
 
+/// Larger than a document of an image may be, wherever it came from.
+const MAX_DOCUMENT: u64 = 8 << 20;
+
 /// What names of images are below, where docker shows none of it.
 const FAMILIAR: [&str; 2] = ["docker.io/library/", "docker.io/"];
 
@@ -150,7 +153,7 @@ pub(crate) fn reference(context: &Context, store: &Store, word: &OsStr) -> Resul
 pub(crate) fn document(store: &Store, image: &ImageRecord, role: BlobRole) -> Option<Value> {
     let blob = image.blobs.iter().find(|blob| blob.role == role)?;
     let mut json = Vec::new();
-    store.blob(&blob.digest).ok()??.read_to_end(&mut json).ok()?;
+    store.blob(&blob.digest).ok()??.take(MAX_DOCUMENT).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
 }
 

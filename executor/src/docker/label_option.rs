@@ -1,10 +1,10 @@
 //! `--label`, `--label-file` and `--annotation` of `docker run`.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::error::{CommandError, Explain as _};
+use crate::small_file;
 
 /// The lines of files of labels; those that begin with `#` are comments.
 pub(super) fn labels_of_files(files: &[PathBuf]) -> Result<Vec<String>, CommandError> {
@@ -12,10 +12,7 @@ pub(super) fn labels_of_files(files: &[PathBuf]) -> Result<Vec<String>, CommandE
     const MAX_FILE: u64 = 1 << 20;
     let mut lines = Vec::new();
     for path in files {
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
-            .during(|| format!("--label-file={}", path.display()))?;
+        let text = small_file::read_text(path, MAX_FILE).during(|| format!("--label-file={}", path.display()))?;
         let labels = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.extend(labels.map(str::to_owned));
     }

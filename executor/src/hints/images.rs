@@ -5,6 +5,7 @@ use std::io;
 
 use appc::ManifestError;
 use executor::aci::{ArchiveError, BuildError, LayoutError, ManifestFileError, OpenError, PatchError};
+use fetch::oci::MappingError;
 use fetch::{AciError, FetchError, OciError, RefError, TarIndexError};
 use store::extract::ExtractError;
 use store::flatten::FlattenError;
@@ -27,6 +28,7 @@ pub(super) fn of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| about(cause, store))
         .or_else(|| about(cause, dependency))
         .or_else(|| about(cause, |error| matches!(error, FlattenError::Holes(_)).then_some(HOLES)))
+        .or_else(|| about(cause, |_: &MappingError| Some("correct the image's configuration and build it again")))
         .or_else(|| about(cause, |_: &ManifestError| Some("correct the image's manifest and build it again")))
         .or_else(|| about(cause, |_: &RefError| Some(PATH)))
         .or_else(|| aci(cause))

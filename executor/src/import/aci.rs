@@ -208,16 +208,7 @@ impl Images {
             signature::check_signer(&self.config_dirs, signature.clone())?;
         }
         let mut aci = self.receive(&file, download, body)?;
-        // What was deferred is asked for once more, now that the server had time.
-        let signature = match signature {
-            Some(Signature::Deferred) => match self.signature(place, given)? {
-                Some(Signature::Here(signature)) => Some(signature),
-                _ => return Err(deferred_again()),
-            },
-            Some(Signature::Here(signature)) => Some(signature),
-            None => None,
-        };
-        let voucher = match signature {
+        let voucher = match self.at_last(signature, place, given)? {
             Some(signature) => signature::vouch(&self.config_dirs, &mut aci, signature)?,
             None => Voucher::Nobody,
         };
@@ -256,6 +247,23 @@ impl Images {
                     false => error.hint("try again later, or give the signature with --signature=FILE"),
                 })
             }
+        }
+    }
+
+    /// The signature that was asked for. One that was deferred is asked for once more, now that the server had time.
+    fn at_last(
+        &self,
+        asked: Option<Signature>,
+        place: &Place,
+        given: Option<&Path>,
+    ) -> Result<Option<Vec<u8>>, CommandError> {
+        match asked {
+            Some(Signature::Here(signature)) => Ok(Some(signature)),
+            Some(Signature::Deferred) => match self.signature(place, given)? {
+                Some(Signature::Here(signature)) => Ok(Some(signature)),
+                _ => Err(deferred_again()),
+            },
+            None => Ok(None),
         }
     }
 

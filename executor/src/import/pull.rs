@@ -119,9 +119,7 @@ impl Images {
         if let Some(typed) = &typed {
             policy::check_name(&policies, typed)?;
         }
-        let source = record.source.as_deref().and_then(|source| source.strip_prefix("docker://"));
-        let source: Option<RegistryRef> = source.and_then(|source| source.parse().ok());
-        let source: RegistryRef = match (source, typed) {
+        let source: RegistryRef = match (origin(&record), typed) {
             // Archives and layouts say themselves what they are called. Who has a policy for that name means another.
             (None, Some(typed))
                 if self.require_signature || policy::wanted_keys(&policies, &typed.name())?.is_some() =>
@@ -140,8 +138,18 @@ impl Images {
             }
             (Some(source), _) => source,
         };
+        self.signed_as_wanted(record, source, &policies)
+    }
+
+    /// A stored image of that registry, with a signature of a key that the policies have for it by now.
+    fn signed_as_wanted(
+        &self,
+        record: ImageRecord,
+        source: RegistryRef,
+        policies: &Policies,
+    ) -> Result<ImageRecord, CommandError> {
         let name = source.name();
-        let Some((prefix, keys)) = policy::wanted_keys(&policies, &name)? else {
+        let Some((prefix, keys)) = policy::wanted_keys(policies, &name)? else {
             // Says that there is no key for it.
             return if self.require_signature { self.ask_registry(source) } else { Ok(record) };
         };
@@ -199,6 +207,11 @@ impl Images {
         };
         Ok(self.store.list()?.images.into_iter().find(is_it))
     }
+}
+
+/// The registry that a stored image came from, if it came from one.
+fn origin(record: &ImageRecord) -> Option<RegistryRef> {
+    record.source.as_deref()?.strip_prefix("docker://")?.parse().ok()
 }
 
 /// Where exactly this image can be had again.

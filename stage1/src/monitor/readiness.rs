@@ -66,38 +66,8 @@ impl Monitor<'_> {
     #[inline(never)]
     fn poll(&self, quiet: Option<Instant>) -> Result<Waited, std::io::Error> {
         let now = Instant::now();
-        let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-        if let Some(building) = &self.building {
-            polled.push(PollFd::new(building, PollFlags::IN));
-        }
-        let first = polled.len();
-        let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
-        let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll(now) };
-        let (of_control, of_outputs) = (control.len(), outputs.len());
-        polled.extend(control.into_iter().chain(outputs));
-        let before = polled.len();
-        polled.extend(self.metadata.iter().flat_map(Metadata::to_poll));
-        let of_metadata = polled.len() - before;
-        polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
-        polled.extend(self.members.to_poll());
-        let before_checks = polled.len();
-        polled.extend(self.checks.to_poll());
-        let of_checks = polled.len() - before_checks;
-        let respite = self.metadata.as_ref().and_then(Metadata::respite);
-        let pause = self.control.as_ref().and_then(Control::respite);
-        let patience = self.uplink.as_ref().and_then(Connection::deadline);
-        let next = self
-            .timers
-            .values()
-            .chain(self.hung_up.values())
-            .copied()
-            .chain(respite)
-            .chain(pause)
-            .chain(self.members.respite())
-            .chain(self.checks.respite())
-            .chain(patience)
-            .chain(self.outputs.respite(now))
-            .min();
+        let (mut polled, counts) = self.to_poll(now);
+        let next = self.deadline(now);
         let is_quiet = quiet.is_some_and(|quiet| next.is_none_or(|next| quiet < next));
         // What pid 1 has said while this side had no room to say something: no poll tells of it.
         let has_early = self.init.has_early();
@@ -120,14 +90,66 @@ impl Monitor<'_> {
             Err(errno) => return Err(errno.into()),
         }
         let flags: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
-        let (fixed, rest) = flags.split_at(first);
-        let (control, rest) = rest.split_at(of_control);
-        let (outputs, rest) = rest.split_at(of_outputs);
-        let (metadata, rest) = rest.split_at(of_metadata);
-        let (network, checks) = rest.split_at(rest.len() - of_checks);
+        let mut ready = counts.ready(&flags);
+        ready.init |= has_early;
+        Ok(Waited::Ready(ready))
+    }
+
+    /// What to poll for, and how much of it is of which kind.
+    fn to_poll(&self, now: Instant) -> (Vec<PollFd<'_>>, Counts) {
+        let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        polled.extend(self.building.iter().map(|building| PollFd::new(building, PollFlags::IN)));
+        let fixed = polled.len();
+        let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
+        let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll(now) };
+        let (of_control, of_outputs) = (control.len(), outputs.len());
+        polled.extend(control.into_iter().chain(outputs));
+        let before = polled.len();
+        polled.extend(self.metadata.iter().flat_map(Metadata::to_poll));
+        let metadata = polled.len() - before;
+        polled.extend(self.uplink.iter().flat_map(Connection::to_poll));
+        polled.extend(self.members.to_poll());
+        let before = polled.len();
+        polled.extend(self.checks.to_poll());
+        let checks = polled.len() - before;
+        (polled, Counts { fixed, control: of_control, outputs: of_outputs, metadata, checks })
+    }
+
+    /// When there is something to do although nothing has happened.
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let timers = self.timers.values().chain(self.hung_up.values()).copied();
+        timers
+            .chain(self.metadata.as_ref().and_then(Metadata::respite))
+            .chain(self.control.as_ref().and_then(Control::respite))
+            .chain(self.members.respite())
+            .chain(self.checks.respite())
+            .chain(self.uplink.as_ref().and_then(Connection::deadline))
+            .chain(self.outputs.respite(now))
+            .min()
+    }
+}
+
+/// How many of the descriptors that are polled are of which kind, in their order. The network has what stands before the checks.
+struct Counts {
+    /// Pid 1, the signals, and the process that builds an app if there is one.
+    fixed: usize,
+    control: usize,
+    outputs: usize,
+    metadata: usize,
+    checks: usize,
+}
+
+impl Counts {
+    /// What is ready by the answers of poll(2).
+    fn ready(&self, flags: &[PollFlags]) -> Ready {
+        let (fixed, rest) = flags.split_at(self.fixed);
+        let (control, rest) = rest.split_at(self.control);
+        let (outputs, rest) = rest.split_at(self.outputs);
+        let (metadata, rest) = rest.split_at(self.metadata);
+        let (network, checks) = rest.split_at(rest.len() - self.checks);
         let any = |flags: &[PollFlags]| flags.iter().any(|flags| !flags.is_empty());
-        Ok(Waited::Ready(Ready {
-            init: has_early || any(&fixed[..1]),
+        Ready {
+            init: any(&fixed[..1]),
             signals: any(&fixed[1..2]),
             built: any(&fixed[2..]),
             control: control.to_vec(),
@@ -135,6 +157,6 @@ impl Monitor<'_> {
             metadata: any(metadata),
             network: any(network),
             checks: checks.to_vec(),
-        }))
+        }
     }
 }

@@ -99,16 +99,21 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let text = String::from_utf8(manifest.to_json()?).map_err(|_| CommandError::failed("the manifest is not UTF-8"))?;
     let (layers, stdio) = (dirs.len(), StdioKind::default());
     let call = Call::Add { manifest: text, image: image_manifest, layers, trees: names, stdio, remarks: true };
-    let mut client = Client::connect(&pods, &entry)?;
-    let (mut reply, _) = client.ask(call, &fds)?;
-    while let Reply::Remark(text) = reply {
-        warn(&text);
-        (reply, _) = client.hear()?.ok_or_else(|| client.gone())?;
-    }
+    ask(Client::connect(&pods, &entry)?, call, &fds)?;
     drop(guards);
     let name = manifest.apps.first().map_or_else(String::new, |app| app.name.to_string());
     output::write(&format!("{name}\n"))?;
     Ok(0)
+}
+
+/// Has the supervisor add the app, and tells what it has to say of that.
+fn ask(mut client: Client, call: Call, fds: &[BorrowedFd<'_>]) -> Result<(), CommandError> {
+    let (mut reply, _) = client.ask(call, fds)?;
+    while let Reply::Remark(text) = reply {
+        warn(&text);
+        (reply, _) = client.hear()?.ok_or_else(|| client.gone())?;
+    }
+    Ok(())
 }
 
 /// Volumes of a pod that runs are declared where they are mounted.
