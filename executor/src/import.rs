@@ -7,6 +7,7 @@ use std::rc::Rc;
 use appc::ImageString;
 use fetch::{AciFile, ImageRef, Source};
 use stage1::idmap::IdMapping;
+use stage1::limits;
 use store::{Choice, FindError, IdMap, ImageRecord, Keep, Store};
 use tracing::{info, info_span};
 
@@ -38,6 +39,9 @@ mod writeback;
 use inflated::Inflated;
 
 pub(crate) use intake::sniff;
+
+/// Descriptors that an image of the most layers takes on its way into the store: archives, trees, and what is being extracted.
+const FILES_OF_IMAGE: usize = 1024;
 
 /// The store of one user, and the id map under which its trees are extracted.
 #[derive(Debug)]
@@ -224,6 +228,7 @@ impl Images {
     ///
     /// As [`Images::resolve`].
     pub(crate) fn fetch(&self, reference: &ImageRef, signature: Option<&Path>) -> Result<ImageRecord, CommandError> {
+        limits::expect_files(FILES_OF_IMAGE);
         match reference {
             ImageRef::Hello => return self.import_hello(),
             ImageRef::Registry(name) => return self.pull_again(name),

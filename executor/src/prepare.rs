@@ -91,6 +91,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
     let nest = nest(context, (begin, &lifecycle), &net, &images.mapping)?;
+    let raised_before = limits::files_are_raised();
     // The built-in pod is two apps of one image.
     let Gathered { apps, records, mut trees } = gather(&mut images, wanted, if whole_hello { 2 } else { 1 })?;
     let mut manifest = match apps.as_slice() {
@@ -114,7 +115,8 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     };
     let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
     protection::grant_net_admin(&mut manifest, &net_admin, apps_may_come)?;
-    let nest = nest.filter(|_| may_be_made_now(&manifest));
+    // One that was there before the limit was raised opens files by the lower one.
+    let nest = nest.filter(|_| may_be_made_now(&manifest) && raised_before == limits::files_are_raised());
     // Volumes that were declared come first.
     sources.extend(sources::open(&manifest.volumes[sources.len()..], context.data_dir()?)?);
     let mapping = images.into_mapping();
@@ -241,9 +243,10 @@ pub(crate) fn again(
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
     let begin = if may_be_made_now(&manifest) { begin } else { Begin::Later };
-    let nest = nest(context, (begin, &lifecycle), &NetRequest::of(&manifest)?, &images.mapping)?;
-    let mut trees = Trees::default();
     limits::expect_apps(manifest.apps.len());
+    let nest = nest(context, (begin, &lifecycle), &NetRequest::of(&manifest)?, &images.mapping)?;
+    let raised_before = limits::files_are_raised();
+    let mut trees = Trees::default();
     let manifests = setup.images(&manifest)?;
     for runtime in &manifest.apps {
         let app = setup.app(&runtime.name)?;
@@ -257,6 +260,7 @@ pub(crate) fn again(
     if Userns::of(&manifest)? != Userns::KeepId {
         skeleton::put_under(&mut trees.layers, context.data_dir()?, &mapping);
     }
+    let nest = nest.filter(|_| raised_before == limits::files_are_raised());
     let Trees { layers, keys, guards } = trees;
     let images = manifests;
     Ok((PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle }, setup))

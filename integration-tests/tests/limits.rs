@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use integration_tests::images::{Aci, busybox};
+use integration_tests::images::{Aci, Layout, Tree, busybox};
 use integration_tests::{Env, User, each_user, limit, process};
 use rustix::process::Signal;
 
@@ -11,6 +11,7 @@ each_user! {
     a_limit_of_file_sizes_ends_no_pod,
     a_limit_of_file_sizes_is_told,
     limits_of_processes_and_descriptors_are_told,
+    images_of_many_layers_need_no_more_descriptors_than_can_be_had,
     a_killed_helper_is_told,
 }
 
@@ -54,6 +55,18 @@ fn limits_of_processes_and_descriptors_are_told(env: &Env) {
         assert_eq!(few.stderr.matches("hint: ").count(), 1, "another directory would not help: {few}");
     }
     run().outcome().succeeds();
+}
+
+/// An image has some descriptors for each layer: more than the caller's soft limit lets it have, but not than the hard one.
+fn images_of_many_layers_need_no_more_descriptors_than_can_be_had(env: &Env) {
+    let layout = Layout::new("layers").layer(busybox());
+    let layers = (0..99).map(|number| Tree::new().file(format!("file{number}"), "x", 0o644));
+    let image =
+        format!("oci:{}", layers.fold(layout, Layout::layer).sh("ls /file* | wc -l; ulimit -Sn").build(env).display());
+    let limited = |limit, args: &[&str]| env.proa(args).through(["prlimit", limit, "--"]).outcome();
+    limited("--nofile=60:60", &["fetch", &image]).refuses("Too many open files").stderr_shows("hint: raise the limit");
+    let id = limited("--nofile=60:4096", &["fetch", &image]).succeeds().line().to_owned();
+    limited("--nofile=60:4096", &["run", "--net=none", &id]).succeeds().prints("99\n60\n");
 }
 
 /// What handles files of other ids is a process of its own: it is what the kernel kills first where memory is short.

@@ -23,7 +23,7 @@ const SOFT_FILES: u64 = 1024;
 /// Hard limit of open files: systemd's default.
 const HARD_FILES: u64 = 524_288;
 
-/// Descriptors that no process of ours needs a higher limit for: callers whose soft limit is lower are rare.
+/// Descriptors for which nobody is asked whether there is room: callers whose soft limit is lower are rare.
 const FEW_FILES: usize = 100;
 
 /// The caller's soft limit of open files, once this process has raised its own. Those that are forked later know it, too.
@@ -51,9 +51,20 @@ pub fn expect_files(number: usize) {
         return;
     }
     let limit = getrlimit(Resource::Nofile);
+    // Some of them are copied, and there are others.
+    let enough = (2 * number + FEW_FILES) as u64;
+    if limit.current.is_none_or(|current| current >= enough) {
+        return;
+    }
     if CALLERS_FILES.set(limit.current).is_ok() {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
+}
+
+/// Whether this process has raised its limit. Those that share its descriptors and were there before have a lower one.
+#[must_use]
+pub fn files_are_raised() -> bool {
+    CALLERS_FILES.get().is_some()
 }
 
 /// The same before so many apps are made or opened.

@@ -3,12 +3,13 @@
 use fetch::OciImage;
 use fetch::http::{HttpError, Request, Url};
 use fetch::registry::{Found, Puller, RegistryRef, Version};
+use stage1::limits;
 use store::{BlobRole, ImageKind, ImageRecord};
 use tracing::{debug, info_span};
 
-use super::Images;
 use super::intake::digest;
 use super::layers::Remote;
+use super::{FILES_OF_IMAGE, Images};
 use crate::config::Policies;
 use crate::error::{CommandError, Explain};
 use crate::policy;
@@ -47,6 +48,7 @@ impl Images {
 
     fn ask_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
         let _span = info_span!("fetch", image = %reference).entered();
+        limits::expect_files(FILES_OF_IMAGE);
         self.pull_from_registry(reference.clone()).during(|| reference.to_string())
     }
 
