@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use appc::VolumeKind;
 use pod::{PodEntry, PodName, Pods, TreeRemover as _};
@@ -23,6 +24,9 @@ use crate::context::Context;
 use crate::disk_usage;
 use crate::error::{CommandError, Explain as _};
 use crate::idmap::{self, Remover};
+
+/// How long somebody else may take to remove a volume: it is put aside at once, and emptied later.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The directory of volumes in the data directory.
 pub(crate) const DIR: &str = "volumes";
@@ -215,8 +219,18 @@ impl NamedVolumes {
         self.sweep()?;
         let held = self.lock_file()?;
         let during = || format!("remove {}", volume.path.display());
-        if !lock::try_take(held.as_fd(), byte_of(&volume.name), Kind::Exclusive).during(during)? {
-            return Ok(Removal::InUse(self.users(volume, pods)?));
+        let deadline = Instant::now() + PATIENCE;
+        while !lock::try_take(held.as_fd(), byte_of(&volume.name), Kind::Exclusive).during(during)? {
+            match lock::holder(held.as_fd(), byte_of(&volume.name)).during(during)? {
+                Some(Kind::Shared) => return Ok(Removal::InUse(self.users(volume, pods)?)),
+                // Somebody else removes it, which takes no time, or has just done so.
+                Some(Kind::Exclusive) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                Some(Kind::Exclusive) => {
+                    return Err(CommandError::failed("somebody else has been removing it for too long")
+                        .hint("is that command stopped (Ctrl-Z)?"));
+                }
+                None => {}
+            }
         }
         // Whoever begins to make a pod now waits, and makes the volume anew.
         let users = self.users(volume, pods)?;

@@ -43,6 +43,22 @@ pub fn try_take(file: BorrowedFd<'_>, offset: i64, kind: Kind) -> io::Result<boo
     }
 }
 
+/// How somebody else has it, if anybody does.
+///
+/// # Errors
+/// As [`take`].
+pub fn holder(file: BorrowedFd<'_>, offset: i64) -> io::Result<Option<Kind>> {
+    let mut found = byte(offset, Kind::Exclusive);
+    // SAFETY: the descriptor is open, and the kernel reads and writes the structure that is passed, which outlives the call.
+    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut found) };
+    crate::check(asked.into())?;
+    Ok(match i32::from(found.l_type) {
+        libc::F_RDLCK => Some(Kind::Shared),
+        libc::F_WRLCK => Some(Kind::Exclusive),
+        _ => None,
+    })
+}
+
 fn byte(offset: i64, kind: Kind) -> libc::flock {
     let kind = match kind {
         Kind::Shared => libc::F_RDLCK,
@@ -67,12 +83,15 @@ mod tests {
         take(one.as_fd(), 5, Kind::Shared).unwrap();
         assert!(try_take(other.as_fd(), 5, Kind::Shared).unwrap());
         assert!(!try_take(third.as_fd(), 5, Kind::Exclusive).unwrap());
+        assert_eq!(holder(third.as_fd(), 5).unwrap(), Some(Kind::Shared));
         assert!(try_take(third.as_fd(), i64::MAX - 1, Kind::Exclusive).unwrap());
         let copy = one.try_clone().unwrap();
         drop((one, other));
         assert!(!try_take(third.as_fd(), 5, Kind::Exclusive).unwrap(), "a copy has it still");
         drop(copy);
+        assert_eq!(holder(third.as_fd(), 5).unwrap(), None);
         assert!(try_take(third.as_fd(), 5, Kind::Exclusive).unwrap());
+        assert_eq!(holder(open().as_fd(), 5).unwrap(), Some(Kind::Exclusive));
         std::fs::remove_file(&path).unwrap();
     }
 }
