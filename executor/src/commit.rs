@@ -1,14 +1,17 @@
 //! A new image of what an app has made of its root file system.
 //!
 //! It has one layer, which holds what the app sees but for volumes: nothing that was removed is left in it. Its
-//! configuration is that of the app's image with the app's environment, and with the changes that were asked for.
+//! configuration is that of the app's image with the app's environment, or all of how the app is run, and with the changes that
+//! were asked for.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use appc::{ImageId, RuntimeApp};
+use fetch::oci;
 use fetch::registry::RegistryRef;
 use fetch::{LayerBytes, LayerMediaType, OciConfig, OciImage, OciLayer};
 use pod::{PodEntry, Pods};
@@ -35,6 +38,8 @@ pub(crate) struct Changes {
     pub(crate) message: String,
     /// Instructions of a Dockerfile.
     pub(crate) instructions: Vec<String>,
+    /// Whether it is to be run as the app is, rather than as the app's image: docker has it so.
+    pub(crate) as_run: bool,
 }
 
 /// Stores an image of the app, or of the only one, under a name if one is given. The app may run; what it writes
@@ -59,7 +64,8 @@ pub(crate) fn commit(
     let id = runtime.image.id.as_ref().and_then(|id| id.to_string().parse().ok());
     let record = id.and_then(|id: ImageId| images.store.record(&id).transpose()).transpose()?.ok_or_else(gone)?;
     let (scratch, written) = flattened(&mut images, runtime, &record, pod.upper(&runtime.name)?)?;
-    let config = configuration(&images, &record, runtime, written.diff_id, changes)?;
+    let labels = if changes.as_run { &manifest.user_labels } else { &BTreeMap::new() };
+    let config = configuration(&images, &record, (runtime, labels), written.diff_id, changes)?;
     Ok(store_layer(&images, (scratch, written), config, name)?.id)
 }
 
@@ -136,7 +142,7 @@ fn flattened(
 fn configuration(
     images: &Images,
     record: &ImageRecord,
-    app: &RuntimeApp,
+    (app, labels): (&RuntimeApp, &BTreeMap<String, String>),
     diff_id: Digest,
     changes: &Changes,
 ) -> Result<Vec<u8>, CommandError> {
@@ -155,8 +161,42 @@ fn configuration(
         let set = own.map(|variable| format!("{}={}", variable.name, variable.value));
         section["Env"] = set.collect::<Vec<_>>().into();
     }
+    if changes.as_run {
+        as_run(section, app, labels);
+    }
     changes.instructions.iter().try_for_each(|instruction| apply(section, instruction))?;
     Ok(serde_json::to_vec(&config)?)
+}
+
+/// Has a container of the image run as this app does, with its labels and those of its pod.
+fn as_run(section: &mut Value, runtime: &RuntimeApp, labels: &BTreeMap<String, String>) {
+    let Some(app) = &runtime.app else { return };
+    let words = |section: &Value, name: &str| -> Vec<String> {
+        serde_json::from_value(section[name].clone()).unwrap_or_default()
+    };
+    let entrypoint = words(section, "Entrypoint");
+    match (app.exec.strip_prefix(entrypoint.as_slice()), app.exec.split_first()) {
+        (Some(rest), _) => section["Cmd"] = rest.into(),
+        (None, Some((program, rest))) => {
+            section["Entrypoint"] = json!([program]);
+            section["Cmd"] = rest.into();
+        }
+        (None, None) => {}
+    }
+    let user = runtime.annotations.get(oci::USER).map_or_else(|| format!("{}:{}", app.user, app.group), str::to_owned);
+    if user != "0:0" {
+        section["User"] = user.into();
+    }
+    section["WorkingDir"] = app.working_directory.clone().unwrap_or_default().into();
+    for (name, value) in app.user_labels.iter().chain(labels) {
+        section["Labels"][name] = value.as_str().into();
+    }
+    if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {
+        section["StopSignal"] = signal.into();
+    }
+    if let Some(check) = runtime.annotations.get(oci::HEALTHCHECK).and_then(|json| serde_json::from_str(json).ok()) {
+        section["Healthcheck"] = check;
+    }
 }
 
 /// The configuration of an image of which nothing is known but its layer.

@@ -150,7 +150,7 @@ static ALL: &[DockerCommand] = &[
     row!("rm", "[OPTIONS] CONTAINER [CONTAINER...]", targets::rm, RmArgs, of_containers: true),
     row!("network", "COMMAND", network, NetworkArgs),
     row!("volume", "COMMAND", commands::volume, VolumeArgs),
-    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commit, CommitArgs, of_containers: true),
+    row!("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", commit, ContainerArgs, of_containers: true),
     row!("stats", "[OPTIONS] [CONTAINER...]", stats, StatsArgs, of_containers: true),
     row!("events", "[OPTIONS]", events, EventsArgs),
     row!("top", "CONTAINER [ps OPTIONS]", top, TopArgs, of_containers: true),
@@ -276,7 +276,11 @@ fn complain(command: Option<&DockerCommand>, error: &CommandError) -> u8 {
 
 /// A hint with the options that docker's command line has; none of those that know nothing.
 fn in_dockers_words(hint: &str) -> Option<String> {
-    const WORDS: [(&str, &str); 5] = [
+    const WORDS: [(&str, &str); 6] = [
+        (
+            "give the executable after the image: --exec /path/in/image -- ARGS",
+            "give a command after the image, or --entrypoint",
+        ),
         ("--insecure-options=http", "`proa --insecure-options=http docker …`"),
         ("--working-dir", "--workdir"),
         ("--user and --group", "--user"),

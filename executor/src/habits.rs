@@ -19,6 +19,12 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["-i", "-t", "-it", "--tty"], "--interactive, before the image"),
     (&["-d"], "--detach, before the image"),
     (&["-l", "--label"], "--user-label NAME=VALUE, after the image"),
+    (&["-p", "--publish"], "--port=PORT:HOSTPORT, before the image"),
+    (
+        &["--health-cmd", "--no-healthcheck"],
+        "`proa docker run` has it; else --annotation='proa.local/oci/healthcheck={\"Test\":[\"CMD-SHELL\",\"COMMAND\"]}', after \
+         the image",
+    ),
     (&["--network"], "--net=NETS, before the image"),
 ];
 

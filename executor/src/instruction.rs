@@ -1,5 +1,9 @@
 //! Instructions of a Dockerfile that change how a container is run, as `--change` takes them.
 
+mod word;
+
+use std::path::Path;
+
 use serde_json::{Value, json};
 use stage1::health::Healthcheck;
 
@@ -16,41 +20,53 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
     let refused = |why: &str| CommandError::usage(format!("--change={instruction:?}: {why}"));
     let (name, rest) = instruction.trim().split_once(char::is_whitespace).ok_or_else(|| refused("it says nothing"))?;
     let rest = rest.trim();
-    let pair = || {
-        let pair =
-            rest.split_once(['=', ' ']).map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
-        pair.ok_or_else(|| refused("not of the form NAME=VALUE"))
+    let known: Vec<String> = environment(section).map(str::to_owned).collect();
+    let variable = |name: &str| known.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
+    let words = || word::words(rest, &variable).map_err(refused);
+    let one = || match words()?.as_slice() {
+        [word] if !word.is_empty() => Ok(word.clone()),
+        _ => Err(refused("wanted: one word")),
     };
     match name.to_uppercase().as_str() {
         "CMD" => section["Cmd"] = command(rest).into(),
         "ENTRYPOINT" => section["Entrypoint"] = command(rest).into(),
-        "USER" => section["User"] = rest.into(),
-        "WORKDIR" => section["WorkingDir"] = rest.into(),
+        "USER" => section["User"] = one()?.into(),
+        "WORKDIR" => {
+            let before = section["WorkingDir"].as_str().filter(|dir| !dir.is_empty()).unwrap_or("/");
+            let dir = Path::new(before).join(one()?);
+            section["WorkingDir"] = dir.to_string_lossy().into();
+        }
         "STOPSIGNAL" => {
-            signal_argument::parse(rest)?;
-            section["StopSignal"] = rest.into();
+            let signal = one()?;
+            signal_argument::parse(&signal).map_err(|error| refused(&error.chain()))?;
+            section["StopSignal"] = signal.into();
         }
         "EXPOSE" => {
-            for port in rest.split_whitespace() {
-                let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
+            for port in words()? {
+                let port = port.to_ascii_lowercase();
+                let port = if port.contains('/') { port } else { format!("{port}/tcp") };
+                if !is_port(&port) {
+                    return Err(refused("wanted: PORT[-PORT][/tcp|/udp|/sctp]"));
+                }
                 section["ExposedPorts"][port] = json!({});
             }
         }
         "VOLUME" => {
-            let listed = serde_json::from_str::<Vec<String>>(rest);
-            let paths = listed.unwrap_or_else(|_| rest.split_whitespace().map(str::to_owned).collect());
+            let paths = serde_json::from_str::<Vec<String>>(rest).map_or_else(|_| words(), Ok)?;
             paths.into_iter().for_each(|path| section["Volumes"][path] = json!({}));
         }
         "LABEL" => {
-            let (name, value) = pair()?;
-            section["Labels"][name] = value.into();
+            for (name, value) in pairs(rest, &words()?).map_err(refused)? {
+                section["Labels"][name] = value.into();
+            }
         }
         "ENV" => {
-            let (name, value) = pair()?;
-            let prefix = format!("{name}=");
-            let mut all = section["Env"].as_array().cloned().unwrap_or_default();
-            all.retain(|known| !known.as_str().is_some_and(|known| known.starts_with(&prefix)));
-            all.push(format!("{prefix}{value}").into());
+            let mut all = known.clone();
+            for (name, value) in pairs(rest, &words()?).map_err(refused)? {
+                let prefix = format!("{name}=");
+                all.retain(|known| !known.starts_with(&prefix));
+                all.push(prefix + &value);
+            }
             section["Env"] = all.into();
         }
         "HEALTHCHECK" => {
@@ -63,6 +79,34 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
         }
     }
     Ok(())
+}
+
+/// What stands in the section's environment: `NAME=VALUE` each.
+fn environment(section: &Value) -> impl Iterator<Item = &str> {
+    section["Env"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// `NAME=VALUE…`, or the older form of one name and all the rest of the line as its value.
+fn pairs(line: &str, words: &[String]) -> Result<Vec<(String, String)>, &'static str> {
+    const WANTED: &str = "not of the form NAME=VALUE";
+    let pair = |word: &String| {
+        let (name, value) = word.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(WANTED)?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    let first = words.first().ok_or(WANTED)?;
+    if first.contains('=') {
+        return words.iter().map(pair).collect();
+    }
+    let (_, value) = line.split_once(char::is_whitespace).ok_or(WANTED)?;
+    Ok(vec![(first.clone(), value.trim().trim_matches('"').to_owned())])
+}
+
+/// Whether images may name such a port.
+fn is_port(text: &str) -> bool {
+    let Some((numbers, protocol)) = text.split_once('/') else { return false };
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    ["tcp", "udp", "sctp"].contains(&protocol) && number(first).is_some_and(|first| number(last) >= Some(first))
 }
 
 /// A list in JSON, or a line for a shell.
@@ -123,7 +167,10 @@ mod tests {
             "LABEL x=\"y z\"",
             "USER 5",
             "WORKDIR /w",
-            "EXPOSE 80 53/udp",
+            "WORKDIR sub",
+            "ENV D=$A E=\"x $B\" A=4 F='$A'",
+            "LABEL p=1 q='2 3'",
+            "EXPOSE 80/TCP 53/udp",
             "VOLUME [\"/data\"]",
             "VOLUME /log /var/x",
             "STOPSIGNAL SIGQUIT",
@@ -135,8 +182,8 @@ mod tests {
         assert_eq!(
             section,
             json!({
-                "Env": ["B=2", "A=3", "C=4"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
-                "Labels": { "x": "y z" }, "User": "5", "WorkingDir": "/w",
+                "Env": ["B=2", "C=4", "D=3", "E=x 2", "A=4", "F=$A"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
+                "Labels": { "x": "y z", "p": "1", "q": "2 3" }, "User": "5", "WorkingDir": "/w/sub",
                 "ExposedPorts": { "1/tcp": {}, "80/tcp": {}, "53/udp": {} },
                 "Volumes": { "/data": {}, "/log": {}, "/var/x": {} }, "StopSignal": "SIGQUIT",
                 "Healthcheck": { "Test": test, "Interval": 5_000_000_000_u64, "Retries": 2 },
@@ -156,6 +203,10 @@ mod tests {
             "RUN x",
             "ENV x",
             "STOPSIGNAL SIGNOTHING",
+            "EXPOSE 80/foo",
+            "EXPOSE 0",
+            "ENV A='1",
+            "USER a b",
             "HEALTHCHECK curl",
             "HEALTHCHECK --interval=1us CMD x",
             "HEALTHCHECK --interval CMD x",

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use appc::VolumeKind;
-use pod::{PodEntry, PodName, Pods, TreeRemover as _};
+use pod::{PodEntry, PodName, PodNameError, Pods, TreeRemover as _};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, open};
 use sha2::{Digest as _, Sha256};
 use stage1::idmap::{IdMapping, Tier};
@@ -126,11 +126,15 @@ impl NamedVolumes {
     /// The name is none, or the directory cannot be made.
     pub(crate) fn ensure(&self, name: &str) -> Result<PathBuf, CommandError> {
         // The rules of pods' names are docker's of volumes.
-        let name: PodName = name.parse().map_err(|_| {
-            CommandError::usage(format!(
+        let name: PodName = name.parse().map_err(|error| match error {
+            PodNameError::Character { .. } => CommandError::usage(format!(
                 "create {name}: {name:?} includes invalid characters for a local volume name, \
                  only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed"
-            ))
+            )),
+            PodNameError::TooLong { .. } => {
+                CommandError::usage(format!("create {name}: the name is longer than {} bytes", PodName::MAX))
+            }
+            error => CommandError::usage(format!("create {name}: {error}")),
         })?;
         let path = self.dir.join(name.as_str());
         match DirBuilder::new().mode(0o755).create(&path) {

@@ -260,6 +260,11 @@ impl PodOptions {
 ///
 /// It makes no sense, or a file it names cannot be read.
 pub(crate) fn request(command: &str, args: PodArgs, lifecycle: Lifecycle) -> Result<PodRequest, CommandError> {
+    if let Some(word) = args.images.first().and_then(|word| word.to_str()).filter(|word| args.options.net.misses(word))
+    {
+        let why = format!("--net {word}: the word stands where an image belongs");
+        return Err(CommandError::usage(why).hint(format!("write --net={word}")));
+    }
     let mut pod = args.options.request(lifecycle)?;
     pod.pulling = args.pull.pulling(PullPolicy::New)?;
     pod.strict = args.strict;

@@ -51,6 +51,7 @@ each_user! {
     checks_are_as_the_container_is,
     options_that_make_no_sense_are_refused,
     a_check_that_came_with_an_image_and_makes_no_sense_is_told,
+    a_committed_image_runs_as_its_container_did,
     instructions_of_a_dockerfile_change_images,
 }
 
@@ -179,7 +180,7 @@ fn options_that_make_no_sense_are_refused(env: &Env) {
         (&["--health-interval=1x"][..], "--health-interval 1x: not a duration such as 90s"),
         (&["--health-timeout=-1s"], "--health-timeout -1s: not a duration"),
         (&["--health-start-period=1us"], "health check: StartPeriod of 1µs is less than 1ms"),
-        (&["--health-retries=-1"], "--health-retries -1: wanted a number, 0 or more"),
+        (&["--health-retries=-1"], "--health-retries -1: wanted a number from 0 to 4294967295"),
         (&["--health-cmd=true", "--no-healthcheck"], "--no-healthcheck conflicts with --health-* options"),
     ] {
         docker(env, &[&["run", "--rm"], options, &["shell", "true"]].concat()).exits(125).stderr_shows(why);
@@ -201,7 +202,29 @@ fn a_check_that_came_with_an_image_and_makes_no_sense_is_told(env: &Env) {
     docker(env, &["run", "--rm", "--network=none", "shell", "echo", "done"])
         .succeeds()
         .prints("done\n")
-        .stderr_shows("it is not checked: health check {\"Test\":\"curl\"}");
+        .stderr_shows("it is not checked: health check {\"Test\":\"curl\"} is not as docker writes it");
+    env.assert_nothing_left();
+}
+
+fn a_committed_image_runs_as_its_container_did(env: &Env) {
+    image(env, Value::Null);
+    let user = if env.user() == User::NoRange { "0" } else { "7" };
+    let options = ["-w", "/tmp", "-u", user, "-l", "team=x", "--stop-signal=INT", "--health-cmd=echo own", "-e", "A=1"];
+    let base = ["run", "--name=web", "--network=none"];
+    docker(env, &[&base[..], &options, &["shell", "sh", "-c", "echo made >made; id -u"]].concat())
+        .succeeds()
+        .prints(&format!("{user}\n"));
+    docker(env, &["commit", "--pause=false", "-c", "ENV B=\"$A 2\" C=3", "web", "made"]).succeeds();
+    docker(env, &["rm", "web"]).succeeds();
+    docker(env, &["run", "--rm", "--network=none", "made"]).succeeds().prints(&format!("{user}\n"));
+    let script = "cat made; echo $A $B $C";
+    docker(env, &["run", "--rm", "--network=none", "made", "sh", "-c", script]).succeeds().prints("made\n1 1 2 3\n");
+    let format =
+        "{{json .Config.Labels}} {{.Config.StopSignal}} {{json .Config.Healthcheck.Test}} {{json .Config.Cmd}}";
+    let cmd = r#"["sh","-c","echo made >made; id -u"]"#;
+    docker(env, &["inspect", "-f", format, "made"])
+        .succeeds()
+        .prints(&format!("{{\"team\":\"x\"}} INT [\"CMD-SHELL\",\"echo own\"] {cmd}\n"));
     env.assert_nothing_left();
 }
 

@@ -37,7 +37,7 @@ const NO_CODE: i32 = -1;
 
 /// A health check, as docker writes it down: times in nanoseconds; empty and 0 where nothing is said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, expecting = "an object with Test, Interval, Timeout, Retries")]
 pub struct Healthcheck {
     /// `["CMD", PROGRAM, ARGUMENT…]`, `["CMD-SHELL", COMMAND]`, or `["NONE"]`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ fn is_none(number: &u32) -> bool {
 #[non_exhaustive]
 pub enum BadHealthcheck {
     /// It is not written as docker writes it.
-    #[error("health check {json}: {source}")]
+    #[error("health check {json} is not as docker writes it: {source}")]
     Json {
         /// What there is.
         json: String,

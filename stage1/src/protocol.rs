@@ -300,7 +300,7 @@ pub struct AppReport {
     /// Bytes of its log that could not be written, for want of room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub logs_lost: u64,
-    /// What its health check tells, if it has one.
+    /// What its health check tells, if it has one; of an app that has ended, what it told last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
 }
@@ -355,7 +355,7 @@ pub enum HealthStatus {
     Starting,
     /// The last one succeeded, or not enough have failed since.
     Healthy,
-    /// Too many failed in a row, or the app has ended.
+    /// Too many failed in a row.
     Unhealthy,
 }
 

@@ -48,13 +48,22 @@ pub(crate) struct CommitArgs {
 }
 
 pub(crate) fn run(context: &Context, args: CommitArgs) -> Result<u8, CommandError> {
+    commit(context, args, false)
+}
+
+/// Makes the image; `as_run` one whose containers run as the app does.
+///
+/// # Errors
+///
+/// As [`commit::commit`]; there is no such pod, or the name is none.
+pub(crate) fn commit(context: &Context, args: CommitArgs, as_run: bool) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let name = match &args.name {
         Some(name) => Some(Registries::read(context.config_dirs())?.reference(name)?),
         None => None,
     };
-    let changes = Changes { author: args.author, message: args.message, instructions: args.change };
+    let changes = Changes { author: args.author, message: args.message, instructions: args.change, as_run };
     let id = commit::commit(context, &pods, &entry, args.app.as_deref(), name.as_ref(), &changes)?;
     output::write(&format!("{id}\n"))?;
     Ok(0)

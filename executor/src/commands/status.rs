@@ -339,7 +339,8 @@ fn lines(pod: &PodShown) -> String {
         lines.extend(reasons.map(|(app, reason)| format!("reason-{app}={}", printable(reason))));
     }
     if !pod.exited {
-        let health = pod.apps.iter().filter_map(|app| Some((&app.name, app.health.as_ref()?.status)));
+        let running = pod.apps.iter().filter(|app| app.state == AppStateName::Running.as_str());
+        let health = running.filter_map(|app| Some((&app.name, app.health.as_ref()?.status)));
         lines.extend(health.map(|(app, health)| format!("health-{app}={}", health.as_str())));
     }
     let lacking = pod.apps.iter().filter(|app| app.logs_lost > 0);

@@ -1,13 +1,24 @@
-//! `docker commit`: as proa's own, of a container that is told of in docker's words.
+//! `docker commit`: as proa's own, of a container that is told of in docker's words, whose image runs as it does.
 
+use clap::Args;
+
+use super::container;
 use crate::commands::commit;
-pub(crate) use crate::commands::commit::CommitArgs;
 use crate::context::Context;
 use crate::error::CommandError;
 
-use super::container;
+/// Create a new image from a container's changes
+#[derive(Debug, Args)]
+pub(crate) struct ContainerArgs {
+    #[command(flatten)]
+    of_proa: commit::CommitArgs,
 
-pub(crate) fn run(context: &Context, args: CommitArgs) -> Result<u8, CommandError> {
-    let entry = container::find(&context.pods()?, &args.pod)?;
-    commit::run(context, CommitArgs { pod: entry.uuid.to_string(), ..args })
+    /// Pause container during commit, which is not done
+    #[arg(long, short, hide = true)]
+    pause: bool,
+}
+
+pub(crate) fn run(context: &Context, args: ContainerArgs) -> Result<u8, CommandError> {
+    let entry = container::find(&context.pods()?, &args.of_proa.pod)?;
+    commit::commit(context, commit::CommitArgs { pod: entry.uuid.to_string(), ..args.of_proa }, true)
 }

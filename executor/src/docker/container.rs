@@ -4,7 +4,7 @@ mod size;
 
 use std::collections::BTreeMap;
 
-use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, VolumeKind};
+use appc::{App, ImageId, PodManifest, PodUuid, RuntimeApp, Volume, VolumeKind};
 use pod::{AppExit, AppStatus, FindError, Place, PodEntry, PodName, PodStatus, Pods, State};
 use stage1::plan::tmpfs::{self, Tmpfs};
 use stage1::protocol::{HealthReport, HealthStatus};
@@ -132,6 +132,12 @@ impl Container {
         self.first().and_then(|(runtime, _)| tmpfs::of(runtime).ok()).unwrap_or_default()
     }
 
+    /// The volume that is mounted at a path.
+    pub(crate) fn volume_at(&self, path: &str) -> Option<&Volume> {
+        let mount = self.first()?.0.mounts.iter().find(|mount| mount.path == path)?;
+        self.manifest.as_ref()?.volume(&mount.volume)
+    }
+
     /// Of each mount its source, if that is on the host, and where it is mounted. What is in memory is none of them.
     pub(crate) fn mounts(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
         let memory = self.memory();
@@ -234,7 +240,8 @@ impl Container {
     /// What its health checks come to, if it has any: as it was last written down, which is done when it changes.
     pub(crate) fn health(&self) -> Option<HealthReport> {
         let mut report: HealthReport = health_record::read(self.app.as_ref()?.health.as_ref())?;
-        if self.entry.state != State::Running {
+        // What does not run cannot be healthy.
+        if !["running", "paused"].contains(&self.state()) {
             report.status = HealthStatus::Unhealthy;
         }
         Some(report)
@@ -246,7 +253,8 @@ impl Container {
         match self.state() {
             state @ ("running" | "paused") => {
                 let at = self.app.as_ref().and_then(|app| app.started_ns).or(self.entry.started_ns);
-                let remark = match self.health() {
+                let ended = self.app.as_ref().is_some_and(|app| app.exit.is_some());
+                let remark = match self.health().filter(|_| !ended) {
                     _ if state == "paused" => " (Paused)".to_owned(),
                     Some(HealthReport { status: HealthStatus::Starting, .. }) => " (health: starting)".to_owned(),
                     Some(health) => format!(" ({})", health.status.as_str()),

@@ -77,5 +77,6 @@ fn time(option: &str, text: Option<&str>) -> Result<u64, CommandError> {
 
 fn retries(text: Option<&str>) -> Result<u32, CommandError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
-    text.parse().map_err(|_| CommandError::usage(format!("--health-retries {text}: wanted a number, 0 or more")))
+    text.parse()
+        .map_err(|_| CommandError::usage(format!("--health-retries {text}: wanted a number from 0 to {}", u32::MAX)))
 }

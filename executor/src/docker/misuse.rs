@@ -22,8 +22,13 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
     });
     // What stands behind the mistake is no command: `docker buildx version`.
     let before = words.iter().take_while(|word| **word != *wrong);
-    let command = before.into_iter().find_map(|word| tree.find_subcommand(word.to_str()?));
-    let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
+    let (mut command, mut name) = (None, String::new());
+    for word in before.into_iter().filter_map(|word| word.to_str()) {
+        if let Some(found) = command.unwrap_or(tree).find_subcommand(word) {
+            command = Some(found);
+            name.push_str(&format!(" {}", found.get_name()));
+        }
+    }
     let see = format!("See 'docker{name} --help'.");
     let word = context(ContextKind::InvalidArg);
     match error.kind() {

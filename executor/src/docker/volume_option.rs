@@ -228,6 +228,7 @@ fn mount(text: &str) -> Result<Wanted, CommandError> {
         "volume" if source.is_empty() => Source::Empty,
         "volume" => source_of(source)?,
         "tmpfs" if source.is_empty() => Source::Scratch(scratch),
+        "tmpfs" => return Err(invalid("a tmpfs has no source".to_owned())),
         _ => return Err(invalid(format!("mount type {kind:?} is not supported here"))),
     };
     Ok(Wanted { source, target: target.to_owned(), read_only, copies })

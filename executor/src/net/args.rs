@@ -43,6 +43,11 @@ pub(crate) struct NetArgs {
 }
 
 impl NetArgs {
+    /// Whether this word, which follows the options, was to be the value of a bare `--net`.
+    pub(crate) fn misses(&self, word: &str) -> bool {
+        self.net == ["default"] && ["none", "host", "default"].contains(&word)
+    }
+
     /// What they mean: the network and the ports.
     ///
     /// # Errors

@@ -78,7 +78,8 @@ impl Process {
         };
         let fds = own.as_ref().unwrap_or(fds);
         let (ours, theirs) = pair().named(|| "socketpair()".into())?;
-        match sys::fork::fork(Namespaces::NONE).named(|| "clone3()".into())? {
+        let forked = sys::fork::fork(Namespaces::NONE);
+        match forked.named(|| "clone3(), as one of the processes that the pod may have".into())? {
             Fork::Child => {
                 drop(ours);
                 let theirs = out_of_the_way(theirs, &app.plan);

@@ -117,12 +117,9 @@ impl Monitor<'_> {
         self.checks.0.insert(app, Checked { check, command, since: now, next, running: None });
     }
 
-    /// An app's program has ended: whatever checks it ends too, and it is not healthy.
+    /// An app's program has ended: whatever checks it ends too.
     pub(super) fn end_checks(&mut self, app: usize) -> std::io::Result<()> {
         let Some(checked) = self.checks.0.remove(&app) else { return Ok(()) };
-        if let Some(health) = &mut self.apps[app].report.health {
-            health.status = HealthStatus::Unhealthy;
-        }
         match checked.running {
             Some(running) => self.say(&ToInit::Kill { process: running.process }),
             None => Ok(()),

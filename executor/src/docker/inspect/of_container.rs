@@ -12,6 +12,7 @@ use pod::{Pods, State};
 use serde_json::{Map, Value, json};
 use stage1::isolators::choices::{Choices, SHM_BYTES};
 use stage1::isolators::ulimits::{self, Ulimit};
+use stage1::plan::tmpfs::Tmpfs;
 use stage1::protocol::{CheckReport, PodReport};
 use store::Store;
 
@@ -152,7 +153,16 @@ fn host_config(container: &Container, mounts: &[Value], network: &str, life: Opt
 
 /// The options of its file systems in memory, by their paths.
 fn in_memory(container: &Container) -> Value {
-    let memory: Map<_, _> = container.memory().into_iter().map(|(path, it)| (path, it.to_string().into())).collect();
+    let options = |path: &str, tmpfs: String| match container.volume_at(path).map(|volume| &volume.kind) {
+        Some(VolumeKind::Empty { mode, uid, gid })
+            if mode.trim_start_matches('0') != "1777" || (*uid, *gid) != (0, 0) =>
+        {
+            format!("{tmpfs},mode={mode},uid={uid},gid={gid}")
+        }
+        _ => tmpfs,
+    };
+    let shown = |(path, tmpfs): (String, Tmpfs)| (path.clone(), options(&path, tmpfs.to_string()).into());
+    let memory: Map<_, _> = container.memory().into_iter().map(shown).collect();
     if memory.is_empty() { Value::Null } else { Value::Object(memory) }
 }
 
@@ -274,9 +284,8 @@ fn config(container: &Container, store: &Store, setup: Option<&Setup>) -> Value 
     if let Some(seconds) = annotations.and_then(|all| all.get(STOP_TIMEOUT)?.parse::<i64>().ok()) {
         config.insert("StopTimeout".into(), seconds.into());
     }
-    if let Some(check) = runtime.annotations.get(oci::HEALTHCHECK) {
-        config.insert("Healthcheck".into(), serde_json::from_str(check).unwrap_or(Value::Null));
-    }
+    let check = runtime.annotations.get(oci::HEALTHCHECK).and_then(|check| serde_json::from_str(check).ok());
+    config.insert("Healthcheck".into(), check.unwrap_or(Value::Null));
     let ports = container.exposed().into_iter().map(|port| (port, json!({})));
     config.insert("ExposedPorts".into(), Value::Object(ports.collect()));
     let volumes =

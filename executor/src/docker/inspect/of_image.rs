@@ -59,7 +59,7 @@ fn digest_of(source: &str) -> Option<String> {
 /// A configuration with what it says nothing of: that is empty, and no mistake in a template.
 fn whole(mut config: Value) -> Value {
     if let Some(fields) = config.as_object_mut() {
-        for name in ["Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "Volumes"] {
+        for name in ["Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Labels", "Volumes"] {
             fields.entry(name).or_insert(Value::Null);
         }
         for name in ["User", "WorkingDir"] {

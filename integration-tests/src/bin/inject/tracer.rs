@@ -155,7 +155,8 @@ impl Tracer {
                     }
                 }
             }
-            event::STOP if !self.threads.contains_key(&pid) => {
+            // Once the call has come nothing hangs on who made it, and who did may be dead without having told.
+            event::STOP if !self.hit && !self.threads.contains_key(&pid) => {
                 self.unknown.insert(pid);
                 return;
             }
@@ -225,6 +226,9 @@ impl Tracer {
             Mode::Kill => {
                 if self.is_chosen(name) {
                     let _ = kill(process_of(pid), Signal::SIGKILL);
+                    for new in std::mem::take(&mut self.unknown) {
+                        self.proceed(new, None);
+                    }
                 }
             }
             Mode::Fail => {
