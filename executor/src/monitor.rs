@@ -47,7 +47,7 @@ pub(crate) fn detach(
     supervise: impl FnOnce(Started) -> Result<u8, CommandError> + 'static,
 ) -> Result<(), CommandError> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-    match fork(Namespaces::NONE)? {
+    match fork(Namespaces::NONE).during(|| "clone3(), for the pod's monitor".into())? {
         Fork::Child => {
             drop(ours);
             // The frames of the command line would be there as long as the pod.
@@ -65,7 +65,7 @@ fn monitor(pipe: OwnedFd, supervise: impl FnOnce(Started) -> Result<u8, CommandE
     let (started, warnings) = (Started(Arc::clone(&pipe)), Arc::clone(&pipe));
     // Its own stderr leads nowhere.
     diagnostics::warn_by(move |text| drop(say(&warnings, &Told::Warning(text.to_owned()))));
-    match become_own().map_err(CommandError::from).and_then(|()| supervise(started)) {
+    match become_own().during(|| "detach the pod's monitor".into()).and_then(|()| supervise(started)) {
         Ok(status) => status,
         Err(error) => {
             let status = error.kind.exit_status();

@@ -206,7 +206,9 @@ impl Attempt {
     #[track_caller]
     pub fn assert_told(&self) {
         if self.disturbance == Disturbance::Fail && !self.outcome.status.success() {
-            assert!(self.outcome.stderr.contains("proa: "), "nothing tells what went wrong: {self}");
+            // The second is docker's word.
+            let tells = |line: &str| line.starts_with("proa: ") || line.starts_with("Error response from daemon: ");
+            assert!(self.outcome.stderr.lines().any(tells), "nothing tells what went wrong: {self}");
         }
     }
 
