@@ -4,18 +4,19 @@
 //! configuration is that of the app's image with the app's environment, or all of how the app is run, and with the changes that
 //! were asked for.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use appc::{ImageId, RuntimeApp};
+use appc::{ImageId, Mount, PodManifest, RuntimeApp, VolumeKind};
 use fetch::oci;
 use fetch::registry::RegistryRef;
 use fetch::{LayerBytes, LayerMediaType, OciConfig, OciImage, OciLayer};
 use pod::{PodEntry, Pods};
 use serde_json::{Value, json};
+use stage1::plan::ENVIRONMENT;
+use stage1::plan::tmpfs;
 use store::flatten::{FlattenError, Wrapping, flatten};
 use store::{Algorithm, BlobRole, Digest, ImageKind, ImageRecord};
 
@@ -27,7 +28,7 @@ use crate::layer_writer::{LayerWriter, Packing, Written};
 use crate::manifest::HOST_ARCH;
 use crate::oci_form::{LayerFile, manifest_of};
 use crate::pull_policy::PullPolicy;
-use crate::{app_argument, idmap, images, moment, userns};
+use crate::{app_argument, idmap, images, moment, ports, userns};
 
 /// What is different from the app's image, and said of the new one.
 #[derive(Debug, Default)]
@@ -64,8 +65,7 @@ pub(crate) fn commit(
     let id = runtime.image.id.as_ref().and_then(|id| id.to_string().parse().ok());
     let record = id.and_then(|id: ImageId| images.store.record(&id).transpose()).transpose()?.ok_or_else(gone)?;
     let (scratch, written) = flattened(&mut images, runtime, &record, pod.upper(&runtime.name)?)?;
-    let labels = if changes.as_run { &manifest.user_labels } else { &BTreeMap::new() };
-    let config = configuration(&images, &record, (runtime, labels), written.diff_id, changes)?;
+    let config = configuration(&images, &record, (runtime, &manifest), written.diff_id, changes)?;
     Ok(store_layer(&images, (scratch, written), config, name)?.id)
 }
 
@@ -142,7 +142,7 @@ fn flattened(
 fn configuration(
     images: &Images,
     record: &ImageRecord,
-    (app, labels): (&RuntimeApp, &BTreeMap<String, String>),
+    (runtime, manifest): (&RuntimeApp, &PodManifest),
     diff_id: Digest,
     changes: &Changes,
 ) -> Result<Vec<u8>, CommandError> {
@@ -155,21 +155,23 @@ fn configuration(
     };
     describe(&mut config, diff_id, ("proa commit", changes))?;
     let section = &mut config["config"];
-    if let Some(app) = &app.app {
+    if let Some(app) = &runtime.app {
         // The host's name is that of the container, not of the image.
         let own = app.environment.iter().filter(|variable| variable.name != "HOSTNAME");
         let set = own.map(|variable| format!("{}={}", variable.name, variable.value));
-        section["Env"] = set.collect::<Vec<_>>().into();
+        // And those that an appc manifest has no place for.
+        let odd = runtime.annotations.get(ENVIRONMENT).and_then(|json| serde_json::from_str::<Vec<String>>(json).ok());
+        section["Env"] = set.chain(odd.unwrap_or_default()).collect::<Vec<_>>().into();
     }
     if changes.as_run {
-        as_run(section, app, labels);
+        as_run(section, runtime, manifest);
     }
     changes.instructions.iter().try_for_each(|instruction| apply(section, instruction))?;
     Ok(serde_json::to_vec(&config)?)
 }
 
 /// Has a container of the image run as this app does, with its labels and those of its pod.
-fn as_run(section: &mut Value, runtime: &RuntimeApp, labels: &BTreeMap<String, String>) {
+fn as_run(section: &mut Value, runtime: &RuntimeApp, manifest: &PodManifest) {
     let Some(app) = &runtime.app else { return };
     let words = |section: &Value, name: &str| -> Vec<String> {
         serde_json::from_value(section[name].clone()).unwrap_or_default()
@@ -184,11 +186,24 @@ fn as_run(section: &mut Value, runtime: &RuntimeApp, labels: &BTreeMap<String, S
         (None, None) => {}
     }
     let user = runtime.annotations.get(oci::USER).map_or_else(|| format!("{}:{}", app.user, app.group), str::to_owned);
-    if user != "0:0" {
+    // Where an image says nothing that is who it is.
+    if user != "0:0" || !text(section, "User").is_empty() {
         section["User"] = user.into();
     }
+    for port in &app.ports {
+        section["ExposedPorts"][ports::exposed(port)] = json!({});
+    }
+    let in_memory = tmpfs::of(runtime).unwrap_or_default();
+    let is_own = |mount: &&Mount| {
+        let volume = manifest.volume(&mount.volume);
+        volume.is_some_and(|volume| matches!(volume.kind, VolumeKind::Empty { .. }))
+            && !in_memory.contains_key(&mount.path)
+    };
+    for mount in runtime.mounts.iter().filter(is_own) {
+        section["Volumes"][&mount.path] = json!({});
+    }
     section["WorkingDir"] = app.working_directory.clone().unwrap_or_default().into();
-    for (name, value) in app.user_labels.iter().chain(labels) {
+    for (name, value) in app.user_labels.iter().chain(&manifest.user_labels) {
         section["Labels"][name] = value.as_str().into();
     }
     if let Some(signal) = runtime.annotations.get(oci::STOP_SIGNAL) {

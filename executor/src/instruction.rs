@@ -56,13 +56,13 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
             paths.into_iter().for_each(|path| section["Volumes"][path] = json!({}));
         }
         "LABEL" => {
-            for (name, value) in pairs(rest, &words()?).map_err(refused)? {
+            for (name, value) in pairs(rest, &variable).map_err(refused)? {
                 section["Labels"][name] = value.into();
             }
         }
         "ENV" => {
             let mut all = known.clone();
-            for (name, value) in pairs(rest, &words()?).map_err(refused)? {
+            for (name, value) in pairs(rest, &variable).map_err(refused)? {
                 let prefix = format!("{name}=");
                 all.retain(|known| !known.starts_with(&prefix));
                 all.push(prefix + &value);
@@ -87,18 +87,18 @@ fn environment(section: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// `NAME=VALUE…`, or the older form of one name and all the rest of the line as its value.
-fn pairs(line: &str, words: &[String]) -> Result<Vec<(String, String)>, &'static str> {
+fn pairs(line: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<(String, String)>, &'static str> {
     const WANTED: &str = "not of the form NAME=VALUE";
     let pair = |word: &String| {
         let (name, value) = word.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(WANTED)?;
         Ok((name.to_owned(), value.to_owned()))
     };
-    let first = words.first().ok_or(WANTED)?;
-    if first.contains('=') {
-        return words.iter().map(pair).collect();
+    let words = word::words(line, variable)?;
+    match line.split_once(char::is_whitespace) {
+        Some((name, value)) if !name.contains('=') => Ok(vec![(name.to_owned(), word::one(value.trim(), variable)?)]),
+        _ if words.is_empty() => Err(WANTED),
+        _ => words.iter().map(pair).collect(),
     }
-    let (_, value) = line.split_once(char::is_whitespace).ok_or(WANTED)?;
-    Ok(vec![(first.clone(), value.trim().trim_matches('"').to_owned())])
 }
 
 /// Whether images may name such a port.
@@ -164,6 +164,7 @@ mod tests {
             "entrypoint run me",
             "ENV A=3",
             "ENV C 4",
+            "ENV G  $C  and \"$A\"",
             "LABEL x=\"y z\"",
             "USER 5",
             "WORKDIR /w",
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(
             section,
             json!({
-                "Env": ["B=2", "C=4", "D=3", "E=x 2", "A=4", "F=$A"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
+                "Env": ["B=2", "C=4", "G=4  and 3", "D=3", "E=x 2", "A=4", "F=$A"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
                 "Labels": { "x": "y z", "p": "1", "q": "2 3" }, "User": "5", "WorkingDir": "/w/sub",
                 "ExposedPorts": { "1/tcp": {}, "80/tcp": {}, "53/udp": {} },
                 "Volumes": { "/data": {}, "/log": {}, "/var/x": {} }, "StopSignal": "SIGQUIT",

@@ -13,7 +13,7 @@ use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
 use crate::handed;
 use crate::idmap::Remover;
-use crate::prepare::PreparedPod;
+use crate::prepare::{Known, PreparedPod};
 use crate::request::Lifecycle;
 use crate::setup::Setup;
 use crate::supervision::{Places, hostname, supervise, undo};
@@ -157,17 +157,17 @@ pub(crate) fn resume(
     pods: &Pods,
     entry: &PodEntry,
     prepared: PreparedPod,
-    (setup, is_changed): (Setup, bool),
+    (known, is_changed): (Known, bool),
 ) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let pod = match entry.state {
-        State::Exited => pods.run_again(entry.uuid)?,
-        _ => pods.run_prepared(entry.uuid)?,
+        State::Exited => pods.run_again(entry.uuid, Some(&known.contents))?,
+        _ => pods.run_prepared(entry.uuid, Some(&known.contents))?,
     };
     if is_changed {
         pod.replace_manifest(&prepared.manifest.to_json()?)?;
     }
-    start(context, entry.uuid, prepared, Some((pod, setup)))
+    start(context, entry.uuid, prepared, Some((pod, known.setup)))
 }
 
 /// Makes the pod for a later run, and makes sure that it is there after a power cut.

@@ -109,7 +109,10 @@ impl NamedVolumes {
     /// As there; it cannot be held.
     pub(crate) fn hold(&self, name: &str) -> Result<(PathBuf, OwnedFd), CommandError> {
         let file = self.lock_file()?;
-        lock::take(file.as_fd(), byte_of(name), Kind::Shared).during(|| format!("hold volume {name}"))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !lock::try_take(file.as_fd(), byte_of(name), Kind::Shared).during(|| format!("hold volume {name}"))? {
+            wait_for_removal(deadline)?;
+        }
         Ok((self.ensure(name)?, file))
     }
 
@@ -227,12 +230,7 @@ impl NamedVolumes {
         while !lock::try_take(held.as_fd(), byte_of(&volume.name), Kind::Exclusive).during(during)? {
             match lock::holder(held.as_fd(), byte_of(&volume.name)).during(during)? {
                 Some(Kind::Shared) => return Ok(Removal::InUse(self.users(volume, pods)?)),
-                // Somebody else removes it, which takes no time, or has just done so.
-                Some(Kind::Exclusive) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-                Some(Kind::Exclusive) => {
-                    return Err(CommandError::failed("somebody else has been removing it for too long")
-                        .hint("is that command stopped (Ctrl-Z)?"));
-                }
+                Some(Kind::Exclusive) => wait_for_removal(deadline)?,
                 None => {}
             }
         }
@@ -274,6 +272,16 @@ impl NamedVolumes {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         open(&volume.path, flags, Mode::empty()).map_or(0, |dir| disk_usage::below(dir.as_fd(), &self.mapping))
     }
+}
+
+/// Waits a moment for somebody else who removes a volume, which takes no time, or has just done so.
+fn wait_for_removal(deadline: Instant) -> Result<(), CommandError> {
+    if Instant::now() >= deadline {
+        return Err(CommandError::failed("somebody else has been removing it for too long")
+            .hint("is that command stopped (Ctrl-Z)?"));
+    }
+    std::thread::sleep(Duration::from_millis(1));
+    Ok(())
 }
 
 /// The byte of the lock file that stands for a name: one of so many that no two have the same.

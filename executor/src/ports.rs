@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use appc::PodManifest;
+use appc::{PodManifest, Port};
 use pod::{PodEntry, Pods, State};
 use serde::Serialize;
 use stage1::network::{CarriedPort, NetworkReport};
@@ -28,6 +28,14 @@ pub(crate) struct LeadingPort {
     count: u16,
     /// Whether an app takes the socket over, instead of listening in the pod.
     socket_activated: bool,
+}
+
+/// What an image exposes, as docker writes it: `80/tcp`, `5000-5009/udp`.
+pub(crate) fn exposed(port: &Port) -> String {
+    match port.count {
+        0 | 1 => format!("{}/{}", port.port, port.protocol),
+        count => format!("{}-{}/{}", port.port, u32::from(port.port) + u32::from(count) - 1, port.protocol),
+    }
 }
 
 /// The ports of a pod; those whose name no app has lead nowhere and are left out.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use appc::{ImageManifest, Isolator, PodManifest, Volume};
 use fetch::ImageRef;
-use pod::{PodEntry, PodName, Pods};
+use pod::{Contents, PodEntry, PodError, PodName, Pods};
 use stage1::idmap::IdMapping;
 use stage1::isolators::net_admin::NetAdmin;
 use stage1::limits;
@@ -217,6 +217,15 @@ impl Trees {
     }
 }
 
+/// What was known of a pod that is to run when it was read.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// How it is to be run.
+    pub(crate) setup: Setup,
+    /// The files that all of it follows from.
+    pub(crate) contents: Contents,
+}
+
 /// What is said of a pod of which nothing was written down to run it again.
 fn never_again(entry: &PodEntry) -> CommandError {
     let uuid = entry.uuid;
@@ -234,12 +243,12 @@ pub(crate) fn again(
     pods: &Pods,
     entry: &PodEntry,
     (lifecycle, begin): (Lifecycle, Begin),
-) -> Result<(PreparedPod, Setup), CommandError> {
-    let pod = pods.open(entry)?;
-    let mut manifest = pod.manifest()?;
+) -> Result<(PreparedPod, Known), CommandError> {
+    let contents = pods.open(entry)?.contents()?;
+    let mut manifest = PodManifest::from_json(&contents.manifest)
+        .map_err(|error| PodError::Manifest { uuid: entry.uuid, error: Box::new(error) })?;
     protection::decide(context, (Profile::Default, Landlock::Default), &mut manifest)?;
-    let json = pod.setup()?.ok_or_else(|| never_again(entry))?;
-    let setup = Setup::from_json(&json)?;
+    let setup = Setup::from_json(contents.setup.as_ref().ok_or_else(|| never_again(entry))?)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
     let begin = if may_be_made_now(&manifest) { begin } else { Begin::Later };
@@ -263,7 +272,8 @@ pub(crate) fn again(
     let nest = nest.filter(|_| raised_before == limits::files_are_raised());
     let Trees { layers, keys, guards } = trees;
     let images = manifests;
-    Ok((PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle }, setup))
+    let prepared = PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle };
+    Ok((prepared, Known { setup, contents }))
 }
 
 /// Whether all that is asked for is the built-in image as it stands: that is a pod of two apps. With options of its own

@@ -225,6 +225,18 @@ fn a_committed_image_runs_as_its_container_did(env: &Env) {
     docker(env, &["inspect", "-f", format, "made"])
         .succeeds()
         .prints(&format!("{{\"team\":\"x\"}} INT [\"CMD-SHELL\",\"echo own\"] {cmd}\n"));
+    docker(env, &["rmi", "made"]).succeeds();
+    // Who it is is the container's as well, and what a manifest of appc has no place for.
+    let options = ["-u", "0:0", "-e", "2X=3", "--expose=99", "-v", "/anonymous"];
+    docker(env, &["create", "--name=of", "--network=none", "-u", user, "shell", "true"]).succeeds();
+    docker(env, &["commit", "of", "theirs"]).succeeds();
+    docker(env, &[&["run", "--name=mine", "--network=none"], &options[..], &["theirs", "true"]].concat()).succeeds();
+    docker(env, &["commit", "mine", "made"]).succeeds();
+    docker(env, &["rm", "of", "mine"]).succeeds();
+    let shown = "{{json .Config.ExposedPorts}} {{json .Config.Volumes}}";
+    docker(env, &["inspect", "-f", shown, "made"]).succeeds().prints("{\"99/tcp\":{}} {\"/anonymous\":{}}\n");
+    docker(env, &["run", "--rm", "--network=none", "made", "id", "-u"]).succeeds().prints("0\n");
+    docker(env, &["run", "--rm", "--network=none", "made", "env"]).succeeds().shows("\n2X=3\n");
     env.assert_nothing_left();
 }
 

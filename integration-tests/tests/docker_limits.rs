@@ -28,6 +28,7 @@ fn uplink() -> Result<PathBuf, String> {
 }
 
 each_user! {
+    a_container_starts_with_the_limits_that_were_just_given,
     resource_limits_are_those_that_were_said,
     resource_limits_that_cannot_be_had_are_told,
     limits_of_zero_are_none_and_values_may_begin_with_a_dash,
@@ -211,5 +212,24 @@ fn what_connects_a_container_is_none_of_its_processes(env: &Env) {
             run(&[&options[..], &["--pids-limit=2"]].concat(), two).exits(2).prints("").stderr_shows("can't fork");
         }
     }
+    env.assert_nothing_left();
+}
+
+/// What `docker update` says was changed counts, whoever starts the container meanwhile.
+fn a_container_starts_with_the_limits_that_were_just_given(env: &Env) {
+    image(env);
+    let create = ["create", "--name=bound", "--network=none", "shell", "sh", "-c", "ulimit -u; sleep 2"];
+    docker(env, &create).succeeds();
+    for processes in 50..54 {
+        let (started, updated) = std::thread::scope(|scope| {
+            let started = scope.spawn(|| docker(env, &["start", "-a", "bound"]));
+            let updated = docker(env, &["update", &format!("--pids-limit={processes}"), "bound"]);
+            (started.join().expect("it does not panic").succeeds(), updated.succeeds())
+        });
+        // Pid 1 is one of them. Of a container that runs already it is said that it stays as it is.
+        let has_it = started.stdout == format!("{}\n", processes + 1);
+        assert_eq!(has_it, updated.stderr.is_empty(), "{started}\n{updated}");
+    }
+    docker(env, &["rm", "-f", "bound"]).succeeds();
     env.assert_nothing_left();
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::protocol::{CheckReport, HealthReport, HealthStatus};
 
@@ -43,19 +43,19 @@ pub struct Healthcheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Vec<String>>,
     /// Time between the end of a check and the next.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "or_nothing")]
     pub interval: u64,
     /// Longest time for one check.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "or_nothing")]
     pub timeout: u64,
     /// Time after the start in which failures do not count.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "or_nothing")]
     pub start_period: u64,
     /// Time between two checks until the first that succeeds in the start period.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "or_nothing")]
     pub start_interval: u64,
     /// How many failures in a row make the app unhealthy.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_none", deserialize_with = "or_nothing")]
     pub retries: u32,
 }
 
@@ -65,6 +65,11 @@ fn is_zero(number: &u64) -> bool {
 
 fn is_none(number: &u32) -> bool {
     *number == 0
+}
+
+/// A number, or null, which is 0 to programs in Go.
+fn or_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A health check that makes no sense.
@@ -189,7 +194,7 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// Takes a check into the report; returns whether the app's status is another now.
+/// Takes a check, which began so long after the app's start, into the report; returns whether the app's status is another now.
 pub(crate) fn judge(
     report: &mut HealthReport,
     check: &Healthcheck,

@@ -121,6 +121,13 @@ pub enum PodError {
         wanted: &'static str,
     },
 
+    /// Somebody has changed it since it was read.
+    #[error("pod {uuid} was changed while it was about to run")]
+    Changed {
+        /// The pod.
+        uuid: PodUuid,
+    },
+
     /// A lock that is held for microseconds only did not come free.
     #[error("{path:?} stayed locked for {waited_ms} ms")]
     StillLocked {

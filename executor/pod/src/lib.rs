@@ -64,7 +64,7 @@ pub use handle::{AppDirs, Embryo, Fillable, Pod, Preparing, Running, now_ns};
 pub use listing::PodEntry;
 pub use names::{PodName, PodNameError};
 pub use place::{LockState, Place, State};
-pub use record::PodRef;
+pub use record::{Contents, PodRef};
 pub use removal::{RemovalError, TreeRemover, Unaided};
 pub use root::Pods;
 pub use status::{AppExit, AppStatus, PodStatus};

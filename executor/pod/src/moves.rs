@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::listing::{locate, open_lock, probe_lock};
 use crate::root::{Pods, path};
-use crate::{LockState, Place, Pod, PodError, Running, State, TreeRemover, contents, lock, names};
+use crate::{Contents, LockState, Place, Pod, PodError, Running, State, TreeRemover, contents, lock, names};
 
 impl Pods {
     /// Removes a pod at once, without a grace period.
@@ -54,11 +54,11 @@ impl Pods {
         Err(PodError::NotFound { uuid })
     }
 
-    /// Takes a prepared pod to run it.
+    /// Takes a prepared pod to run it, as it was `known` if that is said.
     ///
     /// # Errors
-    /// [`PodError::NotFound`] if there is none, or another process was faster.
-    pub fn run_prepared(&self, uuid: PodUuid) -> Result<Pod<Running>, PodError> {
+    /// [`PodError::NotFound`] if there is none, or another process was faster; [`PodError::Changed`].
+    pub fn run_prepared(&self, uuid: PodUuid, known: Option<&Contents>) -> Result<Pod<Running>, PodError> {
         self.root.check_writable()?;
         let pod = path(Place::Prepared, uuid);
         let gone = || PodError::NotFound { uuid };
@@ -68,6 +68,7 @@ impl Pods {
         };
         let (lock, _) = open_lock(&self.root.dir, &pod, OFlags::RDWR)?.ok_or_else(gone)?;
         self.acquire(&lock, &pod, lock::PATIENCE)?;
+        known.map_or(Ok(()), |known| known.check(&dir, uuid))?;
         // Before the rename: in `run`, a free lock would mean that the pod has exited.
         let name = names::written(&self.root, Place::Prepared, uuid)?;
         if !self.try_move(uuid, Place::Prepared, Place::Run)? {

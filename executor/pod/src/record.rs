@@ -50,6 +50,24 @@ impl Pods {
     }
 }
 
+/// What a pod is run by: its reified manifest, and what [`crate::Pod::write_setup`] wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The manifest, as its file has it.
+    pub manifest: Vec<u8>,
+    /// The other file; `None` for a pod that was not to be kept.
+    pub setup: Option<Vec<u8>>,
+}
+
+impl Contents {
+    /// Whether the directory of a pod that nobody else can change has these still.
+    pub(crate) fn check(&self, dir: &Dir, uuid: PodUuid) -> Result<(), PodError> {
+        let manifest = files::read(dir, "pod", files::MANIFEST_LIMIT)?;
+        let setup = files::read_optional(dir, "setup", files::MANIFEST_LIMIT)?;
+        if *self == (Self { manifest, setup }) { Ok(()) } else { Err(PodError::Changed { uuid }) }
+    }
+}
+
 impl PodRef {
     /// The pod's UUID.
     #[must_use]
@@ -78,6 +96,14 @@ impl PodRef {
     pub fn manifest(&self) -> Result<PodManifest, PodError> {
         PodManifest::from_json(&self.manifest_bytes()?)
             .map_err(|error| PodError::Manifest { uuid: self.uuid, error: Box::new(error) })
+    }
+
+    /// What whoever runs it has to know of it, as it stands now.
+    ///
+    /// # Errors
+    /// As [`PodRef::manifest_bytes`].
+    pub fn contents(&self) -> Result<Contents, PodError> {
+        Ok(Contents { manifest: self.manifest_bytes()?, setup: self.setup()? })
     }
 
     /// What [`crate::Pod::write_setup`] wrote; `None` for a pod that was not to be kept.

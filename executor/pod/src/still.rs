@@ -10,7 +10,7 @@ use crate::dir::Dir;
 use crate::handle::{AppDirs, Pod, Running};
 use crate::listing::{entries, locate, open_lock};
 use crate::root::{Pods, path};
-use crate::{LockState, Place, PodError, State, files, lock, names};
+use crate::{Contents, LockState, Place, PodError, State, files, lock, names};
 
 /// A pod that is prepared or has exited, and stays so until this is dropped.
 #[derive(Debug)]
@@ -70,15 +70,16 @@ impl Pods {
     }
 
     /// Makes a pod that has exited one that runs: nothing is left of how it ended, everything of what its apps have
-    /// written. Who holds what is returned starts the apps.
+    /// written. Who holds what is returned starts the apps, as it was `known` if that is said.
     ///
     /// # Errors
-    /// As [`Pods::hold`]; it has not run yet.
-    pub fn run_again(&self, uuid: PodUuid) -> Result<Pod<Running>, PodError> {
+    /// As [`Pods::hold`]; it has not run yet; [`PodError::Changed`].
+    pub fn run_again(&self, uuid: PodUuid, known: Option<&Contents>) -> Result<Pod<Running>, PodError> {
         let still = self.hold(uuid)?;
         if still.place != Place::Run {
             return Err(PodError::WrongState { uuid, state: State::Prepared, wanted: "run it again" });
         }
+        known.map_or(Ok(()), |known| known.check(&still.dir, uuid))?;
         let of_before = |name: &String| {
             ["status", "started", "control"].contains(&name.as_str())
                 || name.strip_prefix("app.").is_some_and(|rest| rest.contains('.'))

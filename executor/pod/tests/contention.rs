@@ -106,7 +106,7 @@ fn work(data_dir: &Path, seed: u64, until: Instant) {
             }
             3 => {
                 if let Some(entry) = any(&mut dice, State::Prepared)
-                    && let Some(pod) = check("run_prepared", pods.run_prepared(entry.uuid))
+                    && let Some(pod) = check("run_prepared", pods.run_prepared(entry.uuid, None))
                 {
                     pod.write_pod_status(0).unwrap();
                     pod.remove(&Unaided).unwrap();

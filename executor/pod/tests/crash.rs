@@ -46,7 +46,7 @@ fn work_until(step: &str, data_dir: &Path) -> ! {
     let pod = if step == "prepared" {
         let uuid = pod.into_prepared(true).unwrap();
         reached("prepared");
-        pods.run_prepared(uuid).unwrap()
+        pods.run_prepared(uuid, None).unwrap()
     } else {
         pod.into_running().unwrap()
     };

@@ -32,7 +32,7 @@ fn a_pod_is_seen_in_every_state_of_its_life() {
     pod.write_manifest(b"{}").unwrap();
     assert_eq!(pod.into_prepared(true).unwrap(), uuid);
     assert_eq!(state_of(&data, uuid), Some(State::Prepared));
-    let pod = data.pods.run_prepared(uuid).unwrap();
+    let pod = data.pods.run_prepared(uuid, None).unwrap();
     assert_eq!(state_of(&data, uuid), Some(State::Running));
     pod.mark_started().unwrap();
 
@@ -177,7 +177,7 @@ fn only_one_of_many_runs_a_prepared_pod() {
     let data = Data::new();
     let uuid = data.preparing(Some("once")).into_prepared(false).unwrap();
     let winners: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| data.pods.run_prepared(uuid))).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| data.pods.run_prepared(uuid, None))).collect();
         threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect()
     });
     assert_eq!(winners.len(), 1);

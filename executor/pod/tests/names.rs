@@ -60,7 +60,7 @@ fn a_name_is_kept_as_long_as_its_pod_is_of_use() {
     in_state(State::Preparing);
     let uuid = pod.into_prepared(false).unwrap();
     in_state(State::Prepared);
-    let pod = data.pods.run_prepared(uuid).unwrap();
+    let pod = data.pods.run_prepared(uuid, None).unwrap();
     in_state(State::Running);
     drop(pod);
     in_state(State::Exited);

@@ -93,7 +93,7 @@ fn a_later_format_is_read_and_not_changed() {
     for error in [
         pods.create(PodUuid::new_v4(), None).unwrap_err(),
         pods.remove(exited, &Unaided).unwrap_err(),
-        pods.run_prepared(prepared).unwrap_err(),
+        pods.run_prepared(prepared, None).unwrap_err(),
         pods.gc(&everything(), &Unaided).unwrap_err(),
     ] {
         assert_eq!(error.to_string(), "pods/ has format 7, this version knows up to 1: it can only be read");

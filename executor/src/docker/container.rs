@@ -194,12 +194,7 @@ impl Container {
 
     /// The ports that its image names, and those that it was given: `80/tcp`.
     pub(crate) fn exposed(&self) -> Vec<String> {
-        let ports = self.first().into_iter().flat_map(|(_, app)| &app.ports);
-        let shown = ports.map(|port| match port.count {
-            0 | 1 => format!("{}/{}", port.port, port.protocol),
-            count => format!("{}-{}/{}", port.port, port.port + (count - 1), port.protocol),
-        });
-        shown.collect()
+        self.first().into_iter().flat_map(|(_, app)| &app.ports).map(ports::exposed).collect()
     }
 
     /// For each such port what it is inside and outside: `80/tcp`, `0.0.0.0:8080`.

@@ -1,7 +1,7 @@
 //! `docker start` and `docker restart`: containers that were created, or have ended, run again with what they have written.
 
 use clap::Args;
-use pod::{PodEntry, Pods, State};
+use pod::{PodEntry, PodError, Pods, State};
 
 use super::targets::{StoppingArgs, each};
 use super::{container, run as run_command};
@@ -99,14 +99,34 @@ fn is_removed_at_its_end(pods: &Pods, entry: &PodEntry) -> Result<bool, CommandE
     Ok(Setup::from_json(&json)?.life.is_some_and(|life| life.remove))
 }
 
-/// Runs a container as was said when it was created: with a supervisor of its own, or attached, with input or without.
+/// Runs a container as was said when it was created: with a supervisor of its own, or attached, with input or without. Who
+/// gives it other limits meanwhile is heeded.
 fn start(context: &Context, pods: &Pods, entry: &PodEntry, attached: Option<bool>) -> Result<Launched, CommandError> {
+    const TRIES: usize = 5;
+    let mut started = try_start(context, pods, entry, attached);
+    for _ in 1..TRIES {
+        match &started {
+            Err(error) if matches!(error.cause(), Some(PodError::Changed { .. })) => {
+                started = try_start(context, pods, entry, attached);
+            }
+            _ => break,
+        }
+    }
+    started
+}
+
+fn try_start(
+    context: &Context,
+    pods: &Pods,
+    entry: &PodEntry,
+    attached: Option<bool>,
+) -> Result<Launched, CommandError> {
     if !matches!(entry.state, State::Prepared | State::Exited) {
         let id = container::id(entry.uuid);
         return Err(CommandError::failed(format!("container {id} is {} and cannot be started", entry.state)));
     }
-    let (mut prepared, setup) = prepare::again(context, pods, entry, (Lifecycle::default(), Begin::Later))?;
-    let life = setup.life.clone().unwrap_or_default();
+    let (mut prepared, known) = prepare::again(context, pods, entry, (Lifecycle::default(), Begin::Later))?;
+    let life = known.setup.life.clone().unwrap_or_default();
     prepared.lifecycle = Lifecycle {
         detach: attached.is_none(),
         interactive: life.stdin && attached.unwrap_or(true),
@@ -117,5 +137,5 @@ fn start(context: &Context, pods: &Pods, entry: &PodEntry, attached: Option<bool
         restart: run_command::restart(if life.restart.is_empty() { "no" } else { &life.restart })?,
         ..Lifecycle::default()
     };
-    launch::resume(context, pods, entry, prepared, (setup, false))
+    launch::resume(context, pods, entry, prepared, (known, false))
 }

@@ -91,6 +91,7 @@ impl Change {
         // Nobody starts it meanwhile.
         let held = pods.hold(entry.uuid)?.seen(entry.uuid)?;
         let pod = pods.open(entry)?;
+        let mut new_setup = None;
         if let Some(policy) = &self.policy {
             let json = pod.setup()?.ok_or_else(|| CommandError::failed("nothing is known of how it is to be run"))?;
             let mut setup = Setup::from_json(&json)?;
@@ -100,10 +101,7 @@ impl Change {
                 return Err(CommandError::failed(why));
             }
             life.restart.clone_from(policy);
-            held.replace_setup(&setup.to_json())?;
-        }
-        if self.limits.is_empty() && self.processes.is_none() {
-            return Ok(());
+            new_setup = Some(setup.to_json());
         }
         let mut manifest = pod.manifest()?;
         for runtime in &mut manifest.apps {
@@ -119,6 +117,10 @@ impl Change {
             Some(None) => drop(manifest.annotations.remove(PIDS_LIMIT)),
             None => {}
         }
-        Ok(held.replace_manifest(&manifest.to_json()?)?)
+        let new_manifest = manifest.to_json()?;
+        if !self.limits.is_empty() || self.processes.is_some() {
+            held.replace_manifest(&new_manifest)?;
+        }
+        Ok(new_setup.map_or(Ok(()), |setup| held.replace_setup(&setup))?)
     }
 }

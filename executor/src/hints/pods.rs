@@ -28,6 +28,7 @@ fn directory(error: &PodError) -> Option<&'static str> {
     match error {
         PodError::NewerFormat { .. } => Some(NEWER),
         PodError::NotFound { .. } => Some(LIST),
+        PodError::Changed { .. } => Some("try again: somebody else has just given it other limits"),
         PodError::WrongState { .. } => Some("end it first: `proa stop`"),
         PodError::Manifest { .. } => Some(DAMAGED),
         PodError::Call(call) if call.path.ends_with("/pod") => Some(DAMAGED),

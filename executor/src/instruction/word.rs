@@ -8,13 +8,30 @@
 ///
 /// A quote or a brace that is not closed.
 pub(super) fn words(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<String>, &'static str> {
+    split(text, variable, char::is_whitespace)
+}
+
+/// The same as one word, with the blanks that are in it.
+///
+/// # Errors
+///
+/// As [`words`].
+pub(super) fn one(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, &'static str> {
+    Ok(split(text, variable, |_| false)?.pop().unwrap_or_default())
+}
+
+fn split(
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+    is_gap: fn(char) -> bool,
+) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
         match (c, quote) {
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            (c, None) if is_gap(c) => words.extend(word.take()),
             ('\'' | '"', None) => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -82,6 +99,7 @@ mod tests {
         ] {
             assert_eq!(split(text).unwrap(), expected, "{text}");
         }
+        assert_eq!(one("a  $PATH \"b\" ", &variable).unwrap(), "a  /bin b ");
         for wrong in ["'a", "\"a", "\"a\\", "${PATH", "${PATH?x}", "${}"] {
             assert!(split(wrong).is_err(), "{wrong}");
         }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -21,7 +23,13 @@ fn what_docker_writes_is_understood() {
     assert!(matches!(direct, Err(BadHealthcheck::Short { field: "StartInterval", .. })));
     let direct = Healthcheck::parse(r#"{"Test":["CMD","/bin/probe","-x"],"Unknown":7}"#).unwrap();
     assert_eq!(direct.command().unwrap(), ["/bin/probe", "-x"]);
-    for none in [r#"{"Test":["NONE"]}"#, "{}", r#"{"Test":null}"#, r#"{"Test":[],"Retries":1}"#] {
+    for none in [
+        r#"{"Test":["NONE"]}"#,
+        "{}",
+        r#"{"Interval":null,"Retries":null}"#,
+        r#"{"Test":null}"#,
+        r#"{"Test":[],"Retries":1}"#,
+    ] {
         assert_eq!(Healthcheck::parse(none).unwrap().command(), None, "{none}");
     }
     for wrong in
@@ -87,4 +95,17 @@ fn a_check_that_is_late_or_cannot_be_executed_fails_and_says_why() {
     assert_eq!(told(Verdict::Failed("no such file".to_owned()), b""), (-1, "no such file".to_owned()));
     let (_, long) = told(Verdict::Ended(0), &[b'a'; MAX_OUTPUT + 1]);
     assert_eq!((long.len(), &long[MAX_OUTPUT..]), (MAX_OUTPUT + 3, "..."));
+}
+
+proptest! {
+    #[test]
+    fn whatever_an_image_says_is_a_check_or_an_error(
+        text in prop_oneof![".*", r#"\{"(Test|Interval|Retries)":(\[("CMD"|"NONE"|"x"|,){0,4}\]|-?[0-9]{1,22}|null|"")\}"#],
+    ) {
+        let Ok(check) = Healthcheck::parse(&text) else { return Ok(()) };
+        let again = Healthcheck::parse(&serde_json::to_string(&check).unwrap());
+        prop_assert_eq!(again.unwrap(), check.clone());
+        prop_assert!(check.command().is_none_or(|command| !command.is_empty()));
+        prop_assert!(check.pause(HealthStatus::Starting, Duration::ZERO) >= SHORTEST && check.longest() >= SHORTEST);
+    }
 }

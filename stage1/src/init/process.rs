@@ -1,6 +1,7 @@
 //! A process of an app, as pid 1 sees it: a child, and the conversation with it until its program is executed.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -49,7 +50,7 @@ impl Process {
     /// Forks an app's first process into a mount namespace of its own. Nobody needs the operations of its plan after that.
     pub(super) fn first(app: usize, plan: &mut AppPlan, fds: Fds, stdio: Stdio, tier: Tier) -> Result<Self, Refusal> {
         let (ours, theirs) = pair().named(|| "socketpair()".into())?;
-        match sys::fork::fork(Namespaces::MOUNT).named(|| "clone3(CLONE_NEWNS)".into())? {
+        match first_fork().named(|| "clone3(CLONE_NEWNS)".into())? {
             Fork::Child => {
                 drop(ours);
                 let theirs = out_of_the_way(theirs, plan);
@@ -124,6 +125,21 @@ impl Process {
                 }
                 Ok(None) | Err(_) => return None,
             }
+        }
+    }
+}
+
+/// Forks an app's first process. Where a pod may have few processes, those of its network that are there for a moment
+/// alone may be in the way.
+fn first_fork() -> std::io::Result<Fork> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let deadline = Instant::now() + Duration::from_millis(500);
+    loop {
+        match sys::fork::fork(Namespaces::MOUNT) {
+            Err(error) if error.raw_os_error() == Some(Errno::AGAIN.raw_os_error()) && Instant::now() < deadline => {
+                std::thread::sleep(PAUSE);
+            }
+            forked => return forked,
         }
     }
 }

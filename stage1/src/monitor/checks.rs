@@ -38,6 +38,7 @@ struct Checked {
 #[derive(Debug)]
 struct Running {
     process: u64,
+    began: Instant,
     start_ns: u64,
     /// When it is killed; nothing once it was.
     deadline: Option<Instant>,
@@ -143,9 +144,9 @@ impl Monitor<'_> {
                 None if stands_still => self.put_off(app),
                 None => {
                     if let Err(error) = self.begin_check(app) {
-                        let start_ns = now_ns();
+                        let (now, start_ns) = (Instant::now(), now_ns());
                         let verdict = Verdict::Failed(format!("begin a process: {error}"));
-                        self.checked(app, verdict, (&[], start_ns), keeper);
+                        self.checked(app, (verdict, &[]), (now, start_ns), keeper);
                     }
                 }
             }
@@ -164,7 +165,7 @@ impl Monitor<'_> {
     fn begin_check(&mut self, app: usize) -> std::io::Result<()> {
         let Some(checked) = self.checks.0.get(&app) else { return Ok(()) };
         let spec = EnterSpec { exec: checked.command.clone(), ..EnterSpec::default() };
-        let deadline = Some(Instant::now() + checked.check.longest());
+        let (began, longest) = (Instant::now(), checked.check.longest());
         let input = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let (source, output) = pipe_with(PipeFlags::CLOEXEC)?;
         // Of this end alone: a program may take it amiss if its own does not wait.
@@ -175,7 +176,8 @@ impl Monitor<'_> {
             self.processes.remove(&process);
             return Err(error);
         }
-        let running = Running { process, start_ns: now_ns(), deadline, source: Some(source), output: Vec::new() };
+        let (start_ns, deadline) = (now_ns(), Some(began + longest));
+        let running = Running { process, began, start_ns, deadline, source: Some(source), output: Vec::new() };
         if let Some(checked) = self.checks.0.get_mut(&app) {
             checked.running = Some(running);
         }
@@ -188,15 +190,21 @@ impl Monitor<'_> {
         let Some(mut running) = checked.running.take_if(|running| running.process == process) else { return };
         running.read();
         let verdict = if running.deadline.is_none() { Verdict::Late } else { verdict };
-        self.checked(app, verdict, (&running.output, running.start_ns), keeper);
+        self.checked(app, (verdict, &running.output), (running.began, running.start_ns), keeper);
     }
 
-    /// Takes a check into account, and tells of it if the app's health is another now.
-    fn checked(&mut self, app: usize, verdict: Verdict, (output, start_ns): (&[u8], u64), keeper: &mut dyn Keeper) {
+    /// Takes a check that began then into account, and tells of it if the app's health is another now.
+    fn checked(
+        &mut self,
+        app: usize,
+        outcome: (Verdict, &[u8]),
+        (began, start_ns): (Instant, u64),
+        keeper: &mut dyn Keeper,
+    ) {
         let (Some(checked), record) = (self.checks.0.get(&app), &mut self.apps[app]) else { return };
         let Some(health) = &mut record.report.health else { return };
-        let times = (start_ns, now_ns());
-        let changed = judge(health, &checked.check, (verdict, output), times, checked.since.elapsed());
+        let since_start = began.duration_since(checked.since);
+        let changed = judge(health, &checked.check, outcome, (start_ns, now_ns()), since_start);
         let status = health.status;
         self.put_off(app);
         if !changed {
