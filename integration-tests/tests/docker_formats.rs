@@ -362,7 +362,16 @@ fn a_container_has_as_long_to_stop_as_was_said(env: &Env) {
     run("short", "0").succeeds();
     docker(env, &["inspect", "-f", "{{.Config.StopTimeout}}", "short"]).succeeds().prints("0\n");
     let begun = std::time::Instant::now();
+    // Before its shell has come to the trap `TERM` ends it.
+    let comes_up = |times: usize| {
+        while docker(env, &["logs", "short"]).succeeds().stdout.matches("up\n").count() < times {
+            assert!(begun.elapsed() < integration_tests::limit(), "it does not come up");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    comes_up(1);
     docker(env, &["restart", "short"]).succeeds();
+    comes_up(2);
     docker(env, &["stop", "short"]).succeeds();
     assert!(begun.elapsed() < integration_tests::slowed(std::time::Duration::from_secs(10)), "{:?}", begun.elapsed());
     docker(env, &["inspect", "-f", "{{.State.ExitCode}}", "short"]).succeeds().prints("137\n");

@@ -150,7 +150,7 @@ impl World {
         assert_eq!(tally.found, tally.tried + tally.gone.len(), "{tally:?}");
         // What comes and goes with the moment: how often a socket or an event is read, how often a child is asked for that
         // is about to end, how many processes unpack at once, each of which has its id helpers.
-        let moody = ["socket", "anon_inode", "pipe", "epoll_ctl", "wait4", " clone "];
+        let moody = ["socket", "anon_inode", "pipe", "epoll_ctl", "wait4", "waitid", " clone "];
         let lost: Vec<&String> = tally.gone.iter().filter(|call| !moody.iter().any(|it| call.contains(it))).collect();
         assert!(lost.is_empty(), "{lost:?} were not tried");
     }
