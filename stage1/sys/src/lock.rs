@@ -13,26 +13,10 @@ pub enum Kind {
     Exclusive,
 }
 
-/// Locks the byte at `offset`, which the file need not have, once nobody has it who may not.
+/// Locks the byte at `offset`, which the file need not have, unless somebody has it who may not. Returns whether it was taken.
 ///
 /// # Errors
 /// Those of fcntl(2): the file is not open for reading, or for writing where nobody else may have it.
-pub fn take(file: BorrowedFd<'_>, offset: i64, kind: Kind) -> io::Result<()> {
-    let wanted = byte(offset, kind);
-    loop {
-        // SAFETY: the descriptor is open, and the kernel reads the structure that is passed, which outlives the call.
-        let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const wanted) };
-        match crate::check(done.into()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done.map(drop),
-        }
-    }
-}
-
-/// As [`take`], without waiting. Returns whether it was taken.
-///
-/// # Errors
-/// As there.
 pub fn try_take(file: BorrowedFd<'_>, offset: i64, kind: Kind) -> io::Result<bool> {
     let wanted = byte(offset, kind);
     // SAFETY: the descriptor is open, and the kernel reads the structure that is passed, which outlives the call.
@@ -80,7 +64,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sys-lock-{}", std::process::id()));
         let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
         let (one, other, third) = (open(), open(), open());
-        take(one.as_fd(), 5, Kind::Shared).unwrap();
+        assert!(try_take(one.as_fd(), 5, Kind::Shared).unwrap());
         assert!(try_take(other.as_fd(), 5, Kind::Shared).unwrap());
         assert!(!try_take(third.as_fd(), 5, Kind::Exclusive).unwrap());
         assert_eq!(holder(third.as_fd(), 5).unwrap(), Some(Kind::Shared));
