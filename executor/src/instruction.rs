@@ -43,11 +43,7 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
         }
         "EXPOSE" => {
             for port in words()? {
-                let port = port.to_ascii_lowercase();
-                let port = if port.contains('/') { port } else { format!("{port}/tcp") };
-                if !is_port(&port) {
-                    return Err(refused("wanted: PORT[-PORT][/tcp|/udp|/sctp]"));
-                }
+                let port = port_of(&port).ok_or_else(|| refused("wanted: PORT[-PORT][/tcp|/udp|/sctp]"))?;
                 section["ExposedPorts"][port] = json!({});
             }
         }
@@ -61,13 +57,8 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
             }
         }
         "ENV" => {
-            let mut all = known.clone();
-            for (name, value) in pairs(rest, &variable).map_err(refused)? {
-                let prefix = format!("{name}=");
-                all.retain(|known| !known.starts_with(&prefix));
-                all.push(prefix + &value);
-            }
-            section["Env"] = all.into();
+            let given = pairs(rest, &variable).map_err(refused)?;
+            section["Env"] = with_variables(known, given).into();
         }
         "HEALTHCHECK" => {
             let check = healthcheck(rest).map_err(|why| refused(&why))?;
@@ -101,12 +92,25 @@ fn pairs(line: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<(S
     }
 }
 
-/// Whether images may name such a port.
-fn is_port(text: &str) -> bool {
-    let Some((numbers, protocol)) = text.split_once('/') else { return false };
+/// The variables that are known, and those that are given instead of them or beside them.
+fn with_variables(mut known: Vec<String>, given: Vec<(String, String)>) -> Vec<String> {
+    for (name, value) in given {
+        let prefix = format!("{name}=");
+        known.retain(|known| !known.starts_with(&prefix));
+        known.push(prefix + &value);
+    }
+    known
+}
+
+/// A port, or a range of ports, as images name it; `None` if they may not.
+fn port_of(word: &str) -> Option<String> {
+    let word = word.to_ascii_lowercase();
+    let (numbers, protocol) = word.split_once('/').unwrap_or((&word, "tcp"));
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
     let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
-    ["tcp", "udp", "sctp"].contains(&protocol) && number(first).is_some_and(|first| number(last) >= Some(first))
+    let is_one =
+        ["tcp", "udp", "sctp"].contains(&protocol) && number(first).is_some_and(|first| number(last) >= Some(first));
+    is_one.then(|| format!("{numbers}/{protocol}"))
 }
 
 /// A list in JSON, or a line for a shell.

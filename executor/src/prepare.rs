@@ -1,5 +1,9 @@
 //! From a request to a pod that lacks nothing but its directory: images stored, trees open, manifest reified.
 
+mod network;
+
+pub(crate) use network::{change_network, network};
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +18,6 @@ use stage1::supervise::ExitPolicy;
 use store::{ImageRecord, LayerKey, Tree};
 
 use crate::annotations::Remarks;
-use crate::config::Networks;
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::environment::PodEnvironment;
@@ -22,13 +25,13 @@ use crate::error::CommandError;
 use crate::hello;
 use crate::import::Images;
 use crate::manifest::{self, AppImage, Reified, WantedApp};
-use crate::net::{self, Mode, NetArgs, NetChoice, NetRequest, Resolvers};
+use crate::net::{Mode, NetRequest};
 use crate::protection::{Landlock, Profile};
 use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{cgroup, diagnostics, forward, guest_agent, protection, skeleton, sources, template};
+use crate::{cgroup, diagnostics, guest_agent, protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -101,18 +104,12 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     userns.note_in(&mut manifest);
     net.note_in(&mut manifest);
     if userns == Userns::KeepId {
-        for ((app, image), layers) in manifest.apps.iter_mut().zip(&records).zip(&mut trees.layers) {
-            trees.guards.extend(userns::keep_id(&mut images, Rooted { app, image, layers })?);
-        }
+        keep_id(&mut images, &mut manifest, &records, &mut trees)?;
     }
     let images_of_apps: Vec<ImageManifest> = records.into_iter().map(|record| record.manifest).collect();
     guest_agent::give(&mut manifest, &images_of_apps.iter().collect::<Vec<_>>(), agent, context.data_dir()?)?;
     protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
-    // Nobody but the host's root has rights over its network.
-    let net_admin = match request.all_net_admins && net.mode != Mode::Host {
-        true => NetAdmin::all(manifest.apps.iter().map(|app| app.name.as_str())),
-        false => request.net_admin,
-    };
+    let net_admin = net_admin(request.net_admin, request.all_net_admins, &net, &manifest);
     let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
     protection::grant_net_admin(&mut manifest, &net_admin, apps_may_come)?;
     // One that was there before the limit was raised opens files by the lower one.
@@ -129,6 +126,28 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     }
     let (Trees { layers, keys, guards }, images) = (trees, images_of_apps);
     Ok(PreparedPod { manifest, mapping, nest, layers, sources, images, keys, guards, name, lifecycle })
+}
+
+/// Has what the caller is in each app be his own outside of it.
+fn keep_id(
+    images: &mut Images,
+    manifest: &mut PodManifest,
+    records: &[ImageRecord],
+    trees: &mut Trees,
+) -> Result<(), CommandError> {
+    for ((app, image), layers) in manifest.apps.iter_mut().zip(records).zip(&mut trees.layers) {
+        trees.guards.extend(userns::keep_id(images, Rooted { app, image, layers })?);
+    }
+    Ok(())
+}
+
+/// The apps that have rights over the pod's network: those that were named, or `all`. Nobody but the host's root has rights
+/// over the host's.
+fn net_admin(named: NetAdmin, all: bool, net: &NetRequest, manifest: &PodManifest) -> NetAdmin {
+    match all && net.mode != Mode::Host {
+        true => NetAdmin::all(manifest.apps.iter().map(|app| app.name.as_str())),
+        false => named,
+    }
 }
 
 /// The file in which the running pods of this data directory offer what they are nested in.
@@ -284,77 +303,6 @@ fn is_whole_hello(request: &PodRequest) -> bool {
         && request.environment.is_empty()
         && request.remarks.is_empty();
     bare && matches!(request.apps.as_slice(), [app] if *app == AppRequest::of(ImageRef::Hello))
-}
-
-/// The network of the pod: what was asked for, what its template says, or else what is configured. The built-in image
-/// needs none, and so it runs where there is nothing else.
-///
-/// # Errors
-///
-/// Configuration, or an annotation of the template, that cannot be understood.
-pub(crate) fn network(context: &Context, request: &PodRequest) -> Result<NetRequest, CommandError> {
-    let template = request.template.as_ref().map(|template| &template.manifest);
-    let choice = match (&request.net, template) {
-        (Some(choice), _) => choice.clone(),
-        (None, Some(template)) => match NetRequest::noted_in(template)? {
-            Some(noted) => return Ok(noted),
-            None => NetChoice::default(),
-        },
-        (None, None) => NetChoice::default(),
-    };
-    let has_ports = !request.ports.is_empty() || template.is_some_and(|template| !template.ports.is_empty());
-    let is_hello = !request.apps.is_empty() && request.apps.iter().all(|app| app.image == ImageRef::Hello);
-    settle(context, choice, has_ports, is_hello)
-}
-
-/// Has a prepared pod another network, other resolvers or other hosts, as far as they are given; the rest stays.
-///
-/// # Errors
-///
-/// They make no sense, or not for this pod.
-pub(crate) fn change_network(context: &Context, manifest: &mut PodManifest, args: NetArgs) -> Result<(), CommandError> {
-    let [net, dns, hosts] = args.given();
-    let before = NetRequest::of(manifest)?;
-    let (chosen, _) = args.request()?;
-    let mut rest = before.clone();
-    if dns {
-        let NetRequest { resolvers, search, options, domain, .. } = chosen.rest.clone();
-        rest = NetRequest { resolvers, search, options, domain, ..rest };
-    } else if rest.resolvers == Resolvers::These(Vec::new()) {
-        // That was for want of a network.
-        rest.resolvers = Resolvers::Automatic;
-    }
-    if hosts {
-        (rest.hosts, rest.hosts_of_host) = (chosen.rest.hosts.clone(), chosen.rest.hosts_of_host);
-    }
-    let changed = if net {
-        settle(context, NetChoice { rest, ..chosen }, !manifest.ports.is_empty(), false)?
-    } else {
-        let choice = NetChoice { mode: Some(before.mode), named: Vec::new(), rest };
-        NetRequest { joins: before.joins, ..settle(context, choice, false, false)? }
-    };
-    forward::fit(manifest, &changed)?;
-    changed.note_in(manifest);
-    Ok(())
-}
-
-/// What was chosen, with what is configured.
-fn settle(context: &Context, choice: NetChoice, has_ports: bool, is_hello: bool) -> Result<NetRequest, CommandError> {
-    let mut joins = Vec::new();
-    if !choice.named.is_empty() {
-        let networks = Networks::read(context.config_dirs())?;
-        joins = choice.named.iter().map(|named| named.find(&networks)).collect::<Result<_, _>>()?;
-        net::agree(&joins)?;
-    }
-    // One way into the world is enough.
-    let leads_out = joins.iter().map(|joins| if joins.internal { Mode::None } else { Mode::Default });
-    let mode = choice.mode.or(leads_out.max());
-    let choice = NetChoice { mode, ..choice };
-    let settled = choice.settle(has_ports, || match is_hello {
-        true => Ok::<_, CommandError>(Mode::None),
-        false => Ok(Networks::read(context.config_dirs())?.default.unwrap_or(Mode::Default)),
-    })?;
-    Ok(NetRequest { joins, ..settled })
 }
 
 fn reify(

@@ -67,39 +67,16 @@ fn prepare(
     // Before the app can see it: from here on a process of the app's namespace could look into this one.
     stub::set_dumpable(DumpableBehavior::NotDumpable)?;
     move_in(room, fds, as_owner)?;
-    let group = match (&spec.user, &spec.group) {
-        (_, Some(group)) => group,
-        // Another user has his own primary group.
-        (Some(_), None) => "",
-        (None, None) => plan.group.as_str(),
-    };
-    let mut user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
-    if spec.user.is_none() && spec.group.is_none() && (user.uid, user.gid) != room.ids {
-        // By now the app may have written another /etc/passwd, to a volume for instance. It stays who it was.
-        let (uid, gid) = room.ids;
-        user = User { uid, gid, ..User::default() };
-    }
-    // There is one id, and in the app's own namespace it is the app's.
-    let only = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if tier == Tier::Single && (user.uid, user.gid) != only {
-        let what = format_args!(
-            "user {}:{}: without a range of subordinate ids there is {}:{} alone",
-            user.uid, user.gid, only.0, only.1
-        );
-        return Err(program::failure(FailureKind::User, &what));
-    }
+    let user = who(plan, spec, room.ids, tier)?;
     let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
     // The app itself takes them over each time it starts; what else is executed in it does not.
-    let sockets: Vec<OwnedFd> = if spec.exec.is_empty() {
-        sockets
-            .iter()
-            .map(OwnedFd::try_clone)
-            .collect::<Result<_, _>>()
-            .named(|| "dup(<socket>)".into())
-            .map_err(setup)?
-    } else {
-        Vec::new()
-    };
+    let sockets = if spec.exec.is_empty() { sockets } else { &[] };
+    let sockets: Vec<OwnedFd> = sockets
+        .iter()
+        .map(OwnedFd::try_clone)
+        .collect::<Result<_, _>>()
+        .named(|| "dup(<socket>)".into())
+        .map_err(setup)?;
     let more = if as_owner { CapabilitySet::NET_ADMIN } else { CapabilitySet::empty() };
     let rights = Rights { capabilities: plan.rights.capabilities | more, ..plan.rights.clone() };
     let wanted = Wanted {
@@ -112,6 +89,32 @@ fn prepare(
         rights: &rights,
     };
     stub::ready_and_wait(wanted, terminal, tier, channel)
+}
+
+/// The user that `spec` asks for, by the accounts that the app's root file system has by now; the app's own, whose ids
+/// are `ids`, if it asks for none.
+fn who(plan: &AppPlan, spec: &EnterSpec, ids: (u32, u32), tier: Tier) -> Result<User, Failure> {
+    let group = match (&spec.user, &spec.group) {
+        (_, Some(group)) => group,
+        // Another user has his own primary group.
+        (Some(_), None) => "",
+        (None, None) => plan.group.as_str(),
+    };
+    let mut user = program::lookup_user(spec.user.as_ref().unwrap_or(&plan.user), group, plan, tier)?;
+    if spec.user.is_none() && spec.group.is_none() && (user.uid, user.gid) != ids {
+        // By now the app may have written another /etc/passwd, to a volume for instance. It stays who it was.
+        user = User { uid: ids.0, gid: ids.1, ..User::default() };
+    }
+    // There is one id, and in the app's own namespace it is the app's.
+    let only = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if tier == Tier::Single && (user.uid, user.gid) != only {
+        let what = format_args!(
+            "user {}:{}: without a range of subordinate ids there is {}:{} alone",
+            user.uid, user.gid, only.0, only.1
+        );
+        return Err(program::failure(FailureKind::User, &what));
+    }
+    Ok(user)
 }
 
 /// Enters the app's namespaces.
