@@ -229,10 +229,10 @@ mod tests {
         }
     }
 
-    /// The names of all commands, groups and their members.
+    /// The names of all commands, groups and their members, but for hidden ones: they are another name of one of these.
     fn all_names() -> Vec<String> {
         fn collect(command: &Command, path: &str, names: &mut Vec<String>) {
-            for member in command.get_subcommands() {
+            for member in command.get_subcommands().filter(|member| !member.is_hide_set()) {
                 let name = format!("{path}{}", member.get_name());
                 collect(member, &format!("{name} "), names);
                 names.push(name);

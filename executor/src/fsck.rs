@@ -96,7 +96,7 @@ fn examine_tree(
     let _span = info_span!("verify", %layer).entered();
     let known = tree.record()?;
     let missing = || CommandError::failed("its recipe is missing");
-    let recipe = tree.recipe()?.ok_or_else(missing)?;
+    let recipe = images.store.recipe(tree)?.ok_or_else(missing)?;
     let pending = import.new_layer(&images.map, images.owner(), Keep::Recipe)?;
     let job =
         pending.verification(*layer, tree.dir().try_clone_to_owned()?, recipe, images.single_id(), below.to_vec());

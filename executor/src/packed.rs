@@ -71,7 +71,7 @@ fn pack_from(
     out: File,
     packing: Packing,
 ) -> Result<Option<Written>, CommandError> {
-    let Some(recipe) = tree.recipe()? else { return Ok(None) };
+    let Some(recipe) = store.recipe(tree)? else { return Ok(None) };
     // Made here: the child is another user in the eyes of the directory it would lie in.
     let spare = store.scratch()?;
     let written = idmap::run_in(mapping, || -> Result<(Digest, Written), RecipeError> {

@@ -1,8 +1,9 @@
 //! The commands about stored images: rkt's columns, messages and statuses, and that pods keep what they need.
 
-use integration_tests::images::{Aci, Layout, Packing, busybox};
+use integration_tests::images::{Aci, Layout, Packing, Tree, busybox};
 use integration_tests::{Env, Running, User, each_user, needs};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
@@ -38,6 +39,8 @@ each_user! {
     names_are_given_and_taken,
     verify_finds_and_mends,
     verify_mends_archives_and_records,
+    images_with_a_closed_root_are_whole,
+    fetch_is_a_command_about_images_too,
 }
 
 #[test]
@@ -238,6 +241,32 @@ fn remove_file(path: &std::path::Path) {
 }
 
 /// rkt's TestImageVerify, and the same for the images that rkt did not have.
+/// The user who checks such a tree may not look into it.
+fn images_with_a_closed_root_are_whole(env: &Env) {
+    for (name, mode, owner) in [("closed", 0, 0), ("others", 0o700, 1000)] {
+        let manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": format!("example.com/{name}")});
+        let tree = Tree::new().file("manifest", manifest.to_string(), 0o644);
+        let tree = tree.dir("rootfs", mode).owned_by(owner, owner).file("rootfs/x", "x", 0o600).owned_by(owner, owner);
+        let file = env.write(format!("images/{name}.aci"), tree.tar());
+        let id = env.store(&file);
+        let whole = format!("successfully verified checksum for image: \"example.com/{name}\" (\"{id}\")\n");
+        image(env, &["verify", &format!("example.com/{name}")]).succeeds().quietly().prints(&whole);
+        image(env, &["export", &id, &format!("{name}.aci")]).succeeds().quietly();
+        assert_eq!(std::fs::read(env.path(format!("{name}.aci"))).expect("it is there"), tree.tar());
+    }
+}
+
+/// As in rkt, where it is a hidden name, too.
+fn fetch_is_a_command_about_images_too(env: &Env) {
+    let file = Aci::new("either", busybox()).build(env);
+    let id =
+        env.proa(["--insecure-options=image", "image", "fetch"].map(OsStr::new).into_iter().chain([file.as_os_str()]));
+    let id = id.outcome().succeeds().line().to_owned();
+    assert_eq!(listed(env)[0]["id"], Value::from(&*id));
+    let help = image(env, &["--help"]).succeeds();
+    assert!(!help.stdout.contains("fetch"), "{help}");
+}
+
 fn verify_finds_and_mends(env: &Env) {
     let id = fetch(env, &Aci::new("checked", busybox().file("marker", "as stored\n", 0o644)).sh("cat /marker"));
     let whole = format!("successfully verified checksum for image: \"example.com/checked\" (\"{id}\")\n");

@@ -193,7 +193,7 @@ impl<'l> Check<'l> {
         let is_directory = member.kind == MemberKind::Directory;
         match path.as_slice() {
             // `tar -C layout .` begins with the layout itself.
-            b"." if is_directory => return Ok(()),
+            b"." if is_directory => {}
             b"manifest" => {
                 if self.manifest.is_some() {
                     return Err(at(member, Fault::SecondManifest));

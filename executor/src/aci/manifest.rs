@@ -6,9 +6,12 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use appc::{MAX_MANIFEST_BYTES, ManifestError};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, fstat, fstatfs, openat};
 
 use super::yaml::{YamlError, yaml_to_json};
+
+/// The file system of pipes that have no name (`linux/magic.h`).
+const PIPEFS_MAGIC: u64 = 0x5049_5045;
 
 /// A manifest file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +58,8 @@ impl ManifestFile {
     /// `.yml`.
     ///
     /// # Errors
-    /// See [`ManifestFileError`]. A fifo or device is refused without blocking.
+    /// See [`ManifestFileError`]. A fifo or device is refused without blocking. A pipe without a name, which the caller
+    /// has at hand as `/dev/stdin` or `/dev/fd/N`, is read to its end.
     pub fn read(path: &Path) -> Result<Self, ManifestFileError> {
         Self::read_at(CWD, path, path)
     }
@@ -70,8 +74,12 @@ impl ManifestFile {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = openat(dir, name, flags, Mode::empty()).map_err(open_error)?;
         let stat = fstat(&file).map_err(open_error)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(ManifestFileError::NotRegular(path.into()));
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Fifo if fstatfs(&file).is_ok_and(|at| at.f_type as u64 == PIPEFS_MAGIC) => {
+                fcntl_setfl(&file, OFlags::empty()).map_err(open_error)?;
+            }
+            _ => return Err(ManifestFileError::NotRegular(path.into())),
         }
         let text = read_bounded(&File::from(file), path)?;
         let json = if is_yaml(name) { yaml_to_json(&text)?.into_bytes() } else { text };
@@ -84,7 +92,8 @@ fn read_bounded(file: &File, path: &Path) -> Result<Vec<u8>, ManifestFileError> 
     let most = MAX_MANIFEST_BYTES as u64 + 1;
     file.take(most).read_to_end(&mut text).map_err(|source| ManifestFileError::Read { path: path.into(), source })?;
     if text.len() > MAX_MANIFEST_BYTES {
-        let size = file.metadata().map_or(text.len(), |metadata| metadata.len() as usize);
+        // A pipe's is 0.
+        let size = file.metadata().map_or(0, |metadata| metadata.len() as usize).max(text.len());
         return Err(ManifestFileError::TooLarge(ManifestError::TooLarge { size, limit: MAX_MANIFEST_BYTES }));
     }
     Ok(text)

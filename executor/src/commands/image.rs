@@ -29,6 +29,9 @@ pub(crate) struct ImageArgs {
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
     List(list::ListArgs),
+    /// The same as `proa fetch`, as in rkt
+    #[command(hide = true)]
+    Fetch(super::fetch::FetchArgs),
     Rm(rm::RmArgs),
     CatManifest(cat_manifest::CatManifestArgs),
     Inspect(inspect::InspectArgs),
@@ -45,6 +48,7 @@ enum ImageCommand {
 pub(crate) fn run(context: &Context, args: ImageArgs) -> Result<u8, CommandError> {
     match args.command {
         ImageCommand::List(args) => list::run(context, args),
+        ImageCommand::Fetch(args) => super::fetch::run(context, args),
         ImageCommand::Rm(args) => rm::run(context, args),
         ImageCommand::CatManifest(args) => cat_manifest::run(context, args),
         ImageCommand::Inspect(args) => inspect::run(context, args),

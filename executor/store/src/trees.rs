@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -141,21 +141,34 @@ impl Store {
     }
 }
 
-impl Tree {
-    /// Opens the recipe that gives the layer's archive back, together with the tree; `None` if there is none.
+impl Store {
+    /// Opens the recipe that gives the archive of a tree's layer back, together with the tree; `None` if there is none.
     ///
     /// # Errors
     /// [`StoreError::System`].
-    pub fn recipe(&self) -> Result<Option<File>, StoreError> {
-        let path = format!("../{RECIPE}");
+    pub fn recipe(&self, tree: &Tree) -> Result<Option<File>, StoreError> {
+        let record = format!("trees/{}/tree.json", tree.name);
+        let path = format!("trees/{}/{RECIPE}", tree.name);
+        let held = fstat(&tree.guard).map_err(failed("stat", record.as_str()))?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match openat(&self.dir, path.as_str(), flags, Mode::empty()) {
-            Ok(recipe) => Ok(Some(File::from(recipe))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(failed("open", format!("trees/{}/{RECIPE}", self.name))(errno)),
+        for store in self.with_those_behind() {
+            // By the store's own way: that from the tree's root upwards is closed where the image closes its root.
+            match statat(store.dir(), record.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino) => {}
+                Ok(_) | Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(failed("stat", record)(errno)),
+            }
+            return match openat(store.dir(), path.as_str(), flags, Mode::empty()) {
+                Ok(recipe) => Ok(Some(File::from(recipe))),
+                Err(Errno::NOENT) => Ok(None),
+                Err(errno) => Err(failed("open", path)(errno)),
+            };
         }
+        Ok(None)
     }
+}
 
+impl Tree {
     /// The layer it is the tree of.
     pub fn layer(&self) -> LayerKey {
         LayerKey::of_tree(&self.name).expect("it was opened by its layer's name")

@@ -14,6 +14,7 @@ each_user! {
     acceptance_56_lists_of_paths_leave_out,
     dependencies_come_from_the_store_and_nothing_goes_there,
     what_cannot_be_rendered_leaves_nothing,
+    large_images_leave_nothing_either,
 }
 
 /// An image of this name, which depends on those and keeps these paths.
@@ -108,4 +109,15 @@ fn what_cannot_be_rendered_leaves_nothing(env: &Env) {
     fs::remove_file(env.path("text.aci")).expect("it is ours");
     let added = |name: &String| !before.contains(name) && !["images", "data", "tmp"].contains(&name.as_str());
     assert_eq!(names(&env.path("")).into_iter().filter(added).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// Images that are unpacked by several threads.
+fn large_images_leave_nothing_either(env: &Env) {
+    let large = image(env, "large", Tree::new().file("large", vec![7; 3 << 20], 0o644), &[], &[]);
+    let before = names(&env.path(""));
+    render(env, &[&large, "out"]).succeeds().quietly();
+    assert_eq!(fs::metadata(env.path("out/rootfs/large")).expect("it is there").len(), 3 << 20);
+    let mut after = names(&env.path(""));
+    after.retain(|name| name != "out");
+    assert_eq!(after, before);
 }

@@ -130,6 +130,7 @@ fn g43_what_does_not_belong_in_an_image_is_told() {
     verdict(sound().file("/rootfs/x", "", 0o644), "unrecognized file path in layout: \"/rootfs/x\"");
     verdict(sound().file("rootfs/../x", "", 0o644), "unrecognized file path in layout: \"x\"");
     verdict(sound().file("rootfs/a/../x", "", 0o644), "the name contains \"..\"");
+    verdict(sound().dir("rootfs/..", 0o755), "the name contains \"..\"");
     let twice = sound().file("rootfs/x", "1", 0o644).file("rootfs/x", "2", 0o644);
     verdict(twice, "duplicate file entry in archive: rootfs/x");
     verdict(sound().file("manifest", MANIFEST, 0o644), "the ACI has more than one manifest");
@@ -165,6 +166,26 @@ fn g91_manifests_may_be_yaml() {
     env.write("broken.yaml", "acKind: ImageManifest\n name: x\n");
     let outcome = aci(&env, ["validate", "broken.yaml"]).refuses("broken.yaml: ");
     assert!(outcome.stderr.contains("2 |  name: x\n"), "the line is shown: {outcome}");
+}
+
+#[test]
+fn manifests_may_come_out_of_pipes() {
+    let env = needs!(env());
+    env.write("m.json", MANIFEST);
+    sh(&env, "mkfifo fifo").succeeds();
+    let proa = integration_tests::binaries::proa().display().to_string();
+    let piped = |words: &str| sh(&env, &format!("cat m.json | {proa} {words}"));
+    piped("--debug aci validate --type=manifest /dev/stdin").succeeds().stderr_shows("/dev/stdin: valid ImageManifest");
+    let untyped = piped("aci validate /dev/stdin").refuses("/dev/stdin is a fifo, not a regular file");
+    untyped.stderr_shows("--type=manifest reads a manifest from a pipe");
+    sh(&env, &format!("head -c 5000000 /dev/zero | {proa} aci validate --type=manifest /dev/stdin"))
+        .refuses("manifest of 4194305 bytes is larger than 4194304 bytes");
+    let old = MANIFEST.replace("example.com/test", "example.com/old");
+    env.write("old.aci", Tree::new().file("manifest", old, 0o644).dir("rootfs", 0o755).tar());
+    piped("aci patch-manifest --manifest=/dev/stdin old.aci new.aci").succeeds();
+    aci(&env, ["cat-manifest", "new.aci"]).succeeds().shows("\"name\":\"example.com/test\"");
+    // Nobody may ever write into one with a name.
+    aci(&env, ["validate", "--type=manifest", "fifo"]).refuses("fifo is not a regular file");
 }
 
 /// Whatever an archive holds, memory is bounded: zeros that were nearly nothing on the way here, and many names.

@@ -1,7 +1,8 @@
 //! Forking a child into new namespaces (clone3(2)).
 
-use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+use std::{fs, io, thread};
 
 use crate::check;
 
@@ -62,7 +63,7 @@ pub enum Fork {
 /// - `EPERM`: the host forbids unprivileged user namespaces, or a namespace other than user was asked for without one.
 /// - `EINVAL` of our own making: the process has more than one thread, so that a child could inherit a held lock.
 pub fn fork(namespaces: Namespaces) -> io::Result<Fork> {
-    if !single_threaded() {
+    if !single_threaded() && !alone_again() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "fork in a process with several threads"));
     }
     let mut pidfd: RawFd = -1;
@@ -72,7 +73,7 @@ pub fn fork(namespaces: Namespaces) -> io::Result<Fork> {
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: `args` and `pidfd` outlive the call, and the size is that of the structure. Without CLONE_VM the child
-    // gets a copy of the address space; the process is single-threaded (checked above), so no lock of the allocator or
+    // gets a copy of the address space; the process has no other thread (checked above), so no lock of the allocator or
     // of std can be held by a thread that does not exist in the child.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     match rustix::process::Pid::from_raw(pid as i32) {
@@ -89,6 +90,22 @@ pub fn fork(namespaces: Namespaces) -> io::Result<Fork> {
 pub fn exit_now(status: u8) -> ! {
     // SAFETY: _exit(2) has no precondition and does not return.
     unsafe { libc::_exit(i32::from(status)) }
+}
+
+/// How often, a millisecond apart, it is looked whether a thread that was joined is gone: the kernel wakes who waits for a
+/// thread (`CLONE_CHILD_CLEARTID`) before it takes it from the process.
+const LOOKS: u32 = 100;
+
+/// Says whether the threads that glibc has seen are gone, so that nobody is left but the caller, who alone could start
+/// another one: glibc does not take back that it has seen one.
+fn alone_again() -> bool {
+    (0..LOOKS).any(|look| {
+        if look > 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // One that ended meanwhile is only counted too often.
+        fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+    })
 }
 
 /// Says whether glibc has seen only one thread in this process (`<sys/single_threaded.h>`).

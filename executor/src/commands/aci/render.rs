@@ -14,7 +14,7 @@ use store::{DependencyError, ImageRecord, TreeRemover as _, removal};
 
 use crate::context::Context;
 use crate::diagnostics::warn;
-use crate::error::{CommandError, Explain};
+use crate::error::{CommandError, Explain, chain};
 use crate::idmap::Remover;
 use crate::import::{Images, Origin};
 use crate::pull_policy::PullPolicy;
@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: RenderArgs) -> Result<u8, CommandErro
     let rendered = Images::open(&context.with_data_in(&workshop), PullPolicy::Never).and_then(|images| {
         let rendered = render(&images, &args, place);
         if let Err(error) = discard(&images, &workshop) {
-            warn(&format!("{} is left: {error}", workshop.display()));
+            warn(&format!("{} is left: {}", workshop.display(), chain(&error)));
         }
         rendered
     });

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use appc::{Dialect, FieldError, ImageManifest, Kind, ManifestError, PodManifest, Problem};
 use clap::Args;
 use executor::aci::{self, ArchiveError, FileType, Layout, LayoutError, ManifestFile, ManifestFileError, OpenedImage};
+use fetch::AciError;
 use tracing::info;
 
 use crate::context::Context;
@@ -59,6 +60,9 @@ pub(crate) fn run(_: &Context, args: ValidateArgs) -> Result<u8, CommandError> {
     Ok(status)
 }
 
+/// What comes out of a pipe is not looked at twice.
+const OF_A_PIPE: &str = "--type=manifest reads a manifest from a pipe; save an image to a file first";
+
 /// What a good file is.
 fn judge(path: &Path, wanted: Option<Type>) -> Result<&'static str, CommandError> {
     let file_type = match wanted {
@@ -86,7 +90,11 @@ fn detect(path: &Path) -> Result<Type, CommandError> {
     let undetected = |why: &str| {
         CommandError::failed(format!("unable to detect filetype{why}")).hint("--type says what it should be")
     };
-    match aci::type_of(&fetch::AciFile::open(path)?.file).during(|| "read it".into())? {
+    let opened = fetch::AciFile::open(path).map_err(|error| match error {
+        AciError::NotRegular { kind: "fifo", .. } => CommandError::from(error).hint(OF_A_PIPE),
+        error => error.into(),
+    })?;
+    match aci::type_of(&opened.file).during(|| "read it".into())? {
         FileType::Archive(_) => Ok(Type::Appimage),
         FileType::Text => Ok(Type::Manifest),
         FileType::Unreadable(error) => Err(error.into()),

@@ -125,7 +125,7 @@ pub(crate) fn check(data: &Path) -> Vec<ImageRecord> {
 
 /// The digest of the archive that a tree and its recipe are together.
 pub(crate) fn given_back(store: &Store, tree: &Tree) -> Digest {
-    let recipe = tree.recipe().unwrap().expect("there is a recipe");
+    let recipe = store.recipe(tree).unwrap().expect("there is a recipe");
     let mut tar = Vec::new();
     rebuild(recipe, tree.dir(), &mut tar, &mut || Ok(store.scratch().unwrap())).unwrap();
     Digest::of(store::Algorithm::Sha256, &tar)

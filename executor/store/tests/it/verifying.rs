@@ -21,7 +21,7 @@ fn look(store: &Store, image: &ImageRecord) -> Vec<Result<Extracted, Damage>> {
     let mut found = Vec::new();
     for layer in &image.layers {
         let tree = store.tree(layer, &map()).unwrap().unwrap();
-        let recipe = tree.recipe().unwrap().expect("it has a recipe");
+        let recipe = store.recipe(&tree).unwrap().expect("it has a recipe");
         let mut import = store.begin().unwrap();
         let pending = import.new_layer(&map(), None, Keep::Recipe).unwrap();
         let root = tree.dir().try_clone_to_owned().unwrap();
