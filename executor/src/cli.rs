@@ -2,7 +2,7 @@
 //!
 //! Building clap's tree of every subcommand costs more than a pod's directory, so a line is first parsed against a tree
 //! that holds only the first subcommand whose name occurs in it. Whatever that tree refuses is parsed again against the
-//! whole tree, which knows abbreviations and gives the error or the help text.
+//! whole tree, which knows abbreviations and values of switches, and then gives the error or the help text.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use crate::commands::{self, Subcommand};
 use crate::error::{CommandError, Kind};
+use crate::{go_flags, rkt_options};
 
 // What may stand before or after a subcommand's name. (A doc comment would become the program's help text.)
 #[derive(Debug, Args)]
@@ -101,12 +102,17 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
     let occurs = |subcommand: &&Subcommand| subcommand.names().any(|name| argv.iter().any(|word| word == name));
     let named = argv.iter().find_map(|word| commands::ALL.iter().find(|it| it.names().any(|name| word == name)));
     let attempt = named.and_then(|named| tree([named.command()]).try_get_matches_from(argv).ok());
-    let mut matches = match attempt.or_else(|| abbreviations().try_get_matches_from(argv).ok()) {
-        Some(matches) => matches,
-        None => whole_tree().try_get_matches_from(argv).map_err(|error| {
-            let mended = commands::ALL.iter().filter(occurs).find_map(|subcommand| (subcommand.mend)(&error));
-            mended.unwrap_or_else(|| usage(error))
-        })?,
+    let mut matches = match attempt.map_or_else(|| abbreviations().try_get_matches_from(argv), Ok) {
+        Ok(matches) => matches,
+        Err(error) => {
+            if let Some(shorter) = rkt_options::granted(&error, argv) {
+                return parse(&shorter);
+            }
+            whole_tree().try_get_matches_from(argv).map_err(|error| {
+                let mended = commands::ALL.iter().filter(occurs).find_map(|subcommand| (subcommand.mend)(&error));
+                mended.unwrap_or_else(|| usage(error))
+            })?
+        }
     };
     let (name, of_subcommand) = matches.remove_subcommand().expect("clap requires a subcommand");
     Ok(Line {
@@ -146,10 +152,10 @@ fn asked_for_help(argv: &[OsString]) -> Option<Vec<OsString>> {
     Some(words.chain(["--help".into()]).collect())
 }
 
-/// What may be abbreviated.
+/// What may be abbreviated, with switches that have values, as rkt's had (`--full=true`).
 fn abbreviations() -> Command {
-    tree(commands::ALL.iter().filter(|command| command.short_for.is_none()).map(Subcommand::command))
-        .infer_subcommands(true)
+    let whole = tree(commands::ALL.iter().filter(|command| command.short_for.is_none()).map(Subcommand::command));
+    go_flags::switches_with_values(whole.infer_subcommands(true))
 }
 
 /// Every subcommand, with its help text and abbreviations.

@@ -1,4 +1,6 @@
-//! The grammar of flags of programs in Go (docker, eci), where it is not clap's own.
+//! The grammar of flags of programs in Go (docker, eci, rkt), where it is not clap's own.
+
+use std::any::TypeId;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
@@ -7,16 +9,7 @@ use clap::{Arg, ArgAction, Command};
 /// has the next word, whatever it begins with (`-e -Xmx1g`).
 pub(crate) fn as_go_has_them(command: Command) -> Command {
     let command = command.args_override_self(true).mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => arg
-            .action(ArgAction::Set)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_value("false")
-            .default_missing_value("true")
-            .value_parser(ValueParser::from(truth))
-            .value_name("BOOL")
-            .hide_default_value(true)
-            .hide_possible_values(true),
+        ArgAction::SetTrue => switch(arg),
         ArgAction::Set | ArgAction::Append if !arg.is_positional() && has_one_value(&arg) => {
             arg.allow_hyphen_values(true)
         }
@@ -25,12 +18,36 @@ pub(crate) fn as_go_has_them(command: Command) -> Command {
     command.mut_subcommands(as_go_has_them)
 }
 
+/// Lets every switch have a value (`--full=true`), and takes for a truth value what Go does. Nothing else changes.
+pub(crate) fn switches_with_values(command: Command) -> Command {
+    let command = command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => switch(arg),
+        ArgAction::Set if arg.get_value_parser().type_id() == TypeId::of::<bool>() => {
+            arg.value_parser(ValueParser::from(truth))
+        }
+        _ => arg,
+    });
+    command.mut_subcommands(switches_with_values)
+}
+
+fn switch(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .value_parser(ValueParser::from(truth))
+        .value_name("BOOL")
+        .hide_default_value(true)
+        .hide_possible_values(true)
+}
+
 fn has_one_value(arg: &Arg) -> bool {
     arg.get_num_args().is_none_or(|number| number == 1.into())
 }
 
 /// What Go takes for a truth value.
-fn truth(text: &str) -> Result<bool, String> {
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

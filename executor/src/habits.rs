@@ -28,17 +28,28 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["--network"], "--net=NETS, before the image"),
 ];
 
-/// An option of rkt's that there is not here, and why.
-const RKT_OPTIONS: &[(&[&str], &str)] = &[
+/// An option of rkt's that only takes what is so anyway ([`crate::rkt_options`]), what that is, and why.
+const RKT_VALUES: &[(&str, &str, &str)] = &[
     (
-        &["--no-overlay"],
+        "--no-overlay",
+        "is true or false",
         "leave it out: an app's root is an overlay wherever the kernel has one, and `proa doctor` says so",
     ),
     (
-        &["--private-users"],
+        "--private-users",
+        "can only be true",
         "leave it out: every pod has a user namespace of its own; --userns says how its ids are mapped",
     ),
-    (&["--mds-register"], "leave it out: every pod is served, see `proa metadata-service --help`"),
+    ("--mds-register", "is true or false", "leave it out: every pod is served, see `proa metadata-service --help`"),
+    (
+        "--ipc",
+        "can only be auto or private",
+        "leave it out: the apps of a pod share an IPC namespace, and no pod has the host's",
+    ),
+];
+
+/// An option of rkt's that there is not here, and why.
+const RKT_OPTIONS: &[(&[&str], &str)] = &[
     (
         &["--stage1-name", "--stage1-url", "--stage1-path", "--stage1-hash", "--stage1-from-dir"],
         "leave it out: there is one stage1, which is a part of proa",
@@ -47,11 +58,13 @@ const RKT_OPTIONS: &[(&[&str], &str)] = &[
         &["--listen-port"],
         "leave it out: the service takes no port of the host, and each pod has an address for it, in AC_METADATA_URL",
     ),
-    (&["--ipc"], "leave it out: the apps of a pod share an IPC namespace, and no pod has the host's"),
 ];
 
 /// The error for an option of rkt's that there is not here.
 pub(crate) fn of_rkt(option: &str) -> Option<CommandError> {
+    if let Some((_, what, say)) = RKT_VALUES.iter().find(|(name, ..)| *name == option) {
+        return Some(CommandError::usage(format!("{option} {what}")).hint(*say));
+    }
     let (_, say) = RKT_OPTIONS.iter().find(|(names, _)| names.contains(&option))?;
     Some(CommandError::usage(format!("there is no option {option}")).hint(*say))
 }
@@ -74,7 +87,8 @@ mod tests {
                 assert_eq!(report, format!("proa: run: there is no option {name}\nhint: {say}\n"));
             }
         }
-        for name in RKT_OPTIONS.iter().flat_map(|(names, _)| *names) {
+        let values = RKT_VALUES.iter().map(|(name, ..)| name);
+        for name in RKT_OPTIONS.iter().flat_map(|(names, _)| *names).chain(values) {
             assert!(of_rkt(name).unwrap().report(Some("run")).contains("\nhint: leave it out: "));
         }
         assert!(of_docker("--nonsense").is_none() && of_rkt("--nonsense").is_none());

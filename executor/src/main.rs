@@ -87,6 +87,7 @@ mod pull_policy;
 mod relay;
 mod rendering;
 mod request;
+mod rkt_options;
 mod sealed;
 mod seccomp_profile;
 mod setup;

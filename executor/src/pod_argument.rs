@@ -44,6 +44,15 @@ pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> 
     pods.find(needle).map_err(CommandError::from).hint(|| "`proa list` shows the pods there are".into())
 }
 
+/// The exit status of `status` and `stop` for a UUID file that cannot be read: as in rkt, another one than for a pod that is not
+/// there.
+pub(crate) const UNREADABLE: u8 = 1;
+
+/// Whether there was a UUID file to be read, which cannot be.
+pub(crate) fn is_unreadable(file: Option<&PathBuf>) -> bool {
+    file.is_some_and(|file| small_file::read_text(file, MAX_FILE).is_err())
+}
+
 fn read(file: &Path) -> Result<String, CommandError> {
     let text = small_file::read_text(file, MAX_FILE).during(|| format!("read the UUID file {}", file.display()))?;
     Ok(text.trim().to_owned())

@@ -5,9 +5,10 @@
 //! and for all pods. The image's own files lie above it and hide nothing but what is not there.
 //!
 //! ```text
-//! DATA/skeleton.2/        0755, of container root, as everything in it; never changed
+//! DATA/skeleton.3/        0755, of container root, as everything in it; never changed
 //! ├── dev/ proc/ sys/
 //! ├── etc/hosts etc/hostname    empty
+//! ├── etc/mtab -> ../proc/self/mounts
 //! └── run/proa/
 //! ```
 //!
@@ -17,12 +18,14 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, mkdirat, openat, renameat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use stage1::idmap::{IdMapping, Tier};
 
 /// The version is part of the name: what pods may be using is never changed.
-const NAME: &str = "skeleton.2";
+const NAME: &str = "skeleton.3";
 
 /// Its directories, each after the one it is in.
 const DIRS: [&str; 6] = ["dev", "etc", "proc", "sys", "run", "run/proa"];
@@ -30,9 +33,12 @@ const DIRS: [&str; 6] = ["dev", "etc", "proc", "sys", "run", "run/proa"];
 /// Its files, which every app has: an empty file of an image is replaced.
 const FILES: [&str; 2] = ["etc/hosts", "etc/hostname"];
 
+/// Where programs look for what is mounted, if the image says nothing else, as in rkt; and where that is.
+const MTAB: (&str, &str) = ("etc/mtab", "../proc/self/mounts");
+
 /// Its paths.
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
-    DIRS.into_iter().chain(FILES)
+    DIRS.into_iter().chain(FILES).chain([MTAB.0])
 }
 
 /// Most layers of an image under which it is put. Linux before 6.8 takes fourteen in all, as they are given.
@@ -79,9 +85,10 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     let new = format!(".{NAME}");
     let below = |names: &[&str]| names.iter().map(|name| format!("{new}/{name}")).collect::<Vec<_>>();
     let (dirs, files) = ([vec![new.clone()], below(&DIRS)].concat(), below(&FILES));
+    let mtab = format!("{new}/{}", MTAB.0);
     // What cannot be removed is in the way of what follows, which then says why.
     let remove = || {
-        for file in &files {
+        for file in files.iter().chain([&mtab]) {
             let _ = unlinkat(data, file.as_str(), AtFlags::empty());
         }
         for dir in dirs.iter().rev() {
@@ -89,16 +96,17 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         }
     };
     remove();
+    let own = |path: &str| match owner {
+        Some((uid, gid)) => {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            chownat(data, path, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        }
+        None => Ok(()),
+    };
     // The umask of proa lets nobody but the user in.
     let give = |path: &str, mode: Mode| {
         chmodat(data, path, mode, AtFlags::empty())?;
-        match owner {
-            Some((uid, gid)) => {
-                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                chownat(data, path, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-            }
-            None => Ok(()),
-        }
+        own(path)
     };
     let filled = dirs.iter().try_for_each(|dir| {
         mkdirat(data, dir.as_str(), DIR_MODE)?;
@@ -110,6 +118,10 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
             openat(data, file.as_str(), flags, FILE_MODE)?;
             give(file, FILE_MODE)
         })
+    });
+    let filled = filled.and_then(|()| {
+        symlinkat(MTAB.1, data, mtab.as_str())?;
+        own(&mtab)
     });
     let made = filled.and_then(|()| renameat(data, new.as_str(), data, NAME));
     if made.is_err() {
@@ -138,6 +150,8 @@ mod tests {
         for dir in DIRS {
             assert_eq!(fs::metadata(data.path().join(NAME).join(dir)).unwrap().mode() & 0o7777, 0o755, "{dir}");
         }
+        let mtab = fs::read_link(data.path().join(NAME).join(MTAB.0)).unwrap();
+        assert_eq!(mtab, Path::new("../proc/self/mounts"));
         put_under(&mut layers, data.path(), &mapping);
         assert_eq!(fs::metadata(data.path().join(NAME)).unwrap().ino(), inode);
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "nothing else is left");

@@ -362,9 +362,9 @@ fn habits_are_answered(env: &Env) {
         (&["hello", "--keep"], "--keep stands after an image", "options of the pod stand before the first image"),
         (&["hello", "--volume=v,kind=empty"], "--volume stands after an image", "before the first image"),
         (&["-e", "A=1", "hello"], "there is no option -e", "--environment NAME=VALUE"),
-        (&["--private-users", "hello"], "there is no option --private-users", "every pod has a user namespace"),
+        (&["--private-users=false", "hello"], "--private-users can only be true", "every pod has a user namespace"),
         (&["--stage1-name=x", "hello"], "there is no option --stage1-name", "there is one stage1"),
-        (&["--ipc=parent", "hello"], "there is no option --ipc", "share an IPC namespace"),
+        (&["--ipc=parent", "hello"], "--ipc can only be auto or private", "share an IPC namespace"),
         (&["hello", "--user="], "--user=\"\": it must not be empty", "a name, a number, or a path"),
         (&["hello", "sh", "--login"], "no option of an app is called --login", "stand after `--`"),
     ] {
@@ -378,12 +378,12 @@ fn habits_are_answered(env: &Env) {
             "proa prepare --port",
         ),
         (&["run-prepared", "--volume=v,kind=empty", "x"], "--volume is in the manifest", "proa prepare --volume"),
-        (&["app", "sandbox", "--no-overlay"], "there is no option --no-overlay", "leave it out"),
+        (&["app", "sandbox", "--no-overlay=perhaps"], "--no-overlay is true or false", "leave it out"),
         (&["app", "sandbox", "--stage1-name=x"], "there is no option --stage1-name", "there is one stage1"),
         (&["metadata-service", "--listen-port=1"], "there is no option --listen-port", "AC_METADATA_URL"),
-        (&["run-prepared", "--mds-register", "x"], "there is no option --mds-register", "every pod is served"),
+        (&["run-prepared", "--mds-register=perhaps", "x"], "--mds-register is true or false", "every pod is served"),
         (&["prepare", "--hostname=a", "hello"], "--hostname is not of a pod that is prepared", "run-prepared"),
-        (&["prepare", "--no-overlay", "hello"], "there is no option --no-overlay", "leave it out"),
+        (&["prepare", "--ipc=host", "hello"], "--ipc can only be auto or private", "leave it out"),
         (&["update", "x", "--caps-retain=CAP_KILL"], "--caps-retain cannot be changed while an app runs", "--memory"),
     ] {
         let outcome = env.proa(words).outcome().refuses(what);

@@ -1,6 +1,6 @@
 //! What rkt's functional tests of pods ask for, named after their files; docs/rkt-tests.md says where the others are.
 
-use integration_tests::images::{Aci, Layout, busybox};
+use integration_tests::images::{Aci, Layout, Tree, busybox};
 use integration_tests::needs::{Place, place};
 use integration_tests::{Env, Outcome, User, each_user, needs};
 use serde_json::{Value, json};
@@ -20,8 +20,11 @@ each_user! {
     rkt_cat_manifest,
     rkt_exit,
     rkt_gc,
+    rkt_ipcns,
     rkt_list,
     rkt_mountns,
+    rkt_mtab,
+    rkt_options_that_ask_for_what_is_so,
     rkt_paths,
     rkt_prepare,
     rkt_rm,
@@ -201,6 +204,52 @@ fn rkt_stop(env: &Env) {
     let uuid = proa(env, &["prepare", &image]).succeeds().line().to_owned();
     proa(env, &["stop", &uuid]).refuses("is not running");
     proa(env, &["rm", &uuid]).succeeds();
+    // As rkt: neither is of a pod that is not there.
+    proa(env, &["stop", "--uuid-file=/no/such"]).exits(1).stderr_shows("/no/such");
+    proa(env, &["stop", &by_file, &uuid]).exits(254);
+}
+
+fn rkt_ipcns(env: &Env) {
+    let image = image(env);
+    let show = ["--", "readlink", "/proc/self/ns/ipc"];
+    let own = fs::read_link("/proc/self/ns/ipc").expect("there is one");
+    for mode in [&["--ipc=auto"][..], &["--ipc", "private"], &["--ipc="]] {
+        let outcome = proa(env, &[&["run", "--net=none"], mode, &[&image], &show].concat()).succeeds();
+        assert_ne!(outcome.line(), own.to_str().expect("UTF-8"), "{mode:?}");
+    }
+    for mode in ["--ipc=parent", "--ipc=junk"] {
+        proa(env, &["run", mode, &image]).refuses("--ipc can only be auto or private");
+    }
+}
+
+fn rkt_mtab(env: &Env) {
+    let show = ["--", "sh", "-c", "readlink /etc/mtab; grep -c ' / ' /etc/mtab"];
+    proa(env, &[&["run", "--net=none", &image(env)], &show[..]].concat()).succeeds().prints("../proc/self/mounts\n1\n");
+    // An image's own stays.
+    let layout =
+        Layout::new("tabled").layer(busybox()).layer(Tree::new().dir("etc", 0o755).file("etc/mtab", "mine\n", 0o644));
+    let tabled = format!("oci:{}", layout.config("Cmd", json!(["cat", "/etc/mtab"])).build(env).display());
+    proa(env, &["run", "--net=none", &tabled]).succeeds().prints("mine\n");
+}
+
+/// rkt's manuals and tests write them in nearly every line.
+fn rkt_options_that_ask_for_what_is_so(env: &Env) {
+    let image = image(env);
+    let so = ["--mds-register=false", "--private-users", "--net=none"];
+    proa(env, &[&["run"], &so[..], &[&image, "--", "echo", "so"]].concat()).succeeds().prints("so\n");
+    let outcome = proa(env, &["run", "--no-overlay", "--net=none", &image]).succeeds();
+    outcome.stderr_shows("--no-overlay is not held");
+    let uuid = proa(env, &["prepare", "--private-users=true", "--quiet=true", &image]).succeeds().line().to_owned();
+    proa(env, &["run-prepared", "--mds-register=false", "--interactive=false", "--net=none", &uuid]).succeeds();
+    let list = proa(env, &["list", "--full=true", "--no-legend=1"]).succeeds();
+    assert!(list.stdout.starts_with(&uuid), "{list}");
+    proa(env, &["gc", "--mark-only=T"]).succeeds();
+    proa(env, &["rm", &uuid]).succeeds();
+    // What Go takes for a truth value, on either side of an image.
+    let touch = ["--readonly-rootfs=F", "--", "touch", "/x"];
+    proa(env, &[&["run", "--net=none", "--inherit-env=0", &image], &touch[..]].concat()).succeeds();
+    proa(env, &["run", &image, "--readonly-rootfs=perhaps"]).refuses("'perhaps'");
+    proa(env, &["list", "--full=perhaps"]).refuses("'perhaps'");
 }
 
 /// A uid-1000 app's pre-start handler runs as the app's user here: rkt ran it as root (docs/rkt-tests.md).

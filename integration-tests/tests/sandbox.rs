@@ -12,6 +12,7 @@ use serde_json::json;
 each_user! {
     rkt_app_sandbox_three_apps,
     rkt_app_sandbox_starts_an_app_again,
+    apps_of_a_pod_that_is_prepared_are_listed,
     an_app_killed_before_its_start_has_ended,
     rkt_app_sandbox_volumes,
     rkt_app_sandbox_cri_logs,
@@ -100,7 +101,25 @@ fn rkt_app_sandbox_starts_an_app_again(env: &Env) {
         wait_for_state(env, &uuid, "again", "exited");
     }
     env.proa(["logs", &uuid]).outcome().succeeds().prints("1\n2\n");
-    end(env, &uuid);
+    let running = app(env, &["status", &uuid]);
+    assert!(running.lines().any(|line| line.starts_with("created_at=20") && line.ends_with(" +0000 UTC")), "{running}");
+    env.proa(["stop", &uuid]).outcome().succeeds();
+    // As rkt: what has become of the apps is known as long as the pod is there.
+    assert_eq!(app(env, &["list", "--no-legend", &uuid]), "again\texited\n");
+    assert_eq!(app(env, &["status", &uuid]), running);
+    env.proa(["app", "exec", &uuid, "true"]).outcome().rejects("is not running");
+    env.proa(["rm", &uuid]).outcome().succeeds();
+}
+
+fn apps_of_a_pod_that_is_prepared_are_listed(env: &Env) {
+    let id = image(env, "later", "exit 3");
+    let uuid = env.proa(["prepare", &id]).outcome().succeeds().line().to_owned();
+    assert_eq!(app(env, &["list", &uuid]), "NAME\tSTATE\nlater\tcreated\n");
+    env.proa(["run-prepared", "--net=none", &uuid]).outcome().exits(3);
+    assert!(app(env, &["status", &uuid, "--app=later"]).contains("\nexit_code=3\n"));
+    let json = app(env, &["status", &uuid, "--format=json"]);
+    assert!(json.contains("\"state\":\"exited\"") && json.contains("\"exit_code\":3"), "{json}");
+    env.proa(["rm", &uuid]).outcome().succeeds();
 }
 
 /// Its first process waits for the start, and may die of something else before: the start tells, and the next is another.

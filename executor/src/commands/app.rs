@@ -12,6 +12,7 @@ mod exec;
 mod list;
 mod rm;
 pub(crate) mod sandbox;
+mod seen;
 mod start;
 mod status;
 mod stop;

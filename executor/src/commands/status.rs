@@ -143,14 +143,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
-    // As rkt has it: a UUID file that cannot be read gives another status than a pod that cannot be found.
-    let entry = match (&args.pod, &args.uuid_file) {
-        (None, Some(file)) if std::fs::File::open(file).is_err() => {
-            let error = pod_argument::one(&pods, None, args.uuid_file.as_ref()).expect_err("it cannot be read");
+    let entry = match pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref()) {
+        Err(error) if pod_argument::is_unreadable(args.uuid_file.as_ref()) => {
             output::complain(&error.report(Some("status")));
-            return Ok(1);
+            return Ok(pod_argument::UNREADABLE);
         }
-        _ => pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref())?,
+        entry => entry?,
     };
     let uuid = entry.uuid.to_string();
     wait(&args.wait, || Ok(is_over(pods.find(&uuid)?.state)))?;

@@ -50,7 +50,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(context: &Context, args: StopArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
-    let needles = pod_argument::needles(&args.pods, args.uuid_file.as_ref())?;
+    let needles = match pod_argument::needles(&args.pods, args.uuid_file.as_ref()) {
+        Err(error) if pod_argument::is_unreadable(args.uuid_file.as_ref()) => {
+            output::complain(&error.report(Some("stop")));
+            return Ok(pod_argument::UNREADABLE);
+        }
+        needles => needles?,
+    };
     let signal = match (&args.signal, args.force) {
         (_, true) => Some(Signal::KILL.as_raw()),
         (Some(signal), false) => Some(signal_argument::parse(signal)?),

@@ -13,7 +13,7 @@ use crate::app_isolators::IsolatorArgs;
 use crate::error::CommandError;
 use crate::request::{self, AppRequest};
 use crate::split::{self, ImageWords};
-use crate::{cli, devices, environment};
+use crate::{cli, devices, environment, go_flags};
 
 // What may stand after an image. (A doc comment would become help text; help is printed for a command as a whole.)
 #[derive(Debug, Default, Args)]
@@ -136,7 +136,11 @@ fn app(
 }
 
 fn app_args(command: &str, flags: &[OsString]) -> Result<AppArgs, CommandError> {
-    let matches = app_command().no_binary_name(true).try_get_matches_from(flags).map_err(|error| {
+    let parse = |command: Command| command.no_binary_name(true).try_get_matches_from(flags);
+    // A second time for values of switches as rkt takes them.
+    let parsed =
+        parse(app_command()).or_else(|error| parse(go_flags::switches_with_values(app_command())).map_err(|_| error));
+    let matches = parsed.map_err(|error| {
         if error.kind() == ErrorKind::DisplayHelp {
             return cli::help(command);
         }

@@ -1,14 +1,15 @@
-//! `proa app list`: the apps of a running pod.
+//! `proa app list`: the apps of a pod.
 
 use clap::Args;
 use stage1::protocol::{AppReport, Call, Reply};
 
+use super::seen::{self, Seen};
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::{app_argument, output, pod_argument, table};
 
-/// List the apps of a running pod with their states
+/// List the apps of a pod with their states
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa app list box\n  proa app list --no-legend 5c8f2f6e")]
 pub(crate) struct ListArgs {
@@ -22,9 +23,10 @@ pub(crate) struct ListArgs {
 }
 
 pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError> {
-    let (_, apps) = connect(context, &args.pod)?;
+    let pods = context.pods()?;
+    let apps = seen::apps(&pods, &pod_argument::find(&pods, &args.pod)?)?;
     let titles = (!args.no_legend).then(|| vec!["NAME".to_owned(), "STATE".to_owned()]);
-    let app = |app: AppReport| vec![app.name, app.state.as_str().to_owned()];
+    let app = |app: Seen| vec![app.name, app.state.to_owned()];
     let rows: Vec<Vec<String>> = titles.into_iter().chain(apps.into_iter().map(app)).collect();
     output::write(&table::aligned(&rows))?;
     Ok(0)
@@ -56,7 +58,7 @@ impl Target {
 }
 
 /// Connects to a pod's supervisor and asks for its apps.
-pub(super) fn connect(context: &Context, pod: &str) -> Result<(Client, Vec<AppReport>), CommandError> {
+fn connect(context: &Context, pod: &str) -> Result<(Client, Vec<AppReport>), CommandError> {
     let pods = context.pods()?;
     let mut client = Client::connect(&pods, &pod_argument::find(&pods, pod)?)?;
     match client.ask(Call::Status, &[])?.0 {

@@ -5,20 +5,18 @@ use std::path::Path;
 
 use appc::{PodManifest, RuntimeApp, VolumeKind};
 use clap::Args;
-use pod::Place;
 use serde::Serialize;
-use stage1::protocol::{AppReport, End};
 
-use super::list::connect;
+use super::seen::{self, Seen};
 use crate::commands::status::Format;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::escape::printable;
-use crate::{app_argument, output, pod_argument};
+use crate::{app_argument, moment, output, pod_argument};
 
-/// Show the state of an app of a running pod
+/// Show the state of an app of a pod
 ///
-/// One `key=value` a line, in rkt's order. Times are nanoseconds since the epoch.
+/// One `key=value` a line, in rkt's order. Times in JSON are nanoseconds since the epoch.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa app status box --app redis\n  proa app status --format=json box --app redis")]
 pub(crate) struct StatusArgs {
@@ -40,7 +38,7 @@ struct Shown<'a> {
     name: &'a str,
     state: &'static str,
     image_id: String,
-    created_at: u64,
+    created_at: Option<u64>,
     started_at: Option<u64>,
     finished_at: Option<u64>,
     exit_code: Option<i32>,
@@ -59,23 +57,23 @@ struct MountShown {
 }
 
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
-    let (_, apps) = connect(context, &args.pod)?;
-    let app: &AppReport = app_argument::find(&apps, |app| &app.name, args.app.as_deref())?;
     let pods = context.pods()?;
+    let apps = seen::apps(&pods, &pod_argument::find(&pods, &args.pod)?)?;
+    let app: &Seen = app_argument::find(&apps, |app| &app.name, args.app.as_deref())?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let manifest = pods.open(&entry)?.manifest()?;
     let known = manifest.apps.iter().find(|known| known.name.as_str() == app.name);
-    let own = std::path::absolute(context.data_dir()?)?.join(format!("pods/{}/{}", Place::Run.dir_name(), entry.uuid));
+    let own = std::path::absolute(context.data_dir()?)?.join(format!("pods/{}/{}", entry.place.dir_name(), entry.uuid));
     let image = known.and_then(|app| app.image.id.clone());
     let inner = known.and_then(|app| app.app.as_ref());
     let shown = Shown {
         name: &app.name,
-        state: app.state.as_str(),
+        state: app.state,
         image_id: image.map_or_else(String::new, |id| id.to_string()),
         created_at: app.created_ns,
         started_at: app.started_ns,
         finished_at: app.finished_ns,
-        exit_code: app.exit.map(End::status),
+        exit_code: app.exit_code,
         mounts: known.map_or_else(Vec::new, |known| mounts(&manifest, known, &own)),
         user_annotations: inner.map(|app| app.user_annotations.clone()).unwrap_or_default(),
         user_labels: inner.map(|app| app.user_labels.clone()).unwrap_or_default(),
@@ -106,14 +104,11 @@ fn mounts(manifest: &PodManifest, app: &RuntimeApp, pod: &Path) -> Vec<MountShow
 }
 
 fn lines(app: &Shown<'_>) -> String {
-    let mut lines = vec![
-        format!("name={}", app.name),
-        format!("state={}", app.state),
-        format!("image_id={}", app.image_id),
-        format!("created_at={}", app.created_at),
-    ];
-    lines.extend(app.started_at.map(|time| format!("started_at={time}")));
-    lines.extend(app.finished_at.map(|time| format!("finished_at={time}")));
+    let mut lines =
+        vec![format!("name={}", app.name), format!("state={}", app.state), format!("image_id={}", app.image_id)];
+    lines.extend(app.created_at.map(|time| format!("created_at={}", moment::full(time))));
+    lines.extend(app.started_at.map(|time| format!("started_at={}", moment::full(time))));
+    lines.extend(app.finished_at.map(|time| format!("finished_at={}", moment::full(time))));
     lines.extend(app.exit_code.map(|code| format!("exit_code={code}")));
     let mounts = app.mounts.iter().map(|m| format!("{}:{}:(read_only:{})", m.host_path, m.container_path, m.read_only));
     let pairs = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| format!("{key}:{value}")).collect();
