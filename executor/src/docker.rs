@@ -77,7 +77,7 @@ pub(crate) use listing::Listing;
 pub(crate) use prune_filters::PruneFilters;
 pub(crate) use template::Template;
 
-/// Exit status of a command line that makes no sense, and of `run` when the container could not be made.
+/// Exit status of options that make no sense, and of `run` when the container could not be made.
 const UNUSABLE: u8 = 125;
 
 /// Exit status of every other failure.
@@ -268,10 +268,18 @@ fn complain(command: Option<&DockerCommand>, error: &CommandError) -> u8 {
     output::complain(&text);
     match (error.kind, starts) {
         (Kind::NotFound | Kind::NotExecutable, Some(_)) => error.kind.exit_status(),
-        (Kind::Usage, _) => UNUSABLE,
+        (Kind::Usage, _) if is_of_a_flag(command, error) => UNUSABLE,
         (_, Some(DockerCommand { name: "run", .. })) => UNUSABLE,
         _ => FAILED,
     }
+}
+
+/// Whether docker would find this out while it reads the options; of the rest of a line most commands do not say 125.
+fn is_of_a_flag(command: Option<&DockerCommand>, error: &CommandError) -> bool {
+    let makes = |command: &DockerCommand| command.starts || matches!(command.name, "create" | "update");
+    command.is_none_or(makes)
+        || error.cause::<clap::Error>().is_some()
+        || error.chain().starts_with("invalid argument ")
 }
 
 /// A hint with the options that docker's command line has; none of those that know nothing.

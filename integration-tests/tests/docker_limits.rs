@@ -141,7 +141,9 @@ fn limits_of_zero_are_none_and_values_may_begin_with_a_dash(env: &Env) {
     ] {
         run(&[option, value]).exits(125).stderr_shows(why);
     }
-    docker(env, &["run", "--rm", "--name"]).exits(125).stderr_shows("--name");
+    docker(env, &["run", "--rm", "--name"])
+        .exits(125)
+        .stderr_shows("flag needs an argument: --name\nSee 'docker run --help'.\n");
     env.assert_nothing_left();
 }
 

@@ -56,6 +56,17 @@ fn words_that_make_no_sense_are_named() {
     run(&["-p", "x=y"]).exits(125).stderr_shows("-p x=y: \"x=y\" is no port");
     run(&["--pull=x"]).exits(125).stderr_shows("'x'").stderr_shows("hint: there are always, missing, never");
     run(&["--\u{9b}31m"]).exits(125).stderr_shows("unknown flag: --\\u{9b}31m\n");
+    for (words, which) in [(&["run", "-w"][..], "'w' in -w"), (&["ps", "--format"], "--format")] {
+        docker(env, words).exits(125).stderr_shows(&format!("flag needs an argument: {which}\nSee 'docker "));
+    }
+    // What does not come of an option has docker's other status, and a group alone none.
+    docker(env, &["login", "-u", "x"]).exits(1).stderr_shows("from a non TTY device");
+    docker(env, &["volume", "create", "a/b"]).exits(1).stderr_shows("invalid characters");
+    docker(env, &["stop", "-s", "NONE", "x"]).exits(1).stderr_shows("\"NONE\" is not a signal");
+    docker(env, &["events", "--since", "junk"]).exits(1).stderr_shows("junk");
+    for group in ["volume", "system", "network", "container", "image"] {
+        docker(env, &[group]).succeeds().shows("Usage: docker ");
+    }
     docker(env, &["tag", image, "sha256:ab"])
         .exits(1)
         .stderr_shows("\"sha256:ab\": refusing to create an ambiguous tag using digest algorithm sha256 as name");

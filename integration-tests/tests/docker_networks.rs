@@ -133,7 +133,7 @@ fn what_is_no_network_is_refused_and_nobody_elses_file_is_removed() {
         docker(env, &[&["network"], words].concat()).exits(1).stderr_shows(text);
     }
     docker(env, &["network", "create", "default"]).exits(1).stderr_shows("\"default\" is no name");
-    docker(env, &["network", "create", "--subnet=8.8.8.0/24", "team"]).exits(125).stderr_shows("8.8.8.0/24");
+    docker(env, &["network", "create", "--subnet=8.8.8.0/24", "team"]).exits(1).stderr_shows("8.8.8.0/24");
     let folder = env.path("home/.config/proa/network.d");
     let before = fs::read_dir(&folder).expect("it is there").count();
     // Of those who create it at once one has made it.

@@ -55,6 +55,17 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
             output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
             FAILED
         }
+        // A group alone.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => super::told(&error.render().to_string()),
+        ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() && lacks_value(words) => {
+            let last = words.last().map(|word| word.to_string_lossy()).unwrap_or_default();
+            let which = match last.chars().last() {
+                Some(letter) if !last.starts_with("--") => format!("{letter:?} in {last}"),
+                _ => last.into_owned(),
+            };
+            output::complain(&format!("flag needs an argument: {}\n{see}\n", printable(&which)));
+            UNUSABLE
+        }
         ErrorKind::InvalidUtf8 => {
             let wrong = words.iter().find(|word| word.to_str().is_none()).map(|word| word.to_string_lossy());
             let wrong = wrong.as_deref().map(printable).unwrap_or_default();
@@ -70,6 +81,11 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
             UNUSABLE
         }
     }
+}
+
+/// Whether the line ends with an option.
+fn lacks_value(words: &[OsString]) -> bool {
+    words.last().and_then(|word| word.to_str()).is_some_and(|word| word.starts_with('-') && !word.contains('='))
 }
 
 /// How many arguments a command has, in docker's words.
