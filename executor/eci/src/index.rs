@@ -35,11 +35,12 @@ impl Index {
         self.0.get("manifests").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
-    /// The image of one of these names. A layout with one image that nobody named has it under every name.
+    /// The image of the first of these names that one has. A layout with one image that nobody named has it under every
+    /// name.
     pub(crate) fn find(&self, names: &[String]) -> Result<Descriptor, String> {
         let read = |it: &Value| serde_json::from_value::<Descriptor>(it.clone()).map_err(|error| error.to_string());
-        let named = |it: &&Value| name(it).is_some_and(|found| names.iter().any(|it| it == found));
-        if let Some(found) = self.manifests().iter().find(named) {
+        let called = |it: &String| self.manifests().iter().find(|entry| is_called(entry, it));
+        if let Some(found) = names.iter().find_map(called) {
             return read(found);
         }
         if let [only] = self.manifests()
@@ -54,7 +55,7 @@ impl Index {
 
     /// The images that have another name, or none.
     pub(crate) fn others(&self, image: &str) -> Vec<String> {
-        let others = self.manifests().iter().filter(|it| name(it) != Some(image));
+        let others = self.manifests().iter().filter(|it| !is_called(it, image));
         others.map(|it| name(it).unwrap_or("an image without a name").to_owned()).collect()
     }
 
@@ -66,7 +67,7 @@ impl Index {
         // The original writes 0, and without a version others do not read it.
         self.0.insert("schemaVersion".to_owned(), json!(2));
         let manifests = self.0.get_mut("manifests").and_then(Value::as_array_mut).expect("the parser has seen it");
-        manifests.retain(|it| name(it) != Some(image));
+        manifests.retain(|it| !is_called(it, image));
         manifests.push(entry);
     }
 
@@ -77,6 +78,12 @@ impl Index {
 
 fn name(entry: &Value) -> Option<&str> {
     entry.get("annotations")?.get(media::ANNOTATION_REF)?.as_str()
+}
+
+/// Whether an image has this name. The original puts the image's digest behind it.
+fn is_called(entry: &Value, wanted: &str) -> bool {
+    let Some(rest) = name(entry).and_then(|it| it.strip_prefix(wanted)) else { return false };
+    rest.is_empty() || rest.strip_prefix('@').is_some_and(|it| entry.get("digest").and_then(Value::as_str) == Some(it))
 }
 
 #[cfg(test)]

@@ -51,8 +51,7 @@ pub(crate) fn run(context: &Context, args: EciArgs) -> Result<u8, CommandError> 
 /// The one image that is given; `message` is the original's where there is none or more.
 fn image<'a>(images: &'a [String], message: &str) -> Result<&'a str, CommandError> {
     match images {
-        [image] if !image.is_empty() => Ok(image),
-        [_] => Err(CommandError::usage("must have valid image ref")),
+        [image] => Ok(image),
         _ => Err(CommandError::usage(message)),
     }
 }

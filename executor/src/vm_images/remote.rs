@@ -93,8 +93,11 @@ impl At {
     ///
     /// # Errors
     ///
-    /// The image's name is none of a registry, or the configuration cannot be understood.
+    /// There is no name, it is none of a registry, or the configuration cannot be understood.
     pub(crate) fn new(context: &Context, remote: &Remote, image: &str) -> Result<Self, CommandError> {
+        if image.is_empty() {
+            return Err(CommandError::usage("must have valid image ref"));
+        }
         let place = match remote {
             Remote::Registry => {
                 let there = InRegistry::new(context, image);

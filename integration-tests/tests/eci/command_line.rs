@@ -17,6 +17,11 @@ fn line_107_bad_command_lines_fail() {
             "Error: invalid argument \"abc\" for \"--blocksize\" flag: strconv.ParseInt: parsing \"abc\": invalid syntax\n",
         ),
         (
+            &["pull", "--blocksize=9223372036854775808", "x"],
+            "Error: invalid argument \"9223372036854775808\" for \"--blocksize\" flag: \
+             strconv.ParseInt: parsing \"9223372036854775808\": value out of range\n",
+        ),
+        (
             &["pull", "--verbose=perhaps", "x"],
             "Error: invalid argument \"perhaps\" for \"--verbose\" flag: strconv.ParseBool: parsing \"perhaps\": invalid syntax\n",
         ),
@@ -30,6 +35,14 @@ fn line_107_bad_command_lines_fail() {
     }
     let outcome = eci(&env, &["pull"]).exits(1);
     assert!(outcome.stderr.ends_with(" must be exactly one arg, the name of the image to download\n"), "{outcome}");
+    // A name that is none ends the transfer, not the command line.
+    for (command, failed) in [("push", "error pushing to registry"), ("pull", "error pulling from registry")] {
+        for (image, reason) in [("", "must have valid image ref\n"), ("vm:", "tag \"\" is not of letters")] {
+            let outcome = eci(&env, &[command, image]).exits(1);
+            assert!(outcome.stderr.contains(&format!(" {failed}: {reason}")), "{outcome}");
+        }
+    }
+    eci(&env, &["pullfiles", ""]).exits(1).stderr_shows(" error pulling from registry: must have valid image ref\n");
     assert!(proa(&env, &["fly"]).exits(254).stderr.contains("fly"));
 }
 

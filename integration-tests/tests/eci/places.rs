@@ -54,6 +54,52 @@ fn line_105_directories_are_layouts(env: &Env) {
     assert!(eci.stderr.ends_with(" unknown remote: p\n"), "{eci}");
 }
 
+/// The name that was typed comes before others that mean the same, whatever came first into the layout.
+#[test]
+fn an_image_is_found_by_its_own_name() {
+    let env = needs!(root_env());
+    parts(&env);
+    let by_tag = push(&env, "1", &["--kernel", "i"]);
+    let complete = push(&env, "docker.io/lfedge/vm:1", &["--kernel", "root.raw"]);
+    let typed = push(&env, "lfedge/vm:1", &["--kernel", "k"]);
+    let of =
+        |image: &str| proa(&env, &["inspect", "--format=json", "--remote", &layout(&env), image]).outcome_of(image);
+    for (image, digest) in [
+        ("lfedge/vm:1", &typed),
+        ("docker.io/lfedge/vm:1", &complete),
+        ("1", &by_tag),
+        // By its tag alone, as other tools name images.
+        ("lfedge/other:1", &by_tag),
+    ] {
+        assert_eq!(of(image)["digest"], digest.as_str(), "{image}");
+    }
+}
+
+/// The original puts the digest behind the name.
+#[test]
+fn layouts_of_the_original_are_read_by_name() {
+    let env = needs!(root_env());
+    parts(&env);
+    let digest = push(&env, "lfedge/vm:1", &["--kernel", "k"]);
+    let dir = env.path("layout");
+    let index = fs::read_to_string(dir.join("index.json")).expect("it is there");
+    let named = |name: &str| {
+        fs::write(dir.join("index.json"), index.replace("lfedge/vm:1", name)).expect("it is ours");
+    };
+    named(&format!("lfedge/vm:1@{digest}"));
+    fs::remove_file(dir.join("oci-layout")).expect("it is ours");
+    pull(&env, "lfedge/vm:1").succeeds();
+    assert_files(&env, &env.path("out"), &[("kernel", "k")]);
+    // What is pushed under the name takes its place.
+    let second = push(&env, "lfedge/vm:1", &["--kernel", "i"]);
+    let index: Value = serde_json::from_slice(&fs::read(dir.join("index.json")).expect("it is there")).expect("JSON");
+    let digests: Vec<_> = index["manifests"].as_array().expect("a list").iter().map(|it| &it["digest"]).collect();
+    assert_eq!(digests, [second.as_str()]);
+    // Another image's digest is a part of a name like any other.
+    named(&format!("lfedge/vm:1@sha256:{}", "0".repeat(64)));
+    pull(&env, "lfedge/vm:1").refuses("no image \"lfedge/vm:1\"");
+}
+
 fn archives(env: &Env) {
     parts(env);
     let remote = format!("oci-archive:{}", env.path("vm.tar").display());

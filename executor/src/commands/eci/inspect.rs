@@ -71,9 +71,9 @@ struct File {
 
 pub(crate) fn run(context: &Context, args: &InspectArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
-    let at = At::new(context, place, name)?;
-    let opened =
-        at.source().and_then(|source| args.which.open(&*source)).during(|| "error reading from registry".into())?;
+    let opened = At::new(context, place, name)
+        .and_then(|at| at.source().and_then(|source| args.which.open(&*source)))
+        .during(|| "error reading from registry".into())?;
     let inspected = inspected(name, &opened);
     output::write(&match args.format {
         Format::Json => output::pretty_json(&inspected)?,

@@ -1,6 +1,7 @@
 //! `proa eci pull`: puts all files of an image into a folder.
 
 use std::ffi::OsString;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -106,8 +107,9 @@ pub(crate) fn run(context: &Context, args: &PullArgs, place: &Remote) -> Result<
     let argv: Vec<OsString> = std::env::args_os().collect();
     let given = args.dir.clone().filter(|it| !it.as_os_str().is_empty() && is_given_behind(&argv, "pull"));
     let dir = given.map_or_else(std::env::current_dir, Ok).during(|| "the working directory".into())?;
-    let at = At::new(context, place, name)?;
-    let opened = pull(args, &at, name, &dir).during(|| "error pulling from registry".into())?;
+    let opened = At::new(context, place, name)
+        .and_then(|at| pull(args, &at, name, &dir))
+        .during(|| "error pulling from registry".into())?;
     let contents = &opened.contents;
     let path = |item: &Item| joined(&dir, item.title.as_str());
     let single = |role| contents.single(role).map(path).unwrap_or_default();
@@ -144,7 +146,13 @@ fn pull(args: &PullArgs, at: &At, name: &str, dir: &Path) -> Result<Opened, Comm
 
 /// A number, or what the original says of other text.
 fn number(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+    text.parse().map_err(|error: ParseIntError| {
+        let reason = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.ParseInt: parsing {text:?}: {reason}")
+    })
 }
 
 /// Opens a folder for files, which is made if it is not there.

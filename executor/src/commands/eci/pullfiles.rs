@@ -46,8 +46,9 @@ pub(crate) struct PullFilesArgs {
 pub(crate) fn run(context: &Context, args: &PullFilesArgs, place: &Remote) -> Result<u8, CommandError> {
     let name = args.which.name()?;
     let targets = targets(args)?;
-    let at = At::new(context, place, name)?;
-    let opened = pull(args, &at, name, &targets).during(|| "error pulling from registry".into())?;
+    let opened = At::new(context, place, name)
+        .and_then(|at| pull(args, &at, name, &targets))
+        .during(|| "error pulling from registry".into())?;
     let mut text = format!("Pulled image {name} with digest {}\nfile locations and types:\n", opened.image.named);
     for (what, path, role) in [
         ("kernel", &args.kernel, Role::Kernel),

@@ -100,8 +100,9 @@ pub(crate) fn run(context: &Context, args: &PushArgs, place: &Remote, remote: &s
         platform: platform(args.os.as_deref(), args.arch.as_deref()),
         timestamp: timestamp(args.timestamp)?,
     };
-    let at = At::new(context, place, image)?;
-    let digest = send(&artifact, &options, &at, args.verbose).during(|| "error pushing to registry".into())?;
+    let digest = At::new(context, place, image)
+        .and_then(|at| send(&artifact, &options, &at, args.verbose))
+        .during(|| "error pushing to registry".into())?;
     let location = if remote.is_empty() { String::new() } else { format!("to {remote} ") };
     output::write(&format!("Pushed image {image} {location}with digest {digest}\n"))?;
     Ok(0)
