@@ -8,6 +8,7 @@ each_user! {
     an_error_is_logged_after_what_came_before_it,
     a_burst_is_kept_to_the_last_byte,
     logs_follow_until_the_end,
+    an_app_is_told_where_its_log_is,
 }
 
 /// Starts a detached pod of this script and gives its UUID.
@@ -46,6 +47,24 @@ fn logs_follow_until_the_end(env: &Env) {
     let followed = env.proa(["logs", "-f", &uuid]).outcome().succeeds();
     let expected: String = (0..20).map(|i| format!("{i}\n")).collect();
     assert_eq!(followed.stdout, expected);
+    remove(env, &uuid);
+}
+
+fn an_app_is_told_where_its_log_is(env: &Env) {
+    let ask = "wget -q -O - $AC_METADATA_URL/acMetadata/v1/apps/$AC_APP_NAME/log 2>&1";
+    let uuid = detach(env, "told", ask);
+    env.proa(["status", "--wait", &uuid]).outcome().succeeds();
+    let answer = env.proa(["logs", &uuid]).outcome().succeeds().stdout;
+    let told: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
+    assert_eq!(told, serde_json::json!({"driver": "k8s-file", "location": format!("{uuid}/log.told")}));
+    let log = env.data().join("pods/run").join(told["location"].as_str().expect("text"));
+    assert!(std::fs::read_to_string(&log).expect("it is there").contains("k8s-file"), "{}", log.display());
+    env.end_metadata_service();
+    // What is passed through is kept nowhere.
+    let image = Aci::new("seen", busybox()).sh(&format!("{ask} | grep -o 404")).build(env);
+    let args = ["--insecure-options=image", "run", "--net=none", image.to_str().expect("UTF-8")];
+    env.proa(args).outcome().succeeds().prints("404\n");
+    env.end_metadata_service();
     remove(env, &uuid);
 }
 

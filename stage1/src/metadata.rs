@@ -6,7 +6,7 @@
 //! over; from then on the service accepts. When the service is gone the sockets are watched again: whoever connects
 //! meanwhile waits in the sockets' queues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use appc::{AcName, ImageManifest, PodManifest, PodUuid, RuntimeApp};
 use metadata_api::link::{AppDescription, Link, LinkError, PodDescription};
 use metadata_api::place::{Place, PlaceError};
+use metadata_api::registration::Log;
 use metadata_api::start::start;
 use metadata_api::{ADDRESS, Token};
 use rustix::event::{PollFd, PollFlags};
@@ -103,6 +104,8 @@ pub(crate) struct Metadata {
     listener: Option<OwnedFd>,
     /// The apps' sockets, by their names.
     identities: BTreeMap<String, OwnedFd>,
+    /// The apps whose output is kept in the pod's directory.
+    logged: BTreeSet<String>,
     link: Option<Link>,
     /// Not to be tried before.
     respite: Option<Instant>,
@@ -118,6 +121,7 @@ impl Metadata {
             address,
             listener,
             identities: BTreeMap::new(),
+            logged: BTreeSet::new(),
             link: None,
             respite: None,
             complained: false,
@@ -137,6 +141,11 @@ impl Metadata {
     /// Pid 1 has made an app's socket.
     pub(crate) fn set_identity(&mut self, app: String, listener: OwnedFd) {
         self.identities.insert(app, listener);
+    }
+
+    /// The app has a log in the pod's directory.
+    pub(crate) fn set_logged(&mut self, app: String) {
+        self.logged.insert(app);
     }
 
     /// What the monitor waits for: the end of the service, or somebody who needs it.
@@ -189,6 +198,7 @@ impl Metadata {
     pub(crate) fn app_removed(&mut self, app: &str, manifest: &PodManifest) {
         self.registration.images.remove(app);
         self.identities.remove(app);
+        self.logged.remove(app);
         self.tell(manifest, None);
     }
 
@@ -225,6 +235,7 @@ impl Metadata {
             listener: listener.as_fd(),
             host: self.address.to_string(),
             manifest: &manifest.to_json()?,
+            // Each app has its own.
             log: None,
             apps: described,
         };
@@ -233,6 +244,12 @@ impl Metadata {
 
     fn describe<'a>(&'a self, name: &'a AcName, image_manifest: &'a [u8]) -> AppDescription<'a> {
         let identity = self.identities.get(name.as_str()).map(|fd| fd.as_fd());
-        AppDescription { name, image_manifest, identity, log: None }
+        AppDescription { name, image_manifest, identity, log: self.log_of(name) }
+    }
+
+    /// Where the app's log is below the directory of pods, which is told as little as any other of the host.
+    fn log_of(&self, app: &AcName) -> Option<Log> {
+        let location = format!("{}/log.{app}", self.registration.uuid);
+        self.logged.contains(app.as_str()).then(|| Log { driver: "k8s-file".into(), location })
     }
 }

@@ -13,7 +13,7 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// A plain value, exactly as the specification writes it (appc ace.md, App Container Metadata Service).
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=us-ascii");
 
-/// An annotation's value, which may be any text.
+/// An annotation's value that is not ASCII.
 pub(crate) const ANY_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A signed identity (RFC 7519, section 10.3.1).

@@ -173,21 +173,19 @@ impl Visit {
             return Answer::Found(TEXT, self.pod().uuid_text.clone());
         }
         let documents = self.pod().documents();
-        let found = |kind, body: Option<Bytes>, missing: &'static Refusal| match body {
-            Some(body) => Answer::Found(kind, body),
-            None => missing.into(),
+        let log = |body: &Option<Bytes>| match body {
+            Some(body) => Answer::Found(JSON, body.clone()),
+            None => (&answer::NO_LOG).into(),
         };
         match route {
             Route::PodManifest => Answer::Found(JSON, documents.manifest.clone()),
             Route::PodAnnotations => Answer::Found(JSON, documents.annotations.clone()),
-            Route::PodAnnotation(name) => found(ANY_TEXT, documents.annotation(name), &answer::NO_ANNOTATION),
-            Route::PodLog => found(JSON, documents.log.clone(), &answer::NO_LOG),
+            Route::PodAnnotation(name) => annotation(documents.annotation(name)),
+            Route::PodLog => log(&documents.log),
             Route::App(name, of_app) => match (documents.app(name.as_str()), of_app) {
                 (None, _) => (&answer::NO_APP).into(),
-                (Some(_), AppRoute::Annotation(annotation)) => {
-                    found(ANY_TEXT, documents.app_annotation(name, annotation), &answer::NO_ANNOTATION)
-                }
-                (Some(app), AppRoute::Log) => found(JSON, app.log.clone(), &answer::NO_LOG),
+                (Some(_), AppRoute::Annotation(of_app)) => annotation(documents.app_annotation(name, of_app)),
+                (Some(app), AppRoute::Log) => log(&app.log),
                 (Some(app), of_app) => of_app_documents(app, of_app),
             },
             Route::PodUuid | Route::Sign | Route::Verify => (&answer::NO_ROUTE).into(),
@@ -228,6 +226,15 @@ impl Visit {
 /// Whether a verifier can be called that.
 fn is_audience(text: &str) -> bool {
     (1..=MAX_AUDIENCE).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// An annotation's value, of rkt's type unless it has letters that are not ASCII's.
+fn annotation(value: Option<Bytes>) -> Answer {
+    match value {
+        Some(value) if value.is_ascii() => Answer::Found(TEXT, value),
+        Some(value) => Answer::Found(ANY_TEXT, value),
+        None => (&answer::NO_ANNOTATION).into(),
+    }
 }
 
 fn of_app_documents(app: &AppDocuments, route: &AppRoute) -> Answer {

@@ -114,6 +114,9 @@ impl Monitor<'_> {
         let Some(dir) = &self.log_dir else { return Ok(()) };
         let name = self.apps[app].report.name.clone();
         self.outputs.keep_log(app, &name, dir.as_fd(), self.log_limits)?;
+        if let Some(metadata) = &mut self.metadata {
+            metadata.set_logged(name);
+        }
         Ok(())
     }
 }
