@@ -64,12 +64,14 @@ pub(super) struct Packet<'b> {
 pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, Malformed> {
     let mut decoder = Decoder::new(bytes);
     let mut packet = Packet::default();
+    let mut expected = 0;
     let result = fields(&mut decoder, |key, it| {
         if is(key, "Type") {
             packet.kind = if null(it)? { 0 } else { it.i64()? };
         } else if is(key, "ConnectionId") {
             packet.id = if null(it)? { 0 } else { it.u64()? };
         } else if is(key, "Payload") {
+            expected = announced(it);
             packet.payload = if null(it)? { None } else { Some(byte_string(it)?) };
         } else {
             it.skip()?;
@@ -78,7 +80,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, Malfor
     });
     match result {
         Ok(()) => Ok(Some((packet, decoder.position()))),
-        Err(error) if error.is_end_of_input() && bytes.len() < MAX_PACKET => Ok(None),
+        // What nobody will take is not waited for.
+        Err(error) if error.is_end_of_input() && bytes.len().max(expected) < MAX_PACKET => Ok(None),
         Err(error) if error.is_end_of_input() => Err(Malformed::TooLarge),
         Err(error) => Err(malformed(&error)),
     }
@@ -269,6 +272,18 @@ fn byte_string<'b>(decoder: &mut Decoder<'b>) -> Result<Cow<'b, [u8]>, Error> {
     }
     let pieces: Vec<&[u8]> = decoder.bytes_iter()?.collect::<Result<_, _>>()?;
     Ok(Cow::Owned(pieces.concat()))
+}
+
+/// How many bytes the head of a string announces; 0 if it does not tell, or is not all there.
+fn announced(decoder: &Decoder<'_>) -> usize {
+    let head = &decoder.input()[decoder.position()..];
+    let Some((first, rest)) = head.split_first() else { return 0 };
+    let width = match first & 0x1f {
+        immediate @ ..24 => return immediate.into(),
+        code @ 24..=27 => 1 << (code - 24),
+        _ => return 0,
+    };
+    rest.get(..width).map_or(0, |digits| digits.iter().fold(0, |sum, it| sum << 8 | usize::from(*it)))
 }
 
 fn malformed(error: &Error) -> Malformed {

@@ -122,11 +122,16 @@ fn malformed_packets_are_refused() {
     ] {
         assert!(matches!(decode(&hex(bytes)), Err(Malformed::Cbor(_))), "{bytes}");
     }
-    // A length that nobody will wait for.
-    let mut huge = hex("a1675061796c6f61645a7fffffff");
-    assert_eq!(decode(&huge), Ok(None));
-    huge.resize(MAX_PACKET, 0);
-    assert_eq!(decode(&huge), Err(Malformed::TooLarge));
+    // Lengths that nobody will wait for: once they are there, or as soon as they are announced.
+    for head in ["a1675061796c6f61645a7fffffff", "a1675061796c6f61645b0000010000000000"] {
+        let head = hex(head);
+        assert_eq!(decode(&head), Err(Malformed::TooLarge));
+        assert_eq!(decode(&head[..head.len() - 1]), Ok(None));
+    }
+    let mut pieces = hex("a1675061796c6f61645f59ffff");
+    assert_eq!(decode(&pieces), Ok(None));
+    pieces.resize(MAX_PACKET, 0x40);
+    assert_eq!(decode(&pieces), Err(Malformed::TooLarge));
 }
 
 #[test]
