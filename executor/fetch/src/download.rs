@@ -213,6 +213,11 @@ impl<'a> RemoteFile<'a> {
 }
 
 impl Body {
+    /// Bytes of the file that are there: those that came, and those of an earlier attempt.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The next bytes, `None` when all are there.
     ///
     /// # Errors

@@ -270,12 +270,15 @@ impl Images {
     /// Writes a body to the download's file, asking for the rest as often as it is cut off.
     fn receive(&self, file: &RemoteFile<'_>, mut download: Download<'_>, mut body: Body) -> Result<File, CommandError> {
         let work = async {
-            let mut fruitless = 0;
+            let (mut fruitless, mut furthest) = (0, body.received());
             loop {
                 let cut = match body.chunk().await {
                     Ok(Some(bytes)) => {
                         download.file.write_all(&bytes).map_err(DownloadError::Write)?;
-                        fruitless = 0;
+                        // A server that knows no ranges sends what was there before again.
+                        if body.received() > furthest {
+                            (fruitless, furthest) = (0, body.received());
+                        }
                         continue;
                     }
                     Ok(None) => return Ok(()),

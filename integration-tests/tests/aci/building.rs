@@ -62,7 +62,16 @@ fn g30_what_cannot_be_built_leaves_nothing(env: &Env) {
     build(layout.as_ref(), "x.aci").refuses("unrecognized file path in layout: \"more\"");
     fs::remove_file(env.path("layout/more")).expect("it is ours");
     env.write("layout/manifest", "{\n \"acKind\": }");
-    build(layout.as_ref(), "x.aci").refuses("image manifest validation failed");
+    let pictured =
+        build(layout.as_ref(), "x.aci").refuses("image manifest validation failed: Error at line 2, column 13");
+    assert!(pictured.stderr.contains("\n    2:  \"acKind\": }\n") && pictured.stderr.contains("^\n"), "{pictured}");
+    for (name, mistake) in
+        [("other.json", "other.json: Error at line 1"), ("other.yaml", "other.yaml: unclosed bracket")]
+    {
+        env.write(name, "[");
+        let option = format!("--manifest={name}");
+        aci(env, ["build", &*option, "layout", "x.aci"]).refuses(mistake);
+    }
     fs::remove_file(env.path("layout/manifest")).expect("it is ours");
     build(layout.as_ref(), "x.aci").refuses("no image manifest found in layout");
     let names = sh(env, "ls -A").succeeds();

@@ -41,6 +41,20 @@ fn g36_exec_makes_an_app() {
 }
 
 #[test]
+fn images_that_cannot_be_patched_say_why() {
+    let env = needs!(env());
+    let broken = Tree::new().file("manifest", "{\n \"acKind\": }", 0o644).dir("rootfs", 0o755).tar();
+    env.write("broken.aci", &broken);
+    let patch = |image: &str| aci(&env, ["patch-manifest", "--user=1", image, "y.aci"]);
+    let pictured = patch("broken.aci").refuses("broken.aci: Error at line 2, column 13");
+    assert!(pictured.stderr.contains("\n    2:  \"acKind\": }\n"), "{pictured}");
+    let whole = Tree::new().file("manifest", crate::MANIFEST, 0o644).dir("rootfs", 0o755).tar();
+    env.write("cut.aci", &whole[..1300]);
+    patch("cut.aci").refuses("truncated").stderr_shows("hint: the file is damaged or no image");
+    assert!(!env.path("y.aci").exists());
+}
+
+#[test]
 fn g37_one_capability_set_takes_the_others_place() {
     let env = needs!(env());
     env.write("x.aci", Tree::new().file("manifest", MANIFEST, 0o644).dir("rootfs", 0o755).tar());

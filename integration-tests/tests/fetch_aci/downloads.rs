@@ -99,6 +99,26 @@ fn cut_downloads_are_resumed() {
     world.runs(URL).prints("version 1.0.0\n");
 }
 
+/// Which knows no ranges: what comes again is no progress.
+#[test]
+fn a_server_that_always_ends_early_is_given_up() {
+    let world = needs!(World::new());
+    let bytes = world.publish("1.0.0", AT);
+    let half = bytes.len() / 2;
+    for etag in [None, Some("\"1\"")] {
+        let bytes = bytes.clone();
+        world.net.site.route(AT, move |_| {
+            let cut = Answer::ok(bytes.clone()).cut_after(half);
+            if let Some(etag) = etag { cut.header("ETag", etag) } else { cut }
+        });
+        world.net.site.hits();
+        let begun = std::time::Instant::now();
+        world.fetch(&[URL]).refuses("app.aci");
+        let asked = world.net.site.hits().iter().filter(|hit| hit.path.ends_with(".aci")).count();
+        assert!((2..=6).contains(&asked), "asked {asked} times in {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn what_is_no_rest_of_the_same_file_is_fetched_from_the_start() {
     let world = needs!(World::new());

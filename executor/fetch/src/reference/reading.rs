@@ -117,10 +117,15 @@ fn file_url(rest: &str) -> Option<PathBuf> {
 
 /// A URL without user and password: those belong in configuration, and would be repeated in messages.
 fn url(text: &str) -> Result<Url, RefError> {
-    let mut url = Url::parse(text).map_err(|error| {
+    let bad = |reason: &str| {
         let text = Quoted::new(text.rsplit('@').next().unwrap_or_default());
-        RefError::Url { text, reason: error.to_string() }
-    })?;
+        RefError::Url { text, reason: reason.to_owned() }
+    };
+    // Browsers take what comes behind more slashes for the host.
+    if text.split_once("://").is_some_and(|(_, rest)| rest.starts_with(['/', '\\'])) {
+        return Err(bad("empty host"));
+    }
+    let mut url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(RefError::Credentials);
     }

@@ -63,7 +63,7 @@ fn bad_references_are_refused_by_reason() {
     let md5 = format!("md5:{}", "a".repeat(32));
     let upper = format!("sha256:{}", "A".repeat(64));
     let too_long_id = format!("sha256:{hex63}bb");
-    let cases: [(&str, &str); 37] = [
+    let cases: [(&str, &str); 38] = [
         ("", "is empty"),
         (&long, "10240 bytes"),
         ("a\0b.aci", "control character"),
@@ -85,6 +85,7 @@ fn bad_references_are_refused_by_reason() {
         ("docker://a:b:c", "image reference \"docker://a:b:c\""),
         ("https://user:secret@h/x.aci", "credentials"),
         ("https://", "image URL \"https://\": empty host"),
+        ("https:///x.aci", "image URL \"https:///x.aci\": empty host"),
         ("https://user:secret@h:port/x.aci", "image URL \"h:port/x.aci\": invalid port number"),
         ("oci-archive:", "empty path"),
         ("sha512-", "image ID"),

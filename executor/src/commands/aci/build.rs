@@ -1,12 +1,13 @@
 //! `proa aci build`: makes an image of a layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use appc::Dialect;
 use clap::Args;
-use executor::aci::{self, BuildOptions, Layout, ManifestFile, Target, TargetError};
+use executor::aci::{self, BuildOptions, Layout, LayoutError, ManifestFile, ManifestFileError, Target, TargetError};
 
 use super::Compression;
+use super::validate::{explain, explain_file, explain_layout};
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
@@ -60,9 +61,12 @@ pub(crate) struct BuildArgs {
 pub(crate) fn run(_: &Context, args: BuildArgs) -> Result<u8, CommandError> {
     check_extension(&args.output)?;
     let newest = if args.reproducible { Some(moment::source_date_epoch()?.unwrap_or(0)) } else { None };
-    let manifest = args.manifest.as_deref().map(ManifestFile::read).transpose()?;
+    let manifest = args.manifest.as_deref().map(read_manifest).transpose()?;
     let layout =
-        Layout::open(&args.layout, manifest, Dialect::Proa).during(|| format!("layout {}", args.layout.display()))?;
+        Layout::open(&args.layout, manifest, Dialect::Proa).map_err(|error| match (&args.manifest, error) {
+            (Some(file), LayoutError::Manifest(error)) => explain(error).during(file.display().to_string()),
+            (_, error) => explain_layout(error).during(format!("layout {}", args.layout.display())),
+        })?;
     let target = Target::create(&args.output, args.overwrite, umask::file_mode()).map_err(explain_target)?;
     let options = BuildOptions {
         compression: if args.no_compression { Compression::None.into() } else { args.compression.into() },
@@ -76,8 +80,16 @@ pub(crate) fn run(_: &Context, args: BuildArgs) -> Result<u8, CommandError> {
     Ok(0)
 }
 
+/// Reads the manifest that takes the place of another.
+pub(super) fn read_manifest(file: &Path) -> Result<ManifestFile, CommandError> {
+    ManifestFile::read(file).map_err(|error| match error {
+        error @ ManifestFileError::Yaml(_) => explain_file(error).during(file.display().to_string()),
+        error => error.into(),
+    })
+}
+
 /// Refuses an output that is not called FILE.aci.
-pub(super) fn check_extension(output: &std::path::Path) -> Result<(), CommandError> {
+pub(super) fn check_extension(output: &Path) -> Result<(), CommandError> {
     aci::check_extension(output).map_err(|given| {
         CommandError::usage(format!("{}: Extension must be .aci (given {given})", output.display()))
             .hint("other tools, and proa itself, know an image by its name: give it one that ends in .aci")

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use appc::ImageManifest;
 use clap::Args;
-use executor::aci::{self, ManifestFile, ManifestPatch, OpenedImage, Target};
+use executor::aci::{self, ManifestPatch, OpenedImage, RewriteError, Target};
 
 use super::Compression;
-use super::build::{check_extension, explain_target};
+use super::build::{check_extension, explain_target, read_manifest};
+use super::validate::explain;
 use crate::context::Context;
 use crate::error::{CommandError, Explain};
 use crate::{output, umask};
@@ -119,8 +120,8 @@ pub(crate) fn run(_: &Context, args: PatchManifestArgs) -> Result<u8, CommandErr
     let new = match &args.manifest {
         None => None,
         Some(path) => {
-            let text = ManifestFile::read(path)?.json;
-            let manifest = ImageManifest::from_json(&text).map_err(super::validate::explain);
+            let text = read_manifest(path)?.json;
+            let manifest = ImageManifest::from_json(&text).map_err(explain);
             Some(manifest.during(|| path.display().to_string())?)
         }
     };
@@ -138,10 +139,20 @@ pub(crate) fn run(_: &Context, args: PatchManifestArgs) -> Result<u8, CommandErr
         };
         Ok(manifest.to_json()?)
     };
-    let built = aci::rewrite(opened.file, target.file()?, compression.into(), &aci::limits(), change).during(shown)?;
+    let built = aci::rewrite(opened.file, target.file()?, compression.into(), &aci::limits(), change);
+    let built = built.map_err(explain_rewriting).during(shown)?;
     target.publish().map_err(explain_target)?;
     output::write(&format!("{}\n", built.id))?;
     Ok(0)
+}
+
+/// What is wrong, a manifest's mistake with its place.
+fn explain_rewriting(error: RewriteError<Unpatched>) -> CommandError {
+    match error {
+        RewriteError::Manifest(Unpatched::Manifest(error)) => explain(error),
+        RewriteError::Archive(error) => error.into(),
+        error => error.into(),
+    }
 }
 
 /// Why there is no changed manifest.

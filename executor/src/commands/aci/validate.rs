@@ -134,7 +134,8 @@ fn manifest(path: &Path) -> Result<Kind, CommandError> {
     Ok(kind)
 }
 
-fn explain_layout(error: LayoutError) -> CommandError {
+/// What is wrong with a layout, a manifest's mistake with its place.
+pub(super) fn explain_layout(error: LayoutError) -> CommandError {
     match error {
         LayoutError::Manifest(error) => explain(error).during("image manifest validation failed"),
         LayoutError::ManifestFile(error) => explain_file(error),
@@ -143,7 +144,7 @@ fn explain_layout(error: LayoutError) -> CommandError {
 }
 
 /// A YAML mistake with the lines it is on.
-fn explain_file(error: ManifestFileError) -> CommandError {
+pub(super) fn explain_file(error: ManifestFileError) -> CommandError {
     let picture = match &error {
         ManifestFileError::Yaml(error) => error.picture().map(str::to_owned),
         _ => None,
