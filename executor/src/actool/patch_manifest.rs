@@ -97,7 +97,8 @@ fn work(given: &Given) -> Result<(), String> {
         OpenError::File(error) => format!("Cannot open {shown}: {}", go(&error)),
         error => format!("Cannot extract {shown}: {}", of_opening(&error)),
     })?;
-    let new = new.map(manifest_file).transpose()?;
+    // An empty file is as good as none, as in actool.
+    let new = new.map(manifest_file).transpose()?.filter(|text| !text.is_empty());
     let compression = if given.switch("no-compression") { Compression::None } else { Compression::Gzip };
     let change = |old: &[u8]| match new {
         Some(new) => Ok(new),
@@ -113,16 +114,20 @@ fn work(given: &Given) -> Result<(), String> {
 
 /// Why there is no changed manifest.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
 enum ChangeError {
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
     Patch(#[from] PatchError),
+    /// What was good before is not any more, and all that is changed without being looked at is in the app.
+    #[error("json: error calling MarshalJSON for type *types.App: {0}")]
+    App(ManifestError),
 }
 
 fn patched(patch: &ManifestPatch, old: &[u8]) -> Result<Vec<u8>, ChangeError> {
     let mut manifest = ImageManifest::from_json_in(old, Dialect::Actool)?;
     patch.apply(&mut manifest)?;
-    Ok(manifest.to_json()?)
+    manifest.to_json().map_err(ChangeError::App)
 }
 
 /// The new manifest; its rules are not looked at, as in actool, so that it can be given an unfinished one.
