@@ -68,16 +68,22 @@ fn options() -> Options {
     options
 }
 
+/// What the library says to programmers of a key that is there twice.
+const ADVICE: &str = ", set DuplicateKeyPolicy in Options if acceptable";
+
 fn explain(error: &serde_saphyr::Error) -> YamlError {
     let bare = error.without_snippet().to_string();
-    let message = bare.lines().next().unwrap_or_default().to_owned();
+    let message = bare.lines().next().unwrap_or_default().replace(ADVICE, "");
+    if message.contains("budget breached: Documents") {
+        return YamlError { message: "more than one document, where a manifest is one".to_owned(), picture: None };
+    }
     // What breaks a bound is the whole document: there is no line to show.
     if message.contains("budget breached") {
         let message = "its aliases unfold to more than a manifest may have, or it is nested too deeply".to_owned();
         return YamlError { message, picture: None };
     }
     // The first two lines are the message again and the name of a file that has none.
-    let picture: Vec<_> = error.to_string().lines().skip(2).map(str::to_owned).collect();
+    let picture: Vec<_> = error.to_string().lines().skip(2).map(|line| line.replace(ADVICE, "")).collect();
     YamlError { message, picture: (!picture.is_empty()).then(|| picture.join("\n")) }
 }
 
@@ -126,7 +132,12 @@ again: *empty
         assert_eq!(error.to_string(), "mapping values are not allowed in this context at line 2, column 3");
         let picture = error.picture().expect("the place is known");
         assert!(picture.contains("2 |  b: [2") && picture.contains('^') && !picture.contains("<input>"), "{picture}");
-        for bad in ["a: 1\na: 2\n", "a: !custom 1\n", "--- 1\n--- 2\n", "a: *nowhere\n", ": : :", "a: .inf"] {
+        let twice = yaml_to_json(b"a: 1\na: 2\n").unwrap_err();
+        assert_eq!(twice.to_string(), "duplicate mapping key: a at line 2, column 1");
+        assert!(twice.picture().is_some_and(|picture| !picture.contains("Options")), "{twice:?}");
+        assert_eq!(json("a: 1\n---\na: 2\n").unwrap_err(), "more than one document, where a manifest is one");
+        assert_eq!(json("---\na: 1\n...\n").unwrap(), r#"{"a":1}"#);
+        for bad in ["a: !custom 1\n", "--- 1\n--- 2\n", "a: *nowhere\n", ": : :", "a: .inf"] {
             assert!(json(bad).is_err(), "{bad:?} {:?}", json(bad));
         }
     }

@@ -149,6 +149,7 @@ fn opening(error: &OpenError) -> Option<&'static str> {
 fn manifest_file(error: &ManifestFileError) -> Option<&'static str> {
     Some(match error {
         ManifestFileError::Yaml(_) => "correct it there",
+        ManifestFileError::TooLarge(_) => return None,
         _ => "give a manifest file that is readable for you",
     })
 }

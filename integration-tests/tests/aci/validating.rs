@@ -163,6 +163,8 @@ fn g91_manifests_may_be_yaml() {
     env.write("number.yml", MANIFEST.replace("\"user\":\"0\"", "\"user\": 0"));
     let outcome = aci(&env, ["validate", "number.yml"]).refuses("expected a string, found a number (at $.app.user)");
     assert!(outcome.stderr.contains("\nhint: put it in double quotes\n"), "{outcome}");
+    env.write("two.yaml", "acKind: PodManifest\n---\nacKind: PodManifest\n");
+    aci(&env, ["validate", "two.yaml"]).refuses("two.yaml: more than one document, where a manifest is one");
     env.write("broken.yaml", "acKind: ImageManifest\n name: x\n");
     let outcome = aci(&env, ["validate", "broken.yaml"]).refuses("broken.yaml: ");
     assert!(outcome.stderr.contains("2 |  name: x\n"), "the line is shown: {outcome}");
