@@ -48,22 +48,23 @@ pub struct Target {
 }
 
 impl Target {
-    /// Begins a file that is to be called `path`. Its permissions are to be `mode`: the caller takes the umask off.
+    /// Begins a file that is to be called `path`. Its permissions are to be `mode`: the caller takes the umask off. What
+    /// is overwritten keeps its own: nobody who could not read the old file can read the new one.
     ///
     /// # Errors
     /// Something has that name and `overwrite` is not given, or it is no regular file; the directory cannot be written.
     pub fn create(path: &Path, overwrite: bool, mode: u32) -> Result<Self, TargetError> {
         let failed = |call, errno: Errno| TargetError::System { call, path: path.into(), source: errno.into() };
-        match statat(CWD, path, AtFlags::empty()) {
+        let mode = match statat(CWD, path, AtFlags::empty()) {
             Ok(_) if !overwrite => return Err(TargetError::Exists(path.into())),
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => {}
+                FileType::RegularFile => stat.st_mode & 0o777,
                 FileType::Directory => return Err(failed("open", Errno::ISDIR)),
                 _ => return Err(TargetError::NotRegular(path.into())),
             },
-            Err(Errno::NOENT) => {}
+            Err(Errno::NOENT) => mode,
             Err(errno) => return Err(failed("open", errno)),
-        }
+        };
         // What a link leads to is overwritten, not the link.
         let real = if overwrite { path.canonicalize().unwrap_or_else(|_| path.into()) } else { path.to_owned() };
         let name = real.file_name().ok_or_else(|| failed("open", Errno::ISDIR))?.to_owned();

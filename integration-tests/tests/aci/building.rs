@@ -16,6 +16,7 @@ each_user! {
     g30_an_image_is_a_gzip_with_the_manifest_last,
     g30_what_cannot_be_built_leaves_nothing,
     g31_owners_and_compression_are_chosen,
+    what_is_overwritten_keeps_its_permissions,
     g32_special_files_and_links,
     g34_reproducible_images_are_the_same_bit_for_bit,
     g45_junk_called_manifest_inside_rootfs_is_fine,
@@ -76,6 +77,19 @@ fn g30_what_cannot_be_built_leaves_nothing(env: &Env) {
     build(layout.as_ref(), "x.aci").refuses("no image manifest found in layout");
     let names = sh(env, "ls -A").succeeds();
     assert!(!names.stdout.contains("aci"), "{names}");
+}
+
+fn what_is_overwritten_keeps_its_permissions(env: &Env) {
+    layout(env, "layout", "echo x >x");
+    let mode = || fs::metadata(env.path("x.aci")).expect("it is there").permissions().mode() & 0o7777;
+    let umask = |words: &str| sh(env, &format!("{} aci {words} >id", integration_tests::binaries::proa().display()));
+    umask("build layout x.aci").succeeds();
+    assert_eq!(mode(), 0o644);
+    sh(env, "chmod 600 x.aci").succeeds();
+    umask("build --overwrite layout x.aci").succeeds();
+    assert_eq!(mode(), 0o600);
+    umask("patch-manifest --replace --user=1 x.aci").succeeds();
+    assert_eq!(mode(), 0o600);
 }
 
 fn g31_owners_and_compression_are_chosen(env: &Env) {
