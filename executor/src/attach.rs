@@ -25,7 +25,9 @@ pub(crate) struct Wanted {
 pub(crate) enum Attached {
     /// The pod ended, with this status if it was held.
     Over(Option<End>),
-    /// The app did, or the user let go.
+    /// The app's streams did, and the app most likely with them.
+    Closed,
+    /// The user let go, or whoever read what was written.
     Detached,
 }
 
@@ -41,7 +43,7 @@ pub(crate) fn hold(pods: &Pods, entry: &PodEntry, app: &str) -> Result<Option<u8
     match attach(client, app, wanted, true)? {
         Attached::Over(Some(end)) => Ok(Some(u8::try_from(end.status()).unwrap_or(u8::MAX))),
         Attached::Over(None) => Err(CommandError::failed("the pod's supervisor was killed")),
-        Attached::Detached => Ok(None),
+        Attached::Closed | Attached::Detached => Ok(None),
     }
 }
 
@@ -89,8 +91,8 @@ pub(crate) fn attach(mut client: Client, app: &str, wanted: Wanted, holds: bool)
         let app = app.to_owned();
         let hand_on = |signal| client.say(Call::Signal { app: Some(app.clone()), signal }, &[]);
         match streams.relay(client.as_fd(), &signals, hand_on)? {
-            Ended::Detached => break Attached::Detached,
-            Ended::Streams if !holds => break Attached::Detached,
+            Ended::Detached | Ended::Unread => break Attached::Detached,
+            Ended::Streams if !holds => break Attached::Closed,
             Ended::Notified | Ended::Streams => match client.hear_quietly()? {
                 Some((Reply::Exited(end), _)) => break Attached::Over(Some(end)),
                 Some(_) => {}
@@ -101,7 +103,7 @@ pub(crate) fn attach(mut client: Client, app: &str, wanted: Wanted, holds: bool)
     match ended {
         Attached::Over(_) => streams.read_to_end()?,
         Attached::Detached if holds => let_go(&mut client)?,
-        Attached::Detached => {}
+        Attached::Closed | Attached::Detached => {}
     }
     drop(raw);
     Ok(ended)

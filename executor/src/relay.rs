@@ -24,6 +24,8 @@ pub(crate) enum Ended {
     Detached,
     /// Output and errors, which there were, are at their end.
     Streams,
+    /// Nobody reads any more what the other side writes.
+    Unread,
 }
 
 /// Whether a terminal is what the user sits at.
@@ -106,7 +108,7 @@ impl Streams {
                 self.hear(signals, &mut signalled)?;
             }
             if self.pass_on(&ready)? && self.for_a_reader {
-                return Ok(Ended::Streams);
+                return Ok(Ended::Unread);
             }
             if ready.input {
                 reads_input = self.send_input(&mut typed)?;

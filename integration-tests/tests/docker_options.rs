@@ -180,7 +180,9 @@ fn other_keys_let_go_of_a_terminal() {
         .shows("c2");
     docker(env, &["attach", "--detach-keys=ctrl-", "web"]).exits(1).stderr_shows("\"ctrl-\" is no key");
     docker(env, &["exec", "--privileged", "web", "true"]).exits(1).stderr_shows("container's rights and no more");
-    docker(env, &["rm", "-f", "web"]).succeeds();
+    // The end of the terminal is the end of the container, whose status is told.
+    at_a_terminal(env, &["attach", "web"], &["exit 4\\r"]).exits(4);
+    docker(env, &["rm", "web"]).succeeds();
     env.assert_nothing_left();
 }
 

@@ -1,5 +1,7 @@
 //! `docker attach`: connects with the streams of a running container.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 use pod::State;
 
@@ -30,6 +32,12 @@ pub(crate) struct AttachArgs {
     container: String,
 }
 
+/// How long a container whose streams are at their end is waited for: it may go on without them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked at.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl AttachArgs {
     /// As if this had been typed.
     pub(super) fn of(container: String, no_stdin: bool) -> Self {
@@ -52,8 +60,13 @@ pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandErro
     let wanted = Wanted { stdin: !args.no_stdin, stdout: true, stderr: true };
     let attached = attach::attach(client, app.name.as_str(), wanted, false)?;
     // The status is written down a moment after the streams' end, if that was the container's.
-    if attached == Attached::Detached && super::targets::is_running(&pods, &container.entry) {
-        return Ok(0);
+    let patience = if attached == Attached::Closed { PATIENCE } else { Duration::ZERO };
+    let deadline = Instant::now() + patience;
+    while !matches!(attached, Attached::Over(_)) && super::targets::is_running(&pods, &container.entry) {
+        if Instant::now() >= deadline {
+            return Ok(0);
+        }
+        std::thread::sleep(PAUSE);
     }
     let ended = Container::read(&pods, pods.find(&container.entry.uuid.to_string())?)?;
     Ok(u8::try_from(ended.exit_code()).unwrap_or(u8::MAX))
