@@ -32,6 +32,7 @@ mod docker;
 mod doctor;
 mod dry_run;
 mod duration;
+mod ending;
 mod environment;
 mod error;
 mod escape;

@@ -29,6 +29,7 @@ each_user! {
     a_container_that_is_written_to_is_held_and_looks_as_before,
     restarts_are_told,
     changes_of_a_containers_files_are_told,
+    how_a_container_ends_that_is_removed_is_told_to_those_who_wait,
 }
 
 /// What an app does to its image's files, and what it makes that might lead a reader astray.
@@ -39,6 +40,28 @@ cat same >/dev/null; touch -r same here; chmod u+x same; chmod u-x same
 echo x >"$(printf 'two\nlines')"; ln deep/new/file twin; rm -r whole; echo x >whole; rm none; mkdir none
 mkdir -p /etc/new.d; mkdir /run/own
 "#;
+
+/// The directory goes with the pod: only who listens knows how it ended.
+fn how_a_container_ends_that_is_removed_is_told_to_those_who_wait(env: &Env) {
+    let image =
+        format!("oci:{}", Layout::new("shell").layer(busybox()).config("Cmd", json!(["sh"])).build(env).display());
+    let script = "until test -e /v/go; do sleep 0.05; done; exit ";
+    let volume = format!("{}:/v", env.path("go").display());
+    env.make_dir(&env.path("go"));
+    for (name, status) in [("three", "3"), ("four", "4")] {
+        let script = format!("{script}{status}");
+        let words = ["run", "-d", "--rm", "--network=none", "-v", &volume, "--name", name, &image, "sh", "-c", &script];
+        docker(env, &words).succeeds();
+    }
+    let both = env.proa(["docker", "wait", "three", "four"]).start();
+    let proas = env.proa(["wait", "four", "three"]).start();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    env.write("go/go", "");
+    both.wait().succeeds().prints("3\n4\n").quietly();
+    proas.wait().succeeds().prints("4\n3\n").quietly();
+    docker(env, &["wait", "three"]).exits(1).stderr_shows("No such container: three");
+    env.assert_nothing_left();
+}
 
 fn changes_of_a_containers_files_are_told(env: &Env) {
     let tree = busybox().dir("data", 0o755).dir("data/old", 0o755).dir("data/deep", 0o755).dir("data/whole", 0o755);

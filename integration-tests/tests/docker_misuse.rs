@@ -131,6 +131,16 @@ fn what_is_wanted_of_a_container_that_ends_is_refused(env: &Env) {
         let told = said.iter().any(|said| one.stderr.contains(said)) && !one.stderr.contains("Broken pipe");
         assert!(matches!(one.status.code(), Some(0 | 137)) || (one.status.code() == Some(1) && told), "{one}");
     }
+    for line in [
+        &["docker", "exec", "web", "sh", "-c", "echo in; sleep 1000"][..],
+        &["enter", "web", "sh", "-c", "echo in; sleep 1000"],
+    ] {
+        docker(env, &["start", "web"]).succeeds();
+        let mut inside = env.proa(line).start();
+        inside.wait_for("in");
+        docker(env, &["kill", "web"]).succeeds();
+        assert_eq!(inside.wait().exits(137).stderr, "", "the kernel has killed it");
+    }
     docker(env, &["rm", "web"]).succeeds();
     env.assert_nothing_left();
 }

@@ -178,8 +178,9 @@ fn execute(mut client: Client, app: String, spec: EnterSpec) -> Result<u8, Comma
             streams.relay(client.as_fd(), &signals, hand_on)?;
         }
         let Some((reply, _)) = client.hear()? else {
+            // The pod has ended, and the kernel has killed with it whatever ran there.
             drop(raw);
-            return Err(client.gone());
+            return Ok(status(End::Signal(Signal::KILL.as_raw())));
         };
         if let Reply::Exited(end) = reply {
             streams.drain()?;

@@ -1,11 +1,10 @@
 //! `proa wait`: waits for pods, and says how they ended.
 
-use std::time::Duration;
-
 use clap::Args;
 use pod::{Pods, State};
 
 use crate::context::Context;
+use crate::ending::Waiting;
 use crate::error::{CommandError, FAILURE};
 use crate::{output, pod_argument};
 
@@ -20,14 +19,14 @@ pub(crate) struct WaitArgs {
     pods: Vec<String>,
 }
 
-/// How often a pod is looked at.
-const PAUSE: Duration = Duration::from_millis(20);
-
 pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let mut status = 0;
-    for needle in &args.pods {
-        match wait(&pods, needle) {
+    // All are listened to before the first is waited for: those that are removed at their end would not be there later.
+    let begin = |needle: &String| Waiting::begin(&pods, pod_argument::find(&pods, needle)?);
+    let begun: Vec<_> = args.pods.iter().map(begin).collect();
+    for (needle, begun) in args.pods.iter().zip(begun) {
+        match begun.and_then(|waiting| end(&pods, waiting)) {
             Ok(exit) => output::write(&format!("{exit}\n"))?,
             Err(error) => {
                 output::complain(&error.during(needle.as_str()).report(Some("wait")));
@@ -38,18 +37,14 @@ pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError>
     Ok(status)
 }
 
-fn wait(pods: &Pods, needle: &str) -> Result<i32, CommandError> {
-    let uuid = pod_argument::find(pods, needle)?.uuid.to_string();
-    loop {
-        let entry = pods.find(&uuid)?;
-        match entry.state {
-            State::Running | State::Preparing | State::Embryo => std::thread::sleep(PAUSE),
-            State::Prepared => return Err(CommandError::failed("it was prepared and not run")),
-            _ => {
-                let missing =
-                    || CommandError::failed("nobody has written down how it ended: its supervisor was killed");
-                return pods.open(&entry)?.pod_status()?.map(|status| status.status).ok_or_else(missing);
-            }
+fn end(pods: &Pods, waiting: Waiting) -> Result<i32, CommandError> {
+    let entry = match waiting.end(pods)? {
+        Ok(entry) if entry.state == State::Prepared => {
+            return Err(CommandError::failed("it was prepared and not run"));
         }
-    }
+        Ok(entry) => entry,
+        Err(status) => return Ok(status),
+    };
+    let missing = || CommandError::failed("nobody has written down how it ended: its supervisor was killed");
+    pods.open(&entry)?.pod_status()?.map(|status| status.status).ok_or_else(missing)
 }

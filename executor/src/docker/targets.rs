@@ -1,7 +1,5 @@
 //! What docker does to several containers, one after the other: `stop`, `kill`, `wait`, `rm`.
 
-use std::time::Duration;
-
 use clap::Args;
 use pod::{PodEntry, Pods, State};
 
@@ -9,6 +7,7 @@ use super::{complain_of, container};
 use crate::annotations::STOP_TIMEOUT;
 use crate::commands;
 use crate::context::Context;
+use crate::ending::Waiting;
 use crate::error::CommandError;
 use crate::idmap::{self, Remover};
 use crate::{output, signal_argument};
@@ -91,9 +90,6 @@ pub(crate) struct RmArgs {
     containers: Vec<String>,
 }
 
-/// How often a container is looked at that is waited for.
-const PAUSE: Duration = Duration::from_millis(10);
-
 /// Does something to each container, and prints what came of it. One that fails does not spare the others.
 pub(super) fn each(
     context: &Context,
@@ -162,13 +158,17 @@ pub(crate) mod wait {
     use super::*;
 
     pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError> {
-        each(context, &args.containers, |pods, needle| {
-            let entry = container::find(pods, needle)?;
-            while is_running(pods, &entry) {
-                std::thread::sleep(PAUSE);
-            }
-            let ended = container::Container::read(pods, container::find(pods, &entry.uuid.to_string())?)?;
-            Ok(Some(ended.exit_code().to_string()))
+        let pods = context.pods()?;
+        // All at once: --rm may be faster.
+        let begin = |needle: &String| Waiting::begin(&pods, container::find(&pods, needle)?);
+        let mut begun: Vec<_> = args.containers.iter().map(begin).rev().collect();
+        each(context, &args.containers, |pods, _| {
+            let waiting = begun.pop().expect("there is one for each")?;
+            let code = match waiting.end(pods)? {
+                Ok(entry) => container::Container::read(pods, entry)?.exit_code(),
+                Err(status) => status,
+            };
+            Ok(Some(code.to_string()))
         })
     }
 }
