@@ -63,11 +63,26 @@ pub(crate) fn fit(manifest: &PodManifest, net: &NetRequest) -> Result<(), Comman
     if forwarded && net.mode == Mode::None { Err(closed(net)) } else { Ok(()) }
 }
 
+/// Makes sure that ports that were asked for do not lead past the pod. (Those of a pod manifest may: it is for any network.)
+///
+/// # Errors
+///
+/// The pod has the host's network, and no app takes them over.
+pub(crate) fn expect_own_network(manifest: &PodManifest, net: &NetRequest) -> Result<(), CommandError> {
+    if net.mode == Mode::Host && forwards(manifest)?.iter().any(|forward| forward.activates.is_none()) {
+        return Err(CommandError::usage("--port flag does not work with 'host' networking")
+            .hint("leave --port out: apps listen on the host's own ports"));
+    }
+    Ok(())
+}
+
 /// The error for ports of a pod that nothing leads into.
 fn closed(net: &NetRequest) -> CommandError {
     if net.joins.is_empty() {
-        CommandError::usage("--port: with --net=none nothing leads into the pod")
-            .hint("leave --net=none out: --port brings a network")
+        CommandError::usage(
+            "--port flag does not work with 'none' networking: with --net=none nothing leads into the pod",
+        )
+        .hint("leave --net=none out: --port brings a network")
     } else {
         CommandError::usage("--port: nothing leads into a network that is configured as internal")
             .hint("leave \"internal\" out of its configuration, or --port")

@@ -31,7 +31,7 @@ use crate::pull_policy::PullPolicy;
 use crate::request::{AppRequest, Lifecycle, PodRequest};
 use crate::setup::Setup;
 use crate::userns::{self, Rooted, Userns};
-use crate::{cgroup, diagnostics, guest_agent, protection, skeleton, sources, template};
+use crate::{cgroup, diagnostics, forward, guest_agent, protection, skeleton, sources, template};
 
 /// A pod that can be launched.
 #[derive(Debug)]
@@ -103,6 +103,10 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     };
     userns.note_in(&mut manifest);
     net.note_in(&mut manifest);
+    // What is prepared may be run on another network, and who comes to a sandbox may take the sockets over.
+    if begin == Begin::AtOnce && !request.ports.is_empty() && !manifest.apps.is_empty() {
+        forward::expect_own_network(&manifest, &net)?;
+    }
     if userns == Userns::KeepId {
         keep_id(&mut images, &mut manifest, &records, &mut trees)?;
     }

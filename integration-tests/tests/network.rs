@@ -43,7 +43,7 @@ fn net04_none_is_the_loopback_alone(env: &Env) {
     assert_eq!(sh(env, &["--net=none"], INTERFACES).trim(), "lo");
     // NET-04: no address but loopback ones, nobody to ask.
     let script = "grep -v ' lo$' /proc/net/if_inet6; ls /etc; echo done";
-    assert_eq!(sh(env, &[], script), "group\nhostname\nhosts\npasswd\ndone\n");
+    assert_eq!(sh(env, &[], script), "group\nhostname\nhosts\nmtab\npasswd\ndone\n");
 }
 
 fn rkt_etc_hosts(env: &Env) {

@@ -137,6 +137,15 @@ fn rkt_run_pod_manifest_without_apps_is_refused(env: &Env) {
 }
 
 fn rkt_run_conflicting_flags(env: &Env) {
+    for net in ["none", "host"] {
+        let told = format!("--port flag does not work with '{net}' networking");
+        let net = format!("--net={net}");
+        let asked = |command: &str| env.proa([command, &net, "--port=80:28998", &busybox_id(env)]).outcome();
+        asked("run").refuses(&told);
+        // It may be run on another one.
+        let uuid = asked("prepare").succeeds().line().to_owned();
+        env.proa(["rm", &uuid]).outcome().succeeds();
+    }
     for words in [
         &["--pod-manifest=/dev/null", "--inherit-env"][..],
         &["--pod-manifest=/dev/null", "--set-env=foo=bar"],
