@@ -261,7 +261,7 @@ fn instructions_of_a_dockerfile_change_images(env: &Env) {
     docker(env, &["rm", "-f", "web"]).succeeds();
     docker(env, &["create", "--name=web", "shell"]).succeeds();
     docker(env, &["commit", "--change", "HEALTHCHECK curl", "web", "no"])
-        .exits(125)
+        .exits(1)
         .stderr_shows("--change=\"HEALTHCHECK curl\": wanted CMD COMMAND or NONE");
     docker(env, &["rm", "web"]).succeeds();
     env.assert_nothing_left();
