@@ -40,6 +40,8 @@ fn a_containers_life_is_told_as_it_happens(env: &Env) {
     docker(env, &["run", "--rm", "--name=short", image, "sh", "-c", "sleep 2; exit 3"]).exits(3);
     docker(env, &["run", "-d", "--name=web", image, "sleep", "1000"]).succeeds();
     docker(env, &["exec", "web", "true"]).succeeds();
+    // Whom it did not know by the old name it cannot tell of a new one.
+    told.wait_for("exec_start web");
     docker(env, &["rename", "web", "front"]).succeeds();
     // It is seen by looking, not told by the pod as its end is.
     told.wait_for("rename front");
