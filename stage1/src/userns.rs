@@ -106,39 +106,22 @@ where
     T: Serialize,
     F: FnOnce(Parent) -> std::io::Result<T>,
 {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| UsernsError::Channel(errno.into()))?;
-    let parent = Parent(getpid());
-    match sys::fork::fork(namespaces).map_err(UsernsError::Create)? {
-        Fork::Child => {
-            drop(ours);
-            sys::fork::exit_now(u8::from(child(parent, theirs, work).is_err()))
-        }
-        Fork::Parent { pid, pidfd } => {
-            drop((theirs, work));
-            let mut running =
-                Running { socket: File::from(ours), pidfd, answer: Vec::new(), reaped: false, result: PhantomData };
-            admit(pid)?;
-            running.socket.write_all(b"m").map_err(UsernsError::Channel)?;
-            Ok(running)
-        }
-    }
+    let work = |parent| Ok(serde_json::to_vec(&work(parent)?)?);
+    let child = Child::start(namespaces, Box::new(admit), Box::new(work))?;
+    Ok(Running { child, result: PhantomData })
 }
 
 /// Work in a child process. Dropped, it ends the child.
 #[derive(Debug)]
 pub struct Running<T> {
-    socket: File,
-    pidfd: OwnedFd,
-    answer: Vec<u8>,
-    reaped: bool,
+    child: Child,
     result: PhantomData<T>,
 }
 
 impl<T: DeserializeOwned> Running<T> {
     /// Can be read when there is more of the answer, or its end.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.child.socket.as_fd()
     }
 
     /// Reads what there is of the answer, without waiting for more. Returns whether that was the end.
@@ -146,6 +129,61 @@ impl<T: DeserializeOwned> Running<T> {
     /// # Errors
     /// [`UsernsError::Channel`].
     pub fn read(&mut self) -> Result<bool, UsernsError> {
+        self.child.read()
+    }
+
+    /// Waits for the end of the child and returns its answer.
+    ///
+    /// # Errors
+    /// [`UsernsError::Channel`], [`UsernsError::Killed`], [`UsernsError::Ended`].
+    pub fn wait(mut self) -> Result<T, UsernsError> {
+        let status = self.child.wait()?;
+        serde_json::from_slice(&self.child.answer).map_err(|_| {
+            match status.as_ref().and_then(WaitIdStatus::terminating_signal) {
+                Some(signal) => UsernsError::Killed(signal),
+                None => UsernsError::Ended(status.as_ref().and_then(WaitIdStatus::exit_status).unwrap_or(0)),
+            }
+        })
+    }
+}
+
+/// What a child does: its answer, in bytes.
+type Work<'a> = Box<dyn FnOnce(Parent) -> std::io::Result<Vec<u8>> + 'a>;
+
+/// A child process, whatever it answers with.
+#[derive(Debug)]
+struct Child {
+    socket: File,
+    pidfd: OwnedFd,
+    answer: Vec<u8>,
+    reaped: bool,
+}
+
+impl Child {
+    fn start(
+        namespaces: Namespaces,
+        admit: Box<dyn FnOnce(Pid) -> Result<(), UsernsError> + '_>,
+        work: Work<'_>,
+    ) -> Result<Self, UsernsError> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(|errno| UsernsError::Channel(errno.into()))?;
+        let parent = Parent(getpid());
+        match sys::fork::fork(namespaces).map_err(UsernsError::Create)? {
+            Fork::Child => {
+                drop(ours);
+                sys::fork::exit_now(u8::from(serve(parent, theirs, work).is_err()))
+            }
+            Fork::Parent { pid, pidfd } => {
+                drop((theirs, work));
+                let mut child = Self { socket: File::from(ours), pidfd, answer: Vec::new(), reaped: false };
+                admit(pid)?;
+                child.socket.write_all(b"m").map_err(UsernsError::Channel)?;
+                Ok(child)
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<bool, UsernsError> {
         let mut piece = [0; 64 << 10];
         loop {
             match recv(&self.socket, &mut piece, RecvFlags::DONTWAIT) {
@@ -158,30 +196,18 @@ impl<T: DeserializeOwned> Running<T> {
         }
     }
 
-    /// Waits for the end of the child and returns its answer.
-    ///
-    /// # Errors
-    /// [`UsernsError::Channel`], [`UsernsError::Killed`], [`UsernsError::Ended`].
-    pub fn wait(mut self) -> Result<T, UsernsError> {
+    fn wait(&mut self) -> Result<Option<WaitIdStatus>, UsernsError> {
         self.socket.read_to_end(&mut self.answer).map_err(UsernsError::Channel)?;
-        let status = self.reap();
-        serde_json::from_slice(&self.answer).map_err(|_| {
-            match status.as_ref().and_then(WaitIdStatus::terminating_signal) {
-                Some(signal) => UsernsError::Killed(signal),
-                None => UsernsError::Ended(status.as_ref().and_then(WaitIdStatus::exit_status).unwrap_or(0)),
-            }
-        })
+        Ok(self.reap())
     }
-}
 
-impl<T> Running<T> {
     fn reap(&mut self) -> Option<WaitIdStatus> {
         self.reaped = true;
         waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten()
     }
 }
 
-impl<T> Drop for Running<T> {
+impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
             // It may have ended already.
@@ -191,17 +217,13 @@ impl<T> Drop for Running<T> {
     }
 }
 
-fn child<T: Serialize>(
-    parent: Parent,
-    socket: OwnedFd,
-    work: impl FnOnce(Parent) -> std::io::Result<T>,
-) -> std::io::Result<()> {
+/// What the child is.
+fn serve(parent: Parent, socket: OwnedFd, work: Work<'_>) -> std::io::Result<()> {
     parent.die_with_it()?;
     let mut socket = File::from(socket);
     // End of file here: the parent is gone, or has no use for the child.
     socket.read_exact(&mut [0])?;
-    let answer = serde_json::to_vec(&work(parent)?)?;
-    socket.write_all(&answer)
+    socket.write_all(&work(parent)?)
 }
 
 /// The process that has started a child, as the child knows it.
