@@ -1,4 +1,5 @@
-//! Prints the functions of a program that a command executes, one symbol to a line, in the order of their addresses.
+//! Prints the functions of a program that a command executes, and after them the statics that it writes, one symbol to a
+//! line, both in the order of their addresses.
 //!
 //! ```text
 //! executed PROGRAM -- COMMAND…
@@ -9,11 +10,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use nix::errno::Errno;
-use nix::sys::ptrace::{self, Options};
+use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -24,9 +27,9 @@ fn main() -> ExitCode {
         eprintln!("usage: executed PROGRAM -- COMMAND…");
         return ExitCode::from(2);
     };
-    match symbols(Path::new(program)).and_then(|symbols| Ok((symbols, executed(Path::new(program), &command[1..])?))) {
-        Ok((symbols, addresses)) => {
-            print!("{}", names(&symbols, &addresses));
+    match touched(Path::new(program), &command[1..]) {
+        Ok(names) => {
+            print!("{names}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -36,70 +39,144 @@ fn main() -> ExitCode {
     }
 }
 
-/// The functions of the program, by address.
-fn symbols(program: &Path) -> Result<Vec<(u64, String)>, String> {
-    let output =
-        Command::new("nm").arg("--numeric-sort").arg(program).output().map_err(|error| format!("nm: {error}"))?;
-    let text = String::from_utf8(output.stdout).map_err(|error| error.to_string())?;
-    let symbols: Vec<_> = text
+/// The names of what the command executes of the program, and of what it writes.
+fn touched(program: &Path, command: &[OsString]) -> Result<String, String> {
+    let symbols = symbols(program)?;
+    let program = program.canonicalize().map_err(|error| error.to_string())?;
+    let statics = Statics::of(&program)?;
+    let trace = executed(Trace { program, statics, executed: HashSet::new(), written: HashSet::new() }, command)?;
+    Ok(names(&symbols, "tTwW", &trace.executed) + &names(&symbols, "dDbB", &trace.written))
+}
+
+/// A symbol of the program: where it begins, of which kind it is (nm(1)), and its name.
+type Symbol = (u64, char, String);
+
+/// The symbols of the program, by address.
+fn symbols(program: &Path) -> Result<Vec<Symbol>, String> {
+    let symbols: Vec<_> = output_of("nm", &["--numeric-sort"], program)?
         .lines()
         .filter_map(|line| {
             let mut fields = line.split_whitespace();
             let address = u64::from_str_radix(fields.next()?, 16).ok()?;
-            "tTwW".contains(fields.next()?).then_some((address, fields.next()?.to_owned()))
+            Some((address, fields.next()?.parse().ok()?, fields.next()?.to_owned()))
         })
         .collect();
     if symbols.is_empty() { Err(format!("{} has no symbols", program.display())) } else { Ok(symbols) }
 }
 
-/// All names of the functions that hold the addresses.
-fn names(symbols: &[(u64, String)], addresses: &HashSet<u64>) -> String {
-    let start = |address: &u64| {
-        let next = symbols.partition_point(|(start, _)| start <= address);
-        next.checked_sub(1).map(|index| symbols[index].0)
-    };
-    let functions: BTreeSet<u64> = addresses.iter().filter_map(start).collect();
-    let named = symbols.iter().filter(|(start, _)| functions.contains(start));
-    named.fold(String::new(), |text, (_, name)| text + name + "\n")
+fn output_of(tool: &str, options: &[&str], program: &Path) -> Result<String, String> {
+    let output = Command::new(tool).args(options).arg(program).output().map_err(|error| format!("{tool}: {error}"))?;
+    String::from_utf8(output.stdout).map_err(|error| error.to_string())
 }
 
-/// The addresses of the program's instructions that the command executes.
-fn executed(program: &Path, command: &[OsString]) -> Result<HashSet<u64>, String> {
-    let program = program.canonicalize().map_err(|error| error.to_string())?;
+/// All names of the symbols of these kinds that hold the addresses.
+fn names(symbols: &[Symbol], kinds: &str, addresses: &HashSet<u64>) -> String {
+    let symbols: Vec<_> = symbols.iter().filter(|(_, kind, _)| kinds.contains(*kind)).collect();
+    let start = |address: &u64| {
+        let next = symbols.partition_point(|(start, ..)| start <= address);
+        next.checked_sub(1).map(|index| symbols[index].0)
+    };
+    let holders: BTreeSet<u64> = addresses.iter().filter_map(start).collect();
+    let named = symbols.iter().filter(|(start, ..)| holders.contains(start));
+    named.fold(String::new(), |text, (_, _, name)| text + name + "\n")
+}
+
+/// What the program's statics are before it runs.
+struct Statics {
+    address: u64,
+    /// Zeros after what the file has.
+    bytes: Vec<u8>,
+}
+
+impl Statics {
+    const WORD: usize = 8;
+
+    /// Of each segment that can be written to, when it is loaded: that which is sealed after the start is another one.
+    fn of(program: &Path) -> Result<Vec<Self>, String> {
+        let file = std::fs::read(program).map_err(|error| error.to_string())?;
+        let headers = output_of("readelf", &["--program-headers", "--wide"], program)?;
+        let segments = headers.lines().filter(|line| line.trim_start().starts_with("LOAD") && line.contains(" RW "));
+        let statics = |line: &str| {
+            let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+            let fields: Vec<u64> = line.split_whitespace().skip(1).map_while(number).collect();
+            let [offset, address, _, in_file, in_memory, ..] = fields[..] else { return None };
+            let mut bytes = file.get(offset as usize..(offset + in_file) as usize)?.to_vec();
+            bytes.resize(in_memory as usize, 0);
+            Some(Self { address, bytes })
+        };
+        segments.map(|line| statics(line).ok_or_else(|| format!("readelf: {line}"))).collect()
+    }
+
+    /// The addresses of the words that the process has changed.
+    fn written(&self, pid: Pid) -> std::io::Result<Vec<u64>> {
+        let mut now = vec![0; self.bytes.len()];
+        File::open(format!("/proc/{pid}/mem"))?.read_exact_at(&mut now, self.address)?;
+        let words = now.chunks(Self::WORD).zip(self.bytes.chunks(Self::WORD)).enumerate();
+        let changed = words.filter(|(_, (now, before))| now != before);
+        Ok(changed.map(|(index, _)| self.address + (index * Self::WORD) as u64).collect())
+    }
+}
+
+/// What was seen of the command.
+struct Trace {
+    program: PathBuf,
+    statics: Vec<Statics>,
+    /// The addresses of the program's instructions that were executed.
+    executed: HashSet<u64>,
+    /// Those of its statics that were written.
+    written: HashSet<u64>,
+}
+
+fn executed(mut trace: Trace, command: &[OsString]) -> Result<Trace, String> {
     // It stops itself, so that tracing begins before the command does.
     let stop_first = ["-c", "kill -STOP $$; exec \"$@\"", "sh"];
     let child = Command::new("sh").args(stop_first).args(command).spawn().map_err(|error| error.to_string())?;
     let first = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
-    trace(first, &program).map_err(|errno| errno.to_string())
+    trace.follow(first).map_err(|errno| errno.to_string())?;
+    Ok(trace)
 }
 
-fn trace(first: Pid, program: &PathBuf) -> nix::Result<HashSet<u64>> {
-    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
-    let news = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
-    ptrace::seize(first, news | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL)?;
-    kill(first, Signal::SIGCONT)?;
-    let (mut stepped, mut addresses) = (HashSet::new(), HashSet::new());
-    loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::__WALL)) {
-            Err(Errno::ECHILD) => return Ok(addresses),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
-                let runs_it = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == *program);
-                // A new process runs what its parent does.
-                if runs_it {
-                    stepped.insert(pid)
-                } else {
-                    stepped.remove(&pid)
-                };
-                go_on(pid, stepped.contains(&pid), None, event);
+impl Trace {
+    fn follow(&mut self, first: Pid) -> nix::Result<()> {
+        waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
+        let news = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
+        let ends = Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACEEXIT;
+        ptrace::seize(first, news | ends | Options::PTRACE_O_EXITKILL)?;
+        kill(first, Signal::SIGCONT)?;
+        let mut stepped = HashSet::new();
+        loop {
+            match waitpid(None::<Pid>, Some(WaitPidFlag::__WALL)) {
+                Err(Errno::ECHILD) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+                Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
+                    let runs_it = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == self.program);
+                    // A new process runs what its parent does.
+                    if runs_it {
+                        stepped.insert(pid)
+                    } else {
+                        stepped.remove(&pid)
+                    };
+                    if event == Event::PTRACE_EVENT_EXIT as i32 && runs_it {
+                        self.compare(pid);
+                    }
+                    go_on(pid, stepped.contains(&pid), None, event);
+                }
+                Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)) => {
+                    self.executed.extend(ptrace::getregs(pid).map(|registers| registers.rip));
+                    go_on(pid, stepped.contains(&pid), None, 0);
+                }
+                Ok(WaitStatus::Stopped(pid, signal)) => go_on(pid, stepped.contains(&pid), Some(signal), 0),
+                Ok(_) => {}
             }
-            Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)) => {
-                addresses.extend(ptrace::getregs(pid).map(|registers| registers.rip));
-                go_on(pid, stepped.contains(&pid), None, 0);
-            }
-            Ok(WaitStatus::Stopped(pid, signal)) => go_on(pid, stepped.contains(&pid), Some(signal), 0),
-            Ok(_) => {}
+        }
+    }
+
+    /// Looks at the statics of a process that ends.
+    fn compare(&mut self, pid: Pid) {
+        for statics in &self.statics {
+            // One that was killed has no memory any more.
+            self.written.extend(statics.written(pid).unwrap_or_default());
         }
     }
 }
