@@ -73,6 +73,7 @@ mod network;
 mod oci_form;
 mod output;
 mod packed;
+mod parallel;
 mod pod_argument;
 mod pod_line;
 mod pod_network;

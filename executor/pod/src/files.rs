@@ -45,8 +45,12 @@ pub(crate) fn read_optional(dir: &Dir, path: &str, limit: u64) -> Result<Option<
             // The file may grow while it is read.
             Ok(n) if bytes.len() as u64 + n as u64 > limit => return Err(too_large(bytes.len() as u64 + n as u64)),
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => continue,
             Err(e) => return Err(dir.error("read", path, e).into()),
+        }
+        // The file as it was when it was opened: to be told so by another call would cost a listing one for every file.
+        if bytes.len() as u64 == size {
+            return Ok(Some(bytes));
         }
     }
 }

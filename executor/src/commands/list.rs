@@ -15,7 +15,7 @@ use crate::error::{CommandError, FAILURE};
 use crate::escape::printable;
 use crate::net::{Mode, NetRequest};
 use crate::ports::{self, LeadingPort};
-use crate::{addresses, moment, output, table};
+use crate::{addresses, moment, output, parallel, table};
 
 /// List pods, one line per app
 ///
@@ -80,8 +80,10 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
     let mut status = 0;
     let mut listed = Vec::new();
     let pods = context.pods()?;
-    for entry in pods.list()?.iter().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
-        let (pod, sick) = examine(&pods, entry);
+    let mut entries = pods.list()?;
+    entries.retain(|entry| Place::VISIBLE.contains(&entry.place));
+    let examined = parallel::map(&entries, |entry| examine(&pods, entry));
+    for (entry, (pod, sick)) in entries.iter().zip(examined) {
         listed.push(pod);
         if let Some(error) = sick {
             output::complain(&error.during(format!("pod {}", entry.uuid)).report(Some("list")));

@@ -16,7 +16,7 @@ use crate::annotations::TYPED_IMAGE;
 use crate::cgroup;
 use crate::error::CommandError;
 use crate::net::{Mode, NetRequest};
-use crate::{health_record, moment, named_volumes, ports};
+use crate::{health_record, moment, named_volumes, parallel, ports};
 
 pub(crate) use size::Size;
 
@@ -69,13 +69,16 @@ impl Container {
     /// The pods cannot be listed.
     pub(crate) fn all(pods: &Pods) -> Result<(Vec<Self>, Vec<CommandError>), CommandError> {
         let (mut containers, mut sick) = (Vec::new(), Vec::new());
-        for entry in pods.list()?.into_iter().rev().filter(|entry| Place::VISIBLE.contains(&entry.place)) {
-            let uuid = entry.uuid;
-            match Self::read(pods, entry) {
+        let mut entries = pods.list()?;
+        entries.retain(|entry| Place::VISIBLE.contains(&entry.place));
+        entries.reverse();
+        let read = parallel::map(&entries, |entry| Self::read(pods, entry.clone()));
+        for (entry, read) in entries.iter().zip(read) {
+            match read {
                 Ok(container) => containers.push(container),
                 // It was removed between the listing and now.
                 Err(error) if matches!(error.cause(), Some(pod::PodError::NotFound { .. })) => {}
-                Err(error) => sick.push(error.during(format!("container {}", id(uuid)))),
+                Err(error) => sick.push(error.during(format!("container {}", id(entry.uuid)))),
             }
         }
         Ok((containers, sick))
