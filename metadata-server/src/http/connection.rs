@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::trace;
+use tracing::debug;
 
 use super::answer;
 use super::guard::Guard;
@@ -82,7 +82,7 @@ where
     let verdict = poll_fn(|cx| {
         if let Poll::Ready(end) = connection.poll_without_shutdown(cx) {
             if let Err(error) = end {
-                trace!(%error, "connection ended");
+                debug!(%error, "connection ended");
             }
             return Poll::Ready(None);
         }
@@ -100,7 +100,7 @@ where
         let farewell = answer::TIMEOUT.raw();
         // At once or not at all: a client that does not read is not waited for.
         let written = poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_write(cx, farewell.as_bytes()))).await;
-        trace!(?written, "gave up a slow client");
+        debug!(?written, "gave up a slow client");
     }
     if verdict != Some(Verdict::Idle) {
         let _ = timeout(LINGER, linger(stream)).await;
