@@ -186,7 +186,7 @@ impl NamedVolumes {
                 volume => found.extend(volume.during(|| format!("look at {}", entry.path().display()))?),
             }
         }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 

@@ -104,7 +104,7 @@ impl Documents {
         if let Some(twice) = described.pop() {
             return Err(DocumentError::NotInPod(twice.name));
         }
-        apps.sort_by(|a, b| a.name.cmp(&b.name));
+        apps.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(Self {
             annotations: annotations(&pod)?,
             manifest: manifest.into(),

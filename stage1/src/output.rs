@@ -209,7 +209,7 @@ impl Outputs {
     /// that one which was being read anyway, and else the output.
     fn sort(&self, sources: &mut [usize]) {
         let now = Instant::now();
-        sources.sort_by_key(|index| {
+        sources.sort_unstable_by_key(|index| {
             let source = &self.sources[*index];
             (!source.rests(), !source.is_active(now), *index)
         });

@@ -54,7 +54,7 @@ impl Pods {
             }
         }
         let mut entries: Vec<PodEntry> = found.into_values().collect();
-        entries.sort_by_key(|entry| (entry.created_ns, entry.uuid));
+        entries.sort_unstable_by_key(|entry| (entry.created_ns, entry.uuid));
         Ok(entries)
     }
 }

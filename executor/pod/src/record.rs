@@ -211,7 +211,7 @@ impl PodRef {
 fn apps_among(entries: &[String]) -> Vec<AcName> {
     let named = entries.iter().filter_map(|entry| entry.strip_prefix("upper."));
     let mut apps: Vec<AcName> = named.filter_map(|name| name.parse().ok()).collect();
-    apps.sort();
+    apps.sort_unstable();
     apps
 }
 

@@ -123,7 +123,7 @@ fn names_in(dir: &OwnedFd, path: &Path) -> Result<Vec<Vec<u8>>, LayoutError> {
             names.push(name.to_vec());
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

@@ -176,7 +176,7 @@ impl Walk {
                 return Err(WalkError::TooMany { limit: self.limit });
             }
         }
-        names.sort();
+        names.sort_unstable();
         let copy = dir.try_clone().map_err(|source| WalkError::System { call: "dup", path: shown(path), source })?;
         self.levels.push(Level { dir, path: path.to_vec(), names: names.into_iter() });
         Ok(copy)

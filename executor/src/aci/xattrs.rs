@@ -46,7 +46,7 @@ impl Xattrs {
                 }
             }
         }
-        xattrs.kept.sort();
+        xattrs.kept.sort_unstable();
         Ok(xattrs)
     }
 }

@@ -119,7 +119,7 @@ fn names(folder: &Path) -> Result<Vec<String>, ConfigError> {
             return Err(ConfigError::TooLarge { path: folder.to_owned(), limit: "1000 files" });
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

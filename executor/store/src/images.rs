@@ -174,7 +174,7 @@ impl Store {
             listing.images.extend(images.into_iter().filter(|image| !known.contains(&image.id)));
             listing.bad.extend(bad);
         }
-        listing.images.sort_by_key(|image| (image.imported_ns, image.id));
+        listing.images.sort_unstable_by_key(|image| (image.imported_ns, image.id));
         settle_names(&mut listing.images);
         Ok(listing)
     }
@@ -201,7 +201,7 @@ impl Store {
                 }
             }
         }
-        images.sort_by_key(|image| (image.imported_ns, image.id));
+        images.sort_unstable_by_key(|image| (image.imported_ns, image.id));
         settle_names(&mut images);
         Ok(images)
     }

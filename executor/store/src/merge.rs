@@ -101,7 +101,7 @@ impl Tree<'_> {
                 call: "read".to_owned(),
                 errno: error.into(),
             })?;
-            found.sort_by(|a: &(Vec<u8>, FileType), b| a.0.cmp(&b.0));
+            found.sort_unstable_by(|a: &(Vec<u8>, FileType), b| a.0.cmp(&b.0));
             for (name, kind) in found {
                 let below = if path.is_empty() { name.clone() } else { [&path[..], b"/", &name].concat() };
                 if kind == FileType::Directory {

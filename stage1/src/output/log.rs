@@ -314,7 +314,7 @@ mod tests {
             log.write(Stream::Stdout, format!("{number} is a line of some length\n").as_bytes());
         }
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
+        names.sort_unstable();
         assert_eq!(names, ["log.app", "log.app.1", "log.app.2"]);
         assert!(lines(&dir.path().join("log.app")).last().unwrap().contains("9 is"));
     }

@@ -51,7 +51,7 @@ impl AwsKey {
             .query_pairs()
             .map(|(name, value)| (encode(name.as_bytes(), false), encode(value.as_bytes(), false)))
             .collect();
-        query.sort();
+        query.sort_unstable();
         let query = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
         let signed = "host;x-amz-content-sha256;x-amz-date";
         let canonical = format!(

@@ -196,7 +196,7 @@ impl From<&Config> for OciConfig {
         // These two are JSON objects used as sets; their order means nothing, so it is made stable.
         let set = |set: &Option<Vec<String>>| {
             let mut sorted = list(set);
-            sorted.sort();
+            sorted.sort_unstable();
             sorted
         };
         Self {

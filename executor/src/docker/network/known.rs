@@ -38,7 +38,7 @@ impl Network {
             kind: Kind::OfPods { subnet: network.subnet, internal: network.internal },
         });
         let mut all: Vec<Self> = predefined.into_iter().chain(of_pods).collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(all)
     }
 

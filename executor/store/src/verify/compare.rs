@@ -197,7 +197,7 @@ fn read_xattrs(
         let length = get(name, &mut value)?;
         found.push((name.to_vec(), value[..length].to_vec()));
     }
-    found.sort();
+    found.sort_unstable();
     Ok(found)
 }
 
