@@ -1,10 +1,10 @@
 //! How a pod ends that somebody waits for: its directory may go with it, and only who listens knows.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pod::{FindError, PodEntry, Pods, State};
-use stage1::protocol::{Call, EventKind, PodEvent, Reply};
+use stage1::protocol::{Call, End, EventKind, PodEvent, Reply};
 
 use crate::client::Client;
 use crate::error::CommandError;
@@ -20,94 +20,102 @@ pub(crate) struct Waiting {
     client: Option<Client>,
 }
 
-/// What the supervisor has told: of each app the number of its last end, and its status.
+/// A pod that was waited for.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// It is there, and what is written down says how it ended.
+    Kept(PodEntry),
+    /// It is not there any more.
+    Removed(Heard),
+}
+
+/// How a pod ended, as its supervisor told.
 #[derive(Debug, Default)]
-struct Heard(BTreeMap<String, (u64, i32)>);
+pub(crate) struct Heard {
+    /// How each app ended last.
+    pub(crate) apps: BTreeMap<String, LastEnd>,
+    /// The status of the pod; none is told by a supervisor that is killed, or that is older than this program.
+    pub(crate) status: Option<i32>,
+}
+
+/// How an app ended last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastEnd {
+    /// When, in nanoseconds since the epoch.
+    pub(crate) time_ns: u64,
+    pub(crate) exit: End,
+}
 
 impl Waiting {
-    /// Begins to listen: however long the end is not asked for, it is known then.
-    ///
-    /// # Errors
-    ///
-    /// The pod's supervisor cannot be reached.
-    pub(crate) fn begin(pods: &Pods, entry: PodEntry) -> Result<Self, CommandError> {
-        let client = if entry.state == State::Running { listen(pods, &entry)? } else { None };
-        Ok(Self { entry, client })
+    /// Begins to listen: however long the end is not asked for, it is known then. A pod whose supervisor cannot be listened
+    /// to is looked at instead.
+    pub(crate) fn begin(pods: &Pods, entry: PodEntry) -> Self {
+        let client = if entry.state == State::Running { listen(pods, &entry) } else { None };
+        Self { entry, client }
     }
 
-    /// Waits for the end of the pod, if it runs or is about to. Returns the pod, or the status that was told of one that is not
-    /// there any more.
+    /// Waits for the end of the pod, if it runs or is about to, but not longer than until `deadline`.
     ///
     /// # Errors
     ///
-    /// The pod is not there any more, and nobody has told how it ended; its supervisor cannot be reached.
-    pub(crate) fn end(self, pods: &Pods) -> Result<Result<PodEntry, i32>, CommandError> {
+    /// The pod is not there any more, and nobody has told how it ended.
+    pub(crate) fn end(self, pods: &Pods, deadline: Option<Instant>) -> Result<Ending, CommandError> {
         let (uuid, mut heard, mut client) = (self.entry.uuid.to_string(), Heard::default(), self.client);
         loop {
-            if let Some(client) = &mut client {
-                heard.all(client);
+            if let Some(client) = client.take() {
+                heard.all(client, deadline);
             }
-            let entry = match (pods.find(&uuid), heard.status()) {
-                (Err(FindError::NoMatch { .. }), Some(status)) => return Ok(Err(status)),
-                (found, _) => found?,
+            let entry = match pods.find(&uuid) {
+                Err(FindError::NoMatch { .. }) if heard.anything() => return Ok(Ending::Removed(heard)),
+                found => found?,
             };
-            client = match entry.state {
-                State::Running => listen(pods, &entry)?,
-                State::Preparing | State::Embryo => None,
-                _ => return Ok(Ok(entry)),
-            };
+            let goes_on = matches!(entry.state, State::Running | State::Preparing | State::Embryo);
+            if !goes_on || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Ending::Kept(entry));
+            }
+            if entry.state == State::Running {
+                client = listen(pods, &entry);
+            }
             std::thread::sleep(PAUSE);
         }
     }
 }
 
 /// Asks for what has happened and what will; `None` if nobody is there to tell.
-fn listen(pods: &Pods, entry: &PodEntry) -> Result<Option<Client>, CommandError> {
-    let Some(client) = Client::reach(pods, entry)? else { return Ok(None) };
+fn listen(pods: &Pods, entry: &PodEntry) -> Option<Client> {
+    let client = Client::reach(pods, entry).ok()??;
     // It may go at this very moment.
-    Ok(client.say(Call::Events { since: 0 }, &[]).is_ok().then_some(client))
+    client.say(Call::Events { since: 0 }, &[]).is_ok().then_some(client)
 }
 
 impl Heard {
-    /// Hears all until the supervisor is gone, or has no more room for who listens. Of one that is killed, what it has said
-    /// counts.
-    fn all(&mut self, client: &mut Client) {
-        while let Ok(Some((reply, _))) = client.hear() {
-            if let Reply::Event(event) = reply {
-                self.note(event);
+    /// Hears all until the deadline, or until the supervisor is gone, or has no more room for who listens. Of one that is
+    /// killed, what it has said counts.
+    fn all(&mut self, mut client: Client, deadline: Option<Instant>) {
+        loop {
+            if let Some(deadline) = deadline {
+                // A time of nothing would be for ever.
+                let left = deadline.saturating_duration_since(Instant::now());
+                let Ok(patient) = client.impatient(left.max(Duration::from_millis(1))) else { return };
+                client = patient;
+            }
+            match client.hear() {
+                Ok(Some((Reply::Event(event), _))) => self.note(event),
+                Ok(Some((Reply::Exited(end), _))) => self.status = Some(end.status()),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
             }
         }
     }
 
     fn note(&mut self, event: PodEvent) {
-        if let (EventKind::Exited, Some(app), Some(exit)) = (event.event, event.app, event.exit) {
-            self.0.insert(app, (event.seq, exit.status()));
+        let PodEvent { time_ns, app, event, exit, .. } = event;
+        if let (EventKind::Exited, Some(app), Some(exit)) = (event, app, exit) {
+            self.apps.insert(app, LastEnd { time_ns, exit });
         }
     }
 
-    /// The status of the pod; `None` where it takes more than the ends of its apps to know that.
-    fn status(&self) -> Option<i32> {
-        let ends = || self.0.values();
-        let first = ends().min()?.1;
-        // Behind one that succeeds, one that fails makes the status, or is stopped and does not: as the pod's policy is.
-        (first != 0 || ends().all(|(_, status)| *status == 0)).then_some(first)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_that_fails_makes_the_status() {
-        let status = |ends: &[(&str, u64, i32)]| {
-            let ends = ends.iter().map(|(app, seq, status)| ((*app).to_owned(), (*seq, *status)));
-            Heard(ends.collect()).status()
-        };
-        assert_eq!(status(&[]), None);
-        assert_eq!(status(&[("a", 4, 3)]), Some(3));
-        assert_eq!(status(&[("a", 9, 143), ("b", 7, 5)]), Some(5));
-        assert_eq!(status(&[("a", 9, 0), ("b", 7, 0)]), Some(0));
-        assert_eq!(status(&[("a", 9, 143), ("b", 7, 0)]), None);
+    fn anything(&self) -> bool {
+        self.status.is_some() || !self.apps.is_empty()
     }
 }

@@ -1,5 +1,6 @@
 //! Which pod a command line means: an argument, or a file that holds a UUID.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pod::{PodEntry, Pods};
@@ -48,12 +49,20 @@ pub(crate) fn find(pods: &Pods, needle: &str) -> Result<PodEntry, CommandError> 
 /// there.
 pub(crate) const UNREADABLE: u8 = 1;
 
-/// Whether there was a UUID file to be read, which cannot be.
-pub(crate) fn is_unreadable(file: Option<&PathBuf>) -> bool {
-    file.is_some_and(|file| small_file::read_text(file, MAX_FILE).is_err())
+/// A UUID file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("read the UUID file {}", path.display())]
+struct Unreadable {
+    path: PathBuf,
+    source: io::Error,
 }
 
-fn read(file: &Path) -> Result<String, CommandError> {
-    let text = small_file::read_text(file, MAX_FILE).during(|| format!("read the UUID file {}", file.display()))?;
-    Ok(text.trim().to_owned())
+/// Whether no pod was found because the UUID file cannot be read.
+pub(crate) fn is_unreadable(error: &CommandError) -> bool {
+    error.cause::<Unreadable>().is_some()
+}
+
+fn read(file: &Path) -> Result<String, Unreadable> {
+    let read = small_file::read_text(file, MAX_FILE);
+    read.map(|text| text.trim().to_owned()).map_err(|source| Unreadable { path: file.to_owned(), source })
 }

@@ -56,6 +56,27 @@ impl Running {
         assert!(process::kill(self.pid(), signal), "{} is gone", self.command);
     }
 
+    /// Waits until it has so many sockets more than it was given, and nothing to do but to wait for what they say.
+    ///
+    /// # Panics
+    /// When [`limit`] passes before.
+    #[track_caller]
+    pub fn wait_until_it_listens(&self, sockets: usize) {
+        let is_socket = |fd: std::fs::DirEntry| {
+            std::fs::read_link(fd.path()).is_ok_and(|it| it.to_string_lossy().starts_with("socket:"))
+        };
+        let deadline = Instant::now() + limit();
+        loop {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten().flatten();
+            let open = open.filter(|fd| fd.file_name() != "0").map(is_socket).filter(|is| *is).count();
+            if open >= sockets && process::read(self.pid()).is_some_and(|process| process.state == 'S') {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{} has {open} of {sockets} sockets", self.command);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until a line of standard output holds `text`, and gives that line.
     ///
     /// # Panics

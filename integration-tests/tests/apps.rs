@@ -80,6 +80,33 @@ fn line_69_handlers_run_as_the_app_and_decide_whether_it_starts() {
     env.assert_nothing_left();
 }
 
+/// Its directory goes with it: what its policy made of the ends of its apps is told to who listens.
+#[test]
+fn the_status_of_a_pod_that_is_removed_is_that_of_the_first_failure() {
+    let env = &needs!(Env::of(User::WithRange));
+    let image = Aci::new("two", busybox()).sh("true").build(env);
+    let image = image.to_str().expect("UTF-8");
+    env.make_dir(&env.path("go"));
+    let volume = format!("--volume=v,kind=host,source={}", env.path("go").display());
+    let until = "until test -e /v/go; do sleep 0.02; done; exit 4";
+    let later = ["--name=later", "--mount=volume=v,target=/v", "--exec=/bin/sh", "--", "-c", until];
+    let pod = ["--insecure-options=image", "run", "--detach", "--rm", "--net=none", "--name=pair", &volume];
+    env.proa([&pod[..], &[image, "---", image], &later].concat()).outcome().succeeds();
+    let waiting = env.proa(["wait", "pair"]).start();
+    waiting.wait_until_it_listens(1);
+    // Not all can be listened to, but looked at.
+    let kept = ["--insecure-options=image", "run", "--detach", "--net=none", "--name=kept", &volume];
+    env.proa([&kept[..], &[image], &later].concat()).outcome().succeeds();
+    let few_files = ["sh", "-c", "ulimit -n 16; exec \"$@\"", "sh"];
+    let many = env.proa([&["wait"][..], &["kept"; 20]].concat()).through(few_files).start();
+    many.wait_until_it_listens(4);
+    env.write("go/go", "");
+    waiting.wait().succeeds().prints("4\n").quietly();
+    many.wait().succeeds().prints(&"4\n".repeat(20)).quietly();
+    env.proa(["rm", "kept"]).outcome().succeeds();
+    env.assert_nothing_left();
+}
+
 each_user! {
     line_73_users_are_names_digits_and_owners_of_files,
 }

@@ -3,7 +3,7 @@
 use integration_tests::images::{Layout, busybox};
 use integration_tests::{Env, Outcome, User, each_user, needs, process};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
@@ -55,10 +55,23 @@ fn how_a_container_ends_that_is_removed_is_told_to_those_who_wait(env: &Env) {
     }
     let both = env.proa(["docker", "wait", "three", "four"]).start();
     let proas = env.proa(["wait", "four", "three"]).start();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let attached = env.proa(["docker", "attach", "--no-stdin", "three"]).start();
+    let text = env.proa(["status", "--wait", "four"]).start();
+    let json = env.proa(["status", "--wait=10h", "--format=json", "three"]).start();
+    for (waiting, sockets) in [(&both, 2), (&proas, 2), (&attached, 2), (&text, 1), (&json, 1)] {
+        waiting.wait_until_it_listens(sockets);
+    }
     env.write("go/go", "");
     both.wait().succeeds().prints("3\n4\n").quietly();
     proas.wait().succeeds().prints("4\n3\n").quietly();
+    assert_eq!(attached.wait().exits(3).stderr, "");
+    let text = text.wait().succeeds().quietly();
+    assert!(text.stdout.starts_with("state=exited\ncreated=20"), "{text}");
+    text.shows("\nexited=true\n").shows("\napp-shell=4\n");
+    let json: Value = serde_json::from_str(json.wait().succeeds().line()).expect("JSON");
+    let end = (&json["state"], &json["exit_status"], &json["apps"][0]["exit_status"]);
+    assert_eq!(end, (&json!("exited"), &json!(3), &json!(3)), "{json}");
+    assert!(json["finished_ns"].as_u64() > json["started_ns"].as_u64() && json["pid"].is_null(), "{json}");
     docker(env, &["wait", "three"]).exits(1).stderr_shows("No such container: three");
     env.assert_nothing_left();
 }

@@ -115,6 +115,11 @@ fn apps_of_a_pod_that_is_prepared_are_listed(env: &Env) {
     let id = image(env, "later", "exit 3");
     let uuid = env.proa(["prepare", &id]).outcome().succeeds().line().to_owned();
     assert_eq!(app(env, &["list", &uuid]), "NAME\tSTATE\nlater\tcreated\n");
+    // As if whoever prepares it had been killed.
+    let [whole, begun] = ["prepared", "prepare"].map(|place| env.data().join("pods").join(place).join(&uuid));
+    std::fs::rename(&whole, &begun).expect("it is there");
+    env.proa(["app", "list", &uuid]).outcome().rejects("was not prepared to the end");
+    std::fs::rename(&begun, &whole).expect("it is there");
     env.proa(["run-prepared", "--net=none", &uuid]).outcome().exits(3);
     assert!(app(env, &["status", &uuid, "--app=later"]).contains("\nexit_code=3\n"));
     let json = app(env, &["status", &uuid, "--format=json"]);

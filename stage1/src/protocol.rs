@@ -43,7 +43,8 @@ impl Request {
 pub enum Call {
     /// The pod's state: [`Reply::Status`].
     Status,
-    /// Every event after number `since`, of those that are remembered, and all that follow: [`Reply::Event`] each.
+    /// Every event after number `since`, of those that are remembered, and all that follow: [`Reply::Event`] each, and
+    /// [`Reply::Exited`] with the pod's status when the pod is over.
     Events {
         /// Number of the last event that the client knows; 0 for none.
         #[serde(default)]
@@ -202,7 +203,7 @@ pub enum Reply {
     Event(PodEvent),
     /// A process was made; with this comes its terminal, if it has one.
     Started,
-    /// The process ended.
+    /// The process ended; of who holds the pod or hears its events, the pod.
     Exited(End),
     /// Descriptors come along: of these, in this order.
     Attached {

@@ -1,8 +1,9 @@
 //! `proa status`: how a pod is, or how it went.
 
+mod waiting;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use appc::isolator::report::ReportEntry;
 use clap::Args;
@@ -15,11 +16,14 @@ use stage1::protocol::{AppReport, AppStateName, Call, End, HealthReport, PodRepo
 
 use crate::client::Client;
 use crate::context::Context;
+use crate::ending::Heard;
 use crate::error::{CommandError, Explain as _};
 use crate::escape::printable;
 use crate::net::NetRequest;
 use crate::ports::{self, LeadingPort};
-use crate::{addresses, cgroup, duration, health_record, moment, output, pod_argument, protection};
+use crate::{addresses, cgroup, health_record, moment, output, pod_argument, protection};
+
+use waiting::{Patience, wait, wait_for_end};
 
 /// Show the state of a pod
 ///
@@ -112,14 +116,14 @@ struct PodShown {
 
 /// An app's state.
 #[derive(Debug, Serialize)]
-struct AppShown {
-    name: String,
-    state: &'static str,
+pub(super) struct AppShown {
+    pub(super) name: String,
+    pub(super) state: &'static str,
     attempt: u32,
-    created_ns: Option<u64>,
-    started_ns: Option<u64>,
-    finished_ns: Option<u64>,
-    exit_status: Option<i32>,
+    pub(super) created_ns: Option<u64>,
+    pub(super) started_ns: Option<u64>,
+    pub(super) finished_ns: Option<u64>,
+    pub(super) exit_status: Option<i32>,
     signal: Option<i32>,
     /// Whether the kernel killed it for want of memory.
     oom: bool,
@@ -138,54 +142,44 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// How often a pod is looked at that is waited for.
-const PAUSE: Duration = Duration::from_millis(20);
-
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let entry = match pod_argument::one(&pods, args.pod.as_ref(), args.uuid_file.as_ref()) {
-        Err(error) if pod_argument::is_unreadable(args.uuid_file.as_ref()) => {
+        Err(error) if pod_argument::is_unreadable(&error) => {
             output::complain(&error.report(Some("status")));
             return Ok(pod_argument::UNREADABLE);
         }
         entry => entry?,
     };
     let uuid = entry.uuid.to_string();
-    wait(&args.wait, || Ok(is_over(pods.find(&uuid)?.state)))?;
-    wait(&args.wait_ready, || {
-        let entry = pods.find(&uuid)?;
-        Ok(is_over(entry.state) || report(&pods, &entry).is_some_and(|report| report.ready))
-    })?;
+    let format = args.format;
+    if let Some(wanted) = Patience::of(args.wait.as_deref())? {
+        // Of one that is removed when it ends, there is nothing to look at later.
+        let before = examine(&pods, &entry, None);
+        if let Some(heard) = wait_for_end(&pods, entry, wanted)? {
+            let mut shown = before?;
+            shown.end(&heard);
+            output::write(&format.show(&shown, lines)?)?;
+            return Ok(0);
+        }
+    }
+    if let Some(wanted) = Patience::of(args.wait_ready.as_deref())? {
+        wait(wanted, || {
+            let entry = pods.find(&uuid)?;
+            Ok(is_over(entry.state) || report(&pods, &entry).is_some_and(|report| report.ready))
+        })?;
+    }
     let entry = pods.find(&uuid)?;
     let live = if entry.state == State::Running { report(&pods, &entry) } else { None };
     // What has no supervisor any more has ended meanwhile.
     let entry = if live.is_none() { pods.find(&uuid)? } else { entry };
     let shown = examine(&pods, &entry, live)?;
-    output::write(&args.format.show(&shown, lines)?)?;
+    output::write(&format.show(&shown, lines)?)?;
     Ok(0)
 }
 
 fn is_over(state: State) -> bool {
     !matches!(state, State::Running | State::Embryo | State::Preparing | State::Prepared)
-}
-
-/// Waits for a condition, if that is wanted, and not longer than wanted.
-fn wait(wanted: &Option<String>, mut reached: impl FnMut() -> Result<bool, CommandError>) -> Result<(), CommandError> {
-    let deadline = match wanted.as_deref() {
-        None | Some("false") => return Ok(()),
-        Some("true") => None,
-        Some(text) => {
-            let time = duration::parse(text).map_err(|error| CommandError::usage(format!("{text:?}: {error}")))?;
-            Some(Instant::now() + time)
-        }
-    };
-    while !reached()? {
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
 }
 
 /// What the supervisor says; `None` if there is none, or none any more.
@@ -254,6 +248,27 @@ fn examine(pods: &Pods, entry: &PodEntry, live: Option<PodReport>) -> Result<Pod
     })
 }
 
+impl PodShown {
+    /// The pod has ended since, and was removed.
+    fn end(&mut self, heard: &Heard) {
+        (self.state, self.exited) = (State::Exited.as_str(), true);
+        self.exit_status = heard.status;
+        for app in &mut self.apps {
+            let Some(last) = heard.apps.get(&app.name) else { continue };
+            (app.state, app.finished_ns) = (AppStateName::Exited.as_str(), Some(last.time_ns));
+            (app.exit_status, app.signal) = (Some(last.exit.status()), signal(last.exit));
+        }
+        self.finished_ns = self.apps.iter().filter_map(|app| app.finished_ns).max();
+    }
+}
+
+fn signal(exit: End) -> Option<i32> {
+    match exit {
+        End::Signal(signal) => Some(signal),
+        End::Code(_) => None,
+    }
+}
+
 fn pod_networks(net: &NetRequest, live: Option<&PodReport>) -> Vec<NamedReport> {
     let of_live = live.map(|report| report.network.joined.clone()).filter(|joined| !joined.is_empty());
     let of_pod = || {
@@ -266,7 +281,11 @@ fn pod_networks(net: &NetRequest, live: Option<&PodReport>) -> Vec<NamedReport> 
 }
 
 /// The apps of a pod without a supervisor, by what was written down.
-fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
+///
+/// # Errors
+///
+/// That cannot be read.
+pub(super) fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
     let mut statuses: std::collections::BTreeMap<_, _> = pod.statuses()?.into_iter().collect();
     let mut apps = Vec::new();
     for app in pod.manifest()?.apps {
@@ -295,7 +314,8 @@ fn recorded(pod: &pod::PodRef) -> Result<Vec<AppShown>, CommandError> {
     Ok(apps)
 }
 
-fn of_report(app: &AppReport) -> AppShown {
+/// An app as its supervisor tells of it.
+pub(super) fn of_report(app: &AppReport) -> AppShown {
     AppShown {
         name: app.name.clone(),
         state: app.state.as_str(),
@@ -304,10 +324,7 @@ fn of_report(app: &AppReport) -> AppShown {
         started_ns: app.started_ns,
         finished_ns: app.finished_ns,
         exit_status: (app.state == AppStateName::Exited).then(|| app.exit.map(End::status)).flatten(),
-        signal: match app.exit {
-            Some(End::Signal(signal)) => Some(signal),
-            _ => None,
-        },
+        signal: app.exit.and_then(signal),
         oom: app.oom,
         reason: app.reason.clone(),
         logs_lost: app.logs_lost,

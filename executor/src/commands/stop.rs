@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) fn run(context: &Context, args: StopArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let needles = match pod_argument::needles(&args.pods, args.uuid_file.as_ref()) {
-        Err(error) if pod_argument::is_unreadable(args.uuid_file.as_ref()) => {
+        Err(error) if pod_argument::is_unreadable(&error) => {
             output::complain(&error.report(Some("stop")));
             return Ok(pod_argument::UNREADABLE);
         }

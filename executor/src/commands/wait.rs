@@ -2,9 +2,10 @@
 
 use clap::Args;
 use pod::{Pods, State};
+use stage1::limits;
 
 use crate::context::Context;
-use crate::ending::Waiting;
+use crate::ending::{Ending, Waiting};
 use crate::error::{CommandError, FAILURE};
 use crate::{output, pod_argument};
 
@@ -22,9 +23,10 @@ pub(crate) struct WaitArgs {
 pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let mut status = 0;
+    limits::expect_files(args.pods.len());
     // All are listened to before the first is waited for: those that are removed at their end would not be there later.
-    let begin = |needle: &String| Waiting::begin(&pods, pod_argument::find(&pods, needle)?);
-    let begun: Vec<_> = args.pods.iter().map(begin).collect();
+    let begin = |needle: &String| Ok(Waiting::begin(&pods, pod_argument::find(&pods, needle)?));
+    let begun: Vec<Result<_, CommandError>> = args.pods.iter().map(begin).collect();
     for (needle, begun) in args.pods.iter().zip(begun) {
         match begun.and_then(|waiting| end(&pods, waiting)) {
             Ok(exit) => output::write(&format!("{exit}\n"))?,
@@ -38,13 +40,15 @@ pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError>
 }
 
 fn end(pods: &Pods, waiting: Waiting) -> Result<i32, CommandError> {
-    let entry = match waiting.end(pods)? {
-        Ok(entry) if entry.state == State::Prepared => {
+    let (status, missing) = match waiting.end(pods, None)? {
+        Ending::Kept(entry) if entry.state == State::Prepared => {
             return Err(CommandError::failed("it was prepared and not run"));
         }
-        Ok(entry) => entry,
-        Err(status) => return Ok(status),
+        Ending::Kept(entry) => {
+            let status = pods.open(&entry)?.pod_status()?.map(|status| status.status);
+            (status, "nobody has written down how it ended: its supervisor was killed")
+        }
+        Ending::Removed(heard) => (heard.status, "it was removed when it ended, and only its supervisor knew how"),
     };
-    let missing = || CommandError::failed("nobody has written down how it ended: its supervisor was killed");
-    pods.open(&entry)?.pod_status()?.map(|status| status.status).ok_or_else(missing)
+    status.ok_or_else(|| CommandError::failed(missing))
 }

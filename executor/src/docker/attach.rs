@@ -10,6 +10,7 @@ use crate::attach::{self, Attached, Wanted};
 use crate::client::Client;
 use crate::context::Context;
 use crate::detach_keys;
+use crate::ending::Waiting;
 use crate::error::CommandError;
 
 /// Attach local standard input, output, and error streams to a running container
@@ -57,6 +58,8 @@ pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandErro
         return Err(CommandError::failed("Error: You cannot attach to a paused container, unpause it first"));
     }
     let client = Client::connect(&pods, &container.entry)?;
+    // With --rm, who listens is the only one to know how it ends.
+    let waiting = Waiting::begin(&pods, container.entry.clone());
     let wanted = Wanted { stdin: !args.no_stdin, stdout: true, stderr: true };
     let attached = attach::attach(client, app.name.as_str(), wanted, false)?;
     // The status is written down a moment after the streams' end, if that was the container's.
@@ -68,6 +71,5 @@ pub(crate) fn run(context: &Context, args: AttachArgs) -> Result<u8, CommandErro
         }
         std::thread::sleep(PAUSE);
     }
-    let ended = Container::read(&pods, pods.find(&container.entry.uuid.to_string())?)?;
-    Ok(u8::try_from(ended.exit_code()).unwrap_or(u8::MAX))
+    Ok(u8::try_from(container::ended(&pods, waiting)?).unwrap_or(u8::MAX))
 }

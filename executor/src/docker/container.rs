@@ -14,11 +14,15 @@ use super::ps::ellipsis;
 use super::{age, image};
 use crate::annotations::TYPED_IMAGE;
 use crate::cgroup;
+use crate::ending::{Ending, Waiting};
 use crate::error::CommandError;
 use crate::net::{Mode, NetRequest};
 use crate::{health_record, moment, named_volumes, parallel, ports};
 
 pub(crate) use size::Size;
+
+/// The exit status of a container whose supervisor was killed: nobody wrote it down.
+const UNKNOWN: i32 = 255;
 
 /// What is known of a container.
 #[derive(Debug)]
@@ -224,9 +228,8 @@ impl Container {
         }
     }
 
-    /// How it ended: the exit status; 255 if its supervisor was killed and nobody wrote it down.
+    /// How it ended: the exit status, or [`UNKNOWN`].
     pub(crate) fn exit_code(&self) -> i32 {
-        const UNKNOWN: i32 = 255;
         let of_app = self.app.as_ref().and_then(|app| app.exit).map(AppExit::status);
         match self.state() {
             "exited" => self.end.map(|end| end.status).or(of_app).unwrap_or(UNKNOWN),
@@ -283,6 +286,18 @@ impl Container {
     pub(crate) fn created_at(&self) -> String {
         moment::rfc3339(self.entry.created_ns.unwrap_or_default())
     }
+}
+
+/// Waits for a container, and says with which status it ended.
+///
+/// # Errors
+///
+/// It is not there any more, and nobody has told.
+pub(super) fn ended(pods: &Pods, waiting: Waiting) -> Result<i32, CommandError> {
+    Ok(match waiting.end(pods, None)? {
+        Ending::Kept(entry) => Container::read(pods, entry)?.exit_code(),
+        Ending::Removed(heard) => heard.status.unwrap_or(UNKNOWN),
+    })
 }
 
 /// The id of a pod's container.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use pod::{PodEntry, Pods, State};
+use stage1::limits;
 
 use super::{complain_of, container};
 use crate::annotations::STOP_TIMEOUT;
@@ -159,16 +160,14 @@ pub(crate) mod wait {
 
     pub(crate) fn run(context: &Context, args: WaitArgs) -> Result<u8, CommandError> {
         let pods = context.pods()?;
+        limits::expect_files(args.containers.len());
         // All at once: --rm may be faster.
-        let begin = |needle: &String| Waiting::begin(&pods, container::find(&pods, needle)?);
-        let mut begun: Vec<_> = args.containers.iter().map(begin).rev().collect();
+        let begin = |needle: &String| Ok(Waiting::begin(&pods, container::find(&pods, needle)?));
+        let begun: Vec<Result<_, CommandError>> = args.containers.iter().map(begin).collect();
+        let mut begun = begun.into_iter();
         each(context, &args.containers, |pods, _| {
-            let waiting = begun.pop().expect("there is one for each")?;
-            let code = match waiting.end(pods)? {
-                Ok(entry) => container::Container::read(pods, entry)?.exit_code(),
-                Err(status) => status,
-            };
-            Ok(Some(code.to_string()))
+            let waiting = begun.next().expect("there is one for each")?;
+            Ok(Some(container::ended(pods, waiting)?.to_string()))
         })
     }
 }

@@ -29,8 +29,10 @@ impl Monitor<'_> {
                 Action::Shutdown => {
                     self.say(&ToInit::Shutdown)?;
                     self.over = true;
-                    if let Some(holder) = self.holder {
-                        self.reply(holder, &Reply::Exited(End::Code(self.supervisor.status())));
+                    // Of a pod that is removed, who listens is the only one to know.
+                    let end = Reply::Exited(End::Code(self.supervisor.status()));
+                    for connection in self.holder.into_iter().chain(self.events.listeners()) {
+                        self.reply(connection, &end);
                     }
                 }
             }

@@ -3,8 +3,9 @@
 use clap::Args;
 use stage1::protocol::{AppReport, Call, Reply};
 
-use super::seen::{self, Seen};
+use super::seen;
 use crate::client::Client;
+use crate::commands::status::AppShown;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::{app_argument, output, pod_argument, table};
@@ -26,7 +27,7 @@ pub(crate) fn run(context: &Context, args: ListArgs) -> Result<u8, CommandError>
     let pods = context.pods()?;
     let apps = seen::apps(&pods, &pod_argument::find(&pods, &args.pod)?)?;
     let titles = (!args.no_legend).then(|| vec!["NAME".to_owned(), "STATE".to_owned()]);
-    let app = |app: Seen| vec![app.name, app.state.to_owned()];
+    let app = |app: AppShown| vec![app.name, app.state.to_owned()];
     let rows: Vec<Vec<String>> = titles.into_iter().chain(apps.into_iter().map(app)).collect();
     output::write(&table::aligned(&rows))?;
     Ok(0)

@@ -7,8 +7,8 @@ use appc::{PodManifest, RuntimeApp, VolumeKind};
 use clap::Args;
 use serde::Serialize;
 
-use super::seen::{self, Seen};
-use crate::commands::status::Format;
+use super::seen;
+use crate::commands::status::{AppShown, Format};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::escape::printable;
@@ -59,7 +59,7 @@ struct MountShown {
 pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let apps = seen::apps(&pods, &pod_argument::find(&pods, &args.pod)?)?;
-    let app: &Seen = app_argument::find(&apps, |app| &app.name, args.app.as_deref())?;
+    let app: &AppShown = app_argument::find(&apps, |app| &app.name, args.app.as_deref())?;
     let entry = pod_argument::find(&pods, &args.pod)?;
     let manifest = pods.open(&entry)?.manifest()?;
     let known = manifest.apps.iter().find(|known| known.name.as_str() == app.name);
@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context, args: StatusArgs) -> Result<u8, CommandErro
         created_at: app.created_ns,
         started_at: app.started_ns,
         finished_at: app.finished_ns,
-        exit_code: app.exit_code,
+        exit_code: app.exit_status,
         mounts: known.map_or_else(Vec::new, |known| mounts(&manifest, known, &own)),
         user_annotations: inner.map(|app| app.user_annotations.clone()).unwrap_or_default(),
         user_labels: inner.map(|app| app.user_labels.clone()).unwrap_or_default(),
