@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Args, Command, FromArgMatches, Parser};
+use clap::{ArgMatches, Args, Command, CommandFactory as _, FromArgMatches, Parser};
 
 use crate::commands::{self, Subcommand};
 use crate::error::{CommandError, Kind};
@@ -99,7 +99,7 @@ impl Line {
 pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
     let asked = asked_for_help(argv);
     let argv = asked.as_deref().unwrap_or(argv);
-    let occurs = |subcommand: &&Subcommand| subcommand.names().any(|name| argv.iter().any(|word| word == name));
+    let is_given = |subcommand: &&Subcommand| subcommand.names().any(|name| before_subcommand(argv, name).is_some());
     let named = argv.iter().find_map(|word| commands::ALL.iter().find(|it| it.names().any(|name| word == name)));
     let attempt = named.and_then(|named| tree([named.command()]).try_get_matches_from(argv).ok());
     let mut matches = match attempt.map_or_else(|| abbreviations().try_get_matches_from(argv), Ok) {
@@ -108,8 +108,16 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Line, CommandError> {
             if let Some(shorter) = rkt_options::granted(&error, argv) {
                 return parse(&shorter);
             }
-            whole_tree().try_get_matches_from(argv).map_err(|error| {
-                let mended = commands::ALL.iter().filter(occurs).find_map(|subcommand| (subcommand.mend)(&error));
+            // Help shows options as they are meant; a mistake is told of all that may be given.
+            let is_help = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                    | ErrorKind::DisplayVersion
+            );
+            let tree = if is_help { whole_tree() } else { go_flags::switches_with_values(whole_tree()) };
+            tree.try_get_matches_from(argv).map_err(|error| {
+                let mended = commands::ALL.iter().filter(is_given).find_map(|subcommand| (subcommand.mend)(&error));
                 mended.unwrap_or_else(|| usage(error))
             })?
         }
@@ -135,14 +143,18 @@ pub(crate) fn unknown_subcommand<'a>(
 }
 
 /// The global options before the word, where it stands in a subcommand's place, and its index.
-fn before_subcommand(argv: &[OsString], word: &str) -> Option<(GlobalArgs, usize)> {
+pub(crate) fn before_subcommand(argv: &[OsString], word: &str) -> Option<(GlobalArgs, usize)> {
     #[derive(Debug, Parser)]
     struct Globals {
         #[command(flatten)]
         global: GlobalArgs,
     }
+    let parse = |before: &[OsString]| {
+        let matches = go_flags::switches_with_values(Globals::command()).try_get_matches_from(before).ok()?;
+        Globals::from_arg_matches(&matches).ok()
+    };
     let mut candidates = argv.iter().enumerate().skip(1).filter(|(_, found)| *found == word).map(|(index, _)| index);
-    candidates.find_map(|index| Some((Globals::try_parse_from(&argv[..index]).ok()?.global, index)))
+    candidates.find_map(|index| Some((parse(&argv[..index])?.global, index)))
 }
 
 /// `proa help COMMAND` as `proa COMMAND --help`.

@@ -20,10 +20,11 @@ pub(crate) fn as_go_has_them(command: Command) -> Command {
 
 /// Lets every switch have a value (`--full=true`), and takes for a truth value what Go does. Nothing else changes.
 pub(crate) fn switches_with_values(command: Command) -> Command {
+    let plainly = |text: &str| truth(text).map_err(|_| "wanted: true or false");
     let command = command.mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => switch(arg),
+        ArgAction::SetTrue => switch(arg).value_parser(ValueParser::from(plainly)),
         ArgAction::Set if arg.get_value_parser().type_id() == TypeId::of::<bool>() => {
-            arg.value_parser(ValueParser::from(truth))
+            arg.value_parser(ValueParser::from(plainly))
         }
         _ => arg,
     });

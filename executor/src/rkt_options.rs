@@ -5,18 +5,25 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::diagnostics::warn;
 use crate::pod_line::unknown_option;
-use crate::{go_flags, output};
+use crate::{cli, go_flags};
 
-/// The commands that know them.
-const COMMANDS: [&str; 4] = ["run", "prepare", "run-prepared", "sandbox"];
+/// The commands that know them: each in a subcommand's place, and the member of a group behind it.
+const COMMANDS: [(&str, Option<&str>); 4] =
+    [("run", None), ("prepare", None), ("run-prepared", None), ("app", Some("sandbox"))];
 
 /// The line without the option that clap did not know, if a pod is as that option wants it.
 pub(crate) fn granted(error: &clap::Error, argv: &[OsString]) -> Option<Vec<OsString>> {
     let option = unknown_option(error)?;
     let is_it = |word: &OsString| split(word).0 == option.as_bytes();
     let index = argv.iter().position(is_it)?;
-    if !argv[..index].iter().any(|word| COMMANDS.iter().any(|command| word == command)) {
+    let stands_before = |(command, member): (&str, Option<&str>)| {
+        let place = cli::before_subcommand(argv, command).map(|(_, place)| place).filter(|place| *place < index);
+        let behind = place.map(|place| argv[place + 1..index].iter().find(|word| !is_option(word)));
+        behind.is_some_and(|next| member.is_none_or(|member| next.is_some_and(|next| next == member)))
+    };
+    if !COMMANDS.into_iter().any(stands_before) {
         return None;
     }
     let given = split(&argv[index]).1;
@@ -27,7 +34,7 @@ pub(crate) fn granted(error: &clap::Error, argv: &[OsString]) -> Option<Vec<OsSt
         "--private-users" => switch()?.then_some(1)?,
         "--no-overlay" => {
             if switch()? {
-                output::complain(NO_COPY);
+                warn(NO_COPY);
             }
             1
         }
@@ -42,8 +49,11 @@ pub(crate) fn granted(error: &clap::Error, argv: &[OsString]) -> Option<Vec<OsSt
     Some(argv[..index].iter().chain(&argv[index + words..]).cloned().collect())
 }
 
-const NO_COPY: &str =
-    "proa: warning: --no-overlay is not held: an app's root is an overlay wherever the kernel has one\n";
+fn is_option(word: &OsStr) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+}
+
+const NO_COPY: &str = "--no-overlay is not held: an app's root is an overlay wherever the kernel has one";
 
 /// An option, and the value behind its `=`.
 fn split(word: &OsStr) -> (&[u8], Option<&OsStr>) {
@@ -74,6 +84,7 @@ mod tests {
             "prepare --private-users --mds-register=0 hello",
             "run-prepared --mds-register --ipc=private x",
             "app sandbox --no-overlay=F",
+            "--dir list --debug=true run --ipc=auto hello",
         ] {
             parsed(line).unwrap_or_else(|error| panic!("{line}: {}", error.report(None)));
         }
@@ -89,6 +100,10 @@ mod tests {
             ("run --mds-register=perhaps hello", "--mds-register is true or false"),
             ("run --stage1-name=x hello", "there is no option --stage1-name"),
             ("list --private-users", "--private-users"),
+            // Words that are no commands there.
+            ("rm run --ipc=auto", "'--ipc'"),
+            ("app list sandbox --ipc=auto", "--ipc"),
+            ("--dir=run status --ipc=auto x", "'--ipc'"),
         ] {
             let report = parsed(line).unwrap_err().report(None);
             assert!(report.contains(named), "{line}: {report}");

@@ -3,6 +3,7 @@
 use integration_tests::images::{Aci, Layout, Tree, busybox};
 use integration_tests::needs::{Place, place};
 use integration_tests::{Env, Outcome, User, each_user, needs};
+use rustix::fs::{CWD, FileType, Mode, chmod, mknodat};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -207,6 +208,16 @@ fn rkt_stop(env: &Env) {
     // As rkt: neither is of a pod that is not there.
     proa(env, &["stop", "--uuid-file=/no/such"]).exits(1).stderr_shows("/no/such");
     proa(env, &["stop", &by_file, &uuid]).exits(254);
+    proa(env, &["stop", "--uuid-file=/no/such", &uuid]).exits(254);
+    // What is read once is not there a second time.
+    for command in ["status", "stop"] {
+        let fifo = env.path(format!("{command}.fifo"));
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("a fifo");
+        chmod(&fifo, Mode::from_raw_mode(0o666)).expect("it is ours");
+        let asked = env.proa([command, &format!("--uuid-file={}", fifo.display())]).start();
+        fs::write(&fifo, "nosuchpod\n").expect("somebody reads it");
+        asked.wait().exits(254).stderr_shows("nosuchpod");
+    }
 }
 
 fn rkt_ipcns(env: &Env) {
@@ -249,7 +260,11 @@ fn rkt_options_that_ask_for_what_is_so(env: &Env) {
     let touch = ["--readonly-rootfs=F", "--", "touch", "/x"];
     proa(env, &[&["run", "--net=none", "--inherit-env=0", &image], &touch[..]].concat()).succeeds();
     proa(env, &["run", &image, "--readonly-rootfs=perhaps"]).refuses("'perhaps'");
-    proa(env, &["list", "--full=perhaps"]).refuses("'perhaps'");
+    proa(env, &["list", "--full=perhaps"])
+        .refuses("invalid value 'perhaps' for '--full[=<BOOL>]': wanted: true or false");
+    // The mistake is told, and not what is none.
+    proa(env, &["list", "--full=true", "--nonsense"]).refuses("unexpected argument '--nonsense'");
+    proa(env, &["run", "--debug=true", "--nonsense", &image]).refuses("unexpected argument '--nonsense'");
 }
 
 /// A uid-1000 app's pre-start handler runs as the app's user here: rkt ran it as root (docs/rkt-tests.md).

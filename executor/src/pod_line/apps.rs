@@ -138,8 +138,7 @@ fn app(
 fn app_args(command: &str, flags: &[OsString]) -> Result<AppArgs, CommandError> {
     let parse = |command: Command| command.no_binary_name(true).try_get_matches_from(flags);
     // A second time for values of switches as rkt takes them.
-    let parsed =
-        parse(app_command()).or_else(|error| parse(go_flags::switches_with_values(app_command())).map_err(|_| error));
+    let parsed = parse(app_command()).or_else(|_| parse(go_flags::switches_with_values(app_command())));
     let matches = parsed.map_err(|error| {
         if error.kind() == ErrorKind::DisplayHelp {
             return cli::help(command);

@@ -38,7 +38,7 @@ pub(super) fn misplaced_after(error: &clap::Error) -> Option<CommandError> {
                 .hint("options of the pod stand before the first image; arguments of an app after `--`"),
         );
     }
-    Some(habits::of_docker(&option).unwrap_or_else(|| {
+    Some(habits::of_rkt(&option).or_else(|| habits::of_docker(&option)).unwrap_or_else(|| {
         CommandError::usage(format!("no option of an app is called {option}"))
             .hint("arguments of an app stand after `--`: proa run IMAGE -- ARGS; options are in `proa run --help`")
     }))
