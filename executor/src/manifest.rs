@@ -12,7 +12,8 @@ use std::path::Path;
 
 use appc::{AcIdentifier, AcName, Annotations, Hash, ImageId, ImageManifest, PodManifest, RuntimeApp, RuntimeImage};
 use stage1::limits::MAX_APPS;
-use stage1::plan::{DOCKERS_RULES, FILLED, IMAGE_CONTENT};
+use stage1::plan::{DOCKERS_RULES, FILLED, IMAGE_CONTENT, STOP_SIGNAL};
+use stage1::signal;
 
 use crate::environment::PodEnvironment;
 use crate::request::AppRequest;
@@ -66,6 +67,16 @@ pub(crate) struct Reified {
     pub(crate) implicit_volumes: Vec<String>,
     /// Volumes that no app mounts.
     pub(crate) unused_volumes: Vec<AcName>,
+}
+
+impl Reified {
+    /// What is to be said of stop signals that are none.
+    pub(crate) fn odd_stop_signals(&self) -> impl Iterator<Item = String> {
+        self.manifest.apps.iter().filter_map(|app| {
+            let text = app.annotations.get(STOP_SIGNAL).filter(|text| signal::parse(text).is_none())?;
+            Some(format!("app {:?}: its stop signal {text:?} is none: it is sent TERM instead", app.name.as_str()))
+        })
+    }
 }
 
 /// Whether a pod can have so many apps. Asked before images are opened, which takes descriptors for each.

@@ -323,7 +323,9 @@ fn reify(
     // The apps of a sandbox are still to come.
     let is_sandbox = apps.is_empty();
     let apps = apps.into_iter().map(app).collect();
-    let Reified { manifest, implicit_volumes, unused_volumes } = manifest::reify(pod, environment, apps)?;
+    let reified = manifest::reify(pod, environment, apps)?;
+    reified.odd_stop_signals().for_each(|odd| warn(&odd));
+    let Reified { manifest, implicit_volumes, unused_volumes } = reified;
     let unused = unused_volumes.iter().filter(|_| !is_sandbox);
     unused.for_each(|volume| warn(&format!("no app mounts the volume {volume}")));
     if !implicit_volumes.is_empty() {

@@ -262,6 +262,17 @@ fn newuidmap_that_fails() {
     refused_or_warned(with_mounts(&env, strip, &["run", "hello"]).outcome(), "newuidmap");
 }
 
+/// What cannot be had is not the program that would have it.
+#[test]
+fn a_null_device_that_is_closed() {
+    needs!(place(Place::Host));
+    needs!(User::Root.account());
+    let env = needs!(Env::of(User::WithRange));
+    let close =
+        "mount -t tmpfs none /mnt && touch /mnt/null && chmod 600 /mnt/null && mount --bind /mnt/null /dev/null";
+    with_mounts(&env, close, &["run", "hello"]).outcome().refuses("newuidmap: open /dev/null: Permission denied");
+}
+
 #[test]
 fn no_landlock() {
     ordinary_users(|env| {

@@ -256,6 +256,11 @@ fn line_91_a_manifest_in_yaml_is_stored_as_json(env: &Env) {
 fn line_92_an_oci_image_is_an_app(env: &Env) {
     let passwd = "root:x:0:0::/root:/bin/sh\nweb:x:1000:2000::/home/web:/bin/sh\n";
     let tree = busybox().file("etc/passwd", passwd, 0o644).dir("srv", 0o755).dir("home/web", 0o755);
+    let odd =
+        Layout::new("odd").layer(busybox()).config("StopSignal", json!("SIG\u{1b}ODD")).config("Cmd", json!(["true"]));
+    let outcome = env.proa(["run", &format!("oci:{}", odd.build(env).display())]).outcome().succeeds();
+    let told = r#"warning: app "odd": its stop signal "SIG\u{1b}ODD" is none: it is sent TERM instead"#;
+    assert!(outcome.stderr.contains(told), "{outcome}");
     let image = Layout::new("mapped")
         .layer(tree)
         .config("Entrypoint", json!(["/bin/sh", "-c", "echo $0 \"$@\"; id -u; id -g; pwd; echo $A $HOME"]))
@@ -267,6 +272,7 @@ fn line_92_an_oci_image_is_an_app(env: &Env) {
         .config("ExposedPorts", json!({"80/tcp": {}}));
     let image = format!("oci:{}", image.build(env).display());
     let outcome = env.proa(["run", &image]).outcome().succeeds();
+    assert!(!outcome.stderr.contains("stop signal"), "{outcome}");
     let outcome = outcome.prints("default words\n1000\n2000\n/srv\nimage /home/web\n");
     // Its stop signal and its ports are in the manifest.
     let shown = env.proa(["run", "--dry-run", &image]).outcome().succeeds();
@@ -376,6 +382,8 @@ fn habits_are_answered(env: &Env) {
         (&["--ipc=parent", "hello"], "--ipc can only be auto or private", "share an IPC namespace"),
         (&["hello", "--user="], "--user=\"\": it must not be empty", "a name, a number, or a path"),
         (&["hello", "sh", "--login"], "no option of an app is called --login", "stand after `--`"),
+        (&["hello", "--stdout=log"], "there is no option --stdout", "with --detach they go to logs"),
+        (&["--stdin=tty", "hello"], "there is no option --stdin", "with --interactive"),
     ] {
         let outcome = env.proa(["run"].iter().chain(words)).outcome().refuses(what);
         assert!(outcome.stderr.contains(hint), "{outcome}");

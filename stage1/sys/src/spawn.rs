@@ -36,7 +36,9 @@ struct Order {
 /// # Errors
 /// As [`crate::fork::fork`]; /dev/null cannot be opened. That the program cannot be executed is known when it is waited for.
 pub fn spawn(path: CString, args: Vec<CString>, stderr: BorrowedFd<'_>) -> io::Result<Spawned> {
-    let null: OwnedFd = std::fs::File::options().read(true).write(true).open("/dev/null")?.into();
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+    // The caller names the program, which is not what is missing.
+    let null: OwnedFd = null.map_err(|error| io::Error::new(error.kind(), format!("open /dev/null: {error}")))?.into();
     let args = ExecArgs::new(args, Vec::new());
     let failure = AtomicI32::new(0);
     let order = Box::new(Order { path, args, null: null.as_raw_fd(), stderr: stderr.as_raw_fd(), failure });

@@ -80,6 +80,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     let image = AppImage { wanted, id: record.id, manifest: record.manifest.clone() };
     let blank = PodManifest { volumes, annotations: pod.annotations, ..PodManifest::blank() };
     let reified = manifest::reify(blank, &PodEnvironment::default(), vec![image]).map_err(explain)?;
+    reified.odd_stop_signals().for_each(|odd| warn(&odd));
     let mut manifest = reified.manifest;
     keep_used_volumes(&mut manifest);
     forward::check_activated(&manifest)?;
