@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use appc::{MAX_MANIFEST_BYTES, ManifestError};
@@ -61,14 +61,19 @@ impl ManifestFile {
     /// See [`ManifestFileError`]. A fifo or device is refused without blocking. A pipe without a name, which the caller
     /// has at hand as `/dev/stdin` or `/dev/fd/N`, is read to its end.
     pub fn read(path: &Path) -> Result<Self, ManifestFileError> {
-        Self::read_at(CWD, path, path)
+        Self::open(CWD, path, path, Pipes::Read)
     }
 
-    /// Reads the manifest `name` in the directory `dir`; messages call it `path`.
+    /// Reads the manifest `name` in the directory `dir`; messages call it `path`. A pipe is refused there: whoever made the
+    /// directory may have put a link to the caller's own standard input into it, which may never end.
     ///
     /// # Errors
-    /// As [`ManifestFile::read`].
+    /// See [`ManifestFileError`].
     pub(super) fn read_at(dir: impl AsFd, name: &Path, path: &Path) -> Result<Self, ManifestFileError> {
+        Self::open(dir, name, path, Pipes::Refused)
+    }
+
+    fn open(dir: impl AsFd, name: &Path, path: &Path, pipes: Pipes) -> Result<Self, ManifestFileError> {
         let open_error = |error: rustix::io::Errno| ManifestFileError::Open { path: path.into(), source: error.into() };
         // O_NONBLOCK: a fifo must fail the check of its type instead of waiting for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -76,7 +81,7 @@ impl ManifestFile {
         let stat = fstat(&file).map_err(open_error)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
-            FileType::Fifo if fstatfs(&file).is_ok_and(|at| at.f_type as u64 == PIPEFS_MAGIC) => {
+            FileType::Fifo if pipes == Pipes::Read && is_nameless(&file) => {
                 fcntl_setfl(&file, OFlags::empty()).map_err(open_error)?;
             }
             _ => return Err(ManifestFileError::NotRegular(path.into())),
@@ -85,6 +90,18 @@ impl ManifestFile {
         let json = if is_yaml(name) { yaml_to_json(&text)?.into_bytes() } else { text };
         Ok(Self { json, modified: u64::try_from(stat.st_mtime).unwrap_or(0) })
     }
+}
+
+/// Whether pipes without a name are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pipes {
+    Read,
+    Refused,
+}
+
+/// Whether this pipe has no name, so that whoever writes into it was there before.
+fn is_nameless(pipe: &OwnedFd) -> bool {
+    fstatfs(pipe).is_ok_and(|at| at.f_type as u64 == PIPEFS_MAGIC)
 }
 
 fn read_bounded(file: &File, path: &Path) -> Result<Vec<u8>, ManifestFileError> {

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fchmod, fsync, linkat, openat, renameat, renameat_with, statat,
-    unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, fchmod, fchown, fsync, linkat, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -49,20 +49,20 @@ pub struct Target {
 
 impl Target {
     /// Begins a file that is to be called `path`. Its permissions are to be `mode`: the caller takes the umask off. What
-    /// is overwritten keeps its own: nobody who could not read the old file can read the new one.
+    /// is overwritten keeps its own and its group: nobody who could not read the old file can read the new one.
     ///
     /// # Errors
     /// Something has that name and `overwrite` is not given, or it is no regular file; the directory cannot be written.
     pub fn create(path: &Path, overwrite: bool, mode: u32) -> Result<Self, TargetError> {
         let failed = |call, errno: Errno| TargetError::System { call, path: path.into(), source: errno.into() };
-        let mode = match statat(CWD, path, AtFlags::empty()) {
+        let (mode, group) = match statat(CWD, path, AtFlags::empty()) {
             Ok(_) if !overwrite => return Err(TargetError::Exists(path.into())),
             Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => stat.st_mode & 0o777,
+                FileType::RegularFile => (stat.st_mode & 0o777, Some(Gid::from_raw(stat.st_gid))),
                 FileType::Directory => return Err(failed("open", Errno::ISDIR)),
                 _ => return Err(TargetError::NotRegular(path.into())),
             },
-            Err(Errno::NOENT) => mode,
+            Err(Errno::NOENT) => (mode, None),
             Err(errno) => return Err(failed("open", errno)),
         };
         // What a link leads to is overwritten, not the link.
@@ -73,6 +73,7 @@ impl Target {
         let dir = openat(CWD, parent, flags, Mode::empty()).map_err(|e| failed("open", e))?;
         let (file, temporary) = nameless(&dir, &name).map_err(|e| failed("open", e))?;
         let target = Self { dir, name, path: path.into(), file: File::from(file), temporary, overwrite };
+        let mode = group.map_or(mode, |group| given_to(&target.file, group, mode));
         fchmod(&target.file, Mode::from_raw_mode(mode)).map_err(|e| failed("chmod", e))?;
         Ok(target)
     }
@@ -132,6 +133,15 @@ impl Target {
     fn link(&self, name: &OsStr) -> Result<(), Errno> {
         let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(CWD, file, &self.dir, name, AtFlags::SYMLINK_FOLLOW)
+    }
+}
+
+/// Gives a file to a group, and returns its permissions. Where the caller may not do that, the group that it has then may do no
+/// more than everybody.
+fn given_to(file: &File, group: Gid, mode: u32) -> u32 {
+    match fchown(file, None, Some(group)) {
+        Ok(()) => mode,
+        Err(_) => mode & (0o707 | (mode & 0o007) << 3),
     }
 }
 

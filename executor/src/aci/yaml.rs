@@ -2,8 +2,9 @@
 
 use appc::{MAX_DEPTH, MAX_MANIFEST_BYTES};
 use serde::{Deserialize, Deserializer};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::DuplicateKeyPolicy;
-use serde_saphyr::{Budget, Options};
+use serde_saphyr::{Budget, Error, Options};
 
 /// A text that is not the YAML of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,20 +72,29 @@ fn options() -> Options {
 /// What the library says to programmers of a key that is there twice.
 const ADVICE: &str = ", set DuplicateKeyPolicy in Options if acceptable";
 
-fn explain(error: &serde_saphyr::Error) -> YamlError {
+fn explain(error: &Error) -> YamlError {
+    // What breaks a bound is the whole document: there is no line to show.
+    if let Some(breach) = breach_of(error) {
+        let message = match breach {
+            BudgetBreach::Documents { .. } => "more than one document, where a manifest is one",
+            _ => "its aliases unfold to more than a manifest may have, or it is nested too deeply",
+        };
+        return YamlError { message: message.to_owned(), picture: None };
+    }
     let bare = error.without_snippet().to_string();
     let message = bare.lines().next().unwrap_or_default().replace(ADVICE, "");
-    if message.contains("budget breached: Documents") {
-        return YamlError { message: "more than one document, where a manifest is one".to_owned(), picture: None };
-    }
-    // What breaks a bound is the whole document: there is no line to show.
-    if message.contains("budget breached") {
-        let message = "its aliases unfold to more than a manifest may have, or it is nested too deeply".to_owned();
-        return YamlError { message, picture: None };
-    }
     // The first two lines are the message again and the name of a file that has none.
     let picture: Vec<_> = error.to_string().lines().skip(2).map(|line| line.replace(ADVICE, "")).collect();
     YamlError { message, picture: (!picture.is_empty()).then(|| picture.join("\n")) }
+}
+
+/// The bound that is broken, if it is that.
+fn breach_of(error: &Error) -> Option<&BudgetBreach> {
+    match error {
+        Error::Budget { breach, .. } => Some(breach),
+        Error::AliasError { error, .. } | Error::WithSnippet { error, .. } => breach_of(error),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +147,8 @@ again: *empty
         assert!(twice.picture().is_some_and(|picture| !picture.contains("Options")), "{twice:?}");
         assert_eq!(json("a: 1\n---\na: 2\n").unwrap_err(), "more than one document, where a manifest is one");
         assert_eq!(json("---\na: 1\n...\n").unwrap(), r#"{"a":1}"#);
+        let named = json("\"budget breached: Documents\": 1\n\"budget breached: Documents\": 2\n").unwrap_err();
+        assert!(named.starts_with("duplicate mapping key"), "what a key is called is not the mistake: {named}");
         for bad in ["a: !custom 1\n", "--- 1\n--- 2\n", "a: *nowhere\n", ": : :", "a: .inf"] {
             assert!(json(bad).is_err(), "{bad:?} {:?}", json(bad));
         }

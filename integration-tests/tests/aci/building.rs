@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 
 use integration_tests::images::{Tree, busybox};
@@ -90,6 +90,15 @@ fn what_is_overwritten_keeps_its_permissions(env: &Env) {
     assert_eq!(mode(), 0o600);
     umask("patch-manifest --replace --user=1 x.aci").succeeds();
     assert_eq!(mode(), 0o600);
+    // A group that only root can give it to: who is in the caller's own could not read it either.
+    const GROUP: u32 = 54_321;
+    sh(env, "chmod 640 x.aci").succeeds();
+    if chown(env.path("x.aci"), None, Some(GROUP)).is_ok() {
+        umask("build --overwrite layout x.aci").succeeds();
+        let group = fs::metadata(env.path("x.aci")).expect("it is there").gid();
+        let kept = if env.user() == User::Root { (0o640, true) } else { (0o600, false) };
+        assert_eq!((mode(), group == GROUP), kept);
+    }
 }
 
 fn g31_owners_and_compression_are_chosen(env: &Env) {

@@ -179,13 +179,18 @@ fn manifests_may_come_out_of_pipes() {
     let piped = |words: &str| sh(&env, &format!("cat m.json | {proa} {words}"));
     piped("--debug aci validate --type=manifest /dev/stdin").succeeds().stderr_shows("/dev/stdin: valid ImageManifest");
     let untyped = piped("aci validate /dev/stdin").refuses("/dev/stdin is a fifo, not a regular file");
-    untyped.stderr_shows("--type=manifest reads a manifest from a pipe");
+    untyped.stderr_shows("or name a manifest's pipe as /dev/stdin, with --type=manifest");
     sh(&env, &format!("head -c 5000000 /dev/zero | {proa} aci validate --type=manifest /dev/stdin"))
         .refuses("manifest of 4194305 bytes is larger than 4194304 bytes");
     let old = MANIFEST.replace("example.com/test", "example.com/old");
     env.write("old.aci", Tree::new().file("manifest", old, 0o644).dir("rootfs", 0o755).tar());
     piped("aci patch-manifest --manifest=/dev/stdin old.aci new.aci").succeeds();
     aci(&env, ["cat-manifest", "new.aci"]).succeeds().shows("\"name\":\"example.com/test\"");
+    // What a layout leads to is not what the caller has named, and may never end.
+    sh(&env, "mkdir -p layout/rootfs; ln -s /dev/stdin layout/manifest").succeeds();
+    for words in ["validate layout", "build layout x.aci"] {
+        piped(&format!("aci {words}")).refuses("layout/manifest is not a regular file");
+    }
     // Nobody may ever write into one with a name.
     aci(&env, ["validate", "--type=manifest", "fifo"]).refuses("fifo is not a regular file");
 }

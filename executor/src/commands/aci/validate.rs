@@ -60,8 +60,8 @@ pub(crate) fn run(_: &Context, args: ValidateArgs) -> Result<u8, CommandError> {
     Ok(status)
 }
 
-/// What comes out of a pipe is not looked at twice.
-const OF_A_PIPE: &str = "--type=manifest reads a manifest from a pipe; save an image to a file first";
+/// What comes out of a pipe is not looked at twice. One that has a name may be nobody's.
+const OF_A_PIPE: &str = "save it to a file first, or name a manifest's pipe as /dev/stdin, with --type=manifest";
 
 /// What a good file is.
 fn judge(path: &Path, wanted: Option<Type>) -> Result<&'static str, CommandError> {
