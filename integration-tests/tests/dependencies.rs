@@ -28,6 +28,7 @@ fn named(names: &[&str]) -> Value {
 
 each_user! {
     dependencies_lie_below_the_image,
+    a_list_that_leaves_nothing_out_changes_nothing,
     lists_leave_things_out,
     what_is_missing_or_circular_is_told,
     rendered_images_leave_and_are_verified,
@@ -50,6 +51,19 @@ fn dependencies_lie_below_the_image(env: &Env) {
     run();
     env.proa(["image", "rm", "example.com/base"]).outcome().succeeds();
     env.proa(["run", "--net=none", &id]).outcome().refuses("example.com/app depends on example.com/base");
+}
+
+/// Each image covers those below it, as the specification has it; Go's renderer lets the lowest through.
+fn a_list_that_leaves_nothing_out_changes_nothing(env: &Env) {
+    let low = busybox().dir("x", 0o755).file("x/low", "x", 0o644);
+    stored(env, &Aci::new("low", low));
+    stored(env, &on(Aci::new("between", Tree::new().file("x", "x", 0o644)), named(&["low"]), json!([])));
+    let high = || Aci::new("high", Tree::new().dir("x", 0o755).file("x/high", "x", 0o644)).sh("ls /x");
+    let list = json!(["/bin", "/bin/busybox", "/bin/sh", "/bin/ls", "/x", "/x/low", "/x/high"]);
+    for list in [json!([]), list] {
+        let id = stored(env, &on(high(), named(&["between"]), list));
+        env.proa(["run", "--net=none", &id]).outcome().succeeds().prints("high\n");
+    }
 }
 
 fn lists_leave_things_out(env: &Env) {

@@ -1,11 +1,12 @@
 //! Makes one tree of an ACI and its dependencies, without a second copy of data: its files are further names of theirs.
 //!
 //! Parts come highest first, so whatever is there already counts more than what comes (appc ace.md, Root Filesystems):
-//! a path is taken from the first part that has it; below a path that is no directory nothing of the later parts shows.
+//! a path is taken from the first part that has it; below a path that is no directory in a part nothing of the later ones
+//! shows, also where it is a directory in an earlier one: as if the parts were laid on one another from the lowest up.
 //! Lists of paths ([`Part`]) leave things out: of an image itself files that are not in its list, of what it depends on
 //! directories as well. What is needed to hold something else is made as other tools make it, 0755 and root's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -66,7 +67,8 @@ const OWNERS: usize = 96 << 20;
 /// # Errors
 /// The first call that failed; the tree is then partial.
 pub fn merge(root: BorrowedFd<'_>, sources: &[Source]) -> Result<Merged> {
-    let mut tree = Tree { root, directories: BTreeMap::new(), last: None, done: Merged::default() };
+    let (directories, closed) = (BTreeMap::new(), BTreeSet::new());
+    let mut tree = Tree { root, directories, closed, last: None, done: Merged::default() };
     tree.directories.insert(Vec::new(), None);
     for (index, source) in sources.iter().enumerate() {
         tree.add(index, source)?;
@@ -78,6 +80,8 @@ struct Tree<'a> {
     root: BorrowedFd<'a>,
     /// The directories that were made, and of which source's entry; `None` if only for what is in it.
     directories: BTreeMap<Vec<u8>, Option<usize>>,
+    /// Those of them that stand over a file: nothing of the parts below that shows there.
+    closed: BTreeSet<Vec<u8>>,
     /// The directory that was used last; files come directory by directory.
     last: Option<(Vec<u8>, OwnedFd)>,
     done: Merged,
@@ -118,10 +122,10 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Whether something that is no directory has the path already.
+    /// Whether something that is no directory has the path, here or in a part above.
     fn is_hidden(&self, path: &[u8]) -> Result<bool> {
         if self.directories.contains_key(path) {
-            return Ok(false);
+            return Ok(self.closed.contains(path));
         }
         let (parent, name) = split(path);
         if !self.directories.contains_key(parent) {
@@ -178,7 +182,12 @@ impl Tree<'_> {
         let (_, to) = self.last.insert((parent.to_vec(), to));
         match linkat(from, name, &*to, name, AtFlags::empty()) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(()),
+            Err(Errno::EXIST) => {
+                if self.directories.contains_key(path) {
+                    self.closed.insert(path.to_vec());
+                }
+                return Ok(());
+            }
             // Too many names, another file system, or none of ours (a store of somebody else's).
             Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::ACCESS) => copy(from, to, name, path)?,
             Err(errno) => return Err(failed(path, "link", errno)),

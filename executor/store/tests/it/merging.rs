@@ -140,6 +140,22 @@ fn acceptance_57_kinds_that_cover_others() {
 }
 
 /// The files that the two tests of lists have.
+/// As if they were laid on one another from the lowest up, which is what happens where nothing is left out.
+#[test]
+fn a_directory_over_a_file_shows_nothing_of_what_the_file_covers() {
+    let lowest = file(file(dir(rootfs(), "a", 0o700), "a/low", "low"), "other", "low");
+    let upper = [file(rootfs(), "a", "between"), file(dir(rootfs(), "a", 0o711), "a/high", "high")];
+    let shows = |list: &[&str], [between, high]: [Archive; 2]| {
+        let images = Images::new().image("low", &[], &[], lowest.clone());
+        images.image("between", &["low"], list, between).image("high", &["between"], &[], high).shows()
+    };
+    let covered = ["/ 755", "a/ 711", "a/high 644 =high", "other 644 =low"];
+    assert_eq!(shows(&[], upper.clone()), covered);
+    // A file that is left out covers nothing.
+    let uncovered = ["/ 755", "a/ 711", "a/high 644 =high", "a/low 644 =low", "other 644 =low"];
+    assert_eq!(shows(&["/a/low", "/other"], upper), uncovered);
+}
+
 fn listed() -> [Archive; 2] {
     let parent = ["a", "b", "c/file01", "c/file02", "d/file01"]
         .iter()
