@@ -19,7 +19,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, mkdirat, openat, renameat, symlinkat, unlinkat,
+    AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Uid, chmodat, chownat, flock, fstat, mkdirat, openat, renameat,
+    statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use stage1::idmap::{IdMapping, Tier};
@@ -79,13 +80,21 @@ fn ensure(data_dir: &Path, mapping: &IdMapping) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Makes it under another name first: it is there whole or not at all. Of two that make it at once one may fail, and
-/// does without it for this time; what a killed one left is removed by the next.
+/// Makes it under another name first: it is there whole or not at all. Of two that make it at once the second finds that of the
+/// first; what a killed one left is removed by the next.
 fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
+    // Whoever came second would take away what the first is about to give its name. Where there are no locks, so be it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let _lock = openat(data, ".", flags, Mode::empty())
+        .and_then(|dir| flock(&dir, FlockOperation::LockExclusive).map(|()| dir));
+    if statat(data, NAME, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Ok(());
+    }
     let new = format!(".{NAME}");
-    let below = |names: &[&str]| names.iter().map(|name| format!("{new}/{name}")).collect::<Vec<_>>();
-    let (dirs, files) = ([vec![new.clone()], below(&DIRS)].concat(), below(&FILES));
-    let mtab = format!("{new}/{}", MTAB.0);
+    let below = |name: &&str| format!("{new}/{name}");
+    let dirs: Vec<String> = std::iter::once(new.clone()).chain(DIRS.iter().map(below)).collect();
+    let files: Vec<String> = FILES.iter().map(below).collect();
+    let mtab = below(&MTAB.0);
     // What cannot be removed is in the way of what follows, which then says why.
     let remove = || {
         for file in files.iter().chain([&mtab]) {
@@ -96,6 +105,18 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         }
     };
     remove();
+    let made = fill(data, (&dirs, &files, &mtab), owner).and_then(|()| renameat(data, new.as_str(), data, NAME));
+    if made.is_err() {
+        remove();
+    }
+    made
+}
+
+fn fill(
+    data: &OwnedFd,
+    (dirs, files, mtab): (&[String], &[String], &str),
+    owner: Option<(u32, u32)>,
+) -> Result<(), Errno> {
     let own = |path: &str| match owner {
         Some((uid, gid)) => {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -108,26 +129,17 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         chmodat(data, path, mode, AtFlags::empty())?;
         own(path)
     };
-    let filled = dirs.iter().try_for_each(|dir| {
+    for dir in dirs {
         mkdirat(data, dir.as_str(), DIR_MODE)?;
-        give(dir, DIR_MODE)
-    });
-    let filled = filled.and_then(|()| {
-        files.iter().try_for_each(|file| {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            openat(data, file.as_str(), flags, FILE_MODE)?;
-            give(file, FILE_MODE)
-        })
-    });
-    let filled = filled.and_then(|()| {
-        symlinkat(MTAB.1, data, mtab.as_str())?;
-        own(&mtab)
-    });
-    let made = filled.and_then(|()| renameat(data, new.as_str(), data, NAME));
-    if made.is_err() {
-        remove();
+        give(dir, DIR_MODE)?;
     }
-    made
+    for file in files {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(data, file.as_str(), flags, FILE_MODE)?;
+        give(file, FILE_MODE)?;
+    }
+    symlinkat(MTAB.1, data, mtab)?;
+    own(mtab)
 }
 
 #[cfg(test)]
@@ -155,6 +167,27 @@ mod tests {
         put_under(&mut layers, data.path(), &mapping);
         assert_eq!(fs::metadata(data.path().join(NAME)).unwrap().ino(), inode);
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn those_who_make_it_at_once_all_have_it_whole() {
+        const AT_ONCE: usize = 8;
+        for _ in 0..50 {
+            let data = tempfile::tempdir().unwrap();
+            let barrier = std::sync::Barrier::new(AT_ONCE);
+            let begin = || {
+                barrier.wait();
+                ensure(data.path(), &IdMapping::single(1000, 1000)).map(drop)
+            };
+            let made: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(begin)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(made, [Ok(()); AT_ONCE]);
+            for path in paths() {
+                assert!(fs::symlink_metadata(data.path().join(NAME).join(path)).is_ok(), "{path}");
+            }
+        }
     }
 
     #[test]
