@@ -240,7 +240,6 @@ fn remove_file(path: &std::path::Path) {
     std::fs::remove_file(path).expect("root may remove it");
 }
 
-/// rkt's TestImageVerify, and the same for the images that rkt did not have.
 /// The user who checks such a tree may not look into it.
 fn images_with_a_closed_root_are_whole(env: &Env) {
     for (name, mode, owner) in [("closed", 0, 0), ("others", 0o700, 1000)] {
@@ -267,6 +266,7 @@ fn fetch_is_a_command_about_images_too(env: &Env) {
     assert!(!help.stdout.contains("fetch"), "{help}");
 }
 
+/// rkt's TestImageVerify, and the same for the images that rkt did not have.
 fn verify_finds_and_mends(env: &Env) {
     let id = fetch(env, &Aci::new("checked", busybox().file("marker", "as stored\n", 0o644)).sh("cat /marker"));
     let whole = format!("successfully verified checksum for image: \"example.com/checked\" (\"{id}\")\n");

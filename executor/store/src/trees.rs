@@ -139,9 +139,7 @@ impl Store {
         let open = |(key, map): (LayerKey, IdMap)| Ok(self.tree(&key, &map)?.map(|tree| (map, tree)));
         names.into_iter().filter_map(|it| open(it).transpose()).collect()
     }
-}
 
-impl Store {
     /// Opens the recipe that gives the archive of a tree's layer back, together with the tree; `None` if there is none.
     ///
     /// # Errors

@@ -55,18 +55,12 @@ fn malformed_packets_end_it() {
     }
 }
 
-/// A packet that says that it will be too large is not waited for.
+/// A packet that says that it will be too large is not waited for: the input stays open until the agent has ended.
 #[test]
 fn announced_sizes_are_bounded() {
-    let mut command = Command::new(binaries::agent());
-    command.arg("forward-server").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the agent can be executed");
-    let mut input = child.stdin.take().expect("piped");
+    let mut backend = Backend::set_up(&DIAL);
     // A payload of 1 TiB, of which one byte comes.
-    let head = hex("a36454797065036c436f6e6e656374696f6e496401675061796c6f61645b000001000000000000");
-    input.write_all(&[DIAL.packet(), head].concat()).expect("it reads");
-    let output = child.wait_with_output().expect("it is our child");
-    drop(input);
-    let log = String::from_utf8(output.stderr).expect("text");
-    assert!(output.status.code() == Some(1) && log.contains("a packet of more than 16777216 bytes"), "{log}");
+    backend.raw(&hex("a36454797065036c436f6e6e656374696f6e496401675061796c6f61645b000001000000000000"));
+    let log = backend.ends(1);
+    assert!(log.contains("a packet of more than 16777216 bytes"), "{log}");
 }
