@@ -180,9 +180,12 @@ fn join(packed: Result<Copied, String>, unpacked: Result<Copied, String>) -> Res
 }
 
 fn failed(text: String) -> CommandError {
-    let hint = match text.contains("No space left on device") {
-        true => "free space where the copy goes",
-        false => "paths of a pod begin at its app's root, those of the host at the current directory",
+    let hint = if text.contains("No space left on device") {
+        "free space where the copy goes"
+    } else if text.ends_with("Read-only file system") {
+        "what is mounted there is read-only, or all of the pod is"
+    } else {
+        "paths of a pod begin at its app's root, those of the host at the current directory"
     };
     CommandError::failed(text).hint(hint)
 }

@@ -28,8 +28,8 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
         _ => Err(refused("wanted: one word")),
     };
     match name.to_uppercase().as_str() {
-        "CMD" => section["Cmd"] = command(rest).into(),
-        "ENTRYPOINT" => section["Entrypoint"] = command(rest).into(),
+        "CMD" => section["Cmd"] = command(rest).map_err(refused)?.into(),
+        "ENTRYPOINT" => section["Entrypoint"] = command(rest).map_err(refused)?.into(),
         "USER" => section["User"] = one()?.into(),
         "WORKDIR" => {
             let before = section["WorkingDir"].as_str().filter(|dir| !dir.is_empty()).unwrap_or("/");
@@ -48,7 +48,13 @@ pub(crate) fn apply(section: &mut Value, instruction: &str) -> Result<(), Comman
             }
         }
         "VOLUME" => {
-            let paths = serde_json::from_str::<Vec<String>>(rest).map_or_else(|_| words(), Ok)?;
+            let paths = match list(rest).map_err(refused)? {
+                Some(paths) => paths.iter().map(|path| word::one(path.trim(), &variable).map_err(refused)).collect(),
+                None => words(),
+            }?;
+            if paths.is_empty() || paths.iter().any(String::is_empty) {
+                return Err(refused("wanted: paths"));
+            }
             paths.into_iter().for_each(|path| section["Volumes"][path] = json!({}));
         }
         "LABEL" => {
@@ -114,11 +120,19 @@ fn port_of(word: &str) -> Option<String> {
 }
 
 /// A list in JSON, or a line for a shell.
-fn command(text: &str) -> Vec<String> {
-    match serde_json::from_str::<Vec<String>>(text) {
-        Ok(words) => words,
-        Err(_) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()],
-    }
+fn command(text: &str) -> Result<Vec<String>, &'static str> {
+    Ok(list(text)?.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()]))
+}
+
+/// The strings of a list in JSON; `None` if the text is none.
+///
+/// # Errors
+///
+/// There is something else in it.
+fn list(text: &str) -> Result<Option<Vec<String>>, &'static str> {
+    let Ok(values) = serde_json::from_str::<Vec<Value>>(text) else { return Ok(None) };
+    let strings = values.iter().map(|value| value.as_str().map(str::to_owned));
+    strings.collect::<Option<_>>().map(Some).ok_or("a list in JSON has strings alone")
 }
 
 /// `[--interval=TIME] [--timeout=TIME] [--start-period=TIME] [--start-interval=TIME] [--retries=N] CMD COMMAND`, or `NONE`.
@@ -146,9 +160,9 @@ fn healthcheck(text: &str) -> Result<Healthcheck, String> {
     let line = line.trim();
     check.test = Some(match kind.to_uppercase().as_str() {
         "NONE" if line.is_empty() => vec!["NONE".to_owned()],
-        "CMD" if !line.is_empty() => match serde_json::from_str::<Vec<String>>(line) {
-            Ok(words) => [vec!["CMD".to_owned()], words].concat(),
-            Err(_) => vec!["CMD-SHELL".to_owned(), line.to_owned()],
+        "CMD" if !line.is_empty() => match list(line)? {
+            Some(words) => [vec!["CMD".to_owned()], words].concat(),
+            None => vec!["CMD-SHELL".to_owned(), line.to_owned()],
         },
         _ => return Err("wanted CMD COMMAND or NONE".to_owned()),
     });
@@ -177,6 +191,7 @@ mod tests {
             "LABEL p=1 q='2 3'",
             "EXPOSE 80/TCP 53/udp",
             "VOLUME [\"/data\"]",
+            "VOLUME [\"/v$B\", \"/${NO:-v} 3\", \"/'$A'\"]",
             "VOLUME /log /var/x",
             "STOPSIGNAL SIGQUIT",
             "HEALTHCHECK --interval=5s --retries=2 CMD curl -f http://localhost/ || exit 1",
@@ -190,7 +205,7 @@ mod tests {
                 "Env": ["B=2", "C=4", "G=4  and 3", "D=3", "E=x 2", "A=4", "F=$A"], "Cmd": ["a", "b"], "Entrypoint": ["/bin/sh", "-c", "run me"],
                 "Labels": { "x": "y z", "p": "1", "q": "2 3" }, "User": "5", "WorkingDir": "/w/sub",
                 "ExposedPorts": { "1/tcp": {}, "80/tcp": {}, "53/udp": {} },
-                "Volumes": { "/data": {}, "/log": {}, "/var/x": {} }, "StopSignal": "SIGQUIT",
+                "Volumes": { "/data": {}, "/v2": {}, "/v 3": {}, "/$A": {}, "/log": {}, "/var/x": {} }, "StopSignal": "SIGQUIT",
                 "Healthcheck": { "Test": test, "Interval": 5_000_000_000_u64, "Retries": 2 },
             })
         );
@@ -212,6 +227,12 @@ mod tests {
             "EXPOSE 0",
             "ENV A='1",
             "USER a b",
+            "VOLUME [\"\"]",
+            "VOLUME []",
+            "VOLUME [\"/a\", 5]",
+            "CMD [\"a\", null]",
+            "HEALTHCHECK CMD [5]",
+            "VOLUME [\"/${A\"]",
             "HEALTHCHECK curl",
             "HEALTHCHECK --interval=1us CMD x",
             "HEALTHCHECK --interval CMD x",

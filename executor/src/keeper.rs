@@ -252,6 +252,7 @@ impl Keeper for DirectoryKeeper<'_> {
             reason: app.reason.clone(),
             oom_killed: app.oom,
             restarting: app.restarting,
+            not_executed: app.not_executed,
             logs_lost: app.logs_lost,
             health: app.health.as_ref().and_then(health_record::of),
         };

@@ -1,9 +1,11 @@
 //! Volumes with names: directories of the data directory that outlive pods, `volumes/NAME`.
 //!
-//! A volume has its name alone; what is in it belongs to whoever wrote it, ids of pods included. Making one is one
-//! mkdir(2), removing one is a rename(2) to a name that no volume can have, then the removal of what is in it. Whoever makes a
+//! A volume has its name, and [`labels`] if somebody gave it any; what is in it belongs to whoever wrote it, ids of pods
+//! included. Making one is one mkdir(2), after its labels are written; removing one is a rename(2) to a name that no volume can have, then the removal of what is in it. Whoever makes a
 //! pod holds its volumes until that is there: a byte of the file `.lock` for each name, because what a volume belongs to may
 //! keep the user from opening it.
+
+mod labels;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -25,6 +27,8 @@ use crate::disk_usage;
 use crate::error::{CommandError, Explain as _};
 use crate::idmap::{self, Remover};
 
+pub(crate) use labels::Labels;
+
 /// How long somebody else may take to remove a volume: it is put aside at once, and emptied later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,6 +37,9 @@ pub(crate) const DIR: &str = "volumes";
 
 /// Begins the names of volumes that are being removed. No name of a volume begins so.
 const REMOVED: &str = ".removed-";
+
+/// Begins what the byte stands for that is locked while a volume is made. No name of a volume begins so.
+const MAKING: &str = ".making-";
 
 /// The file whose bytes are locked.
 const LOCK: &str = ".lock";
@@ -111,9 +118,9 @@ impl NamedVolumes {
         let file = self.lock_file()?;
         let deadline = Instant::now() + PATIENCE;
         while !lock::try_take(file.as_fd(), byte_of(name), Kind::Shared).during(|| format!("hold volume {name}"))? {
-            wait_for_removal(deadline)?;
+            wait_a_moment(deadline)?;
         }
-        Ok((self.ensure(name)?, file))
+        Ok((self.ensure(name, &Labels::new())?, file))
     }
 
     fn lock_file(&self) -> Result<OwnedFd, CommandError> {
@@ -122,12 +129,12 @@ impl NamedVolumes {
         open(&path, flags, Mode::from_raw_mode(0o600)).during(|| format!("open {}", path.display()))
     }
 
-    /// Where the volume of this name is; it is made if there is none.
+    /// Where the volume of this name is; it is made with these labels if there is none.
     ///
     /// # Errors
     ///
     /// The name is none, or the directory cannot be made.
-    pub(crate) fn ensure(&self, name: &str) -> Result<PathBuf, CommandError> {
+    pub(crate) fn ensure(&self, name: &str, labels: &Labels) -> Result<PathBuf, CommandError> {
         // The rules of pods' names are docker's of volumes.
         let name: PodName = name.parse().map_err(|error| match error {
             PodNameError::Character { .. } => CommandError::usage(format!(
@@ -140,9 +147,23 @@ impl NamedVolumes {
             error => CommandError::usage(format!("create {name}: {error}")),
         })?;
         let path = self.dir.join(name.as_str());
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(path);
+        }
+        // Whoever makes it says what its labels are.
+        let making = self.lock_file()?;
+        let during = || format!("create {}", path.display());
+        let deadline = Instant::now() + PATIENCE;
+        while !lock::try_take(making.as_fd(), byte_of(&format!("{MAKING}{name}")), Kind::Exclusive).during(during)? {
+            wait_a_moment(deadline)?;
+        }
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(path);
+        }
+        labels::write(&self.dir, name.as_str(), labels).during(|| format!("write the labels of volume {name}"))?;
         match DirBuilder::new().mode(0o755).create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(path),
-            made => made.during(|| format!("create {}", path.display()))?,
+            made => made.during(during)?,
         }
         // The caller's umask is tight, and pods may have other users; who gets here is decided above.
         let open_up = || {
@@ -154,7 +175,7 @@ impl NamedVolumes {
             }
             rustix::io::Result::Ok(())
         };
-        open_up().during(|| format!("create {}", path.display()))?;
+        open_up().during(during)?;
         Ok(path)
     }
 
@@ -230,7 +251,7 @@ impl NamedVolumes {
         while !lock::try_take(held.as_fd(), byte_of(&volume.name), Kind::Exclusive).during(during)? {
             match lock::holder(held.as_fd(), byte_of(&volume.name)).during(during)? {
                 Some(Kind::Shared) => return Ok(Removal::InUse(self.users(volume, pods)?)),
-                Some(Kind::Exclusive) => wait_for_removal(deadline)?,
+                Some(Kind::Exclusive) => wait_a_moment(deadline)?,
                 None => {}
             }
         }
@@ -244,6 +265,8 @@ impl NamedVolumes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removal::Gone),
             renamed => renamed.during(during)?,
         }
+        // What is left of them counts for no volume that is made later.
+        let _ = labels::remove(&self.dir, &volume.name);
         drop(held);
         self.sweep().map(|()| Removal::Done)
     }
@@ -254,6 +277,9 @@ impl NamedVolumes {
         let dir = open(&self.dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).during(during)?;
         for entry in fs::read_dir(&self.dir).during(during)? {
             let name = entry.during(during)?.file_name().into_string().unwrap_or_default();
+            if let Some(volume) = labels::name_of(&name) {
+                self.sweep_labels(volume)?;
+            }
             if name.starts_with(REMOVED) {
                 let removed = pod::removal::remove_tree(dir.as_fd(), &name);
                 if removed.is_err() {
@@ -267,6 +293,30 @@ impl NamedVolumes {
         Ok(())
     }
 
+    /// Removes labels of a volume that is not there, unless somebody is making it.
+    fn sweep_labels(&self, name: &str) -> Result<(), CommandError> {
+        let is_there = || fs::symlink_metadata(self.dir.join(name)).is_ok();
+        if is_there() {
+            return Ok(());
+        }
+        let during = || format!("sweep the labels of volume {name}");
+        let making = self.lock_file()?;
+        let is_free = lock::try_take(making.as_fd(), byte_of(&format!("{MAKING}{name}")), Kind::Exclusive);
+        if is_free.during(during)? && !is_there() {
+            labels::remove(&self.dir, name).during(during)?;
+        }
+        Ok(())
+    }
+
+    /// The labels of a volume.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub(crate) fn labels(&self, volume: &NamedVolume) -> Result<Labels, CommandError> {
+        labels::read(&self.dir, &volume.name).during(|| format!("read the labels of volume {}", volume.name))
+    }
+
     /// Bytes of the files in a volume, as far as they can be read.
     pub(crate) fn size(&self, volume: &NamedVolume) -> u64 {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -274,10 +324,10 @@ impl NamedVolumes {
     }
 }
 
-/// Waits a moment for somebody else who removes a volume, which takes no time, or has just done so.
-fn wait_for_removal(deadline: Instant) -> Result<(), CommandError> {
+/// Waits a moment for somebody else who makes or removes a volume, which takes no time, or has just done so.
+fn wait_a_moment(deadline: Instant) -> Result<(), CommandError> {
     if Instant::now() >= deadline {
-        return Err(CommandError::failed("somebody else has been removing it for too long")
+        return Err(CommandError::failed("somebody else has been making or removing it for too long")
             .hint("is that command stopped (Ctrl-Z)?"));
     }
     std::thread::sleep(Duration::from_millis(1));

@@ -183,7 +183,9 @@ fn a_container_has_no_more_processes_than_was_said(env: &Env) {
     }
     let shown = |name: &str| docker(env, &["inspect", "-f", "{{json .HostConfig.PidsLimit}}", name]).succeeds().stdout;
     assert_eq!(shown("few"), "2\n");
-    docker(env, &["update", "--pids-limit=9", "few"]).succeeds().stderr_shows("--pids-limit 9 is not held");
+    docker(env, &["update", "--pids-limit=9", "few"])
+        .succeeds()
+        .stderr_shows("--pids-limit 9 counts when the container is started");
     docker(env, &["rm", "-f", "few"]).succeeds();
     docker(env, &["create", "--name=usual", "shell"]).succeeds();
     assert_eq!(shown("usual"), "null\n");

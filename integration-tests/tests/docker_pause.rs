@@ -36,13 +36,16 @@ fn without_control_groups_nothing_is_paused(env: &Env) {
     docker(env, &["unpause", "web"]).exits(1).stderr_shows("is not paused");
     docker(env, &["ps", "--format", "{{.State}}", "-f", "status=paused"]).succeeds().prints("");
     let update = |options: &[&str]| docker(env, &[&["update"], options, &["web"]].concat());
-    update(&["-m", "64m"]).exits(1).stderr_shows("Cannot update container").stderr_shows("has no control groups");
+    update(&["-m", "64m"]).succeeds().prints("web\n").stderr_shows("warning: the limits ");
     update(&[]).exits(1).stderr_shows("You must provide one or more flags");
-    update(&["--restart=always"]).exits(1).stderr_shows("--restart always: the policy of a container that runs stays");
+    update(&["--restart=always"]).succeeds().prints("web\n").quietly();
     update(&["--restart=no"]).succeeds().prints("web\n").quietly();
     update(&["--restart=perhaps"]).exits(125).stderr_shows("perhaps");
     update(&["--cpus=many"]).exits(125).stderr_shows("--cpus many: not a number of CPUs");
-    update(&["--pids-limit=5"]).succeeds().prints("web\n").stderr_shows("--pids-limit 5 is not held");
+    update(&["--pids-limit=5"])
+        .succeeds()
+        .prints("web\n")
+        .stderr_shows("--pids-limit 5 counts when the container is started again");
     docker(env, &["rm", "-f", "web"]).succeeds();
     docker(env, &["pause", "web"]).exits(1).stderr_shows("No such container: web");
     docker(env, &["create", "--name=web", &image, "true"]).succeeds();
@@ -155,10 +158,20 @@ fn limits_of_a_container_change_while_it_runs() {
     limits().succeeds().shows("67108864\n");
     docker(env, &["update", "--memory=96m", "--cpus=0.5", "-c", "2048", "web"]).succeeds().prints("web\n").quietly();
     limits().succeeds().prints("100663296\n50000 100000\n200\n");
+    docker(env, &["restart", "-t=0", "web"]).succeeds();
+    limits().succeeds().prints("100663296\n50000 100000\n200\n");
     docker(env, &["stop", "-t=0", "web"]).succeeds();
     docker(env, &["update", "--memory=80m", "--cpus=1.5", "web"]).succeeds().prints("web\n").quietly();
     docker(env, &["start", "web"]).succeeds();
     limits().succeeds().shows("83886080\n150000 100000\n");
+    docker(env, &["rm", "-f", "web"]).succeeds();
+    // One that was started without any has none before its next start.
+    docker(env, &["run", "-d", "--name=web", "--network=none", &image, "sleep", "1000"]).succeeds();
+    docker(env, &["update", "-m=64m", "web"])
+        .succeeds()
+        .stderr_shows("the limits count when the container is started again: it was started without any");
+    docker(env, &["restart", "-t=0", "web"]).succeeds();
+    limits().succeeds().shows("67108864\n");
     docker(env, &["rm", "-f", "web"]).succeeds();
     env.assert_nothing_left();
 }

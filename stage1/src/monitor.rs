@@ -9,6 +9,7 @@ mod checks;
 mod events;
 mod network;
 mod news;
+mod policy;
 mod ports;
 mod readiness;
 mod replies;
@@ -36,7 +37,7 @@ use crate::plan::Net;
 use crate::protocol::AppReport;
 use crate::run::{Keeper, MonitorEnd, PodFiles, PodSpec, RunError, Signals};
 use crate::streams::AppPipes;
-use crate::supervise::{Event, ExitPolicy, GRACE, Supervisor, Timer};
+use crate::supervise::{Event, ExitPolicy, GRACE, Restart, Supervisor, Timer};
 use crate::uplink::Connection;
 
 use additions::Queued;
@@ -79,6 +80,8 @@ enum Waits {
     Added { app: usize, remarks: bool },
     /// For a port to be let go of.
     Freed,
+    /// For pid 1 not to end before it is told: then this policy counts.
+    Policy(Restart),
 }
 
 pub(crate) struct Monitor<'a> {

@@ -7,6 +7,7 @@
 mod health;
 
 use crate::network::{CarriedPort, NetworkReport};
+use crate::supervise::Restart;
 use serde::{Deserialize, Serialize};
 
 pub use health::{CheckReport, HealthReport, HealthStatus};
@@ -152,6 +153,12 @@ pub enum Call {
     },
     /// Have the pod go on when this connection, which holds it, ends. [`Reply::Done`].
     LetGo,
+    /// Start the apps again in these cases from now on, instead of those that were said when the pod was started.
+    /// [`Reply::Done`].
+    RestartPolicy {
+        /// When.
+        policy: Restart,
+    },
 }
 
 impl Call {
@@ -172,7 +179,8 @@ impl Call {
             | Self::AddPort { .. }
             | Self::Room { .. }
             | Self::Forward { .. }
-            | Self::LetGo => false,
+            | Self::LetGo
+            | Self::RestartPolicy { .. } => false,
         }
     }
 }
@@ -300,6 +308,9 @@ pub struct AppReport {
     /// One line for people, if there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether its program could not be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_executed: bool,
     /// Bytes of its log that could not be written, for want of room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub logs_lost: u64,

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How long a process may take to follow its stop signal, unless the caller says otherwise.
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -34,7 +36,8 @@ pub enum ExitPolicy {
 }
 
 /// When an app that has ended is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Never.
     #[default]
@@ -207,6 +210,11 @@ impl Supervisor {
     pub(crate) fn ends_with(&self, app: usize) -> bool {
         let AppPolicy { post_stop, restart, .. } = self.apps[app].policy;
         self.apps.len() == 1 && self.policy != ExitPolicy::Never && restart == Restart::No && !post_stop
+    }
+
+    /// Has every app be started again in these cases from its next end on. One that waits for its next start is started.
+    pub(crate) fn set_restart(&mut self, restart: Restart) {
+        self.apps.iter_mut().for_each(|app| app.policy.restart = restart);
     }
 
     /// The pod's status so far: the first failing app's, or 0.

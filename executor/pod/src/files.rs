@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FallocateFlags, FileType, OFlags, fallocate, fstat, ftruncate};
+use rustix::fs::{FallocateFlags, FileType, OFlags, fallocate, fstat, fsync, ftruncate};
 use rustix::io::Errno;
 
 use crate::dir::Dir;
@@ -72,6 +72,28 @@ pub(crate) fn create(dir: &Dir, path: &str, bytes: &[u8], limit: u64, mode: u32)
 /// The temporary's name is fixed: only the holder of the pod's lock writes, and what an earlier one left behind is
 /// overwritten instead of collected.
 pub(crate) fn replace(dir: &Dir, path: &str, temporary: &str, bytes: &[u8], limit: u64) -> Result<(), PodError> {
+    replace_with(dir, path, temporary, bytes, limit, |_| Ok(()))
+}
+
+/// As [`replace`], so that a power cut leaves the old file or the new one, too.
+pub(crate) fn replace_durably(
+    dir: &Dir,
+    path: &str,
+    temporary: &str,
+    bytes: &[u8],
+    limit: u64,
+) -> Result<(), PodError> {
+    replace_with(dir, path, temporary, bytes, limit, |file| fsync(file))
+}
+
+fn replace_with(
+    dir: &Dir,
+    path: &str,
+    temporary: &str,
+    bytes: &[u8],
+    limit: u64,
+    finish: fn(&OwnedFd) -> Result<(), Errno>,
+) -> Result<(), PodError> {
     check_size(dir, path, bytes, limit)?;
     let file = match dir.create(temporary, OFlags::WRONLY, 0o600) {
         Err(e) if e.source == Errno::EXIST => {
@@ -80,7 +102,7 @@ pub(crate) fn replace(dir: &Dir, path: &str, temporary: &str, bytes: &[u8], limi
         }
         other => other?,
     };
-    if let Err(e) = write_all(&file, bytes) {
+    if let Err(e) = write_all(&file, bytes).and_then(|()| finish(&file)) {
         // Where there is no room it is wanted back.
         let _ = dir.unlink(temporary);
         return Err(dir.error("write", temporary, e).into());

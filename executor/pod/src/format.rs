@@ -27,7 +27,7 @@ pub(crate) fn read(pods: &Dir) -> Result<Option<u32>, PodError> {
 
 /// Writes the version, once in the life of a data directory, after everything else of `pods/` is there.
 ///
-/// The one fsync of this crate outside `prepare`: an empty `format` after a power cut would lock the user out.
+/// The one fsync of this crate outside `prepare` and amendments: an empty `format` after a power cut would lock the user out.
 pub(crate) fn write_known(pods: &Dir) -> Result<(), PodError> {
     // In garbage under a pod's name: what a kill leaves there, gc removes.
     let mut random = [0; 16];

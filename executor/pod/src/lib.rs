@@ -19,11 +19,13 @@
 //! UUID/                      0700
 //! ├── lock                   empty; its flock is the pod's life, its mtime the time of creation
 //! ├── name                   the pod's name; only if it has one
-//! ├── pod                    the reified manifest, JSON, 0400, written once
+//! ├── pod                    the reified manifest, JSON, 0400
 //! ├── control                the monitor's socket
 //! ├── setup                  JSON: what it takes to run the pod again, beside the manifest; only if it is kept
 //! ├── log.APP, log.APP.1, …  what the app wrote; only if it is kept
 //! ├── started                empty; its mtime is when the first app was started
+//! ├── again                  empty; only if it has run before
+//! ├── stopped                empty; only if somebody has stopped it since
 //! ├── status                 JSON: how the pod ended
 //! ├── upper.APP/  work.APP/  the overlay of the app's root file system
 //! ├── app.APP.0, .1, …       JSON: how each attempt to run the app went
@@ -33,6 +35,7 @@
 //! What it never does: read an image, mount anything, start or signal a process, call fsync while a pod is launched,
 //! resolve a path that an app controls, or wait without a bound.
 
+mod amend;
 mod contents;
 mod control;
 mod cradles;
@@ -57,6 +60,7 @@ mod status;
 mod still;
 mod walk;
 
+pub use amend::Amendment;
 pub use error::{CallError, PodError};
 pub use find::FindError;
 pub use gc::{GcOptions, GcReport};

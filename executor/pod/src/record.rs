@@ -6,9 +6,11 @@ use appc::{AcName, PodManifest, PodUuid};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::amend::STOPPED;
 use crate::dir::{Dir, mtime_ns};
 use crate::handle::RESERVED;
 use crate::root::{Pods, path};
+use crate::still::AGAIN;
 use crate::{AppStatus, LockState, Place, PodEntry, PodError, PodStatus, State, files, listing, names};
 
 /// An open pod directory. It stays readable while the pod moves, until it is removed.
@@ -112,6 +114,22 @@ impl PodRef {
     /// As [`PodRef::manifest_bytes`].
     pub fn setup(&self) -> Result<Option<Vec<u8>>, PodError> {
         files::read_optional(&self.dir, "setup", files::MANIFEST_LIMIT)
+    }
+
+    /// Whether it has run before the run that its records tell of, and not for nothing.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn has_run_before(&self) -> Result<bool, PodError> {
+        Ok(self.dir.exists(AGAIN)?)
+    }
+
+    /// Whether [somebody has stopped it](crate::Amendment::mark_stopped) since it was started.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn was_stopped(&self) -> Result<bool, PodError> {
+        Ok(self.dir.exists(STOPPED)?)
     }
 
     /// Whether it is written how the pod ended, or [room was taken](crate::Pod::reserve_status) for that.

@@ -50,6 +50,9 @@ pub struct AppStatus {
     /// Whether it was to be started again after a pause: another attempt, unless the pod has ended meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restarting: bool,
+    /// Whether its program could not be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_executed: bool,
     /// Bytes of the app's log that could not be written by then, for want of room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub logs_lost: u64,

@@ -5,12 +5,16 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
+use crate::amend::STOPPED;
 use crate::contents::unmark_work;
 use crate::dir::Dir;
 use crate::handle::{AppDirs, Pod, Running};
 use crate::listing::{entries, locate, open_lock};
 use crate::root::{Pods, path};
-use crate::{Contents, LockState, Place, PodError, State, files, lock, names};
+use crate::{AppStatus, Contents, LockState, Place, PodError, State, files, lock, names};
+
+/// The file that says that the pod has run before, and its apps have been executed.
+pub(crate) const AGAIN: &str = "again";
 
 /// A pod that is prepared or has exited, and stays so until this is dropped.
 #[derive(Debug)]
@@ -80,8 +84,14 @@ impl Pods {
             return Err(PodError::WrongState { uuid, state: State::Prepared, wanted: "run it again" });
         }
         known.map_or(Ok(()), |known| known.check(&still.dir, uuid))?;
+        if has_executed(&still.dir)? {
+            match still.dir.touch(AGAIN, 0o600) {
+                Err(e) if e.source == Errno::EXIST => {}
+                touched => touched?,
+            }
+        }
         let of_before = |name: &String| {
-            ["status", "started", "control"].contains(&name.as_str())
+            ["status", "started", STOPPED, "control"].contains(&name.as_str())
                 || name.strip_prefix("app.").is_some_and(|rest| rest.contains('.'))
         };
         for name in entries(&still.dir, ".")?.iter().filter(|name| of_before(name)) {
@@ -93,6 +103,18 @@ impl Pods {
         let name = names::written(&self.root, Place::Run, uuid)?;
         Ok(Pod::new(self.root.clone(), uuid, name, still.dir, still.lock))
     }
+}
+
+/// Whether an app of the pod has been executed by now. What cannot be read has.
+fn has_executed(dir: &Dir) -> Result<bool, PodError> {
+    let of_app = |name: &&String| name.strip_prefix("app.").is_some_and(|rest| rest.contains('.'));
+    let never = |json: &[u8]| serde_json::from_slice::<AppStatus>(json).is_ok_and(|status| status.not_executed);
+    for name in entries(dir, ".")?.iter().filter(of_app) {
+        if files::read_optional(dir, name, files::STATUS_LIMIT)?.is_some_and(|json| !never(&json)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl StillPod {
@@ -119,22 +141,6 @@ impl StillPod {
         self.unmark(&format!("work.{name}"))?;
         let open = |what: &str| self.dir.open(&format!("{what}.{name}"), OFlags::RDONLY | OFlags::DIRECTORY);
         Ok(AppDirs { upper: open("upper")?, work: open("work")? })
-    }
-
-    /// Replaces the manifest, for the pod's next run.
-    ///
-    /// # Errors
-    /// [`PodError::TooLarge`] beyond 4 MiB; a failed system call.
-    pub fn replace_manifest(&self, json: &[u8]) -> Result<(), PodError> {
-        files::replace(&self.dir, "pod", ".pod", json, files::MANIFEST_LIMIT)
-    }
-
-    /// Replaces what [`Pod::write_setup`] wrote.
-    ///
-    /// # Errors
-    /// As [`StillPod::replace_manifest`].
-    pub fn replace_setup(&self, json: &[u8]) -> Result<(), PodError> {
-        files::replace(&self.dir, "setup", ".setup", json, files::MANIFEST_LIMIT)
     }
 
     /// Has the kernel mount an overlay again that was mounted as volatile: it refuses while the mark of that is there.

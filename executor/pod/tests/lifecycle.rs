@@ -116,6 +116,7 @@ fn status_files_are_as_the_golden_ones() {
         reason: Some("killed for want of memory".to_owned()),
         oom_killed: true,
         restarting: true,
+        not_executed: true,
         logs_lost: 4096,
         health: Some(serde_json::json!({ "status": "healthy" })),
     };
@@ -284,5 +285,47 @@ fn a_second_pod_of_the_same_uuid_is_refused_and_the_first_is_unharmed() {
     assert!(matches!(again.into_running(), Err(PodError::UuidInUse { .. })));
     assert_eq!(state_of(&data, first.uuid()), Some(State::Running));
     first.remove(&Unaided).unwrap();
+    assert_eq!(data.left(), BTreeSet::new());
+}
+
+#[test]
+fn what_others_change_of_a_pod_counts_for_its_next_run() {
+    let data = Data::new();
+    let pod = data.running(None);
+    let uuid = pod.uuid();
+    let read = || data.pods.open(&data.pods.find(&uuid.to_string()).unwrap()).unwrap();
+    let amendment = data.pods.amend(uuid).unwrap();
+    amendment.replace_setup(b"{}").unwrap();
+    amendment.mark_stopped(true).unwrap();
+    amendment.mark_stopped(false).unwrap();
+    assert_eq!((amendment.setup().unwrap(), read().setup().unwrap()), (Some(b"{}".to_vec()), Some(b"{}".to_vec())));
+    assert!(read().was_stopped().unwrap());
+    assert_eq!(state_of(&data, uuid), Some(State::Running), "that it is amended is not its life");
+    // One at a time.
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| data.pods.amend(uuid).map(|_| ()));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!second.is_finished());
+        drop(amendment);
+        second.join().unwrap()
+    });
+    second.unwrap();
+
+    // It was started for nothing, then not.
+    let status = |not_executed| AppStatus { not_executed, ..AppStatus::default() };
+    pod.write_app_status(&app("main"), 0, &status(true)).unwrap();
+    drop(pod);
+    let pod = data.pods.run_again(uuid, None).unwrap();
+    assert_eq!((read().was_stopped().unwrap(), read().has_run_before().unwrap()), (false, false));
+    pod.write_app_status(&app("main"), 0, &status(false)).unwrap();
+    drop(pod);
+    let pod = data.pods.run_again(uuid, None).unwrap();
+    pod.write_app_status(&app("main"), 0, &status(true)).unwrap();
+    assert!(read().has_run_before().unwrap());
+    drop(pod);
+    drop(data.pods.run_again(uuid, None).unwrap());
+    assert!(read().has_run_before().unwrap());
+    data.gc_everything();
+    assert!(matches!(data.pods.amend(uuid), Err(PodError::NotFound { .. })));
     assert_eq!(data.left(), BTreeSet::new());
 }

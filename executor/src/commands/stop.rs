@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, kill_process};
 use stage1::protocol::{Call, Reply};
 
+use crate::annotations::STOP_TIMEOUT;
 use crate::cgroup;
 use crate::client::{self, Client};
 use crate::context::Context;
@@ -28,9 +29,9 @@ pub(crate) struct StopArgs {
     #[arg(long, conflicts_with_all = ["timeout", "signal"])]
     force: bool,
 
-    /// Give each app this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    timeout: u32,
+    /// Give each app this many seconds [default: what `docker run --stop-timeout` said, or 10]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
 
     /// Begin with this signal instead of each app's own
     #[arg(long, value_name = "SIGNAL")]
@@ -82,7 +83,7 @@ fn tell(
     pods: &Pods,
     needle: &str,
     signal: Option<i32>,
-    timeout: u32,
+    timeout: Option<u32>,
 ) -> Result<(PodEntry, Option<Client>), CommandError> {
     let entry = pod_argument::find(pods, needle)?;
     match entry.state {
@@ -93,9 +94,21 @@ fn tell(
         }
         _ => return Err(CommandError::failed(format!("pod \"{}\" is not running", entry.uuid))),
     }
-    let client = begin(pods, &entry, signal, timeout)?;
+    let seconds = timeout.unwrap_or_else(|| grace(pods, &entry));
+    let client = begin(pods, &entry, signal, seconds)?;
     Ok((entry, client))
 }
+
+/// How many seconds the apps of a pod have to stop where nobody says so. A pod that cannot be read can be stopped.
+pub(crate) fn grace(pods: &Pods, entry: &PodEntry) -> u32 {
+    let manifest = pods.open(entry).and_then(|pod| pod.manifest()).ok();
+    let made_with = manifest.and_then(|manifest| manifest.annotations.get(STOP_TIMEOUT)?.parse::<i64>().ok());
+    // A negative number is docker's for ever.
+    u32::try_from(made_with.unwrap_or(GRACE)).unwrap_or(u32::MAX)
+}
+
+/// The seconds that most have.
+const GRACE: i64 = 10;
 
 /// Tells the supervisor of a running pod to stop it; `None` when it has ended by itself meanwhile.
 fn begin(pods: &Pods, entry: &PodEntry, signal: Option<i32>, seconds: u32) -> Result<Option<Client>, CommandError> {

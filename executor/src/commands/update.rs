@@ -1,5 +1,7 @@
 //! `proa update`: changes the limits of a pod that runs.
 
+use std::collections::BTreeSet;
+
 use appc::{Annotations, Isolator};
 use clap::Args;
 use pod::{PodEntry, Pods};
@@ -9,6 +11,7 @@ use crate::app_argument;
 use crate::app_isolators::{self, Given, ResourceArgs};
 use crate::cgroup;
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain as _};
 use crate::pod_argument;
 use crate::pod_line::unknown_option;
@@ -71,6 +74,9 @@ pub(crate) fn limits(isolators: Vec<Isolator>) -> Limits {
     Limits::of(&isolators, &annotations)
 }
 
+/// A disk, where it does not matter which.
+const ANY_DISK: &str = "0:0";
+
 /// Sets limits of an app of a running pod, or of all.
 ///
 /// # Errors
@@ -80,6 +86,11 @@ pub(crate) fn apply(pods: &Pods, entry: &PodEntry, app: Option<&String>, limits:
     let (group, report) = cgroup::of_pod(pods, entry)?;
     if let Some(name) = app.filter(|name| !report.apps.iter().any(|app| app.name == **name)) {
         return Err(app_argument::unknown(name));
+    }
+    let controllers: BTreeSet<&str> =
+        limits.files(|| vec![ANY_DISK.to_owned()]).iter().map(|file| file.controller).collect();
+    for missing in controllers.iter().filter(|wanted| !group.controllers().iter().any(|known| known == *wanted)) {
+        warn(&format!("limits of {missing} are not held: the pod's control group has no such controller"));
     }
     for it in report.apps.iter().filter(|it| app.is_none_or(|name| *name == it.name)) {
         let name = it.name.parse().during(|| format!("app {:?}", it.name))?;

@@ -39,6 +39,8 @@ pub(crate) struct Container {
     pub(crate) end: Option<PodStatus>,
     /// Whether it runs and stands still.
     pub(crate) paused: bool,
+    /// Whether it was started, if ever, for nothing: its command could not be executed.
+    pub(crate) never_ran: bool,
 }
 
 impl Container {
@@ -58,12 +60,14 @@ impl Container {
         let (restarts, app) = last.map_or((0, None), |(attempt, status)| (attempt, Some(status)));
         let end = pod.pod_status()?;
         let paused = cgroup::is_frozen(pods, &entry, &manifest);
-        Ok(Self { entry, manifest: Some(manifest), app, restarts, end, paused })
+        let failed = restarts == 0 && app.as_ref().is_some_and(|app| app.not_executed);
+        let never_ran = failed && !pod.has_run_before()?;
+        Ok(Self { entry, manifest: Some(manifest), app, restarts, end, paused, never_ran })
     }
 
     /// What is known of one of which nothing but this could be read.
     pub(crate) fn arrived(entry: PodEntry, manifest: Option<PodManifest>) -> Self {
-        Self { entry, manifest, app: None, restarts: 0, end: None, paused: false }
+        Self { entry, manifest, app: None, restarts: 0, end: None, paused: false, never_ran: false }
     }
 
     /// Every container, newest first. What cannot be read is left out, and said in a line each.
@@ -222,10 +226,16 @@ impl Container {
             State::Running if self.paused => "paused",
             State::Running => "running",
             State::Embryo | State::Preparing | State::Prepared => "created",
+            State::Exited | State::ExitedGarbage if self.never_ran => "created",
             State::AbortedPrepare => "dead",
             State::ExitedDeleting | State::Deleting | State::Garbage => "removing",
             _ => "exited",
         }
+    }
+
+    /// Whether it has ended, or could not be started.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state() == "exited" || self.never_ran
     }
 
     /// How it ended: the exit status, or [`UNKNOWN`].
@@ -233,6 +243,7 @@ impl Container {
         let of_app = self.app.as_ref().and_then(|app| app.exit).map(AppExit::status);
         match self.state() {
             "exited" => self.end.map(|end| end.status).or(of_app).unwrap_or(UNKNOWN),
+            "created" if self.never_ran => self.end.map(|end| end.status).or(of_app).unwrap_or(UNKNOWN),
             "restarting" => of_app.unwrap_or(UNKNOWN),
             _ => 0,
         }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use appc::ImageId;
+use appc::{ImageId, PodUuid};
+use pod::PodError;
 use store::Store;
 
 use super::container::Container;
-use super::image;
 use super::network::named_by;
+use super::{image, manual_stop};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::named_volumes::NamedVolumes;
@@ -56,6 +57,8 @@ enum Wanted {
     Health(String),
     /// A port of the container's, `80/tcp`, that leads out, or that could.
     Port(String, bool),
+    /// One of these containers.
+    Among(Vec<PodUuid>),
     /// There are no swarms, whose tasks containers may be.
     Task(bool),
 }
@@ -151,10 +154,49 @@ fn wanted(
             let protocol = if value.contains('/') { "" } else { "/tcp" };
             Wanted::Port(format!("{value}{protocol}"), key == "publish")
         }
+        "restart-policy" => {
+            let pods = context.pods()?;
+            among(containers, |container| Ok(without_number(&manual_stop::policy(&pods, &container.entry)?) == value))?
+        }
+        "should-start-on-boot" => {
+            let wanted = truth(value).ok_or_else(invalid)?;
+            let pods = context.pods()?;
+            among(containers, |container| Ok(manual_stop::starts_on_boot(&pods, container)? == wanted))?
+        }
         "is-task" => Wanted::Task(matches!(value, "true" | "1")),
         "status" | "health" => return Err(invalid()),
         _ => return Err(CommandError::failed(format!("invalid filter '{key}'"))),
     })
+}
+
+/// Those of the containers that are so. One that goes meanwhile is not.
+fn among(
+    containers: &[Container],
+    is_one: impl Fn(&Container) -> Result<bool, CommandError>,
+) -> Result<Wanted, CommandError> {
+    let mut found = Vec::new();
+    for container in containers {
+        match is_one(container) {
+            Ok(true) => found.push(container.entry.uuid),
+            Ok(false) => {}
+            Err(error) if matches!(error.cause(), Some(PodError::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Wanted::Among(found))
+}
+
+/// `on-failure` of `on-failure:3`.
+fn without_number(policy: &str) -> &str {
+    policy.split_once(':').map_or(policy, |(policy, _)| policy)
+}
+
+fn truth(value: &str) -> Option<bool> {
+    match value {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
 }
 
 impl Wanted {
@@ -184,6 +226,7 @@ impl Wanted {
                 let leads = || container.manifest.iter().flat_map(ports::of).any(|leading| leading.inside() == *port);
                 leads() || (!published && container.exposed().contains(port))
             }
+            Self::Among(containers) => containers.contains(&container.entry.uuid),
             Self::Task(wanted) => !wanted,
         }
     }

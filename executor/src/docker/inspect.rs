@@ -145,7 +145,10 @@ impl<'a> Known<'a> {
             }
             Thing::Image => image::stored(context, store, name)?.map(|image| of_image::of_image(store, &image)),
             Thing::Network => Networks::read(context)?.find(name).ok(),
-            Thing::Volume => NamedVolumes::open(context)?.find(name)?.map(|volume| volume::inspected(&volume)),
+            Thing::Volume => {
+                let volumes = NamedVolumes::open(context)?;
+                volumes.find(name)?.map(|volume| volume::inspected(&volumes, &volume)).transpose()?
+            }
         })
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn labels_of_files(files: &[PathBuf]) -> Result<Vec<String>, CommandE
 }
 
 /// `NAME=VALUE`, or a name alone.
-pub(super) fn labels(labels: &[String]) -> BTreeMap<String, String> {
+pub(crate) fn labels(labels: &[String]) -> BTreeMap<String, String> {
     let split = |label: &String| {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
         (name.to_owned(), value.to_owned())

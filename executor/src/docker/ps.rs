@@ -35,7 +35,7 @@ pub(crate) struct PsArgs {
     #[arg(long, short)]
     latest: bool,
 
-    /// Filter output: id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=, network=, publish=, expose=, health=
+    /// Filter output: id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=, network=, publish=, expose=, health=, restart-policy=, should-start-on-boot=
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
 

@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, args: StartArgs) -> Result<u8, CommandError
         return each(context, &args.containers, |pods, needle| {
             let entry = container::find(pods, needle)?;
             if entry.state != State::Running {
-                start(context, pods, &entry, None)?;
+                start(context, pods, &entry, None).map(drop).or_else(|error| is_started(pods, &entry, error))?;
             }
             Ok(Some(needle.to_owned()))
         });
@@ -84,7 +84,7 @@ pub(crate) mod restart {
                     return Err(CommandError::failed(format!("container {needle} is removed when it stops (--rm)"))
                         .hint("docker run it again, without --rm if it is to be restarted"));
                 }
-                commands::stop::stop(pods, &entry, signal, args.grace(pods, &entry)?)?;
+                commands::stop::stop(pods, &entry, signal, args.grace(pods, &entry))?;
                 entry = container::find(pods, &entry.uuid.to_string())?;
             }
             start(context, pods, &entry, None)?;
@@ -97,6 +97,16 @@ fn is_removed_at_its_end(pods: &Pods, entry: &PodEntry) -> Result<bool, CommandE
     // What it takes to run it again is only written down if it is kept.
     let Some(json) = pods.open(entry)?.setup()? else { return Ok(true) };
     Ok(Setup::from_json(&json)?.life.is_some_and(|life| life.remove))
+}
+
+/// Whether somebody else has started a container in the moment that it could not be started here.
+fn is_started(pods: &Pods, entry: &PodEntry, error: CommandError) -> Result<(), CommandError> {
+    let lost = matches!(error.cause(), Some(PodError::NotFound { .. } | PodError::WrongState { .. }));
+    match container::find_any(pods, &entry.uuid.to_string())? {
+        Some(now) if lost && now.state == State::Running => Ok(()),
+        None if lost => Err(container::not_found(&container::id(entry.uuid))),
+        _ => Err(error),
+    }
 }
 
 /// Runs a container as was said when it was created: with a supervisor of its own, or attached, with input or without. Who

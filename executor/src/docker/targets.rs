@@ -4,8 +4,7 @@ use clap::Args;
 use pod::{PodEntry, Pods, State};
 use stage1::limits;
 
-use super::{complain_of, container};
-use crate::annotations::STOP_TIMEOUT;
+use super::{complain_of, container, manual_stop};
 use crate::commands;
 use crate::context::Context;
 use crate::ending::Waiting;
@@ -31,22 +30,11 @@ pub(super) struct StoppingArgs {
 
 impl StoppingArgs {
     /// How many seconds a container has.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read how many it was made with.
-    pub(super) fn grace(&self, pods: &Pods, entry: &PodEntry) -> Result<u32, CommandError> {
-        let made_with = || -> Result<i64, CommandError> {
-            let manifest = pods.open(entry)?.manifest()?;
-            Ok(manifest.annotations.get(STOP_TIMEOUT).and_then(|text| text.parse().ok()).unwrap_or(GRACE))
-        };
+    pub(super) fn grace(&self, pods: &Pods, entry: &PodEntry) -> u32 {
         // A negative number is docker's for ever.
-        Ok(u32::try_from(self.time.map_or_else(made_with, Ok)?).unwrap_or(u32::MAX))
+        self.time.map_or_else(|| commands::stop::grace(pods, entry), |time| u32::try_from(time).unwrap_or(u32::MAX))
     }
 }
-
-/// docker's seconds where nobody says how many.
-const GRACE: i64 = 10;
 
 /// Stop one or more running containers
 #[derive(Debug, Args)]
@@ -118,7 +106,8 @@ pub(crate) mod stop {
         each(context, &args.containers, |pods, needle| {
             let entry = container::find(pods, needle)?;
             if entry.state == State::Running {
-                commands::stop::stop(pods, &entry, signal, args.grace(pods, &entry)?)?;
+                manual_stop::note(pods, &entry);
+                commands::stop::stop(pods, &entry, signal, args.grace(pods, &entry))?;
             }
             Ok(Some(needle.to_owned()))
         })
@@ -142,10 +131,15 @@ pub(crate) mod kill {
                     "cannot kill container: {needle}: container {id} is not running"
                 )));
             }
+            // As with docker a container that is killed, or told to stop, is not started again, whatever its restart policy.
             if signal == SIGKILL {
-                // As with docker a killed container is not started again, whatever its restart policy.
+                manual_stop::note(pods, &entry);
                 commands::stop::stop(pods, &entry, Some(signal), 0)?;
             } else {
+                if manual_stop::is_stop_signal(pods, &entry, signal)? {
+                    manual_stop::note(pods, &entry);
+                    manual_stop::let_end(pods, &entry);
+                }
                 commands::kill::signal_to(pods, &entry, None, signal)?;
             }
             Ok(Some(needle.to_owned()))
@@ -202,7 +196,8 @@ pub(crate) mod rm {
             pods.remove(entry.uuid, &Remover::new(&mapping)).or_else(|error| match error {
                 // --rm was faster.
                 pod::PodError::NotFound { .. } if args.force => Ok(()),
-                error => Err(error),
+                pod::PodError::NotFound { .. } => Err(container::not_found(needle)),
+                error => Err(error.into()),
             })?;
             Ok(Some(needle.to_owned()))
         })

@@ -94,6 +94,7 @@ fn inflated(error: &Failure) -> Option<&'static str> {
 fn store(error: &StoreError) -> Option<&'static str> {
     match error {
         StoreError::NewerFormat { .. } => Some(NEWER),
+        StoreError::Mode { .. } => Some("give it to its owner alone: chmod 700"),
         StoreError::Damaged { .. } => Some("fetch the image again"),
         _ => None,
     }

@@ -66,6 +66,8 @@ pub(crate) enum ToInit {
         /// Its number.
         process: u64,
     },
+    /// Wait for [`ToInit::Shutdown`] in any case, and say [`FromInit::Stays`].
+    Stay,
     /// Change every app's /etc/hosts: edits ([`crate::node::Edits`]) as JSON in a memory file.
     Hosts,
     /// The pod is over.
@@ -133,6 +135,8 @@ pub(crate) enum FromInit {
         /// Why.
         failure: Failure,
     },
+    /// From now on the end of no process is the pod's before the monitor says so.
+    Stays,
     /// A process ended.
     Exited {
         /// Its number.

@@ -26,6 +26,8 @@ pub(super) struct Apps {
     pub(super) processes: Vec<Process>,
     /// Apps whose first process has ended while it waited for its start, and how it ended.
     pub(super) ended_early: BTreeMap<usize, End>,
+    /// Whether the monitor says when the pod is over, whatever it said of a process.
+    pub(super) stays: bool,
     pub(super) fds: Fds,
     pub(super) mapping: IdMapping,
     pub(super) signals: OwnedFd,
@@ -255,6 +257,10 @@ impl Apps {
             ToInit::Kill { process } => {
                 self.processes.iter().filter(|other| other.id == Some(process)).for_each(Process::kill_group);
             }
+            ToInit::Stay => {
+                self.stays = true;
+                monitor.say(&FromInit::Stays)?;
+            }
             ToInit::Mapped | ToInit::Files { .. } => {}
         }
         Ok(Next::GoOn)
@@ -323,7 +329,7 @@ impl Apps {
                 (Some(id), None) => {
                     monitor.say(&FromInit::Exited { process: id, end })?;
                     // The namespaces are taken apart while the monitor writes down what it has heard.
-                    if process.last && self.apps.len() == 1 {
+                    if process.last && !self.stays && self.apps.len() == 1 {
                         next = Next::End;
                     }
                 }

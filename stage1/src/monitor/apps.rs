@@ -82,7 +82,7 @@ impl AppRecord {
     pub(super) fn starting(&mut self, process: u64, role: Role, attempt: u32) {
         if role != Role::PostStop {
             (self.report.exit, self.report.finished_ns, self.report.reason) = (None, None, None);
-            self.report.oom = false;
+            (self.report.oom, self.report.not_executed) = (false, false);
         }
         if role == Role::Main {
             self.report.started_ns = Some(now_ns());
@@ -127,6 +127,7 @@ impl AppRecord {
 
     /// It could not be executed.
     pub(super) fn failed(&mut self, failure: &Failure) {
+        self.report.not_executed = true;
         self.report.reason = Some(failure.message.clone());
     }
 

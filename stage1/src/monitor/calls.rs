@@ -100,6 +100,7 @@ impl Monitor<'_> {
                 self.holder = self.holder.filter(|holder| *holder != connection);
                 self.reply(connection, &Reply::Done);
             }
+            Call::RestartPolicy { policy } => self.change_policy(connection, policy)?,
         }
         Ok(())
     }

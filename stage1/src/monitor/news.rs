@@ -51,6 +51,7 @@ impl Monitor<'_> {
             FromInit::AddFailed { app, failure } => self.added(app, Err(failure), keeper)?,
             FromInit::Terminal { process } => self.terminal_made(process, fds.into_iter().next()),
             FromInit::Executed { process } => self.executed(process),
+            FromInit::Stays => self.stays(),
             FromInit::ExecFailed { process, failure } => match self.forget(process) {
                 Some(Purpose::App(app)) => self.never_executed(app, failure, keeper)?,
                 Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {

@@ -178,6 +178,21 @@ fn restarts_wait_longer_each_time_and_end_with_a_stop() {
 }
 
 #[test]
+fn another_policy_counts_from_the_next_end_on() {
+    let mut supervisor = Supervisor::new(ExitPolicy::Failure);
+    let app = supervisor.add(PLAIN);
+    supervisor.handle(Event::Start(app));
+    assert!(supervisor.ends_with(app));
+    supervisor.set_restart(Restart::Always);
+    assert!(!supervisor.ends_with(app));
+    let pause = Set(Timer::Restart(app), BACK_OFF.0);
+    assert_eq!(supervisor.handle(ended(app, 0)), [Finished(app), pause]);
+    supervisor.set_restart(Restart::No);
+    assert_eq!(supervisor.handle(Event::Timer(Timer::Restart(app))), [Execute(app, Main)], "its pause has begun");
+    assert_eq!(supervisor.handle(ended(app, 0)), [Finished(app), Shutdown]);
+}
+
+#[test]
 fn a_single_app_is_stopped_started_again_and_removed() {
     let mut supervisor = Supervisor::new(ExitPolicy::Never);
     let app = supervisor.add(PLAIN);

@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
     let mut missing = None;
     for name in &args.names {
         match volumes.find(name)? {
-            Some(volume) => shown.push(inspected(&volume)),
+            Some(volume) => shown.push(inspected(&volumes, &volume)?),
             None => missing = missing.or_else(|| Some(not_found(name))),
         }
     }
@@ -42,14 +42,18 @@ pub(crate) fn run(context: &Context, args: InspectArgs) -> Result<u8, CommandErr
 }
 
 /// What is known of a volume.
-pub(crate) fn inspected(volume: &NamedVolume) -> Value {
-    json!({
+///
+/// # Errors
+///
+/// Its labels cannot be read.
+pub(crate) fn inspected(volumes: &NamedVolumes, volume: &NamedVolume) -> Result<Value, CommandError> {
+    Ok(json!({
         "CreatedAt": moment::rfc3339(volume.changed_ns),
         "Driver": "local",
-        "Labels": {},
+        "Labels": volumes.labels(volume)?,
         "Mountpoint": volume.path.to_string_lossy(),
         "Name": volume.name,
         "Options": {},
         "Scope": "local",
-    })
+    }))
 }

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::docker::key_and_value;
 use crate::docker::listing::{self, Listing};
 use crate::error::CommandError;
-use crate::named_volumes::{NamedVolume, NamedVolumes};
+use crate::named_volumes::{Labels, NamedVolume, NamedVolumes};
 use crate::output;
 
 /// List the named volumes
@@ -18,7 +18,7 @@ pub(crate) struct LsArgs {
     #[arg(long, short)]
     quiet: bool,
 
-    /// Print those alone that are so: name=PART, dangling=true|false, driver=local, label=NAME (there are none)
+    /// Print those alone that are so: name=PART, dangling=true|false, driver=local, label=NAME[=VALUE]
     #[arg(long, short, value_name = "FILTER")]
     filter: Vec<String>,
 
@@ -35,11 +35,12 @@ pub(crate) fn run(context: &Context, args: LsArgs) -> Result<u8, CommandError> {
     let volumes = NamedVolumes::open(context)?;
     let mut shown = Vec::new();
     for volume in volumes.all()? {
+        let labels = volumes.labels(&volume)?;
         let mut wanted = true;
         for filter in &filters {
-            wanted = wanted && filter.admits(context, &volumes, &volume)?;
+            wanted = wanted && filter.admits(context, &volumes, (&volume, &labels))?;
         }
-        shown.extend(wanted.then(|| row(&volume)));
+        shown.extend(wanted.then(|| row(&volume, &labels)));
     }
     output::write(&if args.quiet {
         listing::lines(&shown, "Name")
@@ -53,8 +54,8 @@ enum Filter<'a> {
     Name(&'a str),
     Driver(&'a str),
     Dangling(bool),
-    /// Volumes have no labels.
-    Label,
+    /// A label, with a value or whatever value it has.
+    Label(&'a str, Option<&'a str>),
 }
 
 fn filter(text: &str) -> Result<Filter<'_>, CommandError> {
@@ -62,7 +63,10 @@ fn filter(text: &str) -> Result<Filter<'_>, CommandError> {
     Ok(match (key.as_str(), value) {
         ("name", value) => Filter::Name(value),
         ("driver", value) => Filter::Driver(value),
-        ("label", _) => Filter::Label,
+        ("label", label) => match label.split_once('=') {
+            Some((name, value)) => Filter::Label(name, Some(value)),
+            None => Filter::Label(label, None),
+        },
         ("dangling", "true" | "1") => Filter::Dangling(true),
         ("dangling", "false" | "0") => Filter::Dangling(false),
         ("dangling", value) => return Err(CommandError::failed(format!("invalid filter 'dangling={value}'"))),
@@ -74,22 +78,28 @@ fn filter(text: &str) -> Result<Filter<'_>, CommandError> {
 }
 
 impl Filter<'_> {
-    fn admits(&self, context: &Context, volumes: &NamedVolumes, volume: &NamedVolume) -> Result<bool, CommandError> {
+    fn admits(
+        &self,
+        context: &Context,
+        volumes: &NamedVolumes,
+        (volume, labels): (&NamedVolume, &Labels),
+    ) -> Result<bool, CommandError> {
         Ok(match *self {
             Self::Name(part) => volume.name.contains(part),
             Self::Driver(driver) => driver == DRIVER,
             Self::Dangling(wanted) => volumes.users(volume, &context.pods()?)?.is_empty() == wanted,
-            Self::Label => false,
+            Self::Label(name, value) => labels.get(name).is_some_and(|known| value.is_none_or(|value| known == value)),
         })
     }
 }
 
-fn row(volume: &NamedVolume) -> Value {
+fn row(volume: &NamedVolume, labels: &Labels) -> Value {
+    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     json!({
         "Availability": "N/A",
         "Driver": DRIVER,
         "Group": "N/A",
-        "Labels": "",
+        "Labels": labels.join(","),
         "Links": "N/A",
         "Mountpoint": volume.path.to_string_lossy(),
         "Name": volume.name,

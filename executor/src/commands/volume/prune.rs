@@ -1,7 +1,5 @@
 //! `proa volume prune`.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 
 use crate::context::Context;
@@ -18,8 +16,8 @@ pub(crate) struct PruneArgs {
     #[arg(long, short)]
     force: bool,
 
-    /// Remove those alone that have this label, which none has (label!=NAME: all)
-    #[arg(long, value_name = "FILTER", hide = true)]
+    /// Remove those alone that are so: label=NAME[=VALUE], label!=NAME[=VALUE]
+    #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
 
     /// Remove volumes that were given a name as well
@@ -79,7 +77,7 @@ pub(crate) fn unused(
     let (mut removed, mut bytes) = (Vec::new(), 0);
     let all = volumes.all()?.into_iter();
     for volume in all.filter(|volume| which == Which::All || is_nameless(&volume.name)) {
-        if filters.admit(volume.changed_ns, &BTreeMap::new()) && volumes.users(&volume, &pods)?.is_empty() {
+        if filters.admit(volume.changed_ns, &volumes.labels(&volume)?) && volumes.users(&volume, &pods)?.is_empty() {
             let size = volumes.size(&volume);
             if matches!(volumes.remove(&volume, &pods)?, Removal::Done) {
                 bytes += size;

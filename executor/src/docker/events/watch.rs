@@ -261,7 +261,7 @@ impl<'a> Watch<'a> {
         let app = container.app.as_ref();
         let started = app.and_then(|app| app.started_ns).or(container.entry.started_ns);
         let ended = container.end.map(|end| end.finished_ns).or(app.and_then(|app| app.finished_ns));
-        let (Some(ended), "exited") = (ended, container.state()) else { return Vec::new() };
+        let (Some(ended), true) = (ended, container.has_ended()) else { return Vec::new() };
         // One that could not be executed was never started.
         if started.unwrap_or(1) <= known.started_ns {
             return Vec::new();
@@ -306,7 +306,7 @@ impl<'a> Watch<'a> {
         if let Some(known) = self.known.get_mut(&uuid).filter(|known| known.client.is_none())
             && std::mem::take(&mut known.running)
         {
-            let ended = container.filter(|container| container.state() == "exited");
+            let ended = container.filter(Container::has_ended);
             let code = ended.map_or(UNKNOWN, |container| container.exit_code());
             news.extend(known.died(uuid, moment::now(), Some(code)));
         }

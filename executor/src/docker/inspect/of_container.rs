@@ -34,7 +34,7 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
     let time = |ns: Option<u64>| ns.map_or_else(|| NO_TIME.to_owned(), moment::rfc3339);
     let app = container.app.as_ref();
     let finished = match state {
-        "running" | "paused" => None,
+        "running" | "paused" | "created" => None,
         "restarting" => app.and_then(|app| app.finished_ns),
         _ => container.end.map(|end| end.finished_ns),
     };
@@ -60,7 +60,7 @@ pub(super) fn of_container(pods: &Pods, store: &Store, volumes: &Path, container
             "Pid": pid,
             "ExitCode": container.exit_code(),
             "Error": app.and_then(|app| app.reason.clone()).unwrap_or_default(),
-            "StartedAt": time(app.and_then(|app| app.started_ns).or(container.entry.started_ns)),
+            "StartedAt": time(app.and_then(|app| app.started_ns).or(container.entry.started_ns).filter(|_| state != "created")),
             "FinishedAt": time(finished),
         },
         "Image": digits,

@@ -229,11 +229,13 @@ fn free_name(context: &Context, name: &str) -> Result<PodName, CommandError> {
 
 /// A policy as docker has it.
 pub(in crate::docker) fn restart(text: &str) -> Result<Restart, CommandError> {
+    let known = "no, on-failure, on-failure:N, always, unless-stopped";
     request::restart(match text {
         "unless-stopped" => "always",
         "" => "no",
         text => text,
     })
+    .map_err(|_| CommandError::usage(format!("--restart={text:?}: not one of {known}")))
 }
 
 /// The image, and whether its registry is asked. Says so if it is not there, as docker does.
