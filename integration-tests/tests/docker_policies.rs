@@ -152,9 +152,13 @@ fn who_is_told_to_stop_does_not_come_back(env: &Env) {
     let script = "trap 'exit 5' TERM; trap 'echo heard' HUP; echo begun; while :; do sleep 0.1; done";
     let options = ["-d", "--network=none", "--name=web", "--restart=always"];
     docker(env, &[&["run"], &options[..], &[&image, "sh", "-c", script]].concat()).succeeds();
+    // Its traps are set when it has said so.
+    let mut logs = env.proa(["docker", "logs", "-f", "web"]).start();
+    logs.wait_for("begun");
     docker(env, &["kill", "-s", "HUP", "web"]).succeeds();
     docker(env, &["kill", "-s", "TERM", "web"]).succeeds();
     docker(env, &["wait", "web"]).succeeds().prints("5\n");
+    logs.wait().succeeds();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(shown(env, "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}", "web"), "exited 5 0");
     assert_eq!(shown(env, "{{.HostConfig.RestartPolicy.Name}}", "web"), "always");

@@ -2,6 +2,7 @@
 //! `StartTransientUnit`).
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use zbus::Variant;
 use zbus::connection::Builder;
@@ -20,8 +21,18 @@ pub(crate) enum ScopeError {
 /// A unit's properties by name.
 type Properties<'a> = Vec<(&'a str, Variant<'a>)>;
 
+/// How long systemd may take to let go of a scope whose processes have ended. A pod that is started again has the name of
+/// the one that it was.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long is waited before it is asked again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What systemd says while it has a unit of that name.
+const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+
 /// Has the systemd manager at `socket` move this process into a new scope of its own, which is delegated to us. Returns
-/// when systemd has begun.
+/// when systemd has begun. A scope of that name that is on its way out is waited for.
 ///
 /// # Errors
 ///
@@ -43,10 +54,21 @@ pub(crate) fn start(socket: &Path, unit: &str) -> Result<(), ScopeError> {
         let manager = "org.freedesktop.systemd1.Manager";
         let call = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "StartTransientUnit");
         let body = (unit, "fail", properties, further);
-        connection.call_method(Some(call.0), call.1, Some(manager), call.2, &body).await?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = connection.call_method(Some(call.0), call.1, Some(manager), call.2, &body).await {
+            if !exists(&error) || Instant::now() > deadline {
+                return Err(error.into());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         connection.close().await?;
         Ok(())
     })
+}
+
+/// Whether there is a unit of that name.
+fn exists(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == EXISTS)
 }
 
 /// As addresses want it (D-Bus Specification, "Server Addresses").
