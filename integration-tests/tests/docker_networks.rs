@@ -22,6 +22,15 @@ fn inspected(env: &Env, name: &str) -> Value {
 
 each_user! {
     a_network_is_created_used_and_removed,
+    ports_of_the_hosts_network_are_not_published,
+}
+
+fn ports_of_the_hosts_network_are_not_published(env: &Env) {
+    let image = image(env);
+    let run = |network| docker(env, &["run", "--rm", network, "-p", "8080:80", &image, "true"]).succeeds();
+    run("--network=host").stderr_shows("warning: -p does nothing with --network=host");
+    run("--network=none").quietly();
+    env.assert_nothing_left();
 }
 
 /// As scripts do that know docker alone.

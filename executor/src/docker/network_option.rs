@@ -98,9 +98,13 @@ impl NetworkArgs {
         };
         self.names(&mut rest)?;
         rest.hosts.extend(links::of(context, &self.link, &named)?);
-        // As docker, which says nothing: with --network=none and host there is nothing to publish.
+        // With --network=none and host there is nothing to publish; as docker, which says so of the latter.
         let publishes = mode.is_none_or(|mode| mode == Mode::Default);
-        let ports = published::of(&self.publish)?.into_iter().filter(|_| publishes).collect();
+        let published = published::of(&self.publish)?;
+        if mode == Some(Mode::Host) && !published.is_empty() {
+            warn("-p does nothing with --network=host: what the container listens on are the host's ports");
+        }
+        let ports = published.into_iter().filter(|_| publishes).collect();
         let all = publishes && self.publish_all;
         // They are for the world to come in by.
         let mode = mode.or((all && named.is_empty()).then_some(Mode::Default));
