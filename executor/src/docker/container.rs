@@ -22,7 +22,7 @@ use crate::{health_record, moment, named_volumes, parallel, ports};
 pub(crate) use size::Size;
 
 /// The exit status of a container whose supervisor was killed: nobody wrote it down.
-const UNKNOWN: i32 = 255;
+pub(crate) const UNKNOWN: i32 = 255;
 
 /// What is known of a container.
 #[derive(Debug)]

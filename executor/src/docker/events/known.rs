@@ -11,7 +11,7 @@ use store::Store;
 use super::happening::Happening;
 use crate::cgroup;
 use crate::client::Client;
-use crate::docker::container::Container;
+use crate::docker::container::{Container, UNKNOWN};
 use crate::moment;
 
 /// What is known of a container.
@@ -37,9 +37,6 @@ pub(super) struct Known {
     /// Whether it stood still when that was looked at last.
     pub(super) paused: bool,
 }
-
-/// The status of a container of which nobody knows how it ended.
-pub(super) const UNKNOWN: i32 = 255;
 
 impl Known {
     pub(super) fn of(container: &Container, store: &Store) -> Self {

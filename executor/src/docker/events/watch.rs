@@ -16,11 +16,11 @@ use stage1::protocol::{Call, Reply};
 use store::Store;
 
 use super::happening::Happening;
-use super::known::{Known, UNKNOWN};
+use super::known::Known;
 use super::tidings::Tidings;
 use crate::cgroup;
 use crate::client::Client;
-use crate::docker::container::Container;
+use crate::docker::container::{Container, UNKNOWN};
 use crate::error::CommandError;
 use crate::moment;
 
