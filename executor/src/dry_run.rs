@@ -81,6 +81,7 @@ impl Words {
         self.option("dns-domain", net.domain.as_ref());
         net.hosts.iter().for_each(|(ip, name)| self.option("hosts-entry", Some(format!("{ip}={name}"))));
         self.option("hosts-entry", Some("host").filter(|_| net.hosts_of_host));
+        self.option("hosts-entry", Some("pod").filter(|_| net.own_hosts));
     }
 
     /// The command with the options of the pod.

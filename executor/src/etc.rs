@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
 
-use stage1::network::EtcFile;
+use stage1::network::{EtcFile, own_names};
 
 use crate::net::{Mode, NetRequest, Resolvers};
 
@@ -17,22 +17,24 @@ const MAX_FILE: usize = 64 << 10;
 /// The files of an app's /etc. Reads the host's where that is wanted; what cannot be read is empty.
 pub(crate) fn files(net: &NetRequest, hostname: &str) -> Vec<EtcFile> {
     let file = |name: &str, content, replaces| EtcFile { name: name.to_owned(), content, replaces };
-    let hosts = if net.hosts_of_host { of_host("/etc/hosts") } else { hosts(&net.hosts, hostname) };
-    let mut files = vec![
-        // Names of other pods come into it while the pod runs.
-        file("hosts", hosts, net.hosts_of_host || !net.hosts.is_empty() || !net.joins.is_empty()),
-        file("hostname", format!("{hostname}\n"), true),
-    ];
+    let hosts = if net.hosts_of_host { of_host("/etc/hosts") } else { hosts(net, hostname) };
+    // Names of other pods come into it while the pod runs.
+    let replaces = net.hosts_of_host || net.own_hosts || !net.hosts.is_empty() || !net.joins.is_empty();
+    let mut files = vec![file("hosts", hosts, replaces), file("hostname", format!("{hostname}\n"), true)];
     files.extend(resolv_conf(net).map(|content| file("resolv.conf", content, true)));
     files
 }
 
-fn hosts(entries: &[(IpAddr, String)], hostname: &str) -> String {
-    let mut text = format!(
-        "127.0.0.1 localhost localhost.localdomain localhost4 localhost4.localdomain4 {hostname}\n\
+fn hosts(net: &NetRequest, hostname: &str) -> String {
+    let mut text = "127.0.0.1 localhost localhost.localdomain localhost4 localhost4.localdomain4\n\
          ::1 localhost localhost.localdomain localhost6 localhost6.localdomain6\n"
-    );
-    for (ip, name) in entries {
+        .to_owned();
+    // On networks of pods the monitor adds the line, with the address that others find the pod by.
+    if net.joins.is_empty() && hostname != "localhost" {
+        // A line of its own: the first name of a line is the full one (`hostname -f`).
+        let _ = writeln!(text, "127.0.0.1 {}", own_names(hostname));
+    }
+    for (ip, name) in &net.hosts {
         let _ = writeln!(text, "{ip} {name}");
     }
     text

@@ -127,6 +127,9 @@ pub(crate) struct NetRequest {
     /// Whether /etc/hosts is the host's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hosts_of_host: bool,
+    /// Whether /etc/hosts of an image gives way to the pod's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) own_hosts: bool,
 }
 
 impl NetRequest {

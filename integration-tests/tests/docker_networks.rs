@@ -23,6 +23,24 @@ fn inspected(env: &Env, name: &str) -> Value {
 each_user! {
     a_network_is_created_used_and_removed,
     ports_of_the_hosts_network_are_not_published,
+    a_container_finds_itself_by_its_names,
+}
+
+/// Alpine's image has an /etc/hosts without the container's name; docker's containers never have their image's.
+fn a_container_finds_itself_by_its_names(env: &Env) {
+    let tree = busybox().dir("etc", 0o755).file("etc/hosts", "127.0.0.1 localhost\n", 0o644);
+    let image = format!("oci:{}", Layout::new("alpine").layer(tree).config("Cmd", json!(["sh"])).build(env).display());
+    let of_itself = ["sh", "-c", "hostname -f; hostname -i; for n in self alias; do grep -w $n /etc/hosts; done"];
+    let run = |options: &[&str]| docker(env, &[&["run", "--rm"], options, &[&image], &of_itself[..]].concat());
+    run(&["--network=none", "-h", "self.example"])
+        .exits(1)
+        .prints("self.example\n127.0.0.1\n127.0.0.1 self.example self\n");
+    docker(env, &["network", "create", "--internal", "--subnet=10.77.9.0/24", "back"]).succeeds();
+    let names = "10.77.9.2 host.example host self alias\n";
+    run(&["--network=back", "--name=self", "-h", "host.example", "--network-alias=alias"])
+        .succeeds()
+        .prints(&format!("host.example\n10.77.9.2\n{names}{names}"));
+    env.assert_nothing_left();
 }
 
 fn ports_of_the_hosts_network_are_not_published(env: &Env) {

@@ -48,7 +48,15 @@ fn net04_none_is_the_loopback_alone(env: &Env) {
 
 fn rkt_etc_hosts(env: &Env) {
     let made = sh(env, &["--hostname=here"], "cat /etc/hosts");
-    assert!(made.starts_with("127.0.0.1 localhost localhost.localdomain localhost4 localhost4.localdomain4 here\n"));
+    assert!(
+        made.starts_with("127.0.0.1 localhost localhost.localdomain localhost4 localhost4.localdomain4\n"),
+        "{made}"
+    );
+    assert!(made.ends_with("\n127.0.0.1 here\n"), "{made}");
+    assert_eq!(
+        sh(env, &["--hostname=here.example"], "hostname -f; grep here /etc/hosts"),
+        "here.example\n127.0.0.1 here.example here\n"
+    );
     let with = sh(env, &["--hosts-entry=10.0.0.1=one,10.0.0.2=two", "--hosts-entry=fd00::1=six"], "cat /etc/hosts");
     assert!(with.ends_with("\n10.0.0.1 one\n10.0.0.2 two\nfd00::1 six\n"), "{with}");
     let hosts = std::fs::read_to_string("/etc/hosts").expect("the host has one");
@@ -61,6 +69,8 @@ fn rkt_etc_hosts(env: &Env) {
         let image = Aci::new("own", tree).sh("cat /etc/hosts").build(env);
         let out = env.run(&image, &[]).outcome().succeeds().stdout;
         assert!(out.starts_with(expected), "{out}");
+        let args = ["--insecure-options=image", "run", "--hosts-entry=pod", image.to_str().expect("UTF-8")];
+        env.proa(args).outcome().succeeds().shows("127.0.0.1 localhost ");
     }
     let file = env.write("my-hosts", "9.9.9.9 volume\n");
     let volume = format!("--volume=h,kind=host,source={}", file.display());

@@ -104,7 +104,9 @@ fn pods_find_each_other_by_name(env: &Env) {
     until(env, "one", &asks("two"), "two\n");
     until(env, "two", &asks("one"), "one\n");
     let (of_one, of_two) = (newer_address(env, "one"), newer_address(env, "two"));
-    let hosts = format!("10.77.1.9 two\n{of_two} two\n");
+    // Itself, too, by the address that it has there.
+    until(env, "one", &asks("one"), "one\n");
+    let hosts = format!("10.77.1.2 one\n10.77.1.9 two\n{of_two} two\n");
     assert_eq!(within(env, "one", "grep -v localhost /etc/hosts"), hosts);
     let networks = format!("networks=back:ip4=10.77.1.2, back:ip6={of_one}\n");
     env.proa(["status", "one"]).outcome().succeeds().shows(&networks);
@@ -120,7 +122,7 @@ fn pods_find_each_other_by_name(env: &Env) {
         for server in ["two", "10.77.1.9", &of_two.to_string()] {
             assert_eq!(within(env, pod, &format!("nc -w 1 {server} 80 </dev/null 2>/dev/null; true")), "", "{pod}");
         }
-        assert_eq!(within(env, pod, "grep -v localhost /etc/hosts; true"), "");
+        assert_eq!(within(env, pod, "grep -c two /etc/hosts; true"), "0\n");
     }
     // A name and an address go with their pod, however it ends.
     kill_monitor(env, "two");

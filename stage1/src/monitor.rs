@@ -175,7 +175,7 @@ impl<'a> Monitor<'a> {
             Network::Uplink(uplink) => (Net::Connected, Some(Connection::new(uplink))),
         };
         let hosts = etc.iter().find(|file| file.name == HOSTS).map(|file| file.content.clone()).unwrap_or_default();
-        let members = Members::new(std::mem::take(&mut spec.memberships), hosts);
+        let members = Members::new(std::mem::take(&mut spec.memberships), hosts, spec.hostname);
         Self {
             init,
             pid,

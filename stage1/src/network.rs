@@ -186,6 +186,15 @@ pub struct NamedReport {
 /// The name of the file in /etc that says who the hosts are.
 pub(crate) const HOSTS: &str = "hosts";
 
+/// The names by which a pod with this host name finds itself: that one, and what of it precedes its domain.
+#[must_use]
+pub fn own_names(hostname: &str) -> String {
+    match hostname.split_once('.') {
+        Some((short, _)) if !short.is_empty() => format!("{hostname} {short}"),
+        _ => hostname.to_owned(),
+    }
+}
+
 /// A file of /etc that tells an app of its network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcFile {

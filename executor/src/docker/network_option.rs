@@ -94,6 +94,7 @@ impl NetworkArgs {
         let mut rest = NetRequest {
             search: net::checked("--dns-search", self.dns_search.clone())?,
             options: net::checked("--dns-option", self.dns_option.clone())?,
+            own_hosts: true,
             ..NetRequest::default()
         };
         self.names(&mut rest)?;

@@ -1,5 +1,7 @@
 //! The network of a pod as the command line says it.
 
+use std::net::IpAddr;
+
 use appc::ExposedPort;
 use clap::Args;
 
@@ -37,7 +39,7 @@ pub(crate) struct NetArgs {
     #[arg(long, value_name = "DOMAIN")]
     pub(super) dns_domain: Option<String>,
 
-    /// Add a line to the apps' /etc/hosts: IP=NAME[,IP=NAME]; `host` gives them the host's
+    /// Add a line to the apps' /etc/hosts: IP=NAME[,IP=NAME]; `host` gives them the host's, `pod` the pod's
     #[arg(long, value_name = "IP=NAME")]
     pub(super) hosts_entry: Vec<String>,
 }
@@ -68,22 +70,13 @@ impl NetArgs {
             return Err(CommandError::usage("--dns=none and --dns=host go with no other option beginning --dns"));
         }
         for entry in self.hosts_entry.iter().flat_map(|text| text.split(',')) {
-            if entry == "host" {
-                request.hosts_of_host = true;
-                continue;
+            match entry {
+                "host" => request.hosts_of_host = true,
+                "pod" => request.own_hosts = true,
+                entry => request.hosts.push(hosts_line(entry)?),
             }
-            let refused = |why: &str| {
-                CommandError::usage(format!("--hosts-entry={entry:?}: {why}"))
-                    .hint("write it as 10.1.2.3=db.example.com, or host for those of this machine")
-            };
-            let (ip, name) = entry.split_once('=').ok_or_else(|| refused("not of the form IP=NAME"))?;
-            let ip = ip.parse().map_err(|_| refused("that is no IP address"))?;
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
-                return Err(refused("that is no host name"));
-            }
-            request.hosts.push((ip, name.to_owned()));
         }
-        if request.hosts_of_host && !request.hosts.is_empty() {
+        if request.hosts_of_host && (request.own_hosts || !request.hosts.is_empty()) {
             return Err(CommandError::usage("--hosts-entry=host goes with no other --hosts-entry"));
         }
         Ok((NetChoice { mode, named, rest: request }, ports))
@@ -154,6 +147,20 @@ fn resolvers(texts: &[String]) -> Result<Resolvers, CommandError> {
                 .map(Resolvers::These)
         }
     }
+}
+
+/// A line of /etc/hosts.
+fn hosts_line(entry: &str) -> Result<(IpAddr, String), CommandError> {
+    let refused = |why: &str| {
+        CommandError::usage(format!("--hosts-entry={entry:?}: {why}"))
+            .hint("write it as 10.1.2.3=db.example.com, or host for those of this machine")
+    };
+    let (ip, name) = entry.split_once('=').ok_or_else(|| refused("not of the form IP=NAME"))?;
+    let ip = ip.parse().map_err(|_| refused("that is no IP address"))?;
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+        return Err(refused("that is no host name"));
+    }
+    Ok((ip, name.to_owned()))
 }
 
 /// Words of a line of /etc/resolv.conf.

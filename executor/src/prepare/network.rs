@@ -49,7 +49,8 @@ pub(crate) fn change_network(context: &Context, manifest: &mut PodManifest, args
         rest.resolvers = Resolvers::Automatic;
     }
     if hosts {
-        (rest.hosts, rest.hosts_of_host) = (chosen.rest.hosts.clone(), chosen.rest.hosts_of_host);
+        let NetRequest { hosts, hosts_of_host, own_hosts, .. } = chosen.rest.clone();
+        rest = NetRequest { hosts, hosts_of_host, own_hosts, ..rest };
     }
     let changed = if net {
         settle(context, NetChoice { rest, ..chosen }, !manifest.ports.is_empty(), false)?

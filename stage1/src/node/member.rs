@@ -78,13 +78,19 @@ impl Member {
         self.place.as_ref().is_some_and(|place| place.changes.drain().unwrap_or(false))
     }
 
-    /// Asks who is there: lines of /etc/hosts.
-    pub(super) fn look_around(&self) -> std::io::Result<Vec<String>> {
+    /// Asks who is there: lines of /etc/hosts. The pod finds itself by `own` names and those that others find it by.
+    pub(super) fn look_around(&self, own: &str) -> std::io::Result<Vec<String>> {
         let mut lines = Vec::new();
         let Some(place) = &self.place else { return Ok(lines) };
         for link in place.node.links()?.into_iter().filter(|link| link.name != BRIDGE) {
             match join::address(&link.name) {
-                Some(address) if address != place.address && !link.alias.is_empty() => {
+                // By IPv4 alone: programs take `hostname -i` for one address.
+                Some(address) if address == place.address => {
+                    let others = link.alias.split_whitespace().filter(|name| own.split(' ').all(|it| it != *name));
+                    let names = own.split(' ').filter(|it| *it != "localhost").chain(others);
+                    lines.push(format!("{address} {}\n", names.collect::<Vec<_>>().join(" ")));
+                }
+                Some(address) if !link.alias.is_empty() => {
                     lines.push(format!("{address} {}\n", link.alias));
                     // Of the kernel that this pod has its own from.
                     if place.newer.is_some() {

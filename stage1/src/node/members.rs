@@ -8,20 +8,22 @@ use rustix::event::PollFd;
 use super::Membership;
 use super::hosts::{Edits, Hosts};
 use super::member::Member;
-use crate::network::NamedReport;
+use crate::network::{NamedReport, own_names};
 
 /// The monitor's side of all networks of its pod.
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Vec<Member>,
     hosts: Hosts,
+    /// The names by which the pod finds itself, besides those that others find it by.
+    own_names: String,
 }
 
 impl Members {
     /// Members-to-be whose apps have this /etc/hosts.
-    pub(crate) fn new(memberships: Vec<Membership>, hosts: String) -> Self {
+    pub(crate) fn new(memberships: Vec<Membership>, hosts: String, hostname: &str) -> Self {
         let members = memberships.into_iter().enumerate().map(|(index, it)| Member::new(it, index)).collect();
-        Self { members, hosts: Hosts::new(hosts) }
+        Self { members, hosts: Hosts::new(hosts), own_names: own_names(hostname) }
     }
 
     /// Whether the pod is on no network.
@@ -83,7 +85,8 @@ impl Members {
     /// # Errors
     /// The kernel does not answer.
     pub(crate) fn look_around(&mut self) -> std::io::Result<Option<Edits>> {
-        let lines: Vec<Vec<String>> = self.members.iter().map(Member::look_around).collect::<Result<_, _>>()?;
+        let lines: Vec<Vec<String>> =
+            self.members.iter().map(|it| it.look_around(&self.own_names)).collect::<Result<_, _>>()?;
         Ok(self.hosts.update(&lines.concat()))
     }
 }
