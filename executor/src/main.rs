@@ -1,8 +1,8 @@
 //! `proa` runs pods of App Container and OCI images for an ordinary user, with no daemon and no setuid program.
 //!
 //! This program is the stage0: it turns a command line into images in the store, a reified pod manifest and a pod
-//! directory, and hands them to [`stage1`]. It never builds a mount or a namespace itself, and no subcommand but
-//! `metadata-service` starts a thread. One file is several programs: by its first argument, and by the name it is started under.
+//! directory, and hands them to [`stage1`]. It never builds a mount or a namespace itself, and nothing on the way to a pod that
+//! runs starts a thread. One file is several programs: by its first argument, and by the name it is started under.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

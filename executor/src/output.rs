@@ -20,11 +20,11 @@ pub(crate) fn write(data: &str) -> Result<(), CommandError> {
     write_bytes(data.as_bytes())
 }
 
-/// [`write`] for what need not be text.
+/// [`write()`] for what need not be text.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(data).and_then(|()| stdout.flush()) {
@@ -37,7 +37,7 @@ pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn print(said: &clap::Error) -> Result<(), CommandError> {
     match said.print().and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -45,11 +45,11 @@ pub(crate) fn print(said: &clap::Error) -> Result<(), CommandError> {
     }
 }
 
-/// [`write`], and whether the reader went away meanwhile.
+/// [`write()`], and whether the reader went away meanwhile.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn write_while_read(data: &str) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
@@ -63,7 +63,7 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Lets `write` write an archive to stdout. A reader that goes away has all it wanted, as with [`write`](self::write).
+/// Lets `write` write an archive to stdout. A reader that goes away has all it wanted, as with [`write()`](self::write).
 ///
 /// # Errors
 ///

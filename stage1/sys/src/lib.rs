@@ -3,6 +3,9 @@
 //! This is the only crate of the workspace with unsafe code. It makes no decisions: it knows nothing of pods, images or
 //! paths, allocates next to nothing, and starts no thread. Everything that [`rustix`] offers safely is used from there
 //! directly and is not wrapped again.
+//!
+//! None of it can touch memory that is not its caller's. [`exec::place`] and [`exec::close_range`] may close descriptors that
+//! somebody believes to own, and [`title::set`] overwrites the arguments of the process: these are for forked children alone.
 
 mod beside;
 pub mod exec;

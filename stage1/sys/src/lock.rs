@@ -30,7 +30,7 @@ pub fn try_take(file: BorrowedFd<'_>, offset: i64, kind: Kind) -> io::Result<boo
 /// How somebody else has it, if anybody does.
 ///
 /// # Errors
-/// As [`take`].
+/// As [`try_take`].
 pub fn holder(file: BorrowedFd<'_>, offset: i64) -> io::Result<Option<Kind>> {
     let mut found = byte(offset, Kind::Exclusive);
     // SAFETY: the descriptor is open, and the kernel reads and writes the structure that is passed, which outlives the call.

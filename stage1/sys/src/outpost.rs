@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::ptr::{null, null_mut};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{Mode, OFlags};
@@ -36,7 +37,8 @@ const GAP: usize = 4 << 10;
 pub struct Outpost {
     // Before what it uses.
     process: Beside,
-    shared: Box<Shared>,
+    /// Not a box, which would say that nobody else has a pointer to it.
+    shared: Rc<Shared>,
 }
 
 impl fmt::Debug for Outpost {
@@ -134,13 +136,13 @@ impl Outpost {
             errno: 0,
         };
         let (order, task, parent) = (AtomicU32::new(WAIT), UnsafeCell::new(task), getpid());
-        let shared = Box::new(Shared { namespace, order, task, parent });
-        let argument = (&raw const *shared).cast_mut().cast::<c_void>();
+        let shared = Rc::new(Shared { namespace, order, task, parent });
+        let argument = Rc::as_ptr(&shared).cast_mut().cast::<c_void>();
         // What is meant for the caller's whole group, such as Ctrl-C, must not end it: the caller sees to that. The death of
         // the caller does.
         let _blocked = signal::Blocked::all()?;
-        // SAFETY: the box goes with the process, which is waited for first. `wait_and_fork` makes system calls only; those of
-        // the C library come when the caller waits for it.
+        // SAFETY: what is shared goes with the process, which is waited for first. `wait_and_fork` makes system calls only;
+        // those of the C library come when the caller waits for it.
         let process = unsafe { Beside::start(flags | libc::CLONE_FILES, wait_and_fork, argument) }?;
         Ok(Self { process, shared })
     }
@@ -235,7 +237,8 @@ struct Call<'a, T> {
 
 /// The outpost's life.
 extern "C" fn wait_and_fork(shared: *mut c_void) -> libc::c_int {
-    // SAFETY: `Outpost::new` made it of a reference, and what it refers to is there until this process has ended.
+    // SAFETY: `Outpost::start` gave a pointer to what is shared, which is there until this process has ended; what changes in
+    // it are atomics and a cell.
     let shared = unsafe { &*shared.cast::<Shared>().cast_const() };
     // One that died before is noticed by the second.
     if set_parent_process_death_signal(Some(Signal::KILL)).is_err() || getppid() != Some(shared.parent) {

@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_void};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::WaitIdStatus;
@@ -15,7 +16,8 @@ use crate::exec::{ExecArgs, place};
 pub struct Spawned {
     // Before what it uses.
     process: Beside,
-    order: Box<Order>,
+    /// Not a box, which would say that nobody else has a pointer to it.
+    order: Rc<Order>,
     _null: OwnedFd,
 }
 
@@ -41,9 +43,9 @@ pub fn spawn(path: CString, args: Vec<CString>, stderr: BorrowedFd<'_>) -> io::R
     let null: OwnedFd = null.map_err(|error| io::Error::new(error.kind(), format!("open /dev/null: {error}")))?.into();
     let args = ExecArgs::new(args, Vec::new());
     let failure = AtomicI32::new(0);
-    let order = Box::new(Order { path, args, null: null.as_raw_fd(), stderr: stderr.as_raw_fd(), failure });
-    let argument = (&raw const *order).cast_mut().cast::<c_void>();
-    // SAFETY: the order lies in a box that goes with the process, which is waited for first. `execute` makes system calls
+    let order = Rc::new(Order { path, args, null: null.as_raw_fd(), stderr: stderr.as_raw_fd(), failure });
+    let argument = Rc::as_ptr(&order).cast_mut().cast::<c_void>();
+    // SAFETY: the order goes with the process, which is waited for first. `execute` makes system calls
     // only, and sets errno only where its program cannot be executed: then it ends.
     let process = unsafe { Beside::start(0, execute, argument) }?;
     Ok(Spawned { process, order, _null: null })
@@ -65,7 +67,7 @@ impl Spawned {
 
 /// In the new process.
 extern "C" fn execute(order: *mut c_void) -> libc::c_int {
-    // SAFETY: `spawn` made it of a reference to an order, which is there until this process has executed something or ended.
+    // SAFETY: `spawn` gave a pointer to an order, which is there until this process has executed something or ended.
     let order = unsafe { &*order.cast::<Order>().cast_const() };
     let error = execute_now(order);
     order.failure.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
