@@ -65,8 +65,8 @@ pub(crate) fn commit(
     let id = runtime.image.id.as_ref().and_then(|id| id.to_string().parse().ok());
     let record = id.and_then(|id: ImageId| images.store.record(&id).transpose()).transpose()?.ok_or_else(gone)?;
     let (scratch, written) = flattened(&mut images, runtime, &record, pod.upper(&runtime.name)?)?;
-    let config = configuration(&images, &record, (runtime, &manifest), written.diff_id, changes)?;
-    Ok(store_layer(&images, (scratch, written), config, name)?.id)
+    let config = configuration(&images, &record, runtime, &manifest, written.diff_id, changes)?;
+    Ok(store_layer(&images, scratch, written, config, name)?.id)
 }
 
 /// Stores an image of one layer, under a name if one is given.
@@ -76,7 +76,8 @@ pub(crate) fn commit(
 /// The configuration makes no image; the store cannot be written.
 pub(crate) fn store_layer(
     images: &Images,
-    (scratch, written): (File, Written),
+    scratch: File,
+    written: Written,
     config: Vec<u8>,
     name: Option<&RegistryRef>,
 ) -> Result<ImageRecord, CommandError> {
@@ -142,7 +143,8 @@ fn flattened(
 fn configuration(
     images: &Images,
     record: &ImageRecord,
-    (runtime, manifest): (&RuntimeApp, &PodManifest),
+    runtime: &RuntimeApp,
+    manifest: &PodManifest,
     diff_id: Digest,
     changes: &Changes,
 ) -> Result<Vec<u8>, CommandError> {
@@ -153,7 +155,7 @@ fn configuration(
             serde_json::from_slice(&fetch::oci::from_app(&record.manifest, &[diff_id])?.config)?
         }
     };
-    describe(&mut config, diff_id, ("proa commit", changes))?;
+    describe(&mut config, diff_id, "proa commit", changes)?;
     let section = &mut config["config"];
     if let Some(app) = &runtime.app {
         // The host's name is that of the container, not of the image.
@@ -221,13 +223,13 @@ fn as_run(section: &mut Value, runtime: &RuntimeApp, manifest: &PodManifest) {
 /// An instruction makes no sense.
 pub(crate) fn bare_configuration(diff_id: Digest, changes: &Changes) -> Result<Vec<u8>, CommandError> {
     let mut config = json!({ "architecture": HOST_ARCH, "os": "linux" });
-    describe(&mut config, diff_id, ("", changes))?;
+    describe(&mut config, diff_id, "", changes)?;
     changes.instructions.iter().try_for_each(|instruction| apply(&mut config["config"], instruction))?;
     Ok(serde_json::to_vec(&config)?)
 }
 
 /// Says of what the image is made, when, by which command, by whom and what for.
-fn describe(config: &mut Value, diff_id: Digest, (by, changes): (&str, &Changes)) -> Result<(), CommandError> {
+fn describe(config: &mut Value, diff_id: Digest, by: &str, changes: &Changes) -> Result<(), CommandError> {
     let epoch = moment::source_date_epoch()?.map(|seconds| seconds.saturating_mul(1_000_000_000));
     let now = moment::rfc3339(epoch.unwrap_or_else(moment::now));
     let whole = config.as_object_mut().ok_or_else(|| CommandError::failed("the image's configuration is no object"))?;

@@ -95,7 +95,7 @@ impl<'a> DirectoryKeeper<'a> {
             return self.reopen(pod);
         }
         let pods = Pods::ensure(self.data_dir)?;
-        let pod = leftover::create(&pods, self.data_dir, (self.uuid, self.name)).map_err(explain)?.prepare()?;
+        let pod = leftover::create(&pods, self.data_dir, self.uuid, self.name).map_err(explain)?.prepare()?;
         let filled = fill(&pod, self.manifest, self.mapping, self.setup.as_ref())
             .and_then(|files| Ok(PodFiles { control: Some(pod.listen()?), logs: self.logs(&pod)?, ..files }))
             .and_then(|files| self.write_uuid().map(|()| files));

@@ -157,7 +157,8 @@ pub(crate) fn resume(
     pods: &Pods,
     entry: &PodEntry,
     prepared: PreparedPod,
-    (known, is_changed): (Known, bool),
+    known: Known,
+    is_changed: bool,
 ) -> Result<Launched, CommandError> {
     tell_what_differs(&prepared.manifest, &prepared.mapping)?;
     let pod = match entry.state {
@@ -184,7 +185,7 @@ pub(crate) fn prepare(context: &Context, mut prepared: PreparedPod) -> Result<Po
     let setup = Setup::of(&manifest, &hostname, keys, &images).with_life(lifecycle.life);
     let data_dir = context.create_data_dir()?;
     let pods = Pods::ensure(data_dir)?;
-    let pod = leftover::create(&pods, data_dir, (uuid, name.as_ref())).map_err(keeper::explain)?.prepare()?;
+    let pod = leftover::create(&pods, data_dir, uuid, name.as_ref()).map_err(keeper::explain)?.prepare()?;
     if let Err(error) = keeper::fill(&pod, &manifest, &mapping, Some(&setup)) {
         return Err(undo(error, pod.remove(&Remover::new(&mapping))));
     }

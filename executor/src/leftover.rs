@@ -30,7 +30,8 @@ pub(crate) fn is_one(pods: &Pods, entry: &PodEntry) -> bool {
 pub(crate) fn create(
     pods: &Pods,
     data_dir: &Path,
-    (uuid, name): (PodUuid, Option<&PodName>),
+    uuid: PodUuid,
+    name: Option<&PodName>,
 ) -> Result<Pod<Embryo>, PodError> {
     let refused = match pods.create(uuid, name) {
         Err(refused @ PodError::NameInUse { .. }) => refused,

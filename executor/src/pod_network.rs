@@ -59,16 +59,18 @@ pub(crate) fn join(
     let lock = lock(&networks)?;
     // Those that are given up after an error take the lock themselves: they outlive it.
     let mut seats = Vec::new();
-    let joined = join_locked((data_dir, &networks), all, (&mapping, names), &mut seats);
+    let joined = join_locked(data_dir, &networks, all, &mapping, names, &mut seats);
     drop(lock);
     Ok((joined?, seats))
 }
 
 /// As [`join`], with the directory of networks locked.
 fn join_locked(
-    (data_dir, networks): (&Path, &OwnedFd),
+    data_dir: &Path,
+    networks: &OwnedFd,
     all: &[Joins],
-    (mapping, names): (&IdMapping, &[String]),
+    mapping: &IdMapping,
+    names: &[String],
     seats: &mut Vec<Seat>,
 ) -> Result<Vec<Membership>, CommandError> {
     let mut found: Vec<Option<(Node, OwnedFd)>> = Vec::new();

@@ -93,7 +93,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     net.note_in(&mut pod);
     let mut images = Images::open(context, request.pulling)?;
     images.map_ids(userns)?;
-    let nest = nest(context, (begin, &lifecycle), &net, &images.mapping)?;
+    let nest = nest(context, begin, &lifecycle, &net, &images.mapping)?;
     let raised_before = limits::files_are_raised();
     // The built-in pod is two apps of one image.
     let Gathered { apps, records, mut trees } = gather(&mut images, wanted, if whole_hello { 2 } else { 1 })?;
@@ -112,7 +112,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     }
     let images_of_apps: Vec<ImageManifest> = records.into_iter().map(|record| record.manifest).collect();
     guest_agent::give(&mut manifest, &images_of_apps.iter().collect::<Vec<_>>(), agent, context.data_dir()?)?;
-    protection::decide(context, (request.profile, request.landlock), &mut manifest)?;
+    protection::decide(context, request.profile, request.landlock, &mut manifest)?;
     let net_admin = net_admin(request.net_admin, request.all_net_admins, &net, &manifest);
     let apps_may_come = lifecycle.exit_policy == ExitPolicy::Never;
     protection::grant_net_admin(&mut manifest, &net_admin, apps_may_come)?;
@@ -162,7 +162,8 @@ pub(crate) fn offered_nests(data_dir: &Path) -> PathBuf {
 /// Begins to make what a pod is nested in that runs in this process and at once.
 fn nest(
     context: &Context,
-    (begin, lifecycle): (Begin, &Lifecycle),
+    begin: Begin,
+    lifecycle: &Lifecycle,
     net: &NetRequest,
     mapping: &IdMapping,
 ) -> Result<Option<Nest>, CommandError> {
@@ -265,18 +266,19 @@ pub(crate) fn again(
     context: &Context,
     pods: &Pods,
     entry: &PodEntry,
-    (lifecycle, begin): (Lifecycle, Begin),
+    lifecycle: Lifecycle,
+    begin: Begin,
 ) -> Result<(PreparedPod, Known), CommandError> {
     let contents = pods.open(entry)?.contents()?;
     let mut manifest = PodManifest::from_json(&contents.manifest)
         .map_err(|error| PodError::Manifest { uuid: entry.uuid, error: Box::new(error) })?;
-    protection::decide(context, (Profile::Default, Landlock::Default), &mut manifest)?;
+    protection::decide(context, Profile::Default, Landlock::Default, &mut manifest)?;
     let setup = Setup::from_json(contents.setup.as_ref().ok_or_else(|| never_again(entry))?)?;
     let mut images = Images::open(context, PullPolicy::Never)?;
     images.map_ids(Userns::of(&manifest)?)?;
     let begin = if may_be_made_now(&manifest) { begin } else { Begin::Later };
     limits::expect_apps(manifest.apps.len());
-    let nest = nest(context, (begin, &lifecycle), &NetRequest::of(&manifest)?, &images.mapping)?;
+    let nest = nest(context, begin, &lifecycle, &NetRequest::of(&manifest)?, &images.mapping)?;
     let raised_before = limits::files_are_raised();
     let mut trees = Trees::default();
     let manifests = setup.images(&manifest)?;

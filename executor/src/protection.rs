@@ -121,7 +121,8 @@ pub(crate) fn grant_net_admin(
 /// An annotation of the manifest says nothing known.
 pub(crate) fn decide(
     context: &Context,
-    (profile, landlock): (Profile, Landlock),
+    profile: Profile,
+    landlock: Landlock,
     manifest: &mut PodManifest,
 ) -> Result<(), CommandError> {
     let choices = choices::Choices::of(&manifest.annotations)?;

@@ -105,18 +105,14 @@ fn make(data: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         }
     };
     remove();
-    let made = fill(data, (&dirs, &files, &mtab), owner).and_then(|()| renameat(data, new.as_str(), data, NAME));
+    let made = fill(data, &dirs, &files, &mtab, owner).and_then(|()| renameat(data, new.as_str(), data, NAME));
     if made.is_err() {
         remove();
     }
     made
 }
 
-fn fill(
-    data: &OwnedFd,
-    (dirs, files, mtab): (&[String], &[String], &str),
-    owner: Option<(u32, u32)>,
-) -> Result<(), Errno> {
+fn fill(data: &OwnedFd, dirs: &[String], files: &[String], mtab: &str, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     let own = |path: &str| match owner {
         Some((uid, gid)) => {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));

@@ -81,7 +81,7 @@ pub(crate) fn supervise(
     let ground = Ground { places, uuid, manifest, mapping, hostname, name, lifecycle, offers };
     let remover = Remover::new(&ground.mapping);
     let (spec, seats) = ground.spec(Supplies { nest, layers, sources, images, handed })?;
-    let mut keeper = ground.keeper(&remover, (resumed, new_setup), started);
+    let mut keeper = ground.keeper(&remover, resumed, new_setup, started);
     let outcome = stage1::run::run(spec, &mut keeper);
     drop(seats);
     drop(launch);
@@ -153,7 +153,8 @@ impl Ground<'_> {
     fn keeper<'a>(
         &'a self,
         remover: &'a Remover<'a>,
-        (resumed, new_setup): (Option<(Pod<Running>, Setup)>, Option<Setup>),
+        resumed: Option<(Pod<Running>, Setup)>,
+        new_setup: Option<Setup>,
         started: Option<monitor::Started>,
     ) -> DirectoryKeeper<'a> {
         let Self { places, uuid, manifest, mapping, name, lifecycle, .. } = self;
@@ -193,8 +194,8 @@ fn registration(
 ) -> Result<Registration, CommandError> {
     let names = manifest.apps.iter().map(|app| app.name.to_string());
     let token = Token::generate().during(|| "make the pod's token".into())?;
-    let dirs = (places.socket_dir.clone(), places.data_dir.clone());
-    Ok(Registration::new(uuid, token, names.zip(images.into_iter().map(Box::new)).collect(), dirs))
+    let images = names.zip(images.into_iter().map(Box::new)).collect();
+    Ok(Registration::new(uuid, token, images, places.socket_dir.clone(), places.data_dir.clone()))
 }
 
 /// Puts the pod away and says how it ended.

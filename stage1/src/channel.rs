@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use failure::shortened;
 pub use failure::{Failure, FailureKind};
-pub(crate) use messages::{AddSpec, FromInit, FromStub, ToInit, ToStub};
+pub(crate) use messages::{AddSpec, Entry, FromInit, FromStub, ToInit, ToStub};
 pub use messages::{End, EnterSpec, TerminalSize};
 pub(crate) use patient::Patient;
 

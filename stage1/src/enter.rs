@@ -8,6 +8,7 @@ use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space
 use crate::apply::{Fds, Named as _};
 use crate::channel::{EnterSpec, Failure, FailureKind};
 use crate::idmap::Tier;
+use crate::init::App;
 use crate::isolators::Rights;
 use crate::op::Slot;
 use crate::plan::AppPlan;
@@ -37,7 +38,7 @@ pub(crate) struct Later<'a> {
 
 /// Runs something in the app. `fds` has the sandbox's slots.
 pub(crate) fn run(
-    (plan, sockets): (&AppPlan, &[OwnedFd]),
+    app: &App,
     spec: Later<'_>,
     room: &Room,
     fds: &Fds,
@@ -45,11 +46,11 @@ pub(crate) fn run(
     tier: Tier,
     channel: &StubEnd,
 ) -> ! {
-    stub::become_program(prepare((plan, sockets), spec, room, fds, stdio, tier, channel), channel)
+    stub::become_program(prepare(app, spec, room, fds, stdio, tier, channel), channel)
 }
 
 fn prepare(
-    (plan, sockets): (&AppPlan, &[OwnedFd]),
+    app: &App,
     Later { spec, as_owner }: Later<'_>,
     room: &Room,
     fds: &Fds,
@@ -57,6 +58,7 @@ fn prepare(
     tier: Tier,
     channel: &StubEnd,
 ) -> Result<Option<Program>, Failure> {
+    let App { plan, sockets, .. } = app;
     rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
     if let Some(cgroup) = fds.find(Slot::Cgroup) {
         stub::join(cgroup).map_err(setup)?;
@@ -70,7 +72,7 @@ fn prepare(
     let user = who(plan, spec, room.ids, tier)?;
     let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
     // The app itself takes them over each time it starts; what else is executed in it does not.
-    let sockets = if spec.exec.is_empty() { sockets } else { &[] };
+    let sockets = if spec.exec.is_empty() { sockets.as_slice() } else { &[] };
     let sockets: Vec<OwnedFd> = sockets
         .iter()
         .map(OwnedFd::try_clone)

@@ -194,14 +194,22 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
-/// Takes a check, which began so long after the app's start, into the report; returns whether the app's status is another now.
-pub(crate) fn judge(
-    report: &mut HealthReport,
-    check: &Healthcheck,
-    (verdict, output): (Verdict, &[u8]),
-    (start_ns, end_ns): (u64, u64),
-    since_start: Duration,
-) -> bool {
+/// A check that is over.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) verdict: Verdict,
+    /// What it has written.
+    pub(crate) output: &'a [u8],
+    /// When it began and when it ended, in nanoseconds since the epoch.
+    pub(crate) start_ns: u64,
+    pub(crate) end_ns: u64,
+    /// How long after the start of the app's program it began.
+    pub(crate) since_start: Duration,
+}
+
+/// Takes the outcome of a check into the report; returns whether the app's status is another now.
+pub(crate) fn judge(report: &mut HealthReport, check: &Healthcheck, outcome: Outcome<'_>) -> bool {
+    let Outcome { verdict, output, start_ns, end_ns, since_start } = outcome;
     let before = report.status;
     let written = text(output);
     let (exit_code, output) = match verdict {

@@ -34,7 +34,7 @@ use crate::streams::AppStreams;
 use crate::stub::{self, Stdio};
 use crate::userns::become_container_root;
 
-use app::App;
+pub(crate) use app::App;
 use apps::Apps;
 use process::{Process, Stage};
 pub(crate) use sockets::BACKLOG;

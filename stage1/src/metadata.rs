@@ -50,7 +50,8 @@ impl Registration {
         uuid: PodUuid,
         token: Token,
         images: BTreeMap<String, Box<ImageManifest>>,
-        (socket_dir, data_dir): (PathBuf, PathBuf),
+        socket_dir: PathBuf,
+        data_dir: PathBuf,
     ) -> Self {
         Self { uuid, token, images, socket_dir, data_dir, on_host: None }
     }

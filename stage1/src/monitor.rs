@@ -165,7 +165,8 @@ impl<'a> Monitor<'a> {
         cgroups: Vec<AppCgroup>,
         init: MonitorEnd,
         signals: OwnedFd,
-        (pid, etc): (Pid, Vec<EtcFile>),
+        pid: Pid,
+        etc: Vec<EtcFile>,
     ) -> Self {
         let (supervisor, apps) = supervised(spec, cgroups);
         let (net, uplink) = match std::mem::take(&mut spec.network) {
@@ -234,7 +235,8 @@ impl<'a> Monitor<'a> {
     pub(crate) fn watch(
         &mut self,
         pipes: Vec<AppPipes>,
-        (files, namespace): (PodFiles, Option<OwnedFd>),
+        files: PodFiles,
+        namespace: Option<OwnedFd>,
         keeper: &mut dyn Keeper,
     ) -> Result<Ended, RunError> {
         self.control = files.control.map(Control::new);

@@ -55,11 +55,11 @@ fn oversee(
     // Before it turns non-dumpable: then only the host's root could.
     let namespace = if spec.exit_policy == ExitPolicy::Never { Some(user_namespace(pid)) } else { None };
     let written = if outer.is_none() { spec.mapping.write(pid).map_err(RunError::IdMap) } else { Ok(()) };
-    let launched = written.and_then(|()| launch(&channel, (outer.as_ref(), spec.offers), keeper));
-    let mut monitor = Monitor::new(spec, app_cgroups, channel, signals, (pid, etc));
+    let launched = written.and_then(|()| launch(&channel, outer.as_ref(), spec.offers, keeper));
+    let mut monitor = Monitor::new(spec, app_cgroups, channel, signals, pid, etc);
     let result = launched.and_then(|files| {
         let namespace = namespace.transpose()?;
-        monitor.watch(pipes, (files, namespace), keeper)
+        monitor.watch(pipes, files, namespace, keeper)
     });
     // End of file on the conversation ends pid 1, and the kernel then kills whatever else lives in the pod.
     let (supervisor, reports, mut outputs, cgroup, uplink) = monitor.end();
@@ -92,7 +92,8 @@ fn user_namespace(pid: Pid) -> Result<OwnedFd, std::io::Error> {
 /// Tells pid 1 that its maps are written, and gives it the files, which are made while it works.
 fn launch(
     channel: &MonitorEnd,
-    (outer, offers): (Option<&Outer>, Option<&Path>),
+    outer: Option<&Outer>,
+    offers: Option<&Path>,
     keeper: &mut dyn Keeper,
 ) -> Result<PodFiles, RunError> {
     channel.say(&ToInit::Mapped).map_err(std::io::Error::from)?;

@@ -94,7 +94,7 @@ fn prepare(
     let ids = (user.uid, user.gid);
     let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
     let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
-    if !own_namespace(&user, (&plan.rights, is_net_admin), &fds, channel)? {
+    if !own_namespace(&user, &plan.rights, is_net_admin, &fds, channel)? {
         return Ok(None);
     }
     // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
@@ -178,7 +178,8 @@ pub(crate) fn join(cgroup: &OwnedFd) -> Result<(), Refusal> {
 /// of every N2. Returns false when pid 1 is gone.
 fn own_namespace(
     user: &User,
-    (rights, is_net_admin): (&Rights, bool),
+    rights: &Rights,
+    is_net_admin: bool,
     fds: &Fds,
     channel: &StubEnd,
 ) -> Result<bool, Failure> {

@@ -62,12 +62,12 @@ pub(crate) fn run(context: &Context, args: RunPreparedArgs) -> Result<u8, Comman
         return Err(not_prepared());
     }
     let run = || {
-        let (mut prepared, known) = prepare::again(context, &pods, &entry, (lifecycle, Begin::AtOnce))?;
+        let (mut prepared, known) = prepare::again(context, &pods, &entry, lifecycle, Begin::AtOnce)?;
         let is_changed = !args.net.is_bare();
         if is_changed {
             prepare::change_network(context, &mut prepared.manifest, args.net)?;
         }
-        launch::resume(context, &pods, &entry, prepared, (known, is_changed))?.tell()
+        launch::resume(context, &pods, &entry, prepared, known, is_changed)?.tell()
     };
     run().map_err(|error| match error.cause() {
         // Somebody else has begun to run it meanwhile.

@@ -84,12 +84,13 @@ impl Filters {
     /// One makes no sense, or names a container that is not there; the texts are docker's.
     pub(super) fn parse(
         texts: &[String],
-        (context, store): (&Context, &Store),
+        context: &Context,
+        store: &Store,
         containers: &[Container],
     ) -> Result<Self, CommandError> {
         let parsed = texts.iter().map(|text| {
             let (key, value) = key_and_value(text)?;
-            let wanted = wanted(&key, value, (context, store), containers)?;
+            let wanted = wanted(&key, value, context, store, containers)?;
             Ok(Filter { key, wanted })
         });
         parsed.collect::<Result<_, CommandError>>().map(Self)
@@ -115,7 +116,8 @@ impl Filters {
 fn wanted(
     key: &str,
     value: &str,
-    (context, store): (&Context, &Store),
+    context: &Context,
+    store: &Store,
     containers: &[Container],
 ) -> Result<Wanted, CommandError> {
     let invalid = || CommandError::failed(format!("invalid filter '{key}={value}'"));

@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: ImagesArgs) -> Result<u8, CommandErro
             asked.is_none_or(|asked| name.as_ref().is_some_and(|name| image_filters::is_called(name, asked)))
                 && filters.admit(image, *created, name.as_ref())
         };
-        let row = |name: &Option<Name>| of(&store, image, name.as_ref(), args.no_trunc, (*created, now));
+        let row = |name: &Option<Name>| of(&store, image, name.as_ref(), args.no_trunc, *created, now);
         rows.extend(names.iter().filter(is_wanted).map(row));
     }
     output::write(&shown(&args, rows)?)?;
@@ -83,7 +83,7 @@ fn shown(args: &ImagesArgs, mut images: Vec<Value>) -> Result<String, CommandErr
 const TITLES: [(&str, &str); 3] = [("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT")];
 
 /// An image's fields, with docker's names.
-fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, (created, now): (u64, u64)) -> Value {
+fn of(store: &Store, image: &ImageRecord, name: Option<&Name>, whole: bool, created: u64, now: u64) -> Value {
     let none = || "<none>".to_owned();
     let source = image.source.as_deref().and_then(|source| source.strip_prefix("docker://"));
     let digest = source.and_then(|source| source.split_once('@')).map(|(_, digest)| digest.to_owned());

@@ -69,7 +69,7 @@ pub(crate) fn run(context: &Context, args: ImportArgs) -> Result<u8, CommandErro
     let message = if args.message.is_empty() { format!("Imported from {from}") } else { args.message };
     let changes = Changes { message, instructions: args.change, ..Changes::default() };
     let config = commit::bare_configuration(written.diff_id, &changes)?;
-    let record = commit::store_layer(&images, (scratch, written), config, name.as_ref())?;
+    let record = commit::store_layer(&images, scratch, written, config, name.as_ref())?;
     output::write(&format!("sha256:{}\n", image::digits(&record)))?;
     Ok(0)
 }

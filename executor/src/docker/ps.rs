@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
     let pods = context.pods()?;
     let store = context.stored()?;
     let (containers, sick) = Container::all(&pods)?;
-    let filters = Filters::parse(&args.filter, (context, &store), &containers)?;
+    let filters = Filters::parse(&args.filter, context, &store, &containers)?;
     let any_state = args.all || args.latest || args.last.is_some() || filters.name_states();
     let last = if args.latest { Some(1) } else { args.last };
     let now = moment::now();
@@ -69,7 +69,7 @@ pub(crate) fn run(context: &Context, args: PsArgs) -> Result<u8, CommandError> {
         if filters.admit(container, &image) {
             // Their supervisors are not asked for nothing.
             let ports = if args.quiet { String::new() } else { container.ports(&pods) };
-            let mut row = of(container, (&image, ports), args.no_trunc, now);
+            let mut row = of(container, &image, &ports, args.no_trunc, now);
             if sizes {
                 row["Size"] = Size::of(container, &pods, &store, &mapping).to_string().into();
             }
@@ -93,7 +93,7 @@ fn shown(args: &PsArgs, containers: &[Value]) -> Result<String, CommandError> {
 const TITLES: [(&str, &str); 3] = [("ID", "CONTAINER ID"), ("RunningFor", "CREATED"), ("CreatedAt", "CREATED AT")];
 
 /// A container's fields, with docker's names.
-fn of(container: &Container, (image, ports): (&str, String), whole: bool, now: u64) -> Value {
+fn of(container: &Container, image: &str, ports: &str, whole: bool, now: u64) -> Value {
     let labels = container.labels().into_iter().map(|(name, value)| format!("{name}={value}"));
     let mounts: Vec<String> = container.mounts().map(|(source, path)| mount(source, path, whole)).collect();
     json!({

@@ -135,7 +135,7 @@ fn try_start(
         let id = container::id(entry.uuid);
         return Err(CommandError::failed(format!("container {id} is {} and cannot be started", entry.state)));
     }
-    let (mut prepared, known) = prepare::again(context, pods, entry, (Lifecycle::default(), Begin::Later))?;
+    let (mut prepared, known) = prepare::again(context, pods, entry, Lifecycle::default(), Begin::Later)?;
     let life = known.setup.life.clone().unwrap_or_default();
     prepared.lifecycle = Lifecycle {
         detach: attached.is_none(),
@@ -147,5 +147,5 @@ fn try_start(
         restart: run_command::restart(if life.restart.is_empty() { "no" } else { &life.restart })?,
         ..Lifecycle::default()
     };
-    launch::resume(context, pods, entry, prepared, (known, false))
+    launch::resume(context, pods, entry, prepared, known, false)
 }

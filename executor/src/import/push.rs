@@ -68,9 +68,10 @@ impl Images {
         let mut manifest: Value = fetch::json::parse(&bytes).during(|| "the manifest".into())?;
         let (progress, mut changed) = (Progress::new(self.progress), false);
         let layers = record.layers.iter().zip(&record.blobs);
+        let origin = origin(record, destination);
         for (index, (layer, blob)) in layers.enumerate() {
             let bar = progress.layer(&blob.digest, blob.size, true);
-            let sent = self.push_layer(pusher, record, destination, (layer, &blob.digest), chunk, &bar);
+            let sent = self.push_layer(pusher, origin.as_deref(), layer, &blob.digest, chunk, &bar);
             if let Some((digest, size)) = sent.during(|| format!("layer {}", blob.digest))? {
                 name_layer(&mut manifest, index, &digest, size)?;
                 changed = true;
@@ -100,7 +101,7 @@ impl Images {
         for layer in &form.layers {
             let bar = progress.layer(&layer.digest, layer.size, true);
             let digest = as_fetch(&layer.digest)?;
-            if !self.is_there(pusher, &digest, None)? {
+            if !is_there(pusher, &digest, None)? {
                 send(pusher, &digest, layer.file.try_clone()?, chunk, &bar)?;
             }
             bar.done();
@@ -113,14 +114,14 @@ impl Images {
     fn push_layer(
         &self,
         pusher: &Pusher<'_>,
-        record: &ImageRecord,
-        destination: &RegistryRef,
-        (layer, digest): (&LayerKey, &Digest),
+        origin: Option<&str>,
+        layer: &LayerKey,
+        digest: &Digest,
         chunk: Option<u64>,
         bar: &LayerProgress,
     ) -> Result<Option<(Digest, u64)>, CommandError> {
         let wanted = as_fetch(digest)?;
-        if self.is_there(pusher, &wanted, origin(record, destination).as_deref())? {
+        if is_there(pusher, &wanted, origin)? {
             return Ok(None);
         }
         if let Some(file) = self.store.blob(digest)? {
@@ -130,29 +131,24 @@ impl Images {
         let file = self.store.scratch()?;
         let written = packed::pack(&self.store, &self.mapping, layer, &file, Packing::Gzip)?;
         let repacked = as_fetch(&written.digest)?;
-        if !self.is_there(pusher, &repacked, None)? {
+        if !is_there(pusher, &repacked, None)? {
             send(pusher, &repacked, file, chunk, bar)?;
         }
         Ok(Some((written.digest, written.size)))
     }
+}
 
-    /// Whether the repository has a blob, or can take it over from the one where the image came from.
-    fn is_there(
-        &self,
-        pusher: &Pusher<'_>,
-        digest: &fetch::Digest,
-        origin: Option<&str>,
-    ) -> Result<bool, CommandError> {
-        Ok(pusher.client().block_on(async {
-            if pusher.has_blob(digest).await? {
-                return Ok(true);
-            }
-            match origin {
-                Some(origin) => pusher.mount(digest, origin).await,
-                None => Ok::<_, RegistryError>(false),
-            }
-        })?)
-    }
+/// Whether the repository has a blob, or can take it over from the one where the image came from.
+fn is_there(pusher: &Pusher<'_>, digest: &fetch::Digest, origin: Option<&str>) -> Result<bool, CommandError> {
+    Ok(pusher.client().block_on(async {
+        if pusher.has_blob(digest).await? {
+            return Ok(true);
+        }
+        match origin {
+            Some(origin) => pusher.mount(digest, origin).await,
+            None => Ok::<_, RegistryError>(false),
+        }
+    })?)
 }
 
 fn send(

@@ -27,16 +27,7 @@ pub(crate) enum ToInit {
         last: bool,
     },
     /// Execute something else in an app: an [`EnterSpec`] as JSON in a memory file, then standard streams or none.
-    Enter {
-        /// Index of the app.
-        app: usize,
-        /// The number under which the monitor knows the process.
-        process: u64,
-        /// Whether it is the app's pre-start handler.
-        pre_start: bool,
-        /// Whether [`FromInit::Executed`] is waited for.
-        awaited: bool,
-    },
+    Enter(Entry),
     /// Hand out the namespaces of an app.
     Room {
         /// Index of the app.
@@ -173,6 +164,26 @@ pub(crate) enum FromStub {
     Ready,
     /// It failed, and ends.
     Failed(Failure),
+}
+
+/// A process that is executed in an app, other than its first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Index of the app.
+    pub(crate) app: usize,
+    /// The number under which the monitor knows the process.
+    pub(crate) process: u64,
+    /// Whether it is the app's pre-start handler.
+    pub(crate) pre_start: bool,
+    /// Whether [`FromInit::Executed`] is waited for.
+    pub(crate) awaited: bool,
+}
+
+impl Entry {
+    /// That of a process that is no handler, and of which nobody waits to hear that it is executed.
+    pub(crate) fn new(app: usize, process: u64) -> Self {
+        Self { app, process, pre_start: false, awaited: false }
+    }
 }
 
 /// What is executed in an app beside or instead of its program. Absent members are as the app has them.

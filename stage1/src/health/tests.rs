@@ -8,8 +8,12 @@ fn report() -> HealthReport {
     HealthReport::again(VecDeque::new())
 }
 
+fn outcome(verdict: Verdict, output: &[u8], since_start: Duration) -> Outcome<'_> {
+    Outcome { verdict, output, start_ns: 1, end_ns: 2, since_start }
+}
+
 fn after(report: &mut HealthReport, check: &Healthcheck, code: i32, seconds: u64) -> bool {
-    judge(report, check, (Verdict::Ended(code), b"said\n"), (1, 2), Duration::from_secs(seconds))
+    judge(report, check, outcome(Verdict::Ended(code), b"said\n", Duration::from_secs(seconds)))
 }
 
 #[test]
@@ -86,7 +90,7 @@ fn a_check_that_is_late_or_cannot_be_executed_fails_and_says_why() {
     let check = Healthcheck { timeout: 1_500_000_000, ..Healthcheck::default() };
     let mut report = report();
     let mut told = |verdict, output: &[u8]| {
-        judge(&mut report, &check, (verdict, output), (1, 2), Duration::ZERO);
+        judge(&mut report, &check, outcome(verdict, output, Duration::ZERO));
         let last = report.log.back().unwrap();
         (last.exit_code, last.output.clone())
     };

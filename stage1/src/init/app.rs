@@ -15,30 +15,30 @@ use crate::op::Slot;
 use crate::plan::AppPlan;
 
 /// An app of the pod.
-pub(super) struct App {
-    pub(super) plan: AppPlan,
+pub(crate) struct App {
+    pub(crate) plan: AppPlan,
     /// Once its first process has made them.
-    pub(super) room: Option<Room>,
+    pub(crate) room: Option<Room>,
     /// The way into its control group, if it has one.
-    pub(super) cgroup: Option<OwnedFd>,
+    pub(crate) cgroup: Option<OwnedFd>,
     /// The listening sockets that it takes over each time it starts.
-    pub(super) sockets: Vec<OwnedFd>,
+    pub(crate) sockets: Vec<OwnedFd>,
 }
 
 impl App {
-    pub(super) fn new(plan: AppPlan, cgroup: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(plan: AppPlan, cgroup: Option<OwnedFd>) -> Self {
         Self { plan, room: None, cgroup, sockets: Vec::new() }
     }
 
     /// The sandbox's descriptors, and the way into the app's control group.
-    pub(super) fn with_cgroup(&self, fds: &Fds) -> Result<Fds, Refusal> {
+    pub(crate) fn with_cgroup(&self, fds: &Fds) -> Result<Fds, Refusal> {
         let mut own = fds.try_clone()?;
         self.put_cgroup(&mut own)?;
         Ok(own)
     }
 
     /// Gives the way into its control group to its first process.
-    pub(super) fn put_cgroup(&self, own: &mut Fds) -> Result<(), Refusal> {
+    pub(crate) fn put_cgroup(&self, own: &mut Fds) -> Result<(), Refusal> {
         if let Some(cgroup) = &self.cgroup {
             own.put(Slot::Cgroup, cgroup.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
         }
@@ -46,7 +46,7 @@ impl App {
     }
 
     /// Opens the sockets that it takes over, and gives them to its first process.
-    pub(super) fn put_sockets(&mut self, sockets: Vec<Passed>, own: &mut Fds) -> Result<(), Refusal> {
+    pub(crate) fn put_sockets(&mut self, sockets: Vec<Passed>, own: &mut Fds) -> Result<(), Refusal> {
         self.sockets = listening::open(sockets.into_iter())?;
         for (number, socket) in self.sockets.iter().enumerate() {
             own.put(Slot::Socket(number), socket.try_clone().named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?);
@@ -55,7 +55,7 @@ impl App {
     }
 
     /// Writes the maps of the app's user namespace, in which the process `first` sits, and keeps its namespaces.
-    pub(super) fn take_room(
+    pub(crate) fn take_room(
         &mut self,
         first: Pid,
         mapping: &IdMapping,

@@ -238,10 +238,10 @@ impl Apps {
                     let _ = etc::edit_hosts(self.apps.keys().copied(), &edits);
                 }
             }
-            ToInit::Start { app, process, last } => self.start(app, (process, last), monitor)?,
-            ToInit::Enter { app, process, pre_start, awaited } => {
-                if let Err(failure) = self.enter((app, pre_start), (process, awaited), fds) {
-                    monitor.say(&FromInit::ExecFailed { process, failure })?;
+            ToInit::Start { app, process, last } => self.start(app, process, last, monitor)?,
+            ToInit::Enter(entry) => {
+                if let Err(failure) = self.enter(entry, fds) {
+                    monitor.say(&FromInit::ExecFailed { process: entry.process, failure })?;
                 }
             }
             ToInit::Room { app, process } => self.hand_out_room(app, process, monitor)?,
@@ -267,7 +267,7 @@ impl Apps {
     }
 
     /// Starts the first process of an app, or notes that it is to be started when it is ready.
-    fn start(&mut self, app: usize, (id, last): (u64, bool), monitor: &InitEnd) -> rustix::io::Result<()> {
+    fn start(&mut self, app: usize, id: u64, last: bool, monitor: &InitEnd) -> rustix::io::Result<()> {
         let first = |process: &&mut Process| process.app == app && process.id.is_none();
         if let Some(process) = self.processes.iter_mut().find(first) {
             (process.id, process.last) = (Some(id), last);

@@ -65,7 +65,8 @@ impl Process {
 
     /// Forks a process that joins an app.
     pub(super) fn later(
-        (index, app): (usize, &App),
+        index: usize,
+        app: &App,
         id: u64,
         spec: Later<'_>,
         fds: &Fds,
@@ -84,7 +85,7 @@ impl Process {
             Fork::Child => {
                 drop(ours);
                 let theirs = out_of_the_way(theirs, &app.plan);
-                enter::run((&app.plan, &app.sockets), spec, room, fds, stdio, tier, &theirs)
+                enter::run(app, spec, room, fds, stdio, tier, &theirs)
             }
             Fork::Parent { pid, .. } => Ok(Self::new(index, Some(id), pid, Stage::Readying, ours)),
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{Monitor, Purpose, memory_file};
-use crate::channel::{Failure, FailureKind, ToInit};
+use crate::channel::{Entry, Failure, FailureKind, ToInit};
 use crate::protocol::{End, EventKind, Reply};
 use crate::run::{Keeper, RunError};
 use crate::streams::AppPipes;
@@ -86,7 +86,7 @@ impl Monitor<'_> {
     fn execute_again(&mut self, app: usize, role: Role, process: u64) -> std::io::Result<()> {
         let (spec, stdio) = self.apps[app].later_process(role);
         let (pipes, streams) = AppPipes::new(stdio)?;
-        self.enter((app, role == Role::PreStart), (process, false), &spec, streams.fds())?;
+        self.enter(Entry { pre_start: role == Role::PreStart, ..Entry::new(app, process) }, &spec, streams.fds())?;
         if role == Role::Main {
             pipes.keep(app, &mut self.outputs);
         } else {
@@ -95,21 +95,14 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// Has something executed in the app, with these streams or none. It is told whether that is the pre-start handler, and
-    /// whether it is to tell that the program is executed.
+    /// Has something executed in the app, with these streams or none.
     ///
     /// # Errors
     /// No descriptor or memory is left for what pid 1 is told.
-    pub(super) fn enter(
-        &mut self,
-        (app, pre_start): (usize, bool),
-        (process, awaited): (u64, bool),
-        spec: &impl Serialize,
-        streams: &[OwnedFd],
-    ) -> std::io::Result<()> {
+    pub(super) fn enter(&mut self, entry: Entry, spec: &impl Serialize, streams: &[OwnedFd]) -> std::io::Result<()> {
         let spec = memory_file(spec)?;
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(&spec).chain(streams).map(|fd| fd.as_fd()).collect();
-        Ok(self.init.say_with(&ToInit::Enter { app, process, pre_start, awaited }, &fds)?)
+        Ok(self.init.say_with(&ToInit::Enter(entry), &fds)?)
     }
 
     pub(super) fn keep_log(&mut self, app: usize) -> std::io::Result<()> {

@@ -167,7 +167,7 @@ impl Monitor<'_> {
             Ok(built) => built,
             Err(failure) => return self.added(app, Err(failure), keeper),
         };
-        match self.hand_over(app, (manifest, sources), (mounts, &built)) {
+        match self.hand_over(app, manifest, sources, mounts, &built) {
             Ok(()) => Ok(()),
             Err(failure) => self.added(app, Err(failure), keeper),
         }
@@ -177,8 +177,10 @@ impl Monitor<'_> {
     fn hand_over(
         &mut self,
         app: usize,
-        (manifest, sources): (String, Vec<Option<SourceKind>>),
-        (mounts, built): (Vec<usize>, &[OwnedFd]),
+        manifest: String,
+        sources: Vec<Option<SourceKind>>,
+        mounts: Vec<usize>,
+        built: &[OwnedFd],
     ) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::new(FailureKind::Setup, &format_args!("begin the app: {error}"));
         let terminal = match self.apps[app].stdio() {

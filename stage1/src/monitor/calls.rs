@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::additions::Wanted;
 use super::{AppRecord, Monitor, Purpose, asks_to_end};
-use crate::channel::{FailureKind, ToInit};
+use crate::channel::{Entry, FailureKind, ToInit};
 use crate::control::{ConnectionId, Incoming};
 use crate::output::Stream;
 use crate::protocol::{AppReport, Call, EnterSpec, EventKind, PodReport, RefusedKind, Reply, Request, VERSION};
@@ -84,7 +84,7 @@ impl Monitor<'_> {
             Call::Remove { app } => self.remove(connection, &app, keeper)?,
             Call::AddPort { port } => self.add_port(connection, port, fds),
             Call::RemovePort { port } => self.remove_port(connection, &port),
-            Call::Enter { app, stays, spec } => self.enter_for((connection, stays), &app, &spec, fds)?,
+            Call::Enter { app, stays, spec } => self.enter_for(connection, stays, &app, &spec, fds)?,
             Call::Room { app } => self.ask_for_room(connection, &app)?,
             Call::Forward { signal } => self.forward(connection, signal)?,
             Call::Attach { app, stdin, stdout, stderr, holds } => {
@@ -203,7 +203,8 @@ impl Monitor<'_> {
 
     fn enter_for(
         &mut self,
-        (connection, stays): (ConnectionId, bool),
+        connection: ConnectionId,
+        stays: bool,
         name: &str,
         spec: &EnterSpec,
         fds: Vec<OwnedFd>,
@@ -226,7 +227,7 @@ impl Monitor<'_> {
         let process = self.new_process(Purpose::Entered(connection));
         // Whoever waits for the end hears of a failure then.
         let awaited = stays && spec.terminal.is_none();
-        if let Err(error) = self.enter((app, false), (process, awaited), spec, &fds) {
+        if let Err(error) = self.enter(Entry { awaited, ..Entry::new(app, process) }, spec, &fds) {
             self.processes.remove(&process);
             self.refuse(connection, RefusedKind::Failed(FailureKind::Setup), &format!("begin a process: {error}"));
             return Ok(());

@@ -11,8 +11,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::events::now_ns;
 use super::{Monitor, Purpose};
-use crate::channel::ToInit;
-use crate::health::{Healthcheck, MAX_OUTPUT, Verdict, judge};
+use crate::channel::{Entry, ToInit};
+use crate::health::{Healthcheck, MAX_OUTPUT, Outcome, Verdict, judge};
 use crate::protocol::{EnterSpec, EventKind, HealthReport, HealthStatus};
 use crate::run::Keeper;
 
@@ -143,10 +143,11 @@ impl Monitor<'_> {
                 }
                 None if stands_still => self.put_off(app),
                 None => {
+                    let since_start = checked.since.elapsed();
                     if let Err(error) = self.begin_check(app) {
-                        let (now, start_ns) = (Instant::now(), now_ns());
                         let verdict = Verdict::Failed(format!("begin a process: {error}"));
-                        self.checked(app, (verdict, &[]), (now, start_ns), keeper);
+                        let (start_ns, end_ns) = (now_ns(), now_ns());
+                        self.checked(app, Outcome { verdict, output: &[], start_ns, end_ns, since_start }, keeper);
                     }
                 }
             }
@@ -172,7 +173,7 @@ impl Monitor<'_> {
         fcntl_setfl(&source, fcntl_getfl(&source)? | OFlags::NONBLOCK)?;
         let errors = output.as_fd().try_clone_to_owned()?;
         let process = self.new_process(Purpose::Check(app));
-        if let Err(error) = self.enter((app, false), (process, false), &spec, &[input, output, errors]) {
+        if let Err(error) = self.enter(Entry::new(app, process), &spec, &[input, output, errors]) {
             self.processes.remove(&process);
             return Err(error);
         }
@@ -185,26 +186,21 @@ impl Monitor<'_> {
     }
 
     /// A process that checked an app has ended, or could not be executed. One of an earlier run of the app means nothing.
-    pub(super) fn check_ended(&mut self, (app, process): (usize, u64), verdict: Verdict, keeper: &mut dyn Keeper) {
+    pub(super) fn check_ended(&mut self, app: usize, process: u64, verdict: Verdict, keeper: &mut dyn Keeper) {
         let Some(checked) = self.checks.0.get_mut(&app) else { return };
         let Some(mut running) = checked.running.take_if(|running| running.process == process) else { return };
         running.read();
         let verdict = if running.deadline.is_none() { Verdict::Late } else { verdict };
-        self.checked(app, (verdict, &running.output), (running.began, running.start_ns), keeper);
+        let since_start = running.began.duration_since(checked.since);
+        let (output, start_ns, end_ns) = (running.output.as_slice(), running.start_ns, now_ns());
+        self.checked(app, Outcome { verdict, output, start_ns, end_ns, since_start }, keeper);
     }
 
-    /// Takes a check that began then into account, and tells of it if the app's health is another now.
-    fn checked(
-        &mut self,
-        app: usize,
-        outcome: (Verdict, &[u8]),
-        (began, start_ns): (Instant, u64),
-        keeper: &mut dyn Keeper,
-    ) {
+    /// Takes a check that is over into account, and tells of it if the app's health is another now.
+    fn checked(&mut self, app: usize, outcome: Outcome<'_>, keeper: &mut dyn Keeper) {
         let (Some(checked), record) = (self.checks.0.get(&app), &mut self.apps[app]) else { return };
         let Some(health) = &mut record.report.health else { return };
-        let since_start = began.duration_since(checked.since);
-        let changed = judge(health, &checked.check, outcome, (start_ns, now_ns()), since_start);
+        let changed = judge(health, &checked.check, outcome);
         let status = health.status;
         self.put_off(app);
         if !changed {

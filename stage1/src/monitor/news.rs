@@ -57,7 +57,7 @@ impl Monitor<'_> {
                 Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {
                     self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
                 }
-                Some(Purpose::Check(app)) => self.check_ended((app, process), Verdict::Failed(failure.message), keeper),
+                Some(Purpose::Check(app)) => self.check_ended(app, process, Verdict::Failed(failure.message), keeper),
                 None => {}
             },
             FromInit::Exited { process, end } => {
@@ -87,7 +87,7 @@ impl Monitor<'_> {
                 self.process_ended(app, end, keeper)?;
             }
             Some(Purpose::Entered(connection)) => self.reply(connection, &Reply::Exited(end)),
-            Some(Purpose::Check(app)) => self.check_ended((app, process), Verdict::Ended(end.status()), keeper),
+            Some(Purpose::Check(app)) => self.check_ended(app, process, Verdict::Ended(end.status()), keeper),
             Some(Purpose::Room(_)) | None => {}
         }
         Ok(())

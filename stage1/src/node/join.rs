@@ -95,7 +95,7 @@ fn connect(membership: &Membership, interface: &str, pod: &OwnedFd) -> Result<Pl
     let links = node.links().map_err(during("ask for its pods"))?;
     let bridge = links.iter().find(|link| link.name == BRIDGE).ok_or("it has no bridge")?;
     let subnet: Subnet = bridge.alias.parse().map_err(|_| "it has no range".to_owned())?;
-    let address = take(&node, &links, (subnet, membership.address), (interface, pod))?;
+    let address = take(&node, &links, subnet, membership.address, interface, pod)?;
     let names = shortened(&membership.names);
     node.set_up(&port(address), Some(&names), Some(bridge.index)).map_err(during("make the pod's port"))?;
     enter(pod, LinkNameSpaceType::Network).map_err(during("enter the pod's network namespace"))?;
@@ -120,8 +120,10 @@ fn connect(membership: &Membership, interface: &str, pod: &OwnedFd) -> Result<Pl
 fn take(
     node: &Socket,
     links: &[Link],
-    (subnet, wanted): (Subnet, Option<Ipv4Addr>),
-    (interface, pod): (&str, &OwnedFd),
+    subnet: Subnet,
+    wanted: Option<Ipv4Addr>,
+    interface: &str,
+    pod: &OwnedFd,
 ) -> Result<Ipv4Addr, String> {
     if let Some(address) = wanted.filter(|address| !subnet.has(*address)) {
         return Err(format!("{address} is no address that a pod can have in {subnet}"));

@@ -97,7 +97,7 @@ pub(super) fn plan(
     Ok(AppPlan {
         name: name.to_owned(),
         build,
-        enter: enter(&mounts, runtime, options, (&etc, keep_id.as_ref())),
+        enter: enter(&mounts, runtime, options, &etc, keep_id.as_ref()),
         user: app.user.clone(),
         group: if runtime.annotations.get(PRIMARY_GROUP).is_some() { String::new() } else { app.group.clone() },
         numbers: numbers_of(runtime),

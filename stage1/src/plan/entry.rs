@@ -19,7 +19,8 @@ pub(super) fn enter(
     mounts: &[Mount],
     runtime: &RuntimeApp,
     options: &PodOptions<'_>,
-    (etc, keep_id): (&[EtcFile], Option<&KeepId>),
+    etc: &[EtcFile],
+    keep_id: Option<&KeepId>,
 ) -> Vec<Op> {
     let root = keep_id.map_or((0, 0), |keep| keep.in_pod(options.mapping.tier(), (0, 0)));
     let mut ops = Vec::new();

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Apps, said};
 use crate::apply::Refusal;
-use crate::channel::{AddSpec, EnterSpec, Failure, FailureKind};
+use crate::channel::{AddSpec, EnterSpec, Entry, Failure, FailureKind};
 use crate::enter::Later;
 use crate::host::Host;
 use crate::init::app::App;
@@ -27,16 +27,15 @@ impl Apps {
     /// Forks a process into an app.
     pub(super) fn enter(
         &mut self,
-        (app, pre_start): (usize, bool),
-        (id, awaited): (u64, bool),
+        Entry { app, process: id, pre_start, awaited }: Entry,
         mut fds: Vec<OwnedFd>,
     ) -> Result<(), Failure> {
         let spec: EnterSpec = spec(&mut fds)?;
         let known = self.apps.get(&app).ok_or_else(|| Failure::new(FailureKind::Setup, &"no such app"))?;
         let stdio = streams::received(fds, spec.terminal);
         let as_owner = pre_start && known.plan.net_admin == Some(Grant::PreStart);
-        let spec = Later { spec: &spec, as_owner };
-        let process = Process::later((app, known), id, spec, &self.fds, stdio, self.mapping.tier());
+        let process =
+            Process::later(app, known, id, Later { spec: &spec, as_owner }, &self.fds, stdio, self.mapping.tier());
         let process = process.map_err(|refusal| Failure::new(FailureKind::Setup, &refusal))?;
         self.processes.push(Process { awaited, ..process });
         Ok(())
