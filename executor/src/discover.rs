@@ -99,7 +99,7 @@ mod tests {
     use fetch::http::Reach;
 
     #[test]
-    fn acceptance_53_output_forms() {
+    fn output_forms() {
         let endpoint =
             Endpoint { aci: "https://x/a.aci?b&c".into(), asc: "https://x/a.aci.asc".into(), reach: Reach::Public };
         let key = |url: &str| KeyLocation { url: url.into(), reach: Reach::Public };
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn acceptance_53_labels_of_this_machine_are_appcs() {
+    fn labels_of_this_machine_are_appcs() {
         let image = complete("example.com/a:1".parse().unwrap());
         let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "aarch64" };
         assert_eq!(image.to_string(), format!("example.com/a:1,os=linux,arch={arch}"));

@@ -1,4 +1,4 @@
-//! The App Container validator's checks, from inside a pod (acceptance lines 60 to 63): the program `ace-validator` in
+//! The App Container validator's checks, from inside a pod: the program `ace-validator` in
 //! the two images that the specification's repository builds of it.
 
 use std::path::Path;
@@ -61,10 +61,10 @@ fn path(path: &Path) -> &str {
 }
 
 each_user! {
-    g60_and_g61_the_pair_passes_twice_in_a_row,
+    the_pair_passes_twice_in_a_row,
 }
 
-fn g60_and_g61_the_pair_passes_twice_in_a_row(env: &Env) {
+fn the_pair_passes_twice_in_a_row(env: &Env) {
     // The two wait five seconds for each other, as the original's do: not enough on an emulated processor.
     needs!(place(Place::Host));
     let (main, sidekick) = (main_image().build(env), sidekick_image().build(env));
@@ -79,7 +79,7 @@ fn g60_and_g61_the_pair_passes_twice_in_a_row(env: &Env) {
 }
 
 #[test]
-fn g61_the_volume_is_gone_after_rm() {
+fn the_volume_is_gone_after_rm() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let (main, sidekick) = (main_image().build(&env), sidekick_image().build(&env));
@@ -90,7 +90,7 @@ fn g61_the_volume_is_gone_after_rm() {
 }
 
 #[test]
-fn g62_without_the_sidekick_main_fails() {
+fn without_the_sidekick_main_fails() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let main = main_image().build(&env);
@@ -100,7 +100,7 @@ fn g62_without_the_sidekick_main_fails() {
 
 /// What the checks say when something is not as it should be: each was broken on purpose.
 #[test]
-fn g63_what_is_broken_is_told() {
+fn what_is_broken_is_told() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let sidekick = sidekick_image().build(&env);
@@ -188,7 +188,7 @@ fn g63_what_is_broken_is_told() {
 
 /// The environment of the app and of its handlers (appc ace.md, "Execution Environment").
 #[test]
-fn g63_handlers_have_the_same_environment() {
+fn handlers_have_the_same_environment() {
     let env = needs!(Env::of(User::WithRange));
     let show = |name: &str| json!([{"name": name, "exec": ["/bin/sh", "-c", "env | sort | sed s/^/handler:/"]}]);
     for event in ["pre-start", "post-stop"] {

@@ -36,7 +36,7 @@ impl Bench {
 }
 
 #[test]
-fn g41_version_and_unknown_subcommands() {
+fn version_and_unknown_subcommands() {
     needs!(place(Place::Host));
     let bench = Bench::new(needs!(Env::of(User::WithRange)));
     bench.sh("actool version").succeeds().prints("actool version 0.8.11+git\n");
@@ -45,7 +45,7 @@ fn g41_version_and_unknown_subcommands() {
 }
 
 #[test]
-fn g30_to_g41_the_transcript_is_actools() {
+fn to_g41_the_transcript_is_actools() {
     needs!(place(Place::Host));
     let bench = Bench::new(needs!(Env::of(User::WithRange)));
     let mut transcript = String::new();

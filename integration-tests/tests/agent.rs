@@ -48,7 +48,7 @@ fn ends(output: &Output, status: i32, stdout: &str, stderr: &str) {
 }
 
 #[test]
-fn line_108_console_sets_variables() {
+fn console_sets_variables() {
     let shown = output(&mut agent(["console", "--env", "FOO=bar", "--env", "NEW=", "--", "/usr/bin/env"]));
     ends(&shown, 0, "FOO=bar\nPATH=/usr/bin:/bin\nNEW=\n", "");
     // A shell sees what getenv sees.
@@ -58,7 +58,7 @@ fn line_108_console_sets_variables() {
 }
 
 #[test]
-fn line_109_console_waits_for_one_byte() {
+fn console_waits_for_one_byte() {
     for first in ["\0", "\n"] {
         let mut command = agent(["console", "--wait", "--", "/bin/cat"]);
         ends(&output_of(&mut command, format!("{first}\0rest\n").as_bytes()), 0, "\0rest\n", "");
@@ -73,7 +73,7 @@ fn line_109_console_waits_for_one_byte() {
 }
 
 #[test]
-fn line_110_console_tells_the_programs_pid() {
+fn console_tells_the_programs_pid() {
     // --wait comes first: nothing is written before the byte.
     let mut command = agent(["console", "--pid", "--wait", "--", "/bin/sh", "-c", "echo $$"]);
     let mut child = command.stdin(Stdio::piped()).spawn().expect("the agent can be executed");
@@ -89,7 +89,7 @@ fn line_110_console_tells_the_programs_pid() {
 }
 
 #[test]
-fn line_111_console_reports_what_it_cannot_execute() {
+fn console_reports_what_it_cannot_execute() {
     let dir = TempDir::new().expect("a folder");
     let file = |name: &str, mode| {
         let path = dir.path().join(name);
@@ -141,7 +141,7 @@ fn sleeper() -> std::process::Child {
 }
 
 #[test]
-fn line_112_signal() {
+fn signals_are_sent() {
     for (name, number) in [("TERM", 15), ("USR1", 10), ("KILL", 9), ("ALRM", 14)] {
         let mut target = sleeper();
         let pid = target.id().to_string();
@@ -169,7 +169,7 @@ fn line_112_signal() {
 }
 
 #[test]
-fn line_112_signal_that_is_not_permitted() {
+fn a_signal_that_is_not_permitted_is_told() {
     let mut target = Command::new("sleep").arg("1000").spawn().expect("sleep is there");
     let pid = if rustix::process::geteuid().is_root() { target.id().to_string() } else { "1".to_owned() };
     let mut command = agent(["signal", "--pid", &pid, "--signal", "TERM"]);
@@ -199,7 +199,7 @@ fn send(pid: u32, name: &str) {
 }
 
 #[test]
-fn line_113_wait_signal() {
+fn wait_signal() {
     let args = ["wait-signal", "--signal", "INT", "--signal", "USR1", "--message", "Exited with INT."];
     for name in ["INT", "USR1"] {
         let child = agent(args).spawn().expect("the agent can be executed");
@@ -225,7 +225,7 @@ fn line_113_wait_signal() {
 
 /// As the first process of a pid namespace it gets its signal, and reaps what is left to it.
 #[test]
-fn line_113_wait_signal_as_process_1() {
+fn wait_signal_as_process_1() {
     needs!(place(Place::Host));
     let unshare = needs!(tool("unshare"));
     let mut command = Command::new(unshare);
@@ -244,7 +244,7 @@ fn line_113_wait_signal_as_process_1() {
 }
 
 #[test]
-fn line_114_write_file() {
+fn write_file() {
     let dir = TempDir::new().expect("a folder");
     let path = |name: &str| dir.path().join(name).display().to_string();
     let mode = |path: &str| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
@@ -272,7 +272,7 @@ fn line_114_write_file() {
 }
 
 #[test]
-fn line_115_usage_and_licence() {
+fn usage_and_licence() {
     let licence = include_str!("../../LICENSE");
     ends(&output(&mut agent(["license"])), 0, &format!("{licence}\n"), "");
     refused(&output(&mut agent(["license", "x"])), 1, "license takes no arguments");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 /// Two apps of one image: the namespaces are the pod's, the root file systems their own.
 #[test]
-fn line_67_apps_share_namespaces_and_have_roots_of_their_own() {
+fn apps_share_namespaces_and_have_roots_of_their_own() {
     let env = &needs!(Env::of(User::WithRange));
     let script = "for n in pid net ipc uts; do echo pod $n $(readlink /proc/self/ns/$n); done; echo own mnt $(readlink /proc/self/ns/mnt); \
                   echo own root $(test -e /mine && echo shared || echo fresh) >/mine; cat /mine; hostname | sed 's/^/pod name /'; \
@@ -37,7 +37,7 @@ fn line_67_apps_share_namespaces_and_have_roots_of_their_own() {
 /// A pre-start handler that fails keeps its app from starting; a post-stop handler runs after a killed program; both have
 /// the app's user, environment and working directory.
 #[test]
-fn line_69_handlers_run_as_the_app_and_decide_whether_it_starts() {
+fn handlers_run_as_the_app_and_decide_whether_it_starts() {
     let env = &needs!(Env::of(User::WithRange));
     let say =
         |event: &str| json!({"name": event, "exec": ["/bin/sh", "-c", format!("echo {event} $(id -u) $(pwd) $V")]});
@@ -108,11 +108,11 @@ fn the_status_of_a_pod_that_is_removed_is_that_of_the_first_failure() {
 }
 
 each_user! {
-    line_73_users_are_names_digits_and_owners_of_files,
+    users_are_names_digits_and_owners_of_files,
 }
 
 /// Digits that are somebody's name are that name.
-fn line_73_users_are_names_digits_and_owners_of_files(env: &Env) {
+fn users_are_names_digits_and_owners_of_files(env: &Env) {
     let accounts = "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n1000:x:55:56::/:/bin/sh\n";
     let tree = busybox().file("etc/passwd", accounts, 0o644).file("etc/group", "www:x:77:\n", 0o644);
     let tree = tree.then(Tree::new().file("owned", "", 0o644).owned_by(40, 41));
@@ -134,7 +134,7 @@ fn line_73_users_are_names_digits_and_owners_of_files(env: &Env) {
 
 /// `exec[0]` is searched in PATH, or from the working directory if it has a slash, and nothing in it is substituted.
 #[test]
-fn line_75_programs_are_searched_and_taken_literally() {
+fn programs_are_searched_and_taken_literally() {
     let env = &needs!(Env::of(User::WithRange));
     let tree = busybox().script("opt/bin/tool", "echo \"opt $*\"").script("srv/bin/tool", "echo \"srv $*\"");
     let tree = tree.script("srv/$HOME", "echo \"dollar $*\"");
@@ -155,7 +155,7 @@ fn line_75_programs_are_searched_and_taken_literally() {
 
 /// Nothing starts, not even the other apps of the pod, or a handler.
 #[test]
-fn line_76_a_working_directory_that_is_not_there_fails_before_anything_starts() {
+fn a_working_directory_that_is_not_there_fails_before_anything_starts() {
     let env = &needs!(Env::of(User::WithRange));
     let handler = json!([{"name": "pre-start", "exec": ["/bin/sh", "-c", "echo handler"]}]);
     let lost = Aci::new("lost", busybox()).sh("echo lost").app("workingDirectory", json!("/no/such"));

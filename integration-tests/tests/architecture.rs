@@ -130,20 +130,28 @@ fn what_must_be_absent_is_absent() {
 #[test]
 fn only_the_system_call_crate_allows_unsafe_code() {
     needs!(place(Place::Host));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut open = ["executor", "stage1", "metadata-server", "integration-tests"].map(|it| root.join(it)).to_vec();
     let mut seen = 0;
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(std::fs::read_dir(&path).expect("readable").map(|it| it.expect("entry").path()));
-        } else if path.extension().is_some_and(|it| it == "rs") && !path.starts_with(root.join("stage1/sys")) {
-            let text = std::fs::read_to_string(&path).expect("UTF-8");
-            let allows = ["allow(unsafe", "expect(unsafe"].iter().any(|it| text.contains(&format!("{it}_code")));
-            assert!(!allows, "{} allows unsafe code", path.display());
+    for (path, text) in sources(&CRATES).iter().filter(|(path, _)| !path.contains("/stage1/sys/")) {
+        let allows = ["allow(unsafe", "expect(unsafe"].iter().any(|it| text.contains(&format!("{it}_code")));
+        assert!(!allows, "{path} allows unsafe code");
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} files are not the workspace");
+}
+
+/// The pages that comments refer to are there.
+#[test]
+fn sources_name_pages() {
+    needs!(place(Place::Host));
+    let mut seen = 0;
+    for (path, text) in sources(&CRATES) {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "_-/.".contains(c)));
+        for page in words.filter(|word| word.starts_with("docs/") && word.ends_with(".md")) {
+            assert!(root().join(page).exists(), "{path} refers to {page}");
             seen += 1;
         }
     }
-    assert!(seen > 20, "{seen} files are not the workspace");
+    assert!(seen > 20, "{seen} references are not all");
 }
 
 /// The fields of an ELF file's header and program headers that say how it is loaded.
@@ -181,10 +189,8 @@ fn control_other_programs_are_dynamic() {
 #[test]
 fn the_corpus_names_tests() {
     needs!(place(Place::Host));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let page = std::fs::read_to_string(root.join("docs/security/corpus.md")).expect("it is there");
-    let sources: Vec<(String, String)> =
-        sources(&["executor", "stage1", "metadata-server", "integration-tests/tests"].map(|folder| root.join(folder)));
+    let page = std::fs::read_to_string(root().join("docs/security/corpus.md")).expect("it is there");
+    let sources = sources(&CRATES);
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| line"));
     let words = rows.flat_map(|row| row.split(|c: char| !(c.is_ascii_alphanumeric() || "_:/".contains(c))));
     let named: Vec<(&str, &str)> = words.filter_map(|word| word.split_once("::")).collect();
@@ -196,9 +202,32 @@ fn the_corpus_names_tests() {
     }
 }
 
-/// Paths and texts of the Rust files below some folders.
-fn sources(folders: &[std::path::PathBuf]) -> Vec<(String, String)> {
-    let mut waiting = folders.to_vec();
+/// docs/rkt-tests.md names tests that there are, and nothing else that looks like one.
+#[test]
+fn the_table_of_rkts_tests_names_tests() {
+    needs!(place(Place::Host));
+    let page = std::fs::read_to_string(root().join("docs/rkt-tests.md")).expect("it is there");
+    let sources = sources(&CRATES);
+    let is_name =
+        |word: &&str| word.contains('_') && word.bytes().all(|b| b"_0123456789".contains(&b) || b.is_ascii_lowercase());
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 100, "{}", named.len());
+    for name in named {
+        assert!(sources.iter().any(|(_, text)| text.contains(&format!("fn {name}("))), "there is no test {name}");
+    }
+}
+
+/// The folders of the crates.
+const CRATES: [&str; 4] = ["executor", "stage1", "metadata-server", "integration-tests"];
+
+/// The folder of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+/// Paths and texts of the Rust files below some folders of the workspace.
+fn sources(folders: &[&str]) -> Vec<(String, String)> {
+    let mut waiting: Vec<_> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut found = Vec::new();
     while let Some(folder) = waiting.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the checkout").map(|it| it.expect("readable")) {

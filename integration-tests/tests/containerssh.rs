@@ -41,8 +41,8 @@ impl<'e> Idle<'e> {
 each_user! {
     the_agent_is_in_any_pod,
     the_agent_cannot_be_changed,
-    line_119_status_streams_and_environment,
-    line_119_signals_by_a_second_enter,
+    status_streams_and_environment,
+    signals_by_a_second_enter,
 }
 
 fn the_agent_is_in_any_pod(env: &Env) {
@@ -87,7 +87,7 @@ fn the_agent_cannot_be_changed(env: &Env) {
     }
 }
 
-fn line_119_status_streams_and_environment(env: &Env) {
+fn status_streams_and_environment(env: &Env) {
     let pod = Idle::start(env);
     pod.enter(&[], &["sh", "-c", "exit 42"]).outcome().exits(42).prints("").quietly();
     let streams = pod.enter(&[], &["sh", "-c", "cat; echo error >&2"]).outcome_with_input(b"input");
@@ -106,9 +106,9 @@ fn line_119_status_streams_and_environment(env: &Env) {
     assert_eq!(status["exit_status"], json!(0), "{status}");
 }
 
-fn line_119_signals_by_a_second_enter(env: &Env) {
+fn signals_by_a_second_enter(env: &Env) {
     let pod = Idle::start(env);
-    // Numbers are decimal here; the agent's own form is binary (line 110).
+    // Numbers are decimal here; the agent's own form is binary.
     let script = format!("echo $$; exec {AGENT} wait-signal --signal USR1 --message 'USR1 received'");
     let mut waiting = pod.enter(&[], &["sh", "-c", &script]).start();
     let pid = waiting.wait_for("");
@@ -154,7 +154,7 @@ fn images_ask_for_the_agent() {
 
 /// A terminal follows the client's: 80 columns, then 120.
 #[test]
-fn line_119_terminals_are_resized() {
+fn terminals_are_resized() {
     let python = needs!(tool("python3"));
     let env = needs!(with_range());
     let pod = Idle::start(&env);

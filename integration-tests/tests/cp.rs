@@ -262,7 +262,7 @@ fn links_of_an_app_lead_nowhere_but_inside_it() {
     end(env);
 }
 
-/// security.md 1D: whatever an app does while something is copied, the host's files are neither read nor written.
+/// Whatever an app does while something is copied, the host's files are neither read nor written.
 #[test]
 fn exec_05_an_app_that_swaps_what_is_copied() {
     let env = &needs!(Env::of(User::WithRange));

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// An image like those of the applications in acceptance line 123: a relative working directory and entrypoint.
+/// An image like those of applications that run their agents by docker: a relative working directory and entrypoint.
 fn image(env: &Env) -> String {
     let tree = busybox().dir("root", 0o700).script("root/agent.sh", "echo \"agent $*\"");
     let layout = Layout::new("agent").layer(tree).config("WorkingDir", json!("root"));
@@ -38,13 +38,13 @@ each_user! {
     words_after_the_image_are_the_commands,
     net_admin_is_over_the_containers_network,
     streams_are_those_that_were_asked_for,
-    line_120_variables_and_files_of_them,
-    line_123_single_files_names_and_logs,
-    line_124_files_of_a_container_are_the_callers,
+    variables_and_files_of_them,
+    single_files_names_and_logs,
+    files_of_a_container_are_the_callers,
     containers_from_their_beginning_to_their_end,
     tables_are_dockers,
     images_have_names_and_lose_them,
-    line_125_commit_keeps_what_the_end_would_lose,
+    commit_keeps_what_the_end_would_lose,
     volumes_outlive_containers,
     failures_have_dockers_words_and_statuses,
     bounds_and_protections_are_dockers,
@@ -135,7 +135,7 @@ fn streams_are_those_that_were_asked_for(env: &Env) {
     with_input(&["-i", "--name=kept"]).succeeds().prints("typed\n");
     docker(env, &["logs", "kept"]).succeeds().prints("typed\n");
     remove(env, "kept");
-    // Acceptance line 123: -it where output, and here input too, is no terminal.
+    // -it where output, and here input too, is no terminal.
     with_input(&["-it", "--rm"]).succeeds().prints("typed\n");
     docker(env, &["run", "-t", "--rm", &image, "sh", "-c", "test -t 1 && echo terminal"])
         .succeeds()
@@ -145,7 +145,7 @@ fn streams_are_those_that_were_asked_for(env: &Env) {
     env.assert_nothing_left();
 }
 
-fn line_120_variables_and_files_of_them(env: &Env) {
+fn variables_and_files_of_them(env: &Env) {
     let file =
         "# gateway\nconf.mod=gateway\nconf.pxy=\"http://p:8080\"\nconf.cps=5 \nconf.hst={{a}},b=c@d:e\n\nconf.dbg=true";
     let file = env.write("gateway.env", file);
@@ -165,7 +165,7 @@ fn line_120_variables_and_files_of_them(env: &Env) {
     assert!(shown.stdout.contains("CALLERS=1\n") && !shown.stdout.contains("NOBODYS"), "{shown}");
 }
 
-fn line_123_single_files_names_and_logs(env: &Env) {
+fn single_files_names_and_logs(env: &Env) {
     let image = shell(env);
     let file = env.write("client.yml", "a: 1\n");
     let volume = format!("{}:/build/conf.yml:ro", file.display());
@@ -188,7 +188,7 @@ fn line_123_single_files_names_and_logs(env: &Env) {
     env.assert_nothing_left();
 }
 
-fn line_124_files_of_a_container_are_the_callers(env: &Env) {
+fn files_of_a_container_are_the_callers(env: &Env) {
     if env.user() == User::Root {
         return; // No pod has root's id.
     }
@@ -283,7 +283,7 @@ fn images_have_names_and_lose_them(env: &Env) {
     docker(env, &["images", "-q"]).succeeds().prints("");
 }
 
-fn line_125_commit_keeps_what_the_end_would_lose(env: &Env) {
+fn commit_keeps_what_the_end_would_lose(env: &Env) {
     let image = shell(env);
     let script = "echo new >/made; rm /bin/true; mkdir /tmp/deep; chmod 700 /tmp/deep; ln -s /made /link; echo ready; sleep 1000";
     docker(env, &["run", "-d", "--name=work", "-e", "A=1", "-v", "/volume", &image, "sh", "-c", script]).succeeds();

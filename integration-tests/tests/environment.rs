@@ -27,8 +27,8 @@ each_user! {
     rkt_env_precedence,
     rkt_env_of_a_file,
     rkt_env_inherits_what_the_image_does_not_set,
-    line_72_environment_of_the_command_line_overrides_and_ac_variables_cannot_be,
-    line_120_environment_files_of_gateways_and_agents,
+    environment_of_the_command_line_overrides_and_ac_variables_cannot_be,
+    environment_files_of_gateways_and_agents,
     environment_files_that_make_no_sense_are_refused,
     inj_01_an_image_cannot_take_the_hosts_variables,
     inj_02_the_hosts_environment_does_not_leak,
@@ -86,7 +86,7 @@ fn rkt_env_inherits_what_the_image_does_not_set(env: &Env) {
     assert_eq!(found["XDG_RUNTIME_DIR"], json!(env.path("run").display().to_string()));
 }
 
-fn line_72_environment_of_the_command_line_overrides_and_ac_variables_cannot_be(env: &Env) {
+fn environment_of_the_command_line_overrides_and_ac_variables_cannot_be(env: &Env) {
     let image = image(env, json!([{"name": "A", "value": "image"}, {"name": "AC_APP_NAME", "value": "image"}]));
     let found = variables(run(env, &[], &image, &["--environment=A=caller", "--environment", "X="]));
     assert_eq!((&found["A"], &found["X"], &found["AC_APP_NAME"]), (&json!("caller"), &json!(""), &json!("env")));
@@ -98,7 +98,7 @@ fn line_72_environment_of_the_command_line_overrides_and_ac_variables_cannot_be(
     run(env, &[], &image, &["--environment=AC_X=y"]).outcome().refuses("cannot be overridden");
 }
 
-fn line_120_environment_files_of_gateways_and_agents(env: &Env) {
+fn environment_files_of_gateways_and_agents(env: &Env) {
     let gateway = "conf.mod=gateway\nconf.gpt=7990\nconf.zon=3cbb5a32-37c5-4a37-a5c9-9f7bbf5e9b2d\nconf.grp=\n\
                    # conf.tkn=not this\nconf.dbg=true\nconf.hst=wss://gateway.example/agent?a=b,c:d@e\nPORT=:17990";
     let agent = "  conf.pxy=\"http://proxy.example:8080\"\nplg.tls.scm={{scheme}}\nplg.vln.ips='10.0.1.8,10.0.1.9'\n\

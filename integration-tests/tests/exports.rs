@@ -48,7 +48,7 @@ each_user! {
     an_aci_comes_back_bit_for_bit,
     a_dash_is_standard_output,
     extract_and_render_write_directories,
-    acceptance_59_an_image_that_is_another_than_its_id_says_is_refused,
+    an_image_that_is_another_than_its_id_says_is_refused,
     a_configuration_that_was_changed_goes_nowhere,
     an_oci_image_becomes_an_aci,
     an_oci_image_goes_to_other_programs,
@@ -111,7 +111,7 @@ fn tree(dir: &Path) -> Vec<String> {
     lines
 }
 
-fn acceptance_59_an_image_that_is_another_than_its_id_says_is_refused(env: &Env) {
+fn an_image_that_is_another_than_its_id_says_is_refused(env: &Env) {
     let id = fetch_aci(env, &Aci::new("flipped", Tree::new().file("data", vec![b'a'; 3000], 0o644)));
     let blobs = fs::read_dir(env.data().join("store/blobs/sha256")).expect("it is there");
     let blob = blobs.map(|it| it.expect("readable").path()).find(|it| it.metadata().is_ok_and(|it| it.len() > 3000));

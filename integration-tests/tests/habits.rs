@@ -15,7 +15,7 @@ fn shell(env: &Env) -> String {
 each_user! {
     top_shows_the_processes_of_a_pod_and_no_others,
     system_df_info_and_prune,
-    line_126_a_profile_adds_a_subcommand,
+    a_profile_adds_a_subcommand,
     help_may_be_asked_for_in_words,
 }
 
@@ -86,7 +86,7 @@ fn system_df_info_and_prune(env: &Env) {
     env.assert_nothing_left();
 }
 
-fn line_126_a_profile_adds_a_subcommand(env: &Env) {
+fn a_profile_adds_a_subcommand(env: &Env) {
     let config = env.path("config");
     env.make_dir(&config);
     env.make_dir(&config.join("profiles"));

@@ -69,7 +69,7 @@ each_user! {
     layers_cover_each_other,
     implied_folders_keep_what_lower_layers_say,
     layers_may_come_again,
-    g42_acis_of_every_compression_run,
+    acis_of_every_compression_run,
     configuration_is_the_apps,
     references_choose_an_image,
     owners_and_modes_are_the_archives,
@@ -126,7 +126,7 @@ fn layers_cover_each_other(env: &Env) {
 }
 
 /// appc aci.md, Image Archives: gzip, bzip2, xz or none, told by the first bytes. The ID is that of the tar archive.
-fn g42_acis_of_every_compression_run(env: &Env) {
+fn acis_of_every_compression_run(env: &Env) {
     // The compressors are not in the guest.
     needs!(place(Place::Host));
     let image = Aci::new("packed", busybox()).sh("echo unpacked");

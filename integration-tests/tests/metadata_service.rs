@@ -183,7 +183,7 @@ fn keys_of_identities(env: &Env) {
 
 /// Registration is for the user's own processes, root's among the others'.
 #[test]
-fn mds11_f104_other_users_are_refused() {
+fn mds11_other_users_are_refused() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let service = foreground(&env, &[]);
@@ -201,7 +201,7 @@ fn mds11_f104_other_users_are_refused() {
 
 /// No request is wrongly answered, and none is lost beyond one retry, however often the service is killed.
 #[test]
-fn f106_killed_under_load() {
+fn killed_under_load() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let pods = Pods::waiting(&env, 4);

@@ -20,8 +20,8 @@ each_user! {
     rkt_net_default_has_an_interface,
     rkt_net_host,
     rkt_net_ports,
-    g87_a_socket_activated_port_needs_no_port_of_the_host,
-    g87_a_socket_activated_port_is_taken_over,
+    a_socket_activated_port_needs_no_port_of_the_host,
+    a_socket_activated_port_is_taken_over,
 }
 
 /// A port of the host where nobody listens.
@@ -63,7 +63,7 @@ fn rkt_etc_hosts(env: &Env) {
     assert_eq!(sh(env, &["--hosts-entry=host"], "cat /etc/hosts"), hosts);
     // An app that could write there could fill what its pod is built in.
     assert_eq!(sh(env, &[], "{ echo x >>/etc/hosts; } 2>/dev/null || echo refused"), "refused\n");
-    // G80: one that the image has is left as it is, an empty one is none; a volume is what somebody wants.
+    // One that the image has is left as it is, an empty one is none; a volume is what somebody wants.
     let of_image = |content: &str| busybox().dir("etc", 0o755).file("etc/hosts", content, 0o644);
     for (tree, expected) in [(of_image("1.2.3.4 mine\n"), "1.2.3.4 mine\n"), (of_image(""), "127.0.0.1 localhost ")] {
         let image = Aci::new("own", tree).sh("cat /etc/hosts").build(env);
@@ -230,7 +230,7 @@ fn ports_that_cannot_be_are_refused() {
 
 /// NET-03, NET-09: neither the host's loopback nor where clouds keep their secrets can be reached.
 #[test]
-fn net03_net09_f108_the_hosts_loopback_and_cloud_metadata_are_out_of_reach() {
+fn net03_net09_the_hosts_loopback_and_cloud_metadata_are_out_of_reach() {
     needs!(place(Place::Host));
     needs!(uplink());
     let env = needs!(Env::of(User::WithRange));
@@ -366,8 +366,8 @@ fn nginx_serves_a_large_file_on_a_forwarded_port() {
     env.proa(["rm", "nginx"]).outcome().succeeds();
 }
 
-/// G87: without a port of the host the socket is in the pod, and its apps meet there; also when the app starts again.
-fn g87_a_socket_activated_port_needs_no_port_of_the_host(env: &Env) {
+/// Without a port of the host the socket is in the pod, and its apps meet there; also when the app starts again.
+fn a_socket_activated_port_needs_no_port_of_the_host(env: &Env) {
     let ports = json!([{"name": "www", "protocol": "tcp", "port": 80, "count": 2, "socketActivated": true},
         {"name": "dns", "protocol": "udp", "port": 53, "socketActivated": true}]);
     let script = "[ $LISTEN_PID = $$ ] && echo mine; echo $LISTEN_FDS $LISTEN_FDNAMES
@@ -393,8 +393,8 @@ fn g87_a_socket_activated_port_needs_no_port_of_the_host(env: &Env) {
         .prints("served\n");
 }
 
-/// G87: a socket that was opened on the host, with no network in the pod; also when the app is started again.
-fn g87_a_socket_activated_port_is_taken_over(env: &Env) {
+/// A socket that was opened on the host, with no network in the pod; also when the app is started again.
+fn a_socket_activated_port_is_taken_over(env: &Env) {
     needs!(place(Place::Host));
     let port = free_port();
     let ports = json!([{"name": "www", "protocol": "tcp", "port": 80, "socketActivated": true}]);

@@ -112,7 +112,7 @@ fn is_in_a_file(dir: &Path, text: &str) -> Option<PathBuf> {
 
 /// MDS-12, table 4F 107: the token is in the environment of the pod's apps and nowhere else.
 #[test]
-fn mds12_f107_the_token_is_nowhere_but_with_the_apps() {
+fn mds12_the_token_is_nowhere_but_with_the_apps() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let image = Aci::new("pod", busybox()).sh("echo $AC_METADATA_URL; sleep 600").build(&env);
@@ -213,7 +213,7 @@ fn net06_a_network_is_no_path_to_a_program() {
 
 /// Table 4F 104: where pods register is no place that an app sees, not even with the host's network.
 #[test]
-fn f104_an_app_does_not_see_where_pods_register() {
+fn an_app_does_not_see_where_pods_register() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let image = Aci::new("pod", busybox()).sh("echo up; sleep 600").build(&env);
@@ -237,7 +237,7 @@ fn f104_an_app_does_not_see_where_pods_register() {
 /// Table 4F 105: a pod's control socket bears clients that say too much, nothing sensible, half of something, or listen
 /// and never read.
 #[test]
-fn f105_the_control_socket_bears_bad_clients() {
+fn the_control_socket_bears_bad_clients() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let image = Aci::new("pod", busybox()).sh("sleep 600").build(&env);

@@ -31,16 +31,16 @@ each_user! {
     rkt_run_pod_manifest_users_and_groups,
     rkt_run_pod_manifest_without_apps_is_refused,
     rkt_run_conflicting_flags,
-    line_70_an_image_without_an_app_needs_one_from_elsewhere,
-    line_71_the_pods_app_takes_the_place_of_the_images,
-    line_78_overlaps_and_volumes_that_are_not_there_are_refused,
-    line_89_what_dry_run_prints_runs_as_the_same_pod,
-    line_91_a_manifest_in_yaml_is_stored_as_json,
-    line_92_an_oci_image_is_an_app,
+    an_image_without_an_app_needs_one_from_elsewhere,
+    the_pods_app_takes_the_place_of_the_images,
+    overlaps_and_volumes_that_are_not_there_are_refused,
+    what_dry_run_prints_runs_as_the_same_pod,
+    a_manifest_in_yaml_is_stored_as_json,
+    an_oci_image_is_an_app,
     template_names_images_as_fetch_does,
     manifest_that_is_none_is_refused,
     options_that_a_manifest_holds,
-    line_89_a_manifest_is_prepared_and_run,
+    a_manifest_is_prepared_and_run,
     habits_are_answered,
     keys_that_mean_nothing_are_told,
 }
@@ -160,7 +160,7 @@ fn rkt_run_conflicting_flags(env: &Env) {
     }
 }
 
-fn line_70_an_image_without_an_app_needs_one_from_elsewhere(env: &Env) {
+fn an_image_without_an_app_needs_one_from_elsewhere(env: &Env) {
     let image = Aci::new("noapp", busybox()).manifest(|manifest| {
         manifest.as_object_mut().expect("an object").remove("app");
     });
@@ -174,7 +174,7 @@ fn line_70_an_image_without_an_app_needs_one_from_elsewhere(env: &Env) {
     run_manifest(env, &manifest(json!([app(&id, "echo too")]), json!([])), &[]).succeeds().prints("too\n");
 }
 
-fn line_71_the_pods_app_takes_the_place_of_the_images(env: &Env) {
+fn the_pods_app_takes_the_place_of_the_images(env: &Env) {
     let tree = busybox().dir("work", 0o755);
     let variables = json!([{"name": "OF_IMAGE", "value": "x"}]);
     let image = Aci::new("whole", tree).app("environment", variables).app("workingDirectory", json!("/work"));
@@ -183,7 +183,7 @@ fn line_71_the_pods_app_takes_the_place_of_the_images(env: &Env) {
     run_manifest(env, &manifest(json!([app(&id, script)]), json!([])), &[]).succeeds().prints("[]\n/\n0\n");
 }
 
-fn line_78_overlaps_and_volumes_that_are_not_there_are_refused(env: &Env) {
+fn overlaps_and_volumes_that_are_not_there_are_refused(env: &Env) {
     let id = busybox_id(env);
     let with = |mounts: Value, volumes: Value| {
         let mut app = app(&id, "true");
@@ -201,7 +201,7 @@ fn line_78_overlaps_and_volumes_that_are_not_there_are_refused(env: &Env) {
     with(inline, json!([])).succeeds();
 }
 
-fn line_89_what_dry_run_prints_runs_as_the_same_pod(env: &Env) {
+fn what_dry_run_prints_runs_as_the_same_pod(env: &Env) {
     let id = busybox_id(env);
     let dir = env.path("shared");
     env.make_dir(&dir);
@@ -227,7 +227,7 @@ fn line_89_what_dry_run_prints_runs_as_the_same_pod(env: &Env) {
     env.proa(none).through(through).outcome().succeeds().prints(expected);
 }
 
-fn line_91_a_manifest_in_yaml_is_stored_as_json(env: &Env) {
+fn a_manifest_in_yaml_is_stored_as_json(env: &Env) {
     let id = busybox_id(env);
     let yaml = format!(
         "acKind: PodManifest\nacVersion: 0.8.11\napps:\n- name: a\n  image: {{id: {id}}}\n  app:\n    exec: [/bin/sh, -c, \
@@ -253,7 +253,7 @@ fn line_91_a_manifest_in_yaml_is_stored_as_json(env: &Env) {
     env.proa(["run", &option]).outcome().rejects("pod.yaml");
 }
 
-fn line_92_an_oci_image_is_an_app(env: &Env) {
+fn an_oci_image_is_an_app(env: &Env) {
     let passwd = "root:x:0:0::/root:/bin/sh\nweb:x:1000:2000::/home/web:/bin/sh\n";
     let tree = busybox().file("etc/passwd", passwd, 0o644).dir("srv", 0o755).dir("home/web", 0o755);
     let odd =
@@ -347,7 +347,7 @@ fn options_that_a_manifest_holds(env: &Env) {
     assert_eq!(reified["annotations"], Value::Null);
 }
 
-fn line_89_a_manifest_is_prepared_and_run(env: &Env) {
+fn a_manifest_is_prepared_and_run(env: &Env) {
     let id = busybox_id(env);
     let mut wanted = app(&id, "hostname; cat /v/file");
     wanted["mounts"] = json!([{"volume": "v", "path": "/v"}]);

@@ -300,7 +300,7 @@ fn what_took_a_name_elsewhere_is_not_what_the_registry_has() {
 }
 
 #[test]
-fn acceptance_95_require_signature_refuses_what_nobody_vouches_for() {
+fn require_signature_refuses_what_nobody_vouches_for() {
     let world = needs!(World::new());
     let required = |image: &str| world.proa(&["--require-signature", "fetch", image]);
     required(&world.name("team/app:v1")).refuses("no policy says whose signature");

@@ -41,7 +41,7 @@ fn stats(env: &Env, pod: &str) -> Value {
 }
 
 #[test]
-fn line_084_memory_limit_kills_and_says_so() {
+fn memory_limit_kills_and_says_so() {
     needs!(place(Place::Vm));
     let env = needs!(Env::of(User::WithRange));
     let image = image(&env, "hungry", "tail /dev/zero");
@@ -57,7 +57,7 @@ fn line_084_memory_limit_kills_and_says_so() {
 }
 
 #[test]
-fn line_084_an_app_sees_its_own_limits() {
+fn an_app_sees_its_own_limits() {
     needs!(place(Place::Vm));
     let env = needs!(Env::of(User::WithRange));
     let script = "cat /proc/self/cgroup; cd /sys/fs/cgroup; cat memory.max cpu.max cpu.weight; \
@@ -102,7 +102,7 @@ fn io_limit_holds_for_reads_and_writes() {
 }
 
 #[test]
-fn line_090_update_of_a_pod_that_runs() {
+fn update_of_a_pod_that_runs() {
     needs!(place(Place::Vm));
     let env = needs!(Env::of(User::WithRange));
     let image = image(&env, "grows", "sleep 600");

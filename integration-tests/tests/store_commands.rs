@@ -34,7 +34,7 @@ each_user! {
     running_pods_keep_their_trees,
     kept_pods_keep_their_trees,
     gc_removes_what_was_not_used,
-    acceptance_59_an_exchanged_archive_is_refused,
+    an_exchanged_archive_is_refused,
     manifests_are_shown,
     names_are_given_and_taken,
     verify_finds_and_mends,
@@ -331,7 +331,7 @@ fn verify_mends_archives_and_records(env: &Env) {
 }
 
 /// An archive that was exchanged in the store is not unpacked, whoever asks for what it was.
-fn acceptance_59_an_exchanged_archive_is_refused(env: &Env) {
+fn an_exchanged_archive_is_refused(env: &Env) {
     let id = fetch(env, &Aci::new("a", busybox().file("a", "a\n", 0o644)).sh("cat /a"));
     let other = Aci::new("a", busybox().file("a", "b\n", 0o644)).sh("cat /a").tar();
     let store = env.data().join("store");

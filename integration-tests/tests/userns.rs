@@ -33,7 +33,7 @@ fn owner(path: &Path) -> (u32, u32) {
 }
 
 each_user! {
-    line_124_files_of_root_belong_to_the_caller,
+    files_of_root_belong_to_the_caller,
     keep_id_gives_the_caller_the_files_of_any_user,
     keep_id_makes_account_and_home,
     keep_id_leaves_the_image_to_its_owners,
@@ -59,7 +59,7 @@ fn keep_id_holds_for_who_enters(env: &Env) {
     env.proa(["rm", "box"]).outcome().succeeds();
 }
 
-fn line_124_files_of_root_belong_to_the_caller(env: &Env) {
+fn files_of_root_belong_to_the_caller(env: &Env) {
     if env.user() == User::Root {
         return; // No pod has root's id.
     }

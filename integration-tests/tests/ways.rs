@@ -5,11 +5,11 @@ use integration_tests::{Env, Outcome, each_user};
 use serde_json::json;
 
 each_user! {
-    line_72_variables_are_the_command_lines_on_every_way,
-    line_72_ac_variables_cannot_be_overridden_on_any_way,
-    line_78_volumes_that_hide_something_are_told_on_every_way,
-    line_78_places_of_volumes_are_made_on_every_way,
-    line_78_overlaps_and_missing_volumes_are_refused_on_every_way,
+    variables_are_the_command_lines_on_every_way,
+    ac_variables_cannot_be_overridden_on_any_way,
+    volumes_that_hide_something_are_told_on_every_way,
+    places_of_volumes_are_made_on_every_way,
+    overlaps_and_missing_volumes_are_refused_on_every_way,
 }
 
 /// How an app comes to be.
@@ -131,7 +131,7 @@ fn store(env: &Env) {
     env.store(Aci::new("way", tree).exec(["/bin/sh"]).app("environment", variables).build(env));
 }
 
-fn line_72_variables_are_the_command_lines_on_every_way(env: &Env) {
+fn variables_are_the_command_lines_on_every_way(env: &Env) {
     store(env);
     for way in WAYS {
         let script = "echo \"$A $AC_APP_NAME\"";
@@ -142,7 +142,7 @@ fn line_72_variables_are_the_command_lines_on_every_way(env: &Env) {
     }
 }
 
-fn line_72_ac_variables_cannot_be_overridden_on_any_way(env: &Env) {
+fn ac_variables_cannot_be_overridden_on_any_way(env: &Env) {
     store(env);
     for way in WAYS {
         for variable in ["AC_APP_NAME=x", "AC_METADATA_URL=http://elsewhere", "AC_="] {
@@ -153,7 +153,7 @@ fn line_72_ac_variables_cannot_be_overridden_on_any_way(env: &Env) {
     }
 }
 
-fn line_78_volumes_that_hide_something_are_told_on_every_way(env: &Env) {
+fn volumes_that_hide_something_are_told_on_every_way(env: &Env) {
     store(env);
     // By docker's rules what is hidden is not told: empty volumes begin with it.
     for way in WAYS.into_iter().filter(|way| *way != Way::Docker) {
@@ -166,7 +166,7 @@ fn line_78_volumes_that_hide_something_are_told_on_every_way(env: &Env) {
     }
 }
 
-fn line_78_places_of_volumes_are_made_on_every_way(env: &Env) {
+fn places_of_volumes_are_made_on_every_way(env: &Env) {
     store(env);
     for way in WAYS {
         let script = "stat -c '%a %u:%g' /new /new/er /new/er/place";
@@ -175,7 +175,7 @@ fn line_78_places_of_volumes_are_made_on_every_way(env: &Env) {
     }
 }
 
-fn line_78_overlaps_and_missing_volumes_are_refused_on_every_way(env: &Env) {
+fn overlaps_and_missing_volumes_are_refused_on_every_way(env: &Env) {
     store(env);
     for way in WAYS {
         let told = way.refusal(env, &Wanted { volumes: &[("v", "/a"), ("w", "/a")], ..Wanted::default() });

@@ -2,7 +2,7 @@
 //!
 //! Pid 1 has pivoted away from the host's files and cannot build from them any more (measured: EINVAL). So a short-lived
 //! process enters the pod's user namespace with a copy of the host's mounts of its own, builds there what pid 1 builds
-//! for the first apps, by the same list of operations, and sends the mounts detached (design.md section 5).
+//! for the first apps, by the same list of operations, and sends the mounts detached.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -27,7 +27,7 @@ pub const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// What is left of them under the strict profile (security.md 3.3): without those that only help to spoof, or that do
+/// What is left of them under the strict profile: without those that only help to spoof, or that do
 /// nothing in a user namespace.
 pub const STRICT: CapabilitySet = DEFAULT
     .difference(CapabilitySet::AUDIT_WRITE)

@@ -1,7 +1,7 @@
 //! The private conversation of one pod's processes: monitor with pid 1, pid 1 with each app's first process.
 //!
 //! One message is one datagram of a `SOCK_SEQPACKET` pair, JSON inside. Both ends are the same binary, forked, so there
-//! are no versions here; the pod's public control socket is another matter (design.md section 5).
+//! are no versions here; the pod's public control socket is another matter (docs/formats/control-socket.md).
 
 mod failure;
 mod messages;

@@ -1,6 +1,6 @@
 //! Which host ids a pod's user namespace maps, and how the map gets into the kernel.
 //!
-//! Three tiers (design.md section 6): a *range* (container root is the user, the rest comes from /etc/subuid and
+//! Three tiers (docs/guides/users.md): a *range* (container root is the user, the rest comes from /etc/subuid and
 //! /etc/subgid through newuidmap and newgidmap), a *single* id where there is no range, and *root's own* range, which
 //! never maps host id 0. See user_namespaces(7), subuid(5), newuidmap(1).
 
@@ -18,7 +18,7 @@ use newuidmap::Helper;
 use subid::SubidFiles;
 
 /// First id of the ranges that root's pods may take: systemd's container range starts here (systemd's
-/// docs/UIDS-GIDS.md), so that neither adduser nor subid tools hand out the same ids.
+/// UIDS-GIDS.md), so that neither adduser nor subid tools hand out the same ids.
 pub const ROOT_RANGE_START: u32 = 0x2400_0000;
 
 /// Ids in a range: images use ids up to 65,535 (nobody is 65,534). Fewer would make some images unusable, more buys

@@ -1,7 +1,7 @@
 //! Pid 1 of a pod: builds the sandbox, creates and starts the apps, reaps.
 //!
 //! It is forked from the monitor and never executed: a process that was executed inside the pod's user namespace could
-//! be opened by apps with capabilities there, a forked one cannot (measured; design.md section 5). It decides nothing:
+//! be opened by apps with capabilities there, a forked one cannot (measured). It decides nothing:
 //! what an app's end means is the monitor's business.
 
 mod app;

@@ -1,4 +1,4 @@
-//! The Landlock domain of an app: its own root, and nothing else (design.md section 6).
+//! The Landlock domain of an app: its own root, and nothing else.
 //!
 //! It turns what mounts and namespaces leave open into EACCES: directory descriptors that leaked in, roots reached
 //! through /proc, and the runner's own executable behind `/proc/self/exe` (CVE-2019-5736).

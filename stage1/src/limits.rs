@@ -1,4 +1,4 @@
-//! Resource limits that every pod and app gets (security.md 3.8).
+//! Resource limits that every pod and app gets (docs/security.md, "Defaults").
 
 use std::sync::OnceLock;
 

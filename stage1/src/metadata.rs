@@ -1,5 +1,5 @@
 //! A pod's way to the metadata service: sockets that are there from the beginning, and a registration that is made when
-//! an app uses one for the first time (design.md section 8).
+//! an app uses one for the first time (docs/metadata.md).
 //!
 //! The pod's own socket is on its loopback; each app has another one in its root, at which it is known. The monitor
 //! watches them. When somebody connects it starts the service if there is none, registers the pod and hands the sockets

@@ -24,7 +24,7 @@ use crate::user::User;
 
 pub(crate) type StubEnd = Channel<FromStub, ToStub>;
 
-/// How much likelier the kernel should choose an app than its supervisor when memory runs out (security.md 3.8).
+/// How much likelier the kernel should choose an app than its supervisor when memory runs out.
 const OOM_SCORE_ADD: i32 = 100;
 /// Largest oom_score_adj (proc_pid_oom_score_adj(5)).
 const OOM_SCORE_MAX: i32 = 1000;
@@ -77,7 +77,7 @@ fn prepare(
     tier: Tier,
     channel: &StubEnd,
 ) -> Result<Option<Program>, Failure> {
-    // A session of its own: no signal of the caller's terminal, and no way to it (security.md DEV-03).
+    // A session of its own: no signal of the caller's terminal, and no way to it (docs/security/corpus.md DEV-03).
     rustix::process::setsid().named(|| "setsid()".into()).map_err(setup)?;
     if let Some(cgroup) = fds.take(Slot::Cgroup) {
         // A namespace that begins there: the app sees its own group, and its limits, as the root.
@@ -98,7 +98,7 @@ fn prepare(
         return Ok(None);
     }
     // Per user namespace, and read by whoever opens it: written here it forbids this app, and only this app, to make
-    // namespaces in which it would have all capabilities again (security.md 0.4).
+    // namespaces in which it would have all capabilities again.
     write_below(&fds, Slot::Sysctls, "user/max_user_namespaces", "0").map_err(setup)?;
     let sockets = (0..plan.sockets.len()).filter_map(|index| fds.take(Slot::Socket(index))).collect();
     drop(fds);

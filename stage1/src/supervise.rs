@@ -2,7 +2,7 @@
 //!
 //! An app goes from *created* through its pre-start handler to *running*, and through its post-stop handler to *exited*;
 //! from there a restart policy or a client may start it again. The pod's policy says when the pod itself is over
-//! (design.md section 5; appc aci.md, "eventHandlers").
+//! (appc aci.md, "eventHandlers").
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Users and groups of an app, looked up inside its own root file system.
 //!
-//! The image's files are hostile (security.md UNP-12, USR-03): they are opened without magic links or other mounts,
+//! The image's files are hostile (docs/security/corpus.md UNP-12, USR-03): they are opened without magic links or other mounts,
 //! must be regular, and are read up to a bound. Names come first, even all-digit ones; then numbers; a path means the
 //! owner of that file (appc aci.md, "user", "group"). Under docker's rules a number is an id.
 
@@ -225,7 +225,7 @@ fn in_group(groups: &str, group: &str, numbers: Numbers) -> Result<u32, UserErro
 }
 
 /// Whether it is a number that no id can be. It may be a name, but not root's: an image with an account of that name and the
-/// id 0 would make whoever meant a number root (CVE-2024-40635, security.md EXEC-08).
+/// id 0 would make whoever meant a number root (CVE-2024-40635, docs/security/corpus.md EXEC-08).
 fn is_no_id(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -13,7 +13,7 @@
 //! - Bodies are handed over as they came: nothing is decompressed. There are no cookies, and `.netrc` is not read.
 //! - Connecting, waiting for an answer and reading are bounded in time, and a body that trickles is given up.
 //! - Requests that may be repeated are, with growing pauses, after a cut connection and after 429 and 5xx answers.
-//! - HTTP/1.1 only: its framing has fewer ways to exhaust a client (security.md, DOS-07), and one connection for each
+//! - HTTP/1.1 only: its framing has fewer ways to exhaust a client, and one connection for each
 //!   layer is faster than one for all.
 
 mod body;

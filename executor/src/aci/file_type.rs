@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn g42_types_are_told_by_the_first_bytes() {
+    fn types_are_told_by_the_first_bytes() {
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert_eq!(FileType::detect(&tar), FileType::Archive(Compression::None));

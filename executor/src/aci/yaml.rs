@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn g91_yaml_becomes_json() {
+    fn yaml_becomes_json() {
         let manifest = "\
 # A worker.
 acKind: ImageManifest

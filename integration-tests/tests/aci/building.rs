@@ -13,20 +13,20 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 use crate::{MANIFEST, aci, entries, id, layout, peak_memory, sh, unpacked};
 
 each_user! {
-    g30_an_image_is_a_gzip_with_the_manifest_last,
-    g30_what_cannot_be_built_leaves_nothing,
-    g31_owners_and_compression_are_chosen,
+    an_image_is_a_gzip_with_the_manifest_last,
+    what_cannot_be_built_leaves_nothing,
+    owners_and_compression_are_chosen,
     what_is_overwritten_keeps_its_permissions,
-    g32_special_files_and_links,
-    g34_reproducible_images_are_the_same_bit_for_bit,
-    g45_junk_called_manifest_inside_rootfs_is_fine,
-    g91_a_layout_may_have_a_yaml_manifest,
+    special_files_and_links,
+    reproducible_images_are_the_same_bit_for_bit,
+    junk_called_manifest_inside_rootfs_is_fine,
+    a_layout_may_have_a_yaml_manifest,
     long_names_and_sparse_files,
     a_busybox_image_runs,
     an_unreadable_file_is_named,
 }
 
-fn g30_an_image_is_a_gzip_with_the_manifest_last(env: &Env) {
+fn an_image_is_a_gzip_with_the_manifest_last(env: &Env) {
     let script = "mkdir -m 700 private; echo x >private/x; chmod 4751 private/x; mkdir -m 1777 tmp";
     let layout = layout(env, "layout", script);
     let image = env.path("x.aci");
@@ -49,7 +49,7 @@ fn g30_an_image_is_a_gzip_with_the_manifest_last(env: &Env) {
     assert_eq!(fs::metadata(&image).expect("it is there").uid(), env.account().uid);
 }
 
-fn g30_what_cannot_be_built_leaves_nothing(env: &Env) {
+fn what_cannot_be_built_leaves_nothing(env: &Env) {
     let layout = layout(env, "layout", "");
     let build = |dir: &OsStr, output: &str| aci(env, [OsStr::new("build"), dir, OsStr::new(output)]);
     build(layout.as_ref(), "x.tar").refuses("Extension must be .aci (given .tar)");
@@ -101,7 +101,7 @@ fn what_is_overwritten_keeps_its_permissions(env: &Env) {
     }
 }
 
-fn g31_owners_and_compression_are_chosen(env: &Env) {
+fn owners_and_compression_are_chosen(env: &Env) {
     needs!(place(Place::Host));
     layout(env, "layout", "echo x >x; mkdir d");
     let built = |options: &str| {
@@ -133,7 +133,7 @@ fn g31_owners_and_compression_are_chosen(env: &Env) {
     sh(env, "tar tvf x.aci | cut -d' ' -f2 | sort -u").succeeds().prints("root/root\n");
 }
 
-fn g32_special_files_and_links(env: &Env) {
+fn special_files_and_links(env: &Env) {
     let layout = layout(env, "layout", "mkfifo fifo; ln -s nowhere link; echo x >a; ln a b; ln link other");
     let _socket = UnixListener::bind(layout.join("rootfs/socket")).expect("the folder is ours");
     env.own(&layout.join("rootfs/socket"));
@@ -180,7 +180,7 @@ fn g32_special_files_and_links(env: &Env) {
 
 /// Oracle: no system call opens anything in the tree but directories, regular files, and names (O_PATH).
 #[test]
-fn g32_devices_and_fifos_are_never_opened() {
+fn devices_and_fifos_are_never_opened() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::Root));
     let strace = needs!(tool("strace"));
@@ -198,7 +198,7 @@ fn g32_devices_and_fifos_are_never_opened() {
 
 /// Extended attributes and file capabilities are part of a file (appc aci.md, Image Archives).
 #[test]
-fn g33_attributes_and_capabilities_survive() {
+fn attributes_and_capabilities_survive() {
     let env = needs!(Env::of(User::Root));
     let layout = layout(&env, "layout", "echo x >file; mkdir dir; echo y >capable; chmod 755 capable");
     let rootfs = layout.join("rootfs");
@@ -233,7 +233,7 @@ fn g33_attributes_and_capabilities_survive() {
     assert_eq!(fs::read(env.path("first.aci")).expect("there"), fs::read(env.path("second.aci")).expect("there"));
 }
 
-fn g34_reproducible_images_are_the_same_bit_for_bit(env: &Env) {
+fn reproducible_images_are_the_same_bit_for_bit(env: &Env) {
     needs!(place(Place::Host));
     let script = "for n in $(seq 300); do echo $n >file$n; done; mkdir d; echo x >d/x; ln d/x d/y";
     layout(env, "layout", script);
@@ -261,7 +261,7 @@ fn g34_reproducible_images_are_the_same_bit_for_bit(env: &Env) {
     assert_ne!(plain("6.aci"), "", "the ordinary build needs no such variable");
 }
 
-fn g45_junk_called_manifest_inside_rootfs_is_fine(env: &Env) {
+fn junk_called_manifest_inside_rootfs_is_fine(env: &Env) {
     let layout = layout(env, "layout", "echo junk >manifest; mkdir -p dir/rootfs rootfs; echo junk >rootfs/manifest");
     aci(env, [OsStr::new("validate"), layout.as_ref()]).succeeds().quietly();
     aci(env, ["build", "layout", "x.aci"]).succeeds().quietly();
@@ -270,7 +270,7 @@ fn g45_junk_called_manifest_inside_rootfs_is_fine(env: &Env) {
     assert!(manifest.stdout.contains("example.com/test"), "{manifest}");
 }
 
-fn g91_a_layout_may_have_a_yaml_manifest(env: &Env) {
+fn a_layout_may_have_a_yaml_manifest(env: &Env) {
     let yaml = "acKind: ImageManifest\nacVersion: 0.8.11\nname: example.com/yaml # as YAML\n\
                 app: {exec: [/bin/app], user: \"0\", group: \"0\"}\n";
     let json = "{\"acKind\":\"ImageManifest\",\"acVersion\":\"0.8.11\",\"name\":\"example.com/yaml\",\

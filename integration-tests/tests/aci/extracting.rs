@@ -11,7 +11,7 @@ use crate::{MANIFEST, aci, sh};
 
 each_user! {
     a_layout_comes_back,
-    g44_nothing_is_written_outside,
+    nothing_is_written_outside,
     what_fails_leaves_nothing,
 }
 
@@ -39,8 +39,8 @@ fn a_layout_comes_back(env: &Env) {
     assert_eq!((file.uid(), file.permissions().mode() & 0o7777), (env.account().uid, 0o755));
 }
 
-/// Rows of the tables of attacks on unpackers (security.md 1A): the canary stays as it is, and its link count with it.
-fn g44_nothing_is_written_outside(env: &Env) {
+/// Attacks on unpackers (docs/security/corpus.md): the canary stays as it is, and its link count with it.
+fn nothing_is_written_outside(env: &Env) {
     env.make_dir(&env.path("canary"));
     env.write("canary/file", "untouched");
     let canary = env.path("canary").display().to_string();

@@ -23,7 +23,7 @@ fn manifest(env: &Env, image: &str) -> serde_json::Value {
 }
 
 #[test]
-fn g36_exec_makes_an_app() {
+fn exec_makes_an_app() {
     let env = needs!(env());
     env.write("x.aci", Tree::new().file("manifest", WITHOUT_APP, 0o644).dir("rootfs", 0o755).tar());
     let patch = |options: &[&str]| {
@@ -55,7 +55,7 @@ fn images_that_cannot_be_patched_say_why() {
 }
 
 #[test]
-fn g37_one_capability_set_takes_the_others_place() {
+fn one_capability_set_takes_the_others_place() {
     let env = needs!(env());
     env.write("x.aci", Tree::new().file("manifest", MANIFEST, 0o644).dir("rootfs", 0o755).tar());
     aci(&env, ["patch-manifest", "--capability=CAP_A", "--revoke-capability=CAP_B", "x.aci", "y.aci"])
@@ -71,7 +71,7 @@ fn g37_one_capability_set_takes_the_others_place() {
 }
 
 #[test]
-fn g38_seccomp_is_replaced() {
+fn seccomp_is_replaced() {
     let env = needs!(env());
     env.write("x.aci", Tree::new().file("manifest", MANIFEST, 0o644).dir("rootfs", 0o755).tar());
     aci(&env, ["patch-manifest", "--seccomp-set=read", "x.aci", "y.aci"])
@@ -92,7 +92,7 @@ fn g38_seccomp_is_replaced() {
 }
 
 #[test]
-fn g39_the_payload_is_the_same_and_the_file_changes_at_once() {
+fn the_payload_is_the_same_and_the_file_changes_at_once() {
     let env = needs!(env());
     // Members of every kind, with the manifest in their midst.
     let tree = Tree::new()

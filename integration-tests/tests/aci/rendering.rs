@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::aci;
 
 each_user! {
-    acceptance_54_a_later_dependency_covers_an_earlier_one,
-    acceptance_56_lists_of_paths_leave_out,
+    a_later_dependency_covers_an_earlier_one,
+    lists_of_paths_leave_out,
     dependencies_come_from_the_store_and_nothing_goes_there,
     what_cannot_be_rendered_leaves_nothing,
     large_images_leave_nothing_either,
@@ -45,7 +45,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn acceptance_54_a_later_dependency_covers_an_earlier_one(env: &Env) {
+fn a_later_dependency_covers_an_earlier_one(env: &Env) {
     // A needs B and C, C needs D: what is in several comes from A, else C, else D, else B.
     let file = |names: &[&str], content: &str| {
         names.iter().fold(Tree::new(), |tree, name| tree.file(*name, format!("{content}\n"), 0o644))
@@ -69,7 +69,7 @@ fn acceptance_54_a_later_dependency_covers_an_earlier_one(env: &Env) {
     assert_eq!(read(env, "out/cd"), "c\n");
 }
 
-fn acceptance_56_lists_of_paths_leave_out(env: &Env) {
+fn lists_of_paths_leave_out(env: &Env) {
     let base = Tree::new().file("keep", "x", 0o600).file("drop", "x", 0o644).dir("d", 0o755).file("d/f", "x", 0o644);
     let base = image(env, "base", base, &[], &["/keep", "/drop", "/d/f"]);
     let top = Tree::new().file("own", "x", 0o644).file("own-dropped", "x", 0o644);

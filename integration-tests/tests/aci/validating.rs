@@ -19,7 +19,7 @@ fn env() -> Result<Env, integration_tests::needs::Why> {
 }
 
 #[test]
-fn g01_examples_are_valid_and_nothing_is_said() {
+fn examples_are_valid_and_nothing_is_said() {
     needs!(place(Place::Host));
     let env = needs!(env());
     // image, pod and template are the three examples of the specification; nulls and casing are odd but valid.
@@ -34,7 +34,7 @@ fn g01_examples_are_valid_and_nothing_is_said() {
 }
 
 #[test]
-fn g04_g05_a_manifest_says_its_version_and_kind() {
+fn a_manifest_says_its_version_and_kind() {
     let env = needs!(env());
     env.write("version.json", r#"{"acKind":"ImageManifest","name":"example.com/x"}"#);
     aci(&env, ["validate", "version.json"]).refuses("version.json: invalid ImageManifest: acVersion must be set");
@@ -45,7 +45,7 @@ fn g04_g05_a_manifest_says_its_version_and_kind() {
 }
 
 #[test]
-fn g29_a_syntax_error_is_shown_in_its_line() {
+fn a_syntax_error_is_shown_in_its_line() {
     let env = needs!(env());
     env.write("x.json", "{\n  \"acKind\": \"ImageManifest\",\n  \"name\": }\n");
     let outcome = aci(&env, ["validate", "x.json"]).refuses("Error at line 3, column 12");
@@ -60,7 +60,7 @@ fn g29_a_syntax_error_is_shown_in_its_line() {
 }
 
 #[test]
-fn g35_the_manifest_is_printed_as_it_stands_there() {
+fn the_manifest_is_printed_as_it_stands_there() {
     let env = needs!(env());
     env.write("x.aci", sound().tar());
     aci(&env, ["cat-manifest", "x.aci"]).succeeds().quietly().prints(&format!("{MANIFEST}\n"));
@@ -78,7 +78,7 @@ fn g35_the_manifest_is_printed_as_it_stands_there() {
 }
 
 #[test]
-fn g40_all_files_are_checked() {
+fn all_files_are_checked() {
     let env = needs!(env());
     env.write("good.json", MANIFEST);
     env.write("bad.json", "{}");
@@ -89,7 +89,7 @@ fn g40_all_files_are_checked() {
 }
 
 #[test]
-fn g42_every_compression_is_read_and_what_is_not_is_named() {
+fn every_compression_is_read_and_what_is_not_is_named() {
     needs!(place(Place::Host));
     let env = needs!(env());
     let tar = sound().file("rootfs/x", vec![b'x'; 3 << 20], 0o644).tar();
@@ -116,7 +116,7 @@ fn g42_every_compression_is_read_and_what_is_not_is_named() {
 }
 
 #[test]
-fn g43_what_does_not_belong_in_an_image_is_told() {
+fn what_does_not_belong_in_an_image_is_told() {
     let env = needs!(env());
     let verdict = |tree: Tree, expected: &str| {
         env.write("x.aci", tree.tar());
@@ -156,7 +156,7 @@ fn g43_what_does_not_belong_in_an_image_is_told() {
 }
 
 #[test]
-fn g91_manifests_may_be_yaml() {
+fn manifests_may_be_yaml() {
     let env = needs!(env());
     env.write("pod.yaml", "acKind: PodManifest\nacVersion: 0.8.11\napps:\n- name: a\n  image: {id: sha512-abc}\n");
     aci(&env, ["validate", "pod.yaml"]).succeeds().quietly();

@@ -1,9 +1,9 @@
-//! Connections that the backend opens: line 116.
+//! Connections that the backend opens.
 
 use super::*;
 
 #[test]
-fn line_116_setup_is_answered_by_the_originals_bytes() {
+fn setup_is_answered_by_the_originals_bytes() {
     assert_eq!(DIAL.packet(), hex(SETUP_HEX), "the tests' own encoder is right");
     let (status, output, _) = exchange(&hex(SETUP_HEX));
     assert_eq!((status, hex::encode(output)), (Some(0), SUCCESS_HEX.to_owned()));
@@ -16,7 +16,7 @@ fn line_116_setup_is_answered_by_the_originals_bytes() {
 }
 
 #[test]
-fn line_116_dials_tcp() {
+fn dials_tcp() {
     let (listener, port) = listening();
     let server = shouting(listener, |it| it.accept().expect("the agent connects").0);
     let mut backend = Backend::set_up(&DIAL);
@@ -37,7 +37,7 @@ fn line_116_dials_tcp() {
 }
 
 #[test]
-fn line_116_a_rejected_connection_keeps_nobody() {
+fn a_rejected_connection_keeps_nobody() {
     let mut backend = Backend::set_up(&DIAL);
     backend.dial(1, "127.0.0.1", unused_port());
     backend.expect(ERROR, 1);
@@ -46,7 +46,7 @@ fn line_116_a_rejected_connection_keeps_nobody() {
 }
 
 #[test]
-fn line_116_dials_ipv6() {
+fn dials_ipv6() {
     let listener = needs!(TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).map_err(|e| format!("needs IPv6: {e}")));
     let port = listener.local_addr().expect("it is bound").port();
     let server = std::thread::spawn(move || {
@@ -66,7 +66,7 @@ fn line_116_dials_ipv6() {
 }
 
 #[test]
-fn line_116_dials_unix_sockets() {
+fn dials_unix_sockets() {
     let dir = TempDir::new().expect("a folder");
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).expect("the folder is ours");
@@ -107,7 +107,7 @@ fn the_servers_end_closes_the_connection() {
 }
 
 #[test]
-fn line_116_ids_must_rise() {
+fn ids_must_rise() {
     let (listener, port) = listening();
     let keep = std::thread::spawn(move || (0..3).map(|_| listener.accept().expect("the agent").0).collect::<Vec<_>>());
     let mut backend = Backend::set_up(&DIAL);

@@ -1,4 +1,4 @@
-//! An exchange with ContainerSSH's own code, replayed: line 118.
+//! An exchange with ContainerSSH's own code, replayed.
 
 use super::*;
 
@@ -20,7 +20,7 @@ const GO_GOT: [&str; 4] = [
 ];
 
 #[test]
-fn line_118_exchange_with_a_go_backend() {
+fn exchange_with_a_go_backend() {
     let port = unused_port();
     let with_ports = |packet: &str, originator: u16| {
         let packet = packet.replace("191f90", &hex::encode(Value::Uint(port.into()).encode()));

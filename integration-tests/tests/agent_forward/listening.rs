@@ -1,4 +1,4 @@
-//! Connections that the agent accepts: line 117.
+//! Connections that the agent accepts.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn field(payload: &[u8], key: &str) -> Vec<u8> {
 }
 
 #[test]
-fn line_117_listens_on_tcp() {
+fn listens_on_tcp() {
     for host in ["127.0.0.1", "::1", "localhost"] {
         let port = unused_port();
         let setup = Setup { kind: 1, host, port: port.into(), protocol: "tcp", ..DIAL };
@@ -61,7 +61,7 @@ fn line_117_listens_on_tcp() {
 }
 
 #[test]
-fn line_117_listens_on_unix_sockets() {
+fn listens_on_unix_sockets() {
     let dir = TempDir::new().expect("a folder");
     let path = dir.path().join("socket");
     // ContainerSSH sends type 1 with protocol unix; 3 means the same.
@@ -91,7 +91,7 @@ fn line_117_listens_on_unix_sockets() {
 }
 
 #[test]
-fn line_117_single_connection() {
+fn single_connection() {
     let port = unused_port();
     let setup = Setup { kind: 1, host: "127.0.0.1", port: port.into(), protocol: "tcp", single: true, ..DIAL };
     let mut backend = Backend::set_up(&setup);
@@ -111,7 +111,7 @@ fn line_117_single_connection() {
 }
 
 #[test]
-fn line_117_bind_failure() {
+fn bind_failure() {
     let (_taken, port) = listening();
     let dir = TempDir::new().expect("a folder");
     let nowhere = dir.path().join("none/socket").display().to_string();
@@ -130,7 +130,7 @@ fn line_117_bind_failure() {
 }
 
 #[test]
-fn line_117_unknown_ids_hang_nothing() {
+fn unknown_ids_hang_nothing() {
     let mut backend = Backend::set_up(&DIAL);
     for kind in [CLOSE, SUCCESS, ERROR, DATA, 99] {
         backend.send(kind, 5, None);
@@ -150,7 +150,7 @@ fn line_117_unknown_ids_hang_nothing() {
 }
 
 #[test]
-fn line_117_the_inputs_end_delivers_what_was_sent() {
+fn the_inputs_end_delivers_what_was_sent() {
     let (listener, port) = listening();
     let server = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().expect("the agent connects");

@@ -57,7 +57,7 @@ fn endpoint(url: &str) -> String {
 type Scenario = (&'static [(&'static str, &'static [&'static str])], &'static str, Result<Vec<String>, &'static str>);
 
 #[test]
-fn acceptance_47_scenarios_of_discovery() {
+fn scenarios_of_discovery() {
     const FULL: &str = "example.com/myapp:1.0.0,os=linux,arch=amd64";
     const MANY: &[&str] = &[
         r#"name="ac-discovery" content="example.com https://storage.example.com/{name}-{os}-{arch}-{other}.{ext}""#,
@@ -136,14 +136,14 @@ fn acceptance_47_scenarios_of_discovery() {
 }
 
 #[test]
-fn acceptance_47_a_label_called_name_is_not_the_name() {
+fn a_label_called_name_is_not_the_name() {
     // It cannot be written in an app string, where `name` is the name: a second one is refused.
     let world = needs!(World::new());
     world.discover(&["example.com/myapp,name=other"]).rejects("label name with multiple values");
 }
 
 #[test]
-fn acceptance_46_app_strings() {
+fn app_strings() {
     let world = needs!(World::new());
     world.page("/", &BOTH);
     for good in ["example.com/reduce-worker:1.0.0", "example.com/reduce-worker,channel=alpha,label=value"] {
@@ -170,7 +170,7 @@ fn acceptance_46_app_strings() {
 }
 
 #[test]
-fn acceptance_48_plain_http_only_with_the_flag_and_credentials_only_to_their_host() {
+fn plain_http_only_with_the_flag_and_credentials_only_to_their_host() {
     let world = needs!(World::new());
     // HTTPS is broken, HTTP works: a certificate that nobody trusts does for that.
     let html: String = BOTH.iter().map(|it| format!("<meta {it}>")).collect();
@@ -208,7 +208,7 @@ fn acceptance_48_plain_http_only_with_the_flag_and_credentials_only_to_their_hos
 }
 
 #[test]
-fn acceptance_49_a_prefix_ends_at_a_slash() {
+fn a_prefix_ends_at_a_slash() {
     let world = needs!(World::new());
     let tags = [
         r#"name="ac-discovery" content="example.co https://x/1.{ext}""#,
@@ -225,7 +225,7 @@ fn acceptance_49_a_prefix_ends_at_a_slash() {
 }
 
 #[test]
-fn acceptance_50_redirects_are_followed_but_never_down_to_http() {
+fn redirects_are_followed_but_never_down_to_http() {
     let world = needs!(World::new());
     let name = "example.com/app:1.0.0,os=linux,arch=amd64";
     world.page("example.com/there", &BOTH);
@@ -241,7 +241,7 @@ fn acceptance_50_redirects_are_followed_but_never_down_to_http() {
 }
 
 #[test]
-fn acceptance_51_an_unresolvable_host_fails_once() {
+fn an_unresolvable_host_fails_once() {
     let world = needs!(World::new());
     let name = "no-such-host.invalid/a/b/c/d";
     let outcome = world.env.proa(["aci", "discover", name]).outcome().rejects("no-such-host.invalid");
@@ -265,7 +265,7 @@ fn a_page_is_asked_for_once_and_parents_only_as_far_as_needed() {
 }
 
 #[test]
-fn acceptance_53_actool_discover() {
+fn actool_discover() {
     let world = needs!(World::new());
     world.page("example.com/", &BOTH);
     let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "aarch64" };

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn line_107_bad_command_lines_fail() {
+fn bad_command_lines_fail() {
     let env = needs!(root_env());
     for (args, message) in [
         (&["fly"][..], "Error: unknown command \"fly\" for \"eci\"\nRun 'eci --help' for usage.\n"),

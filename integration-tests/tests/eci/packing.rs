@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn line_96_push_artifacts() {
+fn push_artifacts() {
     // The golden files are in the checkout.
     needs!(place(Place::Host));
     let env = needs!(root_env());
@@ -28,7 +28,7 @@ fn line_96_push_artifacts() {
 }
 
 #[test]
-fn line_97_push_legacy() {
+fn push_legacy() {
     // The golden files are in the checkout.
     needs!(place(Place::Host));
     let env = needs!(root_env());
@@ -94,7 +94,7 @@ fn golden(name: &str, env: &Env, manifest: &Value) {
 }
 
 #[test]
-fn line_98_parts_are_optional() {
+fn parts_are_optional() {
     let env = needs!(root_env());
     parts(&env);
     for (part, args) in
@@ -111,7 +111,7 @@ fn line_98_parts_are_optional() {
 }
 
 #[test]
-fn line_99_missing_files_and_bad_words() {
+fn missing_files_and_bad_words() {
     let env = needs!(root_env());
     parts(&env);
     let remote = layout(&env);
@@ -145,7 +145,7 @@ fn line_99_missing_files_and_bad_words() {
 }
 
 #[test]
-fn line_100_disks_are_numbered() {
+fn disks_are_numbered() {
     let env = needs!(root_env());
     parts(&env);
     fs::copy(env.path("k"), env.path("b")).expect("it is ours");

@@ -3,11 +3,11 @@
 use super::*;
 
 each_user! {
-    line_105_directories_are_layouts,
+    directories_are_layouts,
     archives,
 }
 
-fn line_105_directories_are_layouts(env: &Env) {
+fn directories_are_layouts(env: &Env) {
     parts(env);
     let one = push(env, "lfedge/vm:1", &["--kernel", "k"]);
     let two = push(env, "lfedge/vm:2", &["--kernel", "i"]);

@@ -3,10 +3,10 @@
 use super::*;
 
 each_user! {
-    line_101_round_trips,
+    round_trips,
 }
 
-fn line_101_round_trips(env: &Env) {
+fn round_trips(env: &Env) {
     parts(env);
     for format in ["artifacts", "legacy"] {
         push(env, format, &[&ALL[..], &["--format", format]].concat());
@@ -38,7 +38,7 @@ fn line_101_round_trips(env: &Env) {
 
 /// An image as docker builds it: labels tell the paths, and several layers make the file system.
 #[test]
-fn line_101_labels_alone() {
+fn labels_alone() {
     let env = needs!(root_env());
     parts(&env);
     let [kernel, initrd, root, disk] =
@@ -96,7 +96,7 @@ fn layers_of_other_types_are_told() {
 
 /// The same from a real builder.
 #[test]
-fn line_101_buildah_image() {
+fn buildah_image() {
     needs!(place(Place::Host));
     let buildah = needs!(tool("buildah"));
     let env = needs!(Env::of(User::Root));
@@ -137,7 +137,7 @@ fn line_101_buildah_image() {
 }
 
 #[test]
-fn line_101_regular_images_are_told() {
+fn regular_images_are_told() {
     let env = needs!(root_env());
     let mut made = Made::default();
     let layer = made.descriptor(TAR_GZIP, &gzip(&tarball(&[("kernel", b"x")])), Value::Null);
@@ -148,7 +148,7 @@ fn line_101_regular_images_are_told() {
 }
 
 #[test]
-fn line_102_missing_roles_are_empty_lines() {
+fn missing_roles_are_empty_lines() {
     let env = needs!(root_env());
     parts(&env);
     push(&env, "vm", &["--disk", "disk1.qcow2:iso"]);
@@ -160,7 +160,7 @@ fn line_102_missing_roles_are_empty_lines() {
 }
 
 #[test]
-fn line_103_pullfiles() {
+fn pullfiles_name_what_is_pulled() {
     let env = needs!(root_env());
     parts(&env);
     let remote = layout(&env);

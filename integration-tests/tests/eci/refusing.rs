@@ -32,7 +32,7 @@ macro_rules! refused {
 }
 
 refused! {
-    line_104_titles_that_escape,
+    titles_that_escape,
     labels_that_escape,
     roles_and_titles_given_twice,
     wrong_digests,
@@ -83,7 +83,7 @@ fn titled(title: &str) -> Made {
     one(|it| it.descriptor(KERNEL, b"kernel", annotations("kernel", title, KERNEL)))
 }
 
-fn line_104_titles_that_escape() -> Vec<Wrong> {
+fn titles_that_escape() -> Vec<Wrong> {
     let titles = ["../x", "/etc/x", "a/../../x", "..", ".", "", "a\nb", "\u{1b}[31mx"];
     let mut all: Vec<_> = titles.map(|it| wrong(titled(it), "path_traversal_disallowed")).into();
     all.push(wrong(one(|it| it.descriptor(KERNEL, b"k", json!({}))), "no title"));

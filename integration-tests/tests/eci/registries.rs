@@ -21,7 +21,7 @@ fn pull_into(env: &Env, dir: &str, image: &str) -> Outcome {
 }
 
 #[test]
-fn line_101_round_trips_through_a_registry() {
+fn round_trips_through_a_registry() {
     let env = &needs!(root_env());
     let registry = needs!(Setup::plain().start(env, "registry"));
     parts(env);
@@ -226,7 +226,7 @@ fn credentials_are_those_of_fetch() {
 /// A name without a host is one of docker.io, whatever its first part looks like; a registry on this machine may speak
 /// plain HTTP, others may not.
 #[test]
-fn line_106_names_are_of_docker_io() {
+fn names_are_of_docker_io() {
     let env = needs!(root_env());
     let registry = needs!(Setup::plain().start(&env, "registry"));
     parts(&env);

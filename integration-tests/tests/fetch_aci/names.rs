@@ -29,7 +29,7 @@ fn an_image_is_fetched_by_name() {
 }
 
 #[test]
-fn acceptance_52_another_image_than_was_asked_for_is_refused() {
+fn another_image_than_was_asked_for_is_refused() {
     let world = needs!(World::new());
     // The server gives 1.2.3 whatever it is asked for.
     for version in ["2.0.0", "1.2.3"] {
@@ -55,7 +55,7 @@ fn acceptance_52_another_image_than_was_asked_for_is_refused() {
 }
 
 #[test]
-fn acceptance_94_what_was_fetched_as_the_latest_counts_when_no_version_is_asked_for() {
+fn what_was_fetched_as_the_latest_counts_when_no_version_is_asked_for() {
     let world = needs!(World::new());
     world.publish("2.0.1", &place("latest"));
     world.publish("1.0.0", &place("1.0.0"));

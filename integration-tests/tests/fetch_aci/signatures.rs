@@ -6,7 +6,7 @@ use integration_tests::site::Answer;
 use crate::{AT, URL, World, place};
 
 #[test]
-fn acceptance_95_unsigned_and_tampered_images_of_servers_are_refused() {
+fn unsigned_and_tampered_images_of_servers_are_refused() {
     let world = needs!(World::new());
     let mut bytes = world.publish("1.0.0", AT);
     let last = bytes.len() - 1;

@@ -11,12 +11,12 @@ use integration_tests::{Env, each_user, needs};
 use serde_json::{Value, json};
 
 each_user! {
-    line_025_unknown_isolators_are_ignored_and_named,
-    line_081_capabilities_default_remove_and_retain,
-    line_083_no_new_privileges,
-    line_085_sysctls_are_the_pods_own,
-    line_086_apparmor_profile_that_is_not_loaded,
-    line_086_apparmor_profile_confines,
+    unknown_isolators_are_ignored_and_named,
+    capabilities_default_remove_and_retain,
+    no_new_privileges,
+    sysctls_are_the_pods_own,
+    apparmor_profile_that_is_not_loaded,
+    apparmor_profile_confines,
     net_admin_changes_nothing_of_the_pods_network,
     capabilities_of_an_image_cannot_widen,
     misspelt_isolators_are_refused,
@@ -46,13 +46,13 @@ fn world(env: &Env, image: &Path, before: &[&str]) -> Value {
     serde_json::from_str(outcome.line()).unwrap_or_else(|error| panic!("{error}: {outcome}"))
 }
 
-fn line_025_unknown_isolators_are_ignored_and_named(env: &Env) {
+fn unknown_isolators_are_ignored_and_named(env: &Env) {
     let image = shell(env, "unknown", "echo ran", &[isolator("example.com/ponies", json!({"count": 3}))]);
     let outcome = env.run(&image, &[]).outcome().succeeds().prints("ran\n");
     outcome.stderr_shows("isolator example.com/ponies: ignored: not known");
 }
 
-fn line_081_capabilities_default_remove_and_retain(env: &Env) {
+fn capabilities_default_remove_and_retain(env: &Env) {
     let mask = |image: &Path| world(env, image, &[])["caps"]["bounding"].as_str().expect("a mask").to_owned();
     let probe = ["/probe", "world"];
     assert_eq!(mask(&image(env, "fourteen", &probe, &[])), "00000000a80425fb");
@@ -94,7 +94,7 @@ fn shown(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-fn line_083_no_new_privileges(env: &Env) {
+fn no_new_privileges(env: &Env) {
     for wanted in [false, true] {
         let isolator = isolator("os/linux/no-new-privileges", json!(wanted));
         let image = image(env, &format!("privileges-{wanted}"), &["/probe", "world"], &[isolator]);
@@ -102,7 +102,7 @@ fn line_083_no_new_privileges(env: &Env) {
     }
 }
 
-fn line_085_sysctls_are_the_pods_own(env: &Env) {
+fn sysctls_are_the_pods_own(env: &Env) {
     let key = "/proc/sys/net/ipv4/tcp_fin_timeout";
     let of_host = std::fs::read_to_string(key).expect("the host's");
     let image = shell(env, "sysctl", &format!("cat {key}"), &[]);
@@ -121,7 +121,7 @@ fn line_085_sysctls_are_the_pods_own(env: &Env) {
     outcome.stderr_shows("os/unix/sysctl: ignored: it is one of pods, not of apps");
 }
 
-fn line_086_apparmor_profile_that_is_not_loaded(env: &Env) {
+fn apparmor_profile_that_is_not_loaded(env: &Env) {
     let profile = isolator("os/linux/apparmor-profile", json!({"profile": "no-such-profile"}));
     let image = shell(env, "apparmor", "echo ran", &[profile]);
     let outcome = env.run(&image, &[]).outcome().exits(254);
@@ -150,7 +150,7 @@ fn net_admin_changes_nothing_of_the_pods_network(env: &Env) {
 }
 
 /// In the guest, whose root has loaded a profile which denies /secret and nothing else.
-fn line_086_apparmor_profile_confines(env: &Env) {
+fn apparmor_profile_confines(env: &Env) {
     needs!(place(Place::Vm));
     let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").expect("Debian's kernel has it");
     assert_eq!(enabled.trim(), "Y");

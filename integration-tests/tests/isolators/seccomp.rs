@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::{image, isolator, shell, shown};
 
 each_user! {
-    line_082_seccomp_remove_with_an_errno,
-    line_082_seccomp_remove_without_an_errno_kills,
-    line_082_seccomp_of_an_image_cannot_widen,
+    seccomp_remove_with_an_errno,
+    seccomp_remove_without_an_errno_kills,
+    seccomp_of_an_image_cannot_widen,
     seccomp_profile_decides_alone,
     seccomp_profile_of_podman_runs_a_shell,
     seccomp_profile_that_makes_no_sense_is_refused,
@@ -47,7 +47,7 @@ fn seccomp_profile_decides_alone(env: &Env) {
     docker.shows("Operation not supported");
 }
 
-fn line_082_seccomp_remove_with_an_errno(env: &Env) {
+fn seccomp_remove_with_an_errno(env: &Env) {
     for (errno, text) in [("ENOTSUP", "Operation not supported"), ("EACCESS", "Permission denied")] {
         let remove = isolator("os/linux/seccomp-remove-set", json!({"set": ["clock_settime"], "errno": errno}));
         let image = shell(env, &errno.to_lowercase(), "date -s @0 2>&1 >/dev/null; echo done", &[remove]);
@@ -57,7 +57,7 @@ fn line_082_seccomp_remove_with_an_errno(env: &Env) {
     }
 }
 
-fn line_082_seccomp_remove_without_an_errno_kills(env: &Env) {
+fn seccomp_remove_without_an_errno_kills(env: &Env) {
     let remove = isolator("os/linux/seccomp-remove-set", json!({"set": ["clock_settime"]}));
     let image = image(env, "killed", &["/bin/busybox", "date", "-s", "@0"], &[remove]);
     env.run(&image, &[]).outcome().exits(128 + 31);
@@ -67,7 +67,7 @@ fn line_082_seccomp_remove_without_an_errno_kills(env: &Env) {
     env.run(&image, &[]).outcome().exits(1).shows("fine").shows("Operation not permitted");
 }
 
-fn line_082_seccomp_of_an_image_cannot_widen(env: &Env) {
+fn seccomp_of_an_image_cannot_widen(env: &Env) {
     let all = isolator("os/linux/seccomp-retain-set", json!({"set": ["@appc.io/all"]}));
     let image = image(env, "all", &["/probe", "world"], &[all]);
     let outcome = env.run(&image, &[]).outcome().succeeds();

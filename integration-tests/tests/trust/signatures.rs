@@ -54,7 +54,7 @@ impl Signed {
 }
 
 #[test]
-fn acceptance_95_valid_passes_and_tampered_fails() {
+fn valid_passes_and_tampered_fails() {
     let it = needs!(Signed::new());
     it.sign(&[]);
     runs(&it.env, &it.image);

@@ -54,9 +54,9 @@ each_user! {
     rkt_volume_mount_brings_what_is_mounted_below,
     rkt_mount_targets_stay_inside,
     rkt_mount_overlay_of_odd_names,
-    line_78_hidden_directories_are_told_and_overlaps_refused,
-    line_79_a_volume_is_writable_in_a_read_only_root,
-    line_123_a_single_file_is_shared,
+    hidden_directories_are_told_and_overlaps_refused,
+    a_volume_is_writable_in_a_read_only_root,
+    a_single_file_is_shared,
     empty_volume_has_mode_and_owner,
     volume_that_nothing_mounts_is_told,
 }
@@ -267,7 +267,7 @@ fn rkt_mount_overlay_of_odd_names(env: &Env) {
     run("--mount=volume=v,target=/v: \\x").succeeds().prints("x\n");
 }
 
-fn line_78_hidden_directories_are_told_and_overlaps_refused(env: &Env) {
+fn hidden_directories_are_told_and_overlaps_refused(env: &Env) {
     let dir = shared(env, "dir");
     let volume = host("v", &dir, "");
     let other = "--volume=w,kind=empty";
@@ -286,7 +286,7 @@ fn line_78_hidden_directories_are_told_and_overlaps_refused(env: &Env) {
     run(env, &[&volume, other, mounts[0], mounts[1]], &image, &[]).rejects("not on the image's own file system");
 }
 
-fn line_79_a_volume_is_writable_in_a_read_only_root(env: &Env) {
+fn a_volume_is_writable_in_a_read_only_root(env: &Env) {
     let dir = shared(env, "dir");
     let script = "touch /new 2>/dev/null && exit 1; touch /mnt/new /dir2/new && ls /dir2";
     let layout = Layout::new("ro").layer(busybox().dir("dir2", 0o777)).config("Volumes", json!({"/dir2": {}}));
@@ -297,7 +297,7 @@ fn line_79_a_volume_is_writable_in_a_read_only_root(env: &Env) {
     run(env, &[], &shell(env, "touch /new"), &["--readonly-rootfs=false"]).succeeds();
 }
 
-fn line_123_a_single_file_is_shared(env: &Env) {
+fn a_single_file_is_shared(env: &Env) {
     let file = env.write("client.yml", "from the host\n");
     let volume = host("conf", &file, "");
     let image = Aci::new("file", busybox().dir("build", 0o755).file("build/old.yml", "old", 0o644)).build(env);

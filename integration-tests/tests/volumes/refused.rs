@@ -16,8 +16,8 @@ each_user! {
     volume_has_neither_set_id_programs_nor_devices,
     mnt_04_no_place_outside_the_root_is_made,
     mnt_13_the_hosts_mounts_stay_as_they_were,
-    line_77_symbolic_links_in_sources_are_refused_unless_followed,
-    line_93_a_device_that_the_user_can_open_works,
+    symbolic_links_in_sources_are_refused_unless_followed,
+    a_device_that_the_user_can_open_works,
     rkt_devices_a_volume_from_a_device_node_is_usable,
 }
 
@@ -107,7 +107,7 @@ fn mnt_13_the_hosts_mounts_stay_as_they_were(env: &Env) {
     assert_eq!(mounts(), before);
 }
 
-fn line_77_symbolic_links_in_sources_are_refused_unless_followed(env: &Env) {
+fn symbolic_links_in_sources_are_refused_unless_followed(env: &Env) {
     let dir = shared(env, "real");
     fs::create_dir(dir.join("deep")).expect("it is ours");
     fs::write(dir.join("deep/file"), "x").expect("it is ours");
@@ -122,7 +122,7 @@ fn line_77_symbolic_links_in_sources_are_refused_unless_followed(env: &Env) {
     }
 }
 
-fn line_93_a_device_that_the_user_can_open_works(env: &Env) {
+fn a_device_that_the_user_can_open_works(env: &Env) {
     let script = "echo lost >/dev/x && wc -c </dev/x; head -c 3 /dev/deep/er | wc -c; stat -c %F /dev/x";
     let image = shell(env, script);
     let app = ["--device=/dev/null:/dev/x", "--device", "/dev/zero:/dev/deep/er:rwm"];

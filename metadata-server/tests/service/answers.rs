@@ -1,4 +1,4 @@
-//! What apps are told (acceptance lines 64 to 66).
+//! What apps are told.
 
 use appc::PodManifest;
 
@@ -18,7 +18,7 @@ fn found(kind: &str, body: impl Into<String>) -> (u16, String, String) {
 }
 
 #[test]
-fn g64_pod_and_apps() {
+fn pod_and_apps() {
     let pod = TestPod::new();
     assert_eq!(get(&pod, "/pod/uuid"), found(TEXT, pod.spec.uuid.to_string()));
     assert_eq!(get(&pod, "/pod/manifest"), found(JSON, pod.spec.manifest.as_str()));
@@ -30,7 +30,7 @@ fn g64_pod_and_apps() {
 }
 
 #[test]
-fn g64_pod_annotations_are_null_when_absent() {
+fn pod_annotations_are_null_when_absent() {
     for (more, body) in [
         ("", "null"),
         (r#","annotations":null"#, "null"),
@@ -53,7 +53,7 @@ fn g64_pod_annotations_are_null_when_absent() {
 }
 
 #[test]
-fn g66_an_apps_annotations_override_the_images_in_place() {
+fn an_apps_annotations_override_the_images_in_place() {
     let pod = TestPod::new();
     let created = r#"{"name":"created","value":"2014-10-27T19:32:27.67021798Z"}"#;
     let merged = format!(r#"[{{"name":"authors","value":"app"}},{created},{{"name":"extra","value":"app"}}]"#);
@@ -63,7 +63,7 @@ fn g66_an_apps_annotations_override_the_images_in_place() {
 }
 
 #[test]
-fn g65_f101_what_is_not_there_is_404_and_what_is_not_allowed_405() {
+fn what_is_not_there_is_404_and_what_is_not_allowed_405() {
     let pod = TestPod::new();
     for route in
         ["/pod", "/pod/nothing", "/apps/other/image/id", "/apps/web/nothing", "", "/", "/log", "/apps/side/log"]

@@ -46,7 +46,7 @@ fn mds03_a_stolen_token_is_worth_nothing_at_another_pods_listener() {
 }
 
 #[test]
-fn mds04_mds06_f100_requests_from_proxies_and_browsers_are_refused() {
+fn mds04_mds06_requests_from_proxies_and_browsers_are_refused() {
     let pod = TestPod::new();
     for (field, expected) in [
         ("Metadata-Flavor: AppContainer", 200),
@@ -78,7 +78,7 @@ fn mds04_mds06_f100_requests_from_proxies_and_browsers_are_refused() {
 }
 
 #[test]
-fn mds07_f101_ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
+fn mds07_ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
     let pod = TestPod::new();
     let host = pod.spec.address();
     let get = |more: &str| pod.get("/pod/uuid", more);
@@ -118,7 +118,7 @@ fn mds07_f101_ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
 }
 
 #[test]
-fn mds08_f101_tricks_with_paths_find_nothing() {
+fn mds08_tricks_with_paths_find_nothing() {
     let pod = TestPod::new();
     let token = pod.spec.token.expose();
     for (path, expected) in [
@@ -154,7 +154,7 @@ fn mds13_heads_are_limited() {
 }
 
 #[test]
-fn mds13_f103_a_huge_body_is_refused_before_it_is_sent() {
+fn mds13_a_huge_body_is_refused_before_it_is_sent() {
     let pod = TestPod::new();
     let (target, host) = (pod.target("/pod/hmac/sign"), pod.spec.address());
     let head =

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{PodSpec, Server, read_all, status};
 
 #[test]
-fn mds13_f103_slow_clients_are_given_up_and_others_served() {
+fn mds13_slow_clients_are_given_up_and_others_served() {
     let server = Server::start();
     let pod = PodSpec::new().registered(&server);
     let host = pod.spec.address();
@@ -37,7 +37,7 @@ fn mds13_f103_slow_clients_are_given_up_and_others_served() {
 }
 
 #[test]
-fn mds13_f103_a_client_that_never_reads_is_given_up() {
+fn mds13_a_client_that_never_reads_is_given_up() {
     let mut spec = PodSpec::new();
     let value = "x".repeat(1 << 20);
     spec.manifest = crate::harness::manifest(&["web", "side"], &format!(r#","userLabels":{{"x":"{value}"}}"#));
@@ -61,7 +61,7 @@ fn mds13_f103_a_client_that_never_reads_is_given_up() {
 }
 
 #[test]
-fn mds13_f103_one_pods_idle_connections_keep_nobody_out() {
+fn mds13_one_pods_idle_connections_keep_nobody_out() {
     let server = Server::start();
     let (pod, other) = (PodSpec::new().registered(&server), PodSpec::new().registered(&server));
     let idle: Vec<_> = (0..500).map(|_| pod.connect()).collect();
@@ -81,7 +81,7 @@ fn mds13_f103_one_pods_idle_connections_keep_nobody_out() {
 }
 
 #[test]
-fn mds13_f103_when_all_are_busy_one_more_is_told_so() {
+fn mds13_when_all_are_busy_one_more_is_told_so() {
     let server = Server::start();
     let pod = PodSpec::new().registered(&server);
     let busy: Vec<_> = (0..32)
@@ -102,7 +102,7 @@ fn mds13_f103_when_all_are_busy_one_more_is_told_so() {
 }
 
 #[test]
-fn mds13_f103_pipelined_requests_are_answered_in_order_while_others_are() {
+fn mds13_pipelined_requests_are_answered_in_order_while_others_are() {
     let server = Server::start();
     let (pod, other) = (PodSpec::new().registered(&server), PodSpec::new().registered(&server));
     const PAIRS: usize = 10_000;

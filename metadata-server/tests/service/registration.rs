@@ -66,7 +66,7 @@ fn a_descriptor_that_is_no_listening_tcp_socket_is_refused() {
 }
 
 #[test]
-fn f104_nonsense_ends_the_connection_and_nothing_else() {
+fn nonsense_ends_the_connection_and_nothing_else() {
     let server = Server::start();
     let pod = PodSpec::new().registered(&server);
     let ended = |bytes: &[u8]| {

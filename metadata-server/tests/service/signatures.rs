@@ -1,4 +1,4 @@
-//! Signing and verifying (acceptance line 65, security MDS-09).
+//! Signing and verifying (docs/security/corpus.md MDS-09).
 
 use metadata_api::Route;
 
@@ -21,7 +21,7 @@ fn verify(pod: &TestPod, fields: &[(&str, &[u8])]) -> u16 {
 }
 
 #[test]
-fn g65_mds09_f102_any_pod_can_verify_what_a_pod_has_signed() {
+fn mds09_any_pod_can_verify_what_a_pod_has_signed() {
     let (a, b) = (TestPod::new(), TestPod::new());
     let signature = sign(&a, CONTENT);
     assert_eq!(signature.len(), 88, "512 bits in base64");
@@ -49,7 +49,7 @@ fn g65_mds09_f102_any_pod_can_verify_what_a_pod_has_signed() {
 }
 
 #[test]
-fn g65_f102_a_field_that_is_missing_or_malformed_is_400() {
+fn a_field_that_is_missing_or_malformed_is_400() {
     let pod = TestPod::new();
     let uuid = pod.spec.uuid.to_string();
     let signature = sign(&pod, CONTENT);
@@ -93,7 +93,7 @@ fn a_body_that_is_no_form_is_400() {
 }
 
 #[test]
-fn mds09_f102_contents_of_every_byte_and_up_to_a_mebibyte() {
+fn mds09_contents_of_every_byte_and_up_to_a_mebibyte() {
     let pod = TestPod::new();
     let all: Vec<u8> = (0..=255).collect();
     sign(&pod, &all);
@@ -105,7 +105,7 @@ fn mds09_f102_contents_of_every_byte_and_up_to_a_mebibyte() {
 }
 
 #[test]
-fn mds09_f102_signatures_hold_after_a_restart() {
+fn mds09_signatures_hold_after_a_restart() {
     let server = Server::start();
     let pod = PodSpec::new().registered(&server);
     let signature = sign(&pod, CONTENT);

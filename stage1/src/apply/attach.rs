@@ -15,7 +15,7 @@ pub(super) fn at_own_place(fds: &Fds, slot: Slot, at: &At) -> Result<(), Refusal
 }
 
 /// Moves a mount of the sandbox into the app's root. The place must be a directory of the root or become one: an image
-/// in which `/proc` is a symbolic link asks for a mount somewhere else (security.md MNT-03).
+/// in which `/proc` is a symbolic link asks for a mount somewhere else (docs/security/corpus.md MNT-03).
 pub(super) fn move_into_root(fds: &Fds, from: &str, path: &str) -> Result<(), Refusal> {
     let base = if path.starts_with("dev/") { Slot::Dev } else { Slot::Root };
     let name = path.strip_prefix("dev/").unwrap_or(path);

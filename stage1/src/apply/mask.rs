@@ -1,7 +1,7 @@
 //! Device nodes, masks and read-only binds: small mounts over single files and directories.
 //!
 //! Every mask is an inode of ours: the null device of the host, checked when it was bound into the sandbox, or the
-//! sandbox's empty directory. None is found through the app's root (CVE-2025-31133, security.md PROC-01).
+//! sandbox's empty directory. None is found through the app's root (CVE-2025-31133, docs/security/corpus.md PROC-01).
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -11,7 +11,7 @@ use sys::spawn::{Spawned, spawn};
 use super::{Extent, IdMapError};
 
 /// Where distributions install the setuid helpers. Never looked up in PATH: they are the only privileged programs
-/// that proa runs (security.md USR-07).
+/// that proa runs (docs/security/corpus.md USR-07).
 const HELPER_DIRS: [&str; 2] = ["/usr/bin", "/bin"];
 
 /// More than any of their messages has, in bytes.

@@ -1,6 +1,6 @@
 //! The isolators of a pod as a whole: its kernel parameters (appc pods.md, "os/unix/sysctl").
 //!
-//! Only those that belong to a namespace of the pod may be set (security.md 3.9). Any other would be the host's, and
+//! Only those that belong to a namespace of the pod may be set. Any other would be the host's, and
 //! refusing the pod is clearer than ignoring what it was told to need.
 
 use std::collections::BTreeMap;

@@ -188,7 +188,7 @@ impl Context<'_> {
         }
         let is_device = self.surroundings.sources.get(index) == Some(&Some(SourceKind::Device));
         // By name here, so that the error is a good one; a symbolic link of the image, or a `..`, that leads there is
-        // refused when the mount is attached (security.md MNT-01).
+        // refused when the mount is attached (docs/security/corpus.md MNT-01).
         let place = match parts.first() {
             Some(&"dev") if is_device && parts.len() > 1 && !parts.contains(&"..") => Place::Dev(parts[1..].join("/")),
             None | Some(&("proc" | "sys" | "dev")) => {

@@ -1,4 +1,4 @@
-//! Which kernel files an app must not see or change (security.md 3.6: the union of docker's, rkt's and nspawn's lists).
+//! Which kernel files an app must not see or change (docs/security.md, "Defaults"): the union of docker's, rkt's and nspawn's lists.
 
 /// Files of /proc that tell about the host or its kernel's addresses; the null device goes over each. The last one
 /// exists on every kernel, so that no mask is left over.

@@ -107,7 +107,7 @@ pub(super) fn sandbox(options: &PodOptions<'_>, host: &Host, choices: &Choices, 
     ops
 }
 
-/// Apps bind low ports and send pings without capabilities over the pod's network namespace (security.md 3.2), and
+/// Apps bind low ports and send pings without capabilities over the pod's network namespace, and
 /// leave some of what the kernel counts per user of the host.
 fn sysctls(mapping: &IdMapping, net: Net) -> Vec<Op> {
     let last_gid = mapping.gids().iter().map(|extent| extent.inside + (extent.count - 1)).max().unwrap_or(0);

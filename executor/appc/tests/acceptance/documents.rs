@@ -14,7 +14,7 @@ fn read_pod(json: &str) -> Result<PodManifest, ManifestError> {
 }
 
 #[test]
-fn g02_upper_case_keys_make_an_app() {
+fn upper_case_keys_make_an_app() {
     let json = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a",
         "app":{"Exec":["/a"],"User":"0","Group":"0","UserAnnotations":{"weird!":"normal?"},"UserLabels":{"one!":"two?"}}}"#;
     let app = read_image(json).expect("valid").app.expect("an app");
@@ -25,7 +25,7 @@ fn g02_upper_case_keys_make_an_app() {
 }
 
 #[test]
-fn g02_a_key_repeated_in_another_casing_is_refused_unless_asked_for() {
+fn a_key_repeated_in_another_casing_is_refused_unless_asked_for() {
     let json = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a","app":{"exec":["/a"],"user":"1000","group":"0","User":"0"}}"#;
     let error = read_image(json).expect_err("ambiguous");
     assert_eq!(error.located().to_string(), "$.app: key \"User\" repeats the field \"user\"");
@@ -34,7 +34,7 @@ fn g02_a_key_repeated_in_another_casing_is_refused_unless_asked_for() {
 }
 
 #[test]
-fn g03_unknown_fields_are_ignored_at_any_depth() {
+fn unknown_fields_are_ignored_at_any_depth() {
     let plain = image_with_app(r#""ports":[{"name":"web","protocol":"tcp","port":80}]"#).expect("valid");
     let extra = image(
         r#""app":{"exec":["/a"],"user":"0","group":"0","zoo":{"a":[1,{"b":null}]},
@@ -45,7 +45,7 @@ fn g03_unknown_fields_are_ignored_at_any_depth() {
 }
 
 #[test]
-fn g03_the_last_ditch_reader_tells_what_it_can_of_an_invalid_image() {
+fn the_last_ditch_reader_tells_what_it_can_of_an_invalid_image() {
     let json = r#"{"stuff":1,"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/test!",
         "labels":[{"name":"n1","value":"v1","clutter":{}},{"name":"n1","value":"v2"},{"name":"N2~"},{"name":"","value":""}]}"#;
     assert_eq!(
@@ -59,7 +59,7 @@ fn g03_the_last_ditch_reader_tells_what_it_can_of_an_invalid_image() {
 }
 
 #[test]
-fn g03_the_last_ditch_reader_tells_what_it_can_of_an_invalid_pod() {
+fn the_last_ditch_reader_tells_what_it_can_of_an_invalid_pod() {
     let json = r#"{"acVersion":7,"acKind":"PodManifest","apps":[
         {"name":"?","image":{"name":"!!!","id":"&&&","labels":[{"name":"n","value":"v"}]}},
         {"name":"a","image":{"id":"x"}},{"name":"a"},null]}"#;
@@ -73,7 +73,7 @@ fn g03_the_last_ditch_reader_tells_what_it_can_of_an_invalid_pod() {
 }
 
 #[test]
-fn g03_the_last_ditch_reader_refuses_other_kinds_and_other_texts() {
+fn the_last_ditch_reader_refuses_other_kinds_and_other_texts() {
     for json in [r#"{"acKind":"Bogus","acVersion":"0.8.11"}"#, "{}", "[]"] {
         let error = BrokenImage::from_json(json.as_bytes()).expect_err(json).to_string();
         assert_eq!(error, "missing or bad ACKind (must be \"ImageManifest\")");
@@ -84,7 +84,7 @@ fn g03_the_last_ditch_reader_refuses_other_kinds_and_other_texts() {
 }
 
 #[test]
-fn g04_an_image_without_version_is_refused() {
+fn an_image_without_version_is_refused() {
     assert_eq!(refusal(read_image(r#"{"acKind":"ImageManifest","name":"a"}"#)), "acVersion must be set");
     assert!(read_pod(r#"{"acKind":"PodManifest"}"#).expect("pods need none").ac_version.is_zero());
     let error =
@@ -93,7 +93,7 @@ fn g04_an_image_without_version_is_refused() {
 }
 
 #[test]
-fn g05_a_manifest_without_kind_is_refused() {
+fn a_manifest_without_kind_is_refused() {
     let kind = |json: &str| Kind::of(json.as_bytes(), Dialect::Proa);
     assert_eq!(kind(r#"{"acKind":"ImageManifest"}"#), Ok(Kind::Image));
     assert_eq!(kind(r#"{"ackind":"PodManifest","apps":7}"#), Ok(Kind::Pod));
@@ -113,7 +113,7 @@ fn g05_a_manifest_without_kind_is_refused() {
 }
 
 #[test]
-fn g06_an_image_needs_a_name() {
+fn an_image_needs_a_name() {
     assert_eq!(refusal(read_image(r#"{"acKind":"ImageManifest","acVersion":"0.8.11"}"#)), "name must be set");
     for name in ["null", "\"\""] {
         let json = format!(r#"{{"acKind":"ImageManifest","acVersion":"0.8.11","name":{name}}}"#);
@@ -122,7 +122,7 @@ fn g06_an_image_needs_a_name() {
 }
 
 #[test]
-fn g07_an_app_needs_user_and_group() {
+fn an_app_needs_user_and_group() {
     assert_eq!(refusal(image(r#""app":{}"#)), "user is required");
     assert_eq!(refusal(image(r#""app":{"user":null}"#)), "user is required");
     assert_eq!(refusal(image(r#""app":{"user":"0"}"#)), "group is required");
@@ -168,7 +168,7 @@ fn numbers_are_whole_and_in_range() {
 }
 
 #[test]
-fn g21_names_in_a_pod_are_unique() {
+fn names_in_a_pod_are_unique() {
     let app = r#"{"name":"foo","image":{"id":"sha512-abc"}}"#;
     let bar = r#"{"name":"bar","image":{"id":"sha512-abc"}}"#;
     assert_eq!(pod(&format!(r#""apps":[{app},{bar}]"#)).expect("valid").apps.len(), 2);
@@ -195,7 +195,7 @@ fn an_empty_element_of_a_list_breaks_the_rules_of_the_list_only() {
 }
 
 #[test]
-fn g27_printing_twice_gives_the_same_bytes_and_a_broken_value_none() {
+fn printing_twice_gives_the_same_bytes_and_a_broken_value_none() {
     let mut manifest = image_with_app("").expect("valid");
     assert_eq!(manifest.to_json(), manifest.to_json());
     manifest.app.as_mut().expect("an app").user.clear();
@@ -207,7 +207,7 @@ fn g27_printing_twice_gives_the_same_bytes_and_a_broken_value_none() {
 }
 
 #[test]
-fn g28_defaults_make_a_fragment_valid() {
+fn defaults_make_a_fragment_valid() {
     let fragment = br#"{"name":"example.com/test"}"#;
     assert_eq!(refusal(ImageManifest::from_json(fragment)), "missing or bad ACKind (must be \"ImageManifest\")");
     let merged = ImageManifest::blank().merge_json(fragment).expect("valid");
@@ -225,7 +225,7 @@ fn g28_defaults_make_a_fragment_valid() {
 }
 
 #[test]
-fn g29_a_syntax_error_is_shown_with_line_column_and_caret() {
+fn a_syntax_error_is_shown_with_line_column_and_caret() {
     let json = "{\n    \"acKind\": \"ImageManifest\",\n    \"acVersion\": \"0.8.11\",\n}\n";
     let report = refusal(read_image(json));
     assert_eq!(
@@ -240,6 +240,6 @@ fn g29_a_syntax_error_is_shown_with_line_column_and_caret() {
 }
 
 #[test]
-fn g29_syntax_is_checked_before_any_field() {
+fn syntax_is_checked_before_any_field() {
     assert!(refusal(read_image(r#"{"acKind":"Bogus","name":}"#)).starts_with("\nError at line 1, column 26\n"));
 }

@@ -18,7 +18,7 @@ fn text(json: Vec<u8>) -> String {
 }
 
 #[test]
-fn g01_examples_are_valid_and_print_as_in_go() {
+fn examples_are_valid_and_print_as_in_go() {
     for (json, canonical) in [golden!("image"), golden!("casing")] {
         for dialect in [Dialect::Proa, Dialect::Actool] {
             let image = ImageManifest::from_json_in(json, dialect).expect("valid");
@@ -34,7 +34,7 @@ fn g01_examples_are_valid_and_print_as_in_go() {
 }
 
 #[test]
-fn g01_a_template_is_valid_as_a_file_but_cannot_be_printed() {
+fn a_template_is_valid_as_a_file_but_cannot_be_printed() {
     let template = PodManifest::from_json(include_bytes!("../golden/template.json")).expect("valid");
     assert_eq!(template.apps[0].image.id, None);
     let error = template.to_json().expect_err("an image has no ID");
@@ -43,7 +43,7 @@ fn g01_a_template_is_valid_as_a_file_but_cannot_be_printed() {
 }
 
 #[test]
-fn g02_the_casing_of_keys_does_not_matter() {
+fn the_casing_of_keys_does_not_matter() {
     let image = ImageManifest::from_json(include_bytes!("../golden/casing.json")).expect("valid");
     let app = image.app.expect("an app");
     assert_eq!(app.supplementary_gids, [400, 500]);
@@ -52,7 +52,7 @@ fn g02_the_casing_of_keys_does_not_matter() {
 }
 
 #[test]
-fn g27_canonical_output_reads_back_the_same_and_prints_the_same() {
+fn canonical_output_reads_back_the_same_and_prints_the_same() {
     let (json, _) = golden!("image");
     let image = ImageManifest::from_json(json).expect("valid");
     let printed = image.to_json().expect("prints");

@@ -93,7 +93,7 @@ const CASES: [(&str, &str, &str); 52] = [
 ];
 
 #[test]
-fn g22_isolator_verdicts() {
+fn isolator_verdicts() {
     for (name, value, refused) in CASES {
         match isolator(name, value) {
             Ok(isolator) => {
@@ -110,7 +110,7 @@ fn g22_isolator_verdicts() {
 }
 
 #[test]
-fn g22_values_have_their_meaning() {
+fn values_have_their_meaning() {
     let meaning = |name: &str, value: &str| isolator(name, value).expect(name).value().clone();
     let IsolatorValue::Cpu(cpu) = meaning(names::CPU, r#"{"request":"30m","limit":"1m"}"#) else { panic!("cpu") };
     assert_eq!(cpu.request.as_ref().map(|quantity| quantity.milli_value()), Some(30));
@@ -139,7 +139,7 @@ fn g22_values_have_their_meaning() {
 }
 
 #[test]
-fn g22_the_last_of_several_counts() {
+fn the_last_of_several_counts() {
     let app =
         app(&[(names::CPU, r#"{"limit":"1"}"#), (names::NO_NEW_PRIVILEGES, "true"), (names::CPU, r#"{"limit":"2"}"#)])
             .expect("repeated resources are allowed");
@@ -149,7 +149,7 @@ fn g22_the_last_of_several_counts() {
 }
 
 #[test]
-fn g23_range_messages() {
+fn range_messages() {
     assert_eq!(refusal(isolator(names::CPU_SHARES, "1")), "os/linux/cpu-shares must be between 2 and 262144, got 1");
     let refused = refusal(isolator(names::OOM_SCORE_ADJ, "-2500"));
     assert_eq!(refused, "os/linux/oom-score-adj must be between -1000 and 1000, got -2500");
@@ -159,7 +159,7 @@ fn g23_range_messages() {
 }
 
 #[test]
-fn g23_some_isolators_stand_once_in_an_app() {
+fn some_isolators_stand_once_in_an_app() {
     let good = |name: &str| CASES.iter().find(|case| case.0 == name && case.2.is_empty()).expect(name).1;
     for name in names::ALL.into_iter().filter(|&name| name != names::CAPABILITIES_REMOVE) {
         let value = good(name);
@@ -182,7 +182,7 @@ fn g23_some_isolators_stand_once_in_an_app() {
 }
 
 #[test]
-fn g23_seccomp_sets_exclude_one_another() {
+fn seccomp_sets_exclude_one_another() {
     let (retain, remove) = ((names::SECCOMP_RETAIN, r#"{"set":["a"]}"#), (names::SECCOMP_REMOVE, r#"{"set":["a"]}"#));
     for pair in [[retain, remove], [remove, retain]] {
         assert_eq!(refusal(app(&pair)), "isolators set contains incompatible types");
@@ -192,7 +192,7 @@ fn g23_seccomp_sets_exclude_one_another() {
 }
 
 #[test]
-fn g23_capability_sets_may_be_read_together_but_not_run() {
+fn capability_sets_may_be_read_together_but_not_run() {
     let both = app(&[
         (names::CAPABILITIES_RETAIN, r#"{"set":["CAP_KILL"]}"#),
         (names::CAPABILITIES_REMOVE, r#"{"set":["CAP_KILL"]}"#),
@@ -206,7 +206,7 @@ fn g23_capability_sets_may_be_read_together_but_not_run() {
 }
 
 #[test]
-fn g24_a_known_isolator_needs_a_value() {
+fn a_known_isolator_needs_a_value() {
     for name in names::ALL {
         let message = format!("isolator {name}: \"value\" is required");
         for fields in [format!(r#""name":"{name}""#), format!(r#""name":"{name}","value":null"#)] {
@@ -219,7 +219,7 @@ fn g24_a_known_isolator_needs_a_value() {
 }
 
 #[test]
-fn g25_unknown_isolators_are_kept_and_told() {
+fn unknown_isolators_are_kept_and_told() {
     let list = r#""isolators":[{"name":"resource/network-ponies","value":{"b":1.50,"a":[]}},{"value":0},
         {"name":"os/linux/no-new-privileges","value":true}]"#;
     let image = image_with_app(list).expect("readable");
@@ -231,7 +231,7 @@ fn g25_unknown_isolators_are_kept_and_told() {
 }
 
 #[test]
-fn g25_actool_refuses_unknown_isolators_of_an_app() {
+fn actool_refuses_unknown_isolators_of_an_app() {
     let json = br#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a",
         "app":{"user":"0","group":"0","isolators":[{"name":"foo","value":1}]}}"#;
     assert_eq!(refusal(ImageManifest::from_json_in(json, Dialect::Actool)), "invalid isolator");

@@ -27,7 +27,7 @@ fn identifier(text: &str) -> AcIdentifier {
 }
 
 #[test]
-fn g12_os_and_arch_table() {
+fn os_and_arch_table() {
     let good = [
         ("linux", "amd64 i386 aarch64 aarch64_be armv6l armv7l armv7b ppc64 ppc64le s390x"),
         ("freebsd", "amd64 i386 arm"),
@@ -48,7 +48,7 @@ fn g12_os_and_arch_table() {
 }
 
 #[test]
-fn g12_label_names_are_unique_and_not_name() {
+fn label_names_are_unique_and_not_name() {
     assert_eq!(refusal(image(r#""labels":[{"name":"name"}]"#)), "invalid label name: \"name\"");
     let refused = refusal(labels(&[("arch", "amd64"), ("os", "freebsd"), ("arch", "x86_64")]));
     assert_eq!(refused, "duplicate labels of name \"arch\"");
@@ -58,7 +58,7 @@ fn g12_label_names_are_unique_and_not_name() {
 }
 
 #[test]
-fn g12_platforms_translate_both_ways() {
+fn platforms_translate_both_ways() {
     let both = [
         ("linux", "amd64", "amd64", ""),
         ("linux", "aarch64", "arm64", ""),
@@ -105,7 +105,7 @@ fn labels_are_looked_up_and_replaced_in_place() {
 }
 
 #[test]
-fn g13_annotation_table() {
+fn annotation_table() {
     let good = [
         vec![("created", "2004-05-14T23:11:14+00:00"), ("documentation", "http://example.com/docs")],
         vec![("created", "2014-11-14T17:36:54-08:00")],
@@ -150,7 +150,7 @@ fn g13_annotation_table() {
 }
 
 #[test]
-fn g13_dates_print_canonically() {
+fn dates_print_canonically() {
     let table = [
         ("2004-05-14T23:11:14+00:00", "2004-05-14T23:11:14Z"),
         ("2014-11-14T17:36:54.25-08:30", "2014-11-14T17:36:54-08:30"),
@@ -172,7 +172,7 @@ fn annotations_of_an_app_override_those_of_its_image_in_place() {
 }
 
 #[test]
-fn g14_environment_names() {
+fn environment_names() {
     for name in ["_0_DEBUG_0_", "DEBUG.0", "DEBUG-0", "conf.mod", "server-block", "_"] {
         assert!(environment(&[(name, "true")]).is_ok(), "{name}");
     }
@@ -189,7 +189,7 @@ fn g14_environment_names() {
 }
 
 #[test]
-fn g14_environment_is_replaced_in_place() {
+fn environment_is_replaced_in_place() {
     let mut environment: Environment = [("A", "1"), ("B", "2")].into_iter().collect();
     environment.set("A", "3");
     environment.set("C", "");
@@ -200,7 +200,7 @@ fn g14_environment_is_replaced_in_place() {
 }
 
 #[test]
-fn g15_event_handlers() {
+fn event_handlers() {
     let handlers = |names: &[&str]| {
         let list: Vec<_> = names.iter().map(|name| format!(r#"{{"name":"{name}"}}"#)).collect();
         image_with_app(&format!(r#""eventHandlers":[{}]"#, list.join(",")))
@@ -218,7 +218,7 @@ fn g15_event_handlers() {
 }
 
 #[test]
-fn g16_the_working_directory_is_absolute() {
+fn the_working_directory_is_absolute() {
     for path in ["stuff", "../x", "./"] {
         let refused = refusal(image_with_app(&format!(r#""workingDirectory":"{path}""#)));
         assert_eq!(refused, "workingDirectory must be an absolute path");

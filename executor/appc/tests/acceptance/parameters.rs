@@ -26,7 +26,7 @@ fn json_port(fields: &str) -> Result<Port, appc::ManifestError> {
 }
 
 #[test]
-fn g17_port_ranges_in_a_manifest() {
+fn port_ranges_in_a_manifest() {
     let out_of_range = "port must be in 1-65535 range";
     for number in ["0", "65536", "88888"] {
         assert_eq!(refusal(json_port(&format!(r#""port":{number}"#))), out_of_range);
@@ -51,7 +51,7 @@ fn g17_port_ranges_in_a_manifest() {
 }
 
 #[test]
-fn g17_port_strings() {
+fn port_strings() {
     let full = port("query,protocol=tcp,port=8080,count=2,socketActivated=true").expect("valid");
     assert_eq!((full.name.as_str(), full.protocol.as_str(), full.port, full.count), ("query", "tcp", 8080, 2));
     assert!(full.socket_activated);
@@ -75,7 +75,7 @@ fn g17_port_strings() {
 }
 
 #[test]
-fn g18_volume_strings_print_as_they_were_read() {
+fn volume_strings_print_as_they_were_read() {
     for text in [
         "foobar,kind=host,source=/tmp",
         "foobar,kind=host,source=/tmp,readOnly=false",
@@ -99,7 +99,7 @@ fn g18_volume_strings_print_as_they_were_read() {
 }
 
 #[test]
-fn g18_bad_volume_strings() {
+fn bad_volume_strings() {
     for (text, message) in [
         ("#foobar,kind=host,source=/tmp", "ACName must contain only lower case alphanumeric characters plus \"-\""),
         ("foobar,kind=host,source=/tmp,readOnly=true,asdf=asdf", "unknown volume parameter \"asdf\""),
@@ -125,7 +125,7 @@ fn g18_bad_volume_strings() {
 }
 
 #[test]
-fn g18_volumes_in_a_manifest() {
+fn volumes_in_a_manifest() {
     let volumes = |fields: &str| pod(&format!(r#""volumes":[{{{fields}}}]"#)).map(|mut pod| pod.volumes.remove(0));
     let defaults = volumes(r#""name":"v","kind":"empty","mode":null,"uid":null"#).expect("valid");
     assert_eq!(defaults, Volume::empty("v".parse().expect("a name")));
@@ -141,7 +141,7 @@ fn g18_volumes_in_a_manifest() {
 }
 
 #[test]
-fn g19_mount_point_strings() {
+fn mount_point_strings() {
     for (text, read_only) in [
         ("foobar,path=/tmp", false),
         ("foobar,path=/tmp,readOnly=false", false),
@@ -168,7 +168,7 @@ fn g19_mount_point_strings() {
 }
 
 #[test]
-fn g20_labels_need_values_and_stand_once() {
+fn labels_need_values_and_stand_once() {
     assert_eq!(volume("a,b=1,b=2"), Err("label b with multiple values [\"1\" \"2\"]".to_owned()));
     assert_eq!(mount_point("a,b=1,b=2,b=\""), Err("label b with multiple values [\"1\" \"2\" \"\\\"\"]".to_owned()));
     assert_eq!(image_string("a,b=1,b=2"), Err("label b with multiple values [\"1\" \"2\"]".to_owned()));
@@ -182,7 +182,7 @@ fn g20_labels_need_values_and_stand_once() {
 }
 
 #[test]
-fn g20_image_strings() {
+fn image_strings() {
     let labels = |text: &str| -> Vec<(String, String)> {
         let image = image_string(text).expect(text);
         image.labels.iter().map(|label| (label.name.to_string(), label.value.clone())).collect()

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn acceptance_49_prefixes_end_at_a_slash() {
+    fn prefixes_end_at_a_slash() {
         let covers = |prefix: &str, name: &str| {
             Tag { prefix: prefix.to_owned(), uri: String::new() }.covers(&name.parse().unwrap())
         };

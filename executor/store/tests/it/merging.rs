@@ -102,7 +102,7 @@ fn pair(parent: Archive, image: Archive) -> Vec<String> {
 }
 
 #[test]
-fn acceptance_55_directories() {
+fn directories() {
     // DirFromParent, NewDir, DirOverride.
     assert_eq!(pair(dir(rootfs(), "a", 0o700), rootfs()), ["/ 755", "a/ 700"]);
     assert_eq!(pair(rootfs(), dir(rootfs(), "a", 0o711)), ["/ 755", "a/ 711"]);
@@ -110,7 +110,7 @@ fn acceptance_55_directories() {
 }
 
 #[test]
-fn acceptance_55_files() {
+fn files() {
     // FileFromParent, NewFile, FileOverride.
     let parent = || file(dir(rootfs(), "c", 0o700), "c/file01", "parent");
     assert_eq!(pair(parent(), rootfs()), ["/ 755", "c/ 700", "c/file01 644 =parent"]);
@@ -124,7 +124,7 @@ fn acceptance_55_files() {
 }
 
 #[test]
-fn acceptance_57_kinds_that_cover_others() {
+fn kinds_that_cover_others() {
     // FileOverridesDir.
     let parent = dir(file(dir(rootfs(), "c", 0o700), "c/a01", "x"), "c/d", 0o755);
     assert_eq!(pair(file(parent, "c/d/b", "x"), file(rootfs(), "c", "now a file")), ["/ 755", "c 644 =now a file"]);
@@ -167,7 +167,7 @@ fn listed() -> [Archive; 2] {
 }
 
 #[test]
-fn acceptance_55_a_list_of_the_dependency() {
+fn a_list_of_the_dependency() {
     // PWLOnlyParent: what is no directory must be listed; directories stay.
     let [parent, image] = listed();
     let images = Images::new().image("parent", &[], &["/a", "c/file01", "nonsense"], parent);
@@ -188,7 +188,7 @@ fn acceptance_55_a_list_of_the_dependency() {
 }
 
 #[test]
-fn acceptance_55_a_list_of_the_image() {
+fn a_list_of_the_image() {
     // PWLOnlyImage: of what is below, directories too must be listed; they come as parents else.
     let [parent, image] = listed();
     let images = Images::new().image("parent", &[], &[], parent);
@@ -210,7 +210,7 @@ fn acceptance_55_a_list_of_the_image() {
 }
 
 #[test]
-fn acceptance_54_55_several_dependencies() {
+fn several_dependencies() {
     // 2Deps1, 2Deps2, 3Deps: the later one covers the earlier one, the image all.
     let of = |name: &str, files: &[&str]| files.iter().fold(rootfs(), |archive, path| file(archive, path, name));
     let two = |whitelist: &[&str]| {
@@ -234,7 +234,7 @@ fn acceptance_54_55_several_dependencies() {
 }
 
 #[test]
-fn acceptance_55_an_empty_root() {
+fn an_empty_root() {
     // EmptyRootFsDir, with and without a list: the root's mode is the image's.
     let root = || Archive::new().entry(Entry::new("rootfs", b'5').mode(0o700));
     for whitelist in [&[][..], &["foo"]] {
@@ -245,7 +245,7 @@ fn acceptance_55_an_empty_root() {
 }
 
 #[test]
-fn acceptance_56_the_lists_of_all_ancestors_count() {
+fn the_lists_of_all_ancestors_count() {
     // Top lists what is wanted of middle and bottom; middle lists what is wanted of bottom. Sibling lists nothing of them.
     let of = |name: &str, files: &[&str]| files.iter().fold(rootfs(), |archive, path| file(archive, path, name));
     let images = Images::new()
