@@ -182,7 +182,7 @@ fn join(packed: Result<Copied, String>, unpacked: Result<Copied, String>) -> Res
 fn failed(text: String) -> CommandError {
     let hint = if text.contains("No space left on device") {
         "free space where the copy goes"
-    } else if text.ends_with("Read-only file system") {
+    } else if text.contains("Read-only file system") {
         "what is mounted there is read-only, or all of the pod is"
     } else {
         "paths of a pod begin at its app's root, those of the host at the current directory"

@@ -228,7 +228,11 @@ fn volumes_are_there_while_the_pod_runs() {
     assert_eq!(text(&out), "mine\n");
     cp(env, &file, "web:/data/x").succeeds();
     assert_eq!(inside(env, "cat /data/x"), "x\n");
-    cp(env, &file, "web:/host/x").exits(254).stderr_shows("Read-only");
+    cp(env, &file, "web:/host/x")
+        .exits(254)
+        .stderr_shows("/host/x: Read-only file system")
+        .stderr_shows("hint: what is mounted there is read-only");
+    cp(env, &dir.display().to_string(), "web:/host").exits(254).stderr_shows("/host/shared: Read-only file system");
     assert!(!dir.join("x").exists());
     end(env);
 }

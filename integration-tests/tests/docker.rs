@@ -76,6 +76,7 @@ fn bounds_and_protections_are_dockers(env: &Env) {
     assert_eq!(status(&["--cap-add=SYS_PTRACE"], "CapBnd"), "00000000a80c25fb");
     assert_eq!(status(&["--security-opt=no-new-privileges"], "NoNewPrivs"), "1");
     assert_eq!(status(&["--security-opt", "seccomp=unconfined"], "Seccomp"), "0");
+    assert_eq!(status(&["--security-opt", "label=disable"], "Seccomp"), "2");
     let run = |options: &[&str]| docker(env, &[&["run", "--rm"], options, &[&image, "cat", "/etc/hosts"]].concat());
     run(&["--add-host=db:10.0.0.7"]).succeeds().shows("10.0.0.7").shows("db");
     for (option, text) in [

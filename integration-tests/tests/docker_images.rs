@@ -98,7 +98,7 @@ fn images_travel_in_archives(env: &Env) {
     let loaded = env.proa(["docker", "image", "load"]).stdin(file).outcome().succeeds();
     assert_eq!(loaded.stdout, "Loaded image: first:latest\n");
     let bytes = std::fs::read(env.path("piped.tar")).expect("it was written");
-    env.proa(["docker", "load", "-q"]).outcome_with_input(&bytes).succeeds().prints("");
+    env.proa(["docker", "load", "-q"]).outcome_with_input(&bytes).succeeds().prints("Loaded image: first:latest\n");
     docker(env, &["run", "--rm", "first", "cat", "/data/file"]).succeeds().prints("of first\n");
     docker(env, &["load"]).exits(1).stderr_shows("requested load from stdin, but stdin is empty");
     env.proa(["docker", "load"]).outcome_with_input(b"no archive").exits(1);

@@ -174,6 +174,8 @@ fn other_keys_let_go_of_a_terminal() {
     docker(env, &["ps", "--format", "{{.Names}} {{.State}}"]).succeeds().prints("web running\n");
     at_a_terminal(env, &["attach", "--detach-keys", "q", "web"], &["echo b$((1+1))\\r", "q"]).succeeds().shows("b2");
     docker(env, &["ps", "--format", "{{.Names}} {{.State}}"]).succeeds().prints("web running\n");
+    let file = env.write("file", "put\n").display().to_string();
+    at_a_terminal(env, &["cp", &file, "web:/put"], &[""]).succeeds().shows("Successfully copied 4B to web:/put");
     // What was executed is not let go of: it has these keys, too.
     at_a_terminal(env, &["exec", "-it", "web", "sh"], &["\\020\\021", "\\003", "echo c$((1+1)); exit\\r"])
         .succeeds()

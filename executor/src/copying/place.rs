@@ -1,5 +1,6 @@
 //! Where a copy goes, as docker has it: into a directory that is there, or to a name that is not there yet.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,8 +26,26 @@ pub(super) struct Destination {
 pub(super) struct Target {
     /// The directory.
     pub(super) dir: OwnedFd,
+    /// Its path, for people.
+    path: PathBuf,
     /// What the copy is called in it; empty if it is what is in the source.
     pub(super) name: Vec<u8>,
+}
+
+impl Target {
+    fn new(path: &Path, name: Vec<u8>) -> Result<Self, String> {
+        let opened = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let dir =
+            opened.map_err(|errno| format!("{}: {}", printable(&path.to_string_lossy()), io::Error::from(errno)))?;
+        Ok(Self { dir, path: path.to_owned(), name })
+    }
+
+    /// A path below the directory, for people.
+    pub(super) fn shown(&self, below: &[u8]) -> String {
+        let below = Path::new(OsStr::from_bytes(below));
+        let whole = if self.path == Path::new(".") { below.to_owned() } else { self.path.join(below) };
+        printable(&whole.to_string_lossy()).into_owned()
+    }
 }
 
 impl Destination {
@@ -51,7 +70,7 @@ impl Destination {
     ///
     /// It does not go with what is copied: a text for people.
     pub(super) fn find(&self, of_directory: bool) -> Result<Target, String> {
-        let path = Path::new(std::ffi::OsStr::from_bytes(&self.path));
+        let path = Path::new(OsStr::from_bytes(&self.path));
         let path = if self.path.is_empty() { Path::new(".") } else { path };
         let failed = |path: &Path, error: io::Error| format!("{}: {error}", printable(&path.to_string_lossy()));
         let refused = |why: &str| format!("{}: {why}", printable(&path.to_string_lossy()));
@@ -59,11 +78,11 @@ impl Destination {
         let last = self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         let must_be_directory = matches!(last, b"" | b"." | b"..");
         match (fs::metadata(path), &self.source) {
-            (Ok(found), None) if found.is_dir() => Ok(Target { dir: directory(path)?, name: Vec::new() }),
+            (Ok(found), None) if found.is_dir() => Target::new(path, Vec::new()),
             (Ok(_), None) => Err(refused("an archive is unpacked into a directory, and this is none")),
             (Ok(found), Some((name, contents))) if found.is_dir() => {
                 let name = if *contents { Vec::new() } else { name.clone() };
-                Ok(Target { dir: directory(path)?, name })
+                Target::new(path, name)
             }
             (Ok(_), Some(_)) if of_directory => Err(refused("a directory cannot be copied to a file")),
             (Ok(_), Some(_)) if must_be_directory => Err(refused("it is no directory")),
@@ -90,10 +109,5 @@ fn split(path: &Path) -> Result<Target, String> {
     let name = path.file_name().map(|name| name.to_owned().into_vec());
     let name = name.ok_or_else(|| format!("{}: it has no name", printable(&path.to_string_lossy())))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(Target { dir: directory(parent)?, name })
-}
-
-fn directory(path: &Path) -> Result<OwnedFd, String> {
-    let opened = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    opened.map_err(|errno| format!("{}: {}", printable(&path.to_string_lossy()), io::Error::from(errno)))
+    Target::new(parent, name)
 }

@@ -116,7 +116,7 @@ impl<R: BufRead> Unpacking<'_, R> {
                 _ => Err(format!("{shown}: it is no directory")),
             };
         }
-        self.make(&path, member).map_err(|why| format!("{}: {why}", printable(&String::from_utf8_lossy(&path))))
+        self.make(&path, member).map_err(|why| format!("{}: {why}", self.target().shown(&path)))
     }
 
     /// The path of a member's name: with one that is copied the first part is whoever packs it its.
@@ -137,6 +137,10 @@ impl<R: BufRead> Unpacking<'_, R> {
             (false, true) => name.to_vec(),
             (false, false) => [name, b"/", &path].concat(),
         }
+    }
+
+    fn target(&self) -> &Target {
+        self.target.as_ref().expect("the first member has found it")
     }
 
     fn make(&mut self, path: &[u8], member: Member) -> Result<()> {
@@ -208,9 +212,8 @@ impl<R: BufRead> Unpacking<'_, R> {
 
     /// Opens the directory that a path is in, below the target's, and makes what is missing of it.
     fn parent<'p>(&self, path: &'p [u8]) -> Result<(OwnedFd, &'p [u8])> {
-        let target = self.target.as_ref().expect("the first member has found it");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |path: &[u8]| open_beneath(&target.dir, path, flags);
+        let open = |path: &[u8]| open_beneath(&self.target().dir, path, flags);
         let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else {
             return Ok((open(b".").map_err(|errno| call("open", errno))?, path));
         };
@@ -377,5 +380,9 @@ fn clear(parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
 }
 
 fn call(name: &str, errno: Errno) -> String {
-    format!("{name}: {}", io::Error::from(errno))
+    match errno {
+        // Whatever was tried first.
+        Errno::ROFS => io::Error::from(errno).to_string(),
+        errno => format!("{name}: {}", io::Error::from(errno)),
+    }
 }

@@ -1,6 +1,7 @@
 //! `docker cp`: copies files between a container and the host.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 
@@ -50,7 +51,9 @@ pub(crate) fn run(context: &Context, args: CpArgs) -> Result<u8, CommandError> {
         (PlaceName::App { .. }, _) | (_, PlaceName::App { .. }) => {}
         _ => return Err(CommandError::failed("Error: must specify at least one container source").hint(HINT)),
     }
-    let (quiet, shown) = (args.quiet || to == PlaceName::Stream, args.to.to_string_lossy().into_owned());
+    // As docker, which tells people and not scripts.
+    let quiet = args.quiet || to == PlaceName::Stream || !io::stdout().is_terminal();
+    let shown = args.to.to_string_lossy().into_owned();
     let root =
         |needle: &str, purpose: Use| AppRoot::find(context, &pods, &container::find(&pods, needle)?, None, purpose);
     let options = Options { follow: args.follow_link, archive: args.archive };

@@ -24,7 +24,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, short, value_name = "FILE")]
     input: Option<PathBuf>,
 
-    /// Suppress the load output
+    /// Suppress the load output; what was loaded is told all the same, as docker does
     #[arg(long, short)]
     quiet: bool,
 }
@@ -54,12 +54,10 @@ pub(crate) fn run(context: &Context, args: LoadArgs) -> Result<u8, CommandError>
             ImageRef::DockerArchive { .. } => None,
             _ => image::names(&record).into_iter().next(),
         };
-        if !args.quiet {
-            output::write(&match name {
-                Some(name) => format!("Loaded image: {name}\n"),
-                None => format!("Loaded image ID: sha256:{}\n", image::digits(&record)),
-            })?;
-        }
+        output::write(&match name {
+            Some(name) => format!("Loaded image: {name}\n"),
+            None => format!("Loaded image ID: sha256:{}\n", image::digits(&record)),
+        })?;
     }
     Ok(0)
 }

@@ -10,6 +10,7 @@ use appc::{Isolator, IsolatorValue};
 use clap::Args;
 
 use crate::app_isolators::Given;
+use crate::diagnostics::warn;
 use crate::error::CommandError;
 use crate::protection;
 use crate::seccomp_profile::SeccompProfile;
@@ -29,7 +30,7 @@ pub(crate) struct ProtectionArgs {
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
 
-    /// Security options: no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=PROFILE
+    /// Security options: no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=PROFILE, label=disable
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
 
@@ -136,12 +137,19 @@ fn security_option(option: &str) -> Result<Option<IsolatorValue>, CommandError> 
         // A file: a profile is no isolator.
         ("seccomp", file) if !file.is_empty() => Ok(None),
         ("apparmor", "unconfined") => Ok(None),
+        // Nothing is labelled; docker heeds it on hosts with SELinux alone.
+        ("label", "disable") => Ok(None),
+        ("label", label) if !label.is_empty() => {
+            warn(&format!("--security-opt {option} is not held"));
+            Ok(None)
+        }
         ("apparmor", profile) => {
             let profile = ApparmorProfile::new(profile.to_owned()).map_err(|error| refused(error.to_string()))?;
             Ok(Some(IsolatorValue::ApparmorProfile(profile)))
         }
         _ => Err(refused(
-            "there are no-new-privileges, seccomp=unconfined, seccomp=FILE and apparmor=PROFILE".to_owned(),
+            "there are no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=PROFILE and label=disable"
+                .to_owned(),
         )),
     }
 }
