@@ -1,17 +1,19 @@
 //! From the ports of a pod manifest to what carries them: sockets that are opened here, and what pasta is told.
 
 mod activation;
+mod carried;
 mod exposed;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use appc::{ExposedPort, PodManifest};
 use stage1::bandwidth::Bandwidth;
-use stage1::network::{CarriedPort, Network, Passed, Relay, Target, Uplink};
+use stage1::limits;
+use stage1::network::{CarriedPort, Network, Passed, Uplink};
 
 use crate::diagnostics::warn;
 use crate::error::CommandError;
@@ -20,6 +22,7 @@ use crate::net::{Mode, NetRequest};
 
 pub(crate) use activation::check as check_activated;
 use activation::sockets;
+use carried::{bind, is_carried, is_missing};
 use exposed::{Forward, forward, forwards};
 
 /// Where pasta is looked for; not in PATH, as every helper program.
@@ -103,26 +106,16 @@ fn network(
             }
             Ok(Network::Host)
         }
-        Mode::Default => uplink(forwards).map(|uplink| Network::Uplink(Uplink { bandwidth, ..uplink })),
+        Mode::Default => uplink(forwards, bandwidth).map(Network::Uplink),
     }
 }
 
-fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
+fn uplink(forwards: &BTreeSet<Forward>, bandwidth: Option<Bandwidth>) -> Result<Uplink, CommandError> {
     let (mut relays, mut tcp, mut udp) = (Vec::new(), Vec::new(), Vec::new());
+    limits::expect_files(forwards.iter().map(|forward| usize::from(forward.count)).sum());
     for forward in forwards {
-        if let Some(ip) = forward.ip.filter(IpAddr::is_loopback) {
-            let inside = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
-            for offset in 0..forward.count {
-                let address = SocketAddr::new(ip, forward.host_port + offset);
-                let socket = match bind(address, forward.udp) {
-                    Ok(socket) => socket,
-                    // A host without IPv6 has one loopback address.
-                    Err(error) if ip.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
-                    Err(error) => return Err(refused(address, &error)),
-                };
-                let target = Target::Loopback(SocketAddr::new(inside, forward.pod_port + offset));
-                relays.push(Relay { socket, target, datagrams: forward.udp });
-            }
+        if is_carried(forward, bandwidth) {
+            relays.extend(carried::relays(forward, forwards)?);
         } else {
             try_out(forward)?;
             if forward.udp { &mut udp } else { &mut tcp }.push(option(forward));
@@ -142,7 +135,7 @@ fn uplink(forwards: &BTreeSet<Forward>) -> Result<Uplink, CommandError> {
             Err(CommandError::failed("--port: ports need pasta, which is not installed")
                 .hint("install the package passt"))
         }
-        pasta => Ok(Uplink { pasta, ports, relays, required, bandwidth: None }),
+        pasta => Ok(Uplink { pasta, ports, relays, required, bandwidth }),
     }
 }
 
@@ -153,11 +146,6 @@ fn try_out(forward: &Forward) -> Result<(), CommandError> {
         let address = SocketAddr::new(ip, forward.host_port + offset);
         bind(address, forward.udp).map(drop).map_err(|error| refused(address, &error))
     })
-}
-
-/// A socket at this address of the host: one for datagrams, or one that listens.
-fn bind(address: SocketAddr, udp: bool) -> io::Result<OwnedFd> {
-    if udp { UdpSocket::bind(address).map(OwnedFd::from) } else { TcpListener::bind(address).map(OwnedFd::from) }
 }
 
 /// A port that is to lead into a pod which runs, and its sockets. None of a loopback address that this host does not have.
@@ -191,12 +179,7 @@ pub(crate) fn further(
     for address in port.addresses() {
         match bind(address, udp) {
             Ok(socket) => sockets.push(socket),
-            Err(error)
-                if port.host_ip == IpAddr::from(Ipv6Addr::LOCALHOST)
-                    && error.kind() == io::ErrorKind::AddrNotAvailable =>
-            {
-                return Ok(None);
-            }
+            Err(error) if is_missing(port.host_ip, &error) => return Ok(None),
             Err(error) => return Err(deaf(address, &error)),
         }
     }

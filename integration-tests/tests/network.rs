@@ -171,7 +171,6 @@ fn rkt_net_ports(env: &Env) {
     let script = format!("{} {} wait", server(80), server(81));
     let ports =
         json!([{"name": "http", "protocol": "tcp", "port": 80}, {"name": "alias", "protocol": "tcp", "port": 80}]);
-    // Until the client has gone: Debian 12's pasta loses what a server says that closes at once.
     let tree = busybox().script("answer", "read line; echo from-$1; read line");
     let image = Aci::new("web", tree).sh(&script).app("ports", ports).build(env);
     let options = [

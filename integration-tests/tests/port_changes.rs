@@ -178,16 +178,17 @@ fn ports_of_a_running_pod_come_and_go(env: &Env) {
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }
 
-/// Ports that the pod was started with: those that proa carries can be removed, and added again.
+/// Ports that the pod was started with can be removed, and added again, but for what pasta carries or an app has taken over.
 #[test]
 fn ports_from_the_start_are_removed_if_proa_carries_them() {
     needs!(place(Place::Host));
     let env = needs!(Env::of(User::WithRange));
     let image = needs!(image(&env));
-    let (local, open, taken) = (free_port(), free_port(), free_port());
+    let (local, open, datagrams, taken) = (free_port(), free_port(), free_port(), free_port());
     let options = [
         format!("--port=80:127.0.0.1:{local}"),
         format!("--port=81:0.0.0.0:{open}"),
+        format!("--port=53/udp:0.0.0.0:{datagrams}"),
         format!("--port=taken:127.0.0.1:{taken}"),
     ];
     start(&env, &image, "web", &options.each_ref().map(String::as_str));
@@ -196,13 +197,17 @@ fn ports_from_the_start_are_removed_if_proa_carries_them() {
     let rm = |port: u16| env.proa(["port", "rm", "web", &port.to_string()]).outcome();
     rm(local).succeeds().quietly();
     assert!(TcpListener::bind(address).is_ok(), "the port is free");
-    let left = format!("0.0.0.0:{open}->81/tcp, 127.0.0.1:{taken}->82/tcp");
+    connect(SocketAddr::from(([127, 0, 0, 1], open)));
+    rm(open).succeeds().quietly();
+    assert!(TcpListener::bind(("0.0.0.0", open)).is_ok(), "the port is free");
+    let left = format!("0.0.0.0:{datagrams}->53/udp, 127.0.0.1:{taken}->82/tcp");
     assert_eq!(shown(&env), left);
-    rm(open).refuses("pasta has it, which keeps its ports as long as it runs");
+    let of_pasta = env.proa(["port", "rm", "web", &format!("{datagrams}/udp")]).outcome();
+    of_pasta.refuses("pasta has it, which keeps its ports as long as it runs");
     rm(taken).refuses("an app has taken its socket over");
     rm(local)
         .refuses("does not lead into the pod")
-        .stderr_shows(&format!("those that do: 0.0.0.0:{open}, 127.0.0.1:{taken}"));
+        .stderr_shows(&format!("those that do: 0.0.0.0:{datagrams}/udp, 127.0.0.1:{taken}"));
     env.proa(["port", "add", "web", &format!("80:127.0.0.1:{local}")]).outcome().succeeds().quietly();
     connect(address);
     assert_eq!(shown(&env).matches("80/tcp").count(), 1);

@@ -96,6 +96,18 @@ pub enum Target {
     Own(u16),
 }
 
+impl Target {
+    /// Where what comes in at this address of the host is carried: to a port of the pod.
+    #[must_use]
+    pub fn of(host_ip: IpAddr, pod_port: u16) -> Self {
+        match host_ip {
+            IpAddr::V4(ip) if ip.is_loopback() => Self::Loopback((Ipv4Addr::LOCALHOST, pod_port).into()),
+            IpAddr::V6(ip) if ip.is_loopback() => Self::Loopback((Ipv6Addr::LOCALHOST, pod_port).into()),
+            _ => Self::Own(pod_port),
+        }
+    }
+}
+
 /// A port of the host, or a range of them, that was made to lead into a pod which runs, or does not any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarriedPort {
@@ -121,12 +133,7 @@ impl CarriedPort {
 
     /// Where each of them leads.
     pub fn targets(&self) -> impl Iterator<Item = Target> {
-        let target = |port: u16| match self.host_ip {
-            IpAddr::V4(ip) if ip.is_loopback() => Target::Loopback((Ipv4Addr::LOCALHOST, port).into()),
-            IpAddr::V6(ip) if ip.is_loopback() => Target::Loopback((Ipv6Addr::LOCALHOST, port).into()),
-            _ => Target::Own(port),
-        };
-        (0..self.count).map_while(move |offset| Some(target(self.pod_port.checked_add(offset)?)))
+        (0..self.count).map_while(move |offset| Some(Target::of(self.host_ip, self.pod_port.checked_add(offset)?)))
     }
 }
 

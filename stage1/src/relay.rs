@@ -1,207 +1,200 @@
 //! Carries connections from sockets that listen on the host into the pod.
 //!
-//! pasta of Debian 12 cannot forward one port of both 127.0.0.1 and ::1, and a port that is open on all addresses instead
-//! is open to the neighbours. So the ports of the host's loopback are carried by a process of proa's own: it keeps the
-//! listening sockets of the host and is itself in the pod's network namespace. Who connects is on the host, and the app
-//! sees its own loopback, as with pasta. Ports that are added while a pod runs are carried in the same way, whatever
-//! their address: pasta takes its ports when it starts.
+//! The listening sockets of the host are kept by a process of proa's own, which is itself in the pod's network namespace.
+//! pasta could forward them too, but not one port of both 127.0.0.1 and ::1; and pasta of Debian 12 does not end the handshake
+//! with a program that speaks first, loses what is said by one that closes at once, and is a hundred times slower than this on the
+//! way out. Who connects to a loopback address is on the host, and the app sees its own loopback; of all others it sees
+//! their own addresses.
 
 pub(crate) mod confinement;
 pub(crate) mod datagrams;
 pub(crate) mod orders;
+mod pair;
+pub(crate) mod sources;
 mod target;
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::network::{Relay, Target};
 use orders::{Change, Orders};
+use pair::{CHUNK, Pair};
+use sources::Sources;
 
-/// Bytes under way in one direction of a connection.
-const BUFFER: usize = 128 << 10;
+/// Connections at a time; further ones wait in the sockets' queues.
+const MOST: usize = 4096;
 
-/// So many buffers are carried of one direction before the others have their turn: peers that are fast enough would keep
-/// the process for themselves else.
-const AT_ONCE: usize = 8;
-
-/// Connections at a time; further ones wait in the sockets' queues. Each needs two descriptors, of which a process
-/// commonly has 1024.
-const MOST: usize = 480;
-
-/// One direction of a connection.
-struct Half {
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-    /// Nothing more comes.
-    finished: bool,
-    /// And that has been told.
-    closed: bool,
-}
-
-impl Half {
-    fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into(), start: 0, end: 0, finished: false, closed: false }
-    }
-
-    fn wants_to_read(&self) -> bool {
-        !self.finished && self.start == self.end
-    }
-
-    fn wants_to_write(&self) -> bool {
-        self.start < self.end
-    }
-
-    /// Moves what can be moved without waiting, and some of what there is at most.
-    fn carry(&mut self, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
-        for _ in 0..AT_ONCE {
-            if self.wants_to_read() {
-                match from.read(&mut self.buffer) {
-                    Ok(0) => self.finished = true,
-                    Ok(length) => (self.start, self.end) = (0, length),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            while self.wants_to_write() {
-                match to.write(&self.buffer[self.start..self.end]) {
-                    Ok(length) => self.start += length,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            if self.finished {
-                if !std::mem::replace(&mut self.closed, true) {
-                    let _ = to.shutdown(Shutdown::Write);
-                }
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A connection: the client's side, the app's side.
-struct Pair {
-    client: TcpStream,
-    app: TcpStream,
-    inward: Half,
-    outward: Half,
-}
-
-impl Pair {
-    fn is_over(&self) -> bool {
-        self.inward.closed && self.outward.closed
-    }
-
-    fn carry(&mut self) -> io::Result<()> {
-        self.inward.carry(&self.client, &self.app)?;
-        self.outward.carry(&self.app, &self.client)
-    }
-
-    /// What to wait for on the client's side and on the app's.
-    fn interests(&self) -> [PollFlags; 2] {
-        let of = |read: &Half, write: &Half| {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, read.wants_to_read());
-            flags.set(PollFlags::OUT, write.wants_to_write());
-            flags
-        };
-        [of(&self.inward, &self.outward), of(&self.outward, &self.inward)]
-    }
-}
+/// Descriptors of a process that are neither of connections nor of ports.
+const OTHER_FILES: usize = 32;
 
 /// How long nobody is let in where there was no descriptor left, or no memory.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// The number of the orders; listeners and pairs have numbers from 1 on, each its own.
+const ORDERS: u64 = 0;
+
+/// What the process is given.
+pub(crate) struct Given {
+    /// What it carries from the beginning.
+    pub(crate) relays: Vec<Relay>,
+    /// How many descriptors it can have.
+    pub(crate) files: usize,
+    /// Whose addresses can be shown to apps.
+    pub(crate) sources: Sources,
+}
+
 /// Carries until it is killed, or nobody is left to order anything. The process is in the pod's network namespace.
-pub(crate) fn run(relays: Vec<Relay>, orders: &Orders) -> io::Error {
-    match serve(relays, orders) {
+pub(crate) fn run(given: Given, orders: &Orders) -> io::Error {
+    match Carrier::new(given, orders).and_then(|mut carrier| carrier.serve(orders)) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn serve(relays: Vec<Relay>, orders: &Orders) -> io::Result<std::convert::Infallible> {
-    let listening = |Relay { socket, target, .. }: Relay| -> io::Result<(TcpListener, Target)> {
+struct Carrier {
+    poll: OwnedFd,
+    listeners: BTreeMap<u64, (TcpListener, Target)>,
+    pairs: BTreeMap<u64, Pair>,
+    /// The last number that was given.
+    last: u64,
+    /// Whether the listeners are waited for.
+    takes: bool,
+    /// Whether there was no descriptor or memory for a connection: none is taken until a while later.
+    full: bool,
+    /// Descriptors there can be of connections and ports.
+    files: usize,
+    sources: Sources,
+    chunk: Box<[u8]>,
+}
+
+impl Carrier {
+    fn new(Given { relays, files, sources }: Given, orders: &Orders) -> io::Result<Self> {
+        let poll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&poll, orders, EventData::new_u64(ORDERS), EventFlags::IN)?;
+        let mut carrier = Self {
+            poll,
+            listeners: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            last: ORDERS,
+            takes: true,
+            full: false,
+            files: files.saturating_sub(OTHER_FILES),
+            sources,
+            chunk: vec![0; CHUNK].into(),
+        };
+        relays.into_iter().try_for_each(|relay| carrier.listen(relay))?;
+        Ok(carrier)
+    }
+
+    fn serve(&mut self, orders: &Orders) -> io::Result<Infallible> {
+        let mut events = [MaybeUninit::<Event>::uninit(); 64];
+        loop {
+            let pause = self.full.then_some(&PAUSE);
+            let ready: Vec<u64> = match epoll::wait(&self.poll, &mut events, pause) {
+                Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            self.full = false;
+            for number in ready {
+                if number == ORDERS {
+                    self.obey(orders)?;
+                } else if self.pairs.contains_key(&number) {
+                    self.carry(number);
+                } else {
+                    self.take(number);
+                }
+            }
+            self.take_or_not()?;
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn listen(&mut self, Relay { socket, target, .. }: Relay) -> io::Result<()> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        Ok((listener, target))
-    };
-    let mut listeners = relays.into_iter().map(listening).collect::<io::Result<Vec<_>>>()?;
-    let mut pairs: Vec<Pair> = Vec::new();
-    // Whether there was no descriptor or memory for a connection: none is taken until a while later.
-    let mut full = false;
-    loop {
-        let taking = if pairs.len() < MOST && !full { listeners.as_slice() } else { &[] };
-        let ready = wait(orders, taking, &pairs, full.then_some(&PAUSE))?;
-        full = false;
-        let mut is_ready = ready.pairs.into_iter();
-        pairs.retain_mut(|pair| !is_ready.next().unwrap_or_default() || (pair.carry().is_ok() && !pair.is_over()));
-        for ((listener, target), _) in listeners.iter().zip(ready.listeners).filter(|(_, ready)| *ready) {
-            // One at a time: whoever else waits makes the next poll return at once.
-            match listener.accept() {
-                Ok((client, from)) => pairs.extend(target.of(from).and_then(|target| open(client, target))),
-                Err(error) => full |= !is_passing(&error),
+        let number = self.number();
+        epoll::add(&self.poll, &listener, EventData::new_u64(number), awaited(self.takes))?;
+        self.listeners.insert(number, (listener, target));
+        Ok(())
+    }
+
+    /// Waits for listeners if there is room, and not if there is none.
+    fn take_or_not(&mut self) -> io::Result<()> {
+        let room = MOST.min(self.files.saturating_sub(self.listeners.len()) / 2);
+        let takes = self.pairs.len() < room && !self.full;
+        if takes != self.takes {
+            for (number, (listener, _)) in &self.listeners {
+                epoll::modify(&self.poll, listener, EventData::new_u64(*number), awaited(takes))?;
             }
+            self.takes = takes;
         }
-        match orders.next(ready.orders)? {
+        Ok(())
+    }
+
+    /// Takes one connection of a listener, if it is there still: whoever else waits is told of again.
+    fn take(&mut self, number: u64) {
+        let Some((listener, target)) = self.listeners.get(&number) else { return };
+        match listener.accept() {
+            Ok((client, from)) => {
+                // An app that is not there: the client is told by the end of its connection.
+                let Ok(pair) = self.open(client, from, *target) else { return };
+                let number = self.number();
+                self.pairs.insert(number, pair);
+                self.carry(number);
+            }
+            Err(error) => self.full |= !is_passing(&error),
+        }
+    }
+
+    fn open(&self, client: TcpStream, from: SocketAddr, target: Target) -> io::Result<Pair> {
+        let shown = matches!(target, Target::Own(_)).then_some(from);
+        Pair::new(client, self.sources.connect(shown, target.address_for(from)?)?)
+    }
+
+    fn carry(&mut self, number: u64) {
+        let Some(pair) = self.pairs.get_mut(&number) else { return };
+        let goes_on = pair.carry(&mut self.chunk).is_ok() && !pair.is_over();
+        if !goes_on || pair.wait(self.poll.as_fd(), number).is_err() {
+            self.pairs.remove(&number);
+        }
+    }
+
+    fn obey(&mut self, orders: &Orders) -> io::Result<()> {
+        match orders.next(true)? {
             Some(Change::Carry(relays)) => {
                 // One that cannot be used is closed: who connects is refused.
-                listeners.extend(relays.into_iter().filter_map(|relay| listening(relay).ok()));
+                relays.into_iter().for_each(|relay| drop(self.listen(relay)));
             }
             // Who is connected stays so.
             Some(Change::Free(freed)) => {
-                listeners.retain(|(listener, _)| !listener.local_addr().is_ok_and(|address| freed.has(address)));
+                let is_freed = |(listener, _): &(TcpListener, Target)| {
+                    listener.local_addr().is_ok_and(|address| freed.has(address))
+                };
+                self.listeners.retain(|_, it| !is_freed(it));
                 freed.done()?;
             }
             None => {}
         }
+        Ok(())
     }
 }
 
-/// Who has something to do: of listeners and of pairs each, in their order.
-struct Ready {
-    orders: bool,
-    listeners: Vec<bool>,
-    pairs: Vec<bool>,
-}
-
-fn wait(
-    orders: &Orders,
-    listeners: &[(TcpListener, Target)],
-    pairs: &[Pair],
-    pause: Option<&Timespec>,
-) -> io::Result<Ready> {
-    let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(1 + listeners.len() + 2 * pairs.len());
-    polled.push(PollFd::new(orders, PollFlags::IN));
-    polled.extend(listeners.iter().map(|(listener, _)| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
-    let mut whose = Vec::with_capacity(2 * pairs.len());
-    for (index, pair) in pairs.iter().enumerate() {
-        // Of a socket that nothing is wanted of, poll(2) would still tell that it was hung up, again and again.
-        let sides = [pair.client.as_fd(), pair.app.as_fd()].into_iter().zip(pair.interests());
-        for (side, interest) in sides.filter(|(_, interest)| !interest.is_empty()) {
-            polled.push(PollFd::from_borrowed_fd(side, interest));
-            whose.push(index);
-        }
-    }
-    match poll(&mut polled, pause) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
-    let of_orders = ready.next().unwrap_or_default();
-    let of_listeners = ready.by_ref().take(listeners.len()).collect();
-    let mut of_pairs = vec![false; pairs.len()];
-    whose.into_iter().zip(ready).for_each(|(pair, ready)| of_pairs[pair] |= ready);
-    Ok(Ready { orders: of_orders, listeners: of_listeners, pairs: of_pairs })
+/// What a listener is waited for.
+fn awaited(takes: bool) -> EventFlags {
+    if takes { EventFlags::IN } else { EventFlags::empty() }
 }
 
 /// Whether the next connection may be taken all the same: this one has gone, or was none.
@@ -210,24 +203,16 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
 }
 
-/// Connects to the app. Within one machine that is done or refused at once; a queue that is full is a refusal too.
-fn open(client: TcpStream, target: SocketAddr) -> io::Result<Pair> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket: OwnedFd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    match connect(&socket, &target) {
-        Ok(()) | Err(Errno::INPROGRESS) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let app = TcpStream::from(socket);
-    client.set_nonblocking(true)?;
-    client.set_nodelay(true)?;
-    app.set_nodelay(true)?;
-    Ok(Pair { client, app, inward: Half::new(), outward: Half::new() })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::Shutdown;
+
     use super::*;
+
+    fn given(relays: Vec<Relay>) -> Given {
+        Given { relays, files: 1024, sources: Sources::default() }
+    }
 
     #[test]
     fn what_is_sent_arrives_and_ends() {
@@ -237,7 +222,7 @@ mod tests {
         let (_monitor, orders) = orders::pair().unwrap();
         let relay =
             Relay { socket: listener.into(), target: Target::Loopback(target.local_addr().unwrap()), datagrams: false };
-        std::thread::spawn(move || run(vec![relay], &orders));
+        std::thread::spawn(move || run(given(vec![relay]), &orders));
         let data: Vec<u8> = (0..3_000_000_u32).map(|it| it as u8).collect();
         let sent = data.clone();
         let server = std::thread::spawn(move || {
@@ -257,13 +242,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_by_who_closes_at_once_arrives() {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_monitor, orders) = orders::pair().unwrap();
+        let relay =
+            Relay { socket: listener.into(), target: Target::Loopback(target.local_addr().unwrap()), datagrams: false };
+        std::thread::spawn(move || run(given(vec![relay]), &orders));
+        let server = std::thread::spawn(move || {
+            // It has not read what the client has sent: its side is reset.
+            for _ in 0..20 {
+                let (mut stream, _) = target.accept().unwrap();
+                stream.peek(&mut [0]).unwrap();
+                stream.write_all(b"busy").unwrap();
+            }
+        });
+        for _ in 0..20 {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"request").unwrap();
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"busy");
+        }
+        server.join().unwrap();
+    }
+
+    #[test]
     fn a_connection_to_nobody_is_closed() {
         let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (_monitor, orders) = orders::pair().unwrap();
         let relay = Relay { socket: listener.into(), target: Target::Loopback(target), datagrams: false };
-        std::thread::spawn(move || run(vec![relay], &orders));
+        std::thread::spawn(move || run(given(vec![relay]), &orders));
         let mut answer = Vec::new();
         // Closed or reset, and in either case not held.
         let _ = TcpStream::connect(address).unwrap().read_to_end(&mut answer);
@@ -275,7 +287,7 @@ mod tests {
         let app = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = app.local_addr().unwrap();
         let (monitor, orders) = orders::pair().unwrap();
-        let carrier = std::thread::spawn(move || run(Vec::new(), &orders));
+        let carrier = std::thread::spawn(move || run(given(Vec::new()), &orders));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         monitor.carry(&[Target::Loopback(target)], &[listener.into()]).unwrap();

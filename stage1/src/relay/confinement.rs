@@ -1,31 +1,41 @@
 //! What a process that carries ports may still do: it has its sockets, makes further ones in the pod's network, and
 //! strangers talk to it.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use crate::capabilities::reduce_bounding_set;
 use crate::seccomp::isolator::NUMBERS;
-use crate::seccomp::policy::{Action, Arch, Decision, Policy};
+use crate::seccomp::policy::{Action, Arch, Compare, Condition, Decision, Op, Policy, Rule};
 
 /// Its system calls: sockets, memory, time, and its end. None that opens, executes or looks at anything.
-const ALLOWED: &str = "accept4 bind brk clock_gettime close connect exit exit_group fcntl futex getpeername getpid getrandom \
-    getsockname getsockopt gettid ioctl madvise mmap mprotect mremap munmap nanosleep clock_nanosleep poll ppoll read \
-    readv recvfrom recvmsg restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sendmsg sendto setsockopt shutdown \
-    sigaltstack socket tgkill write writev";
+const ALLOWED: &str = "accept4 bind brk clock_gettime close connect epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait \
+    exit exit_group fcntl futex getpeername getpid getrandom getsockname gettid madvise mmap mprotect mremap munmap \
+    nanosleep clock_nanosleep poll ppoll read readv recvfrom recvmsg restart_syscall rt_sigaction rt_sigprocmask \
+    rt_sigreturn sendmsg sendto shutdown sigaltstack tgkill write writev";
 
-/// Confines the calling process for the rest of its life.
+/// What is set and asked of sockets, beside what shows apps their clients' addresses: `TCP_NODELAY`, and the options of
+/// `SOL_SOCKET` (socket(7)). The kernel's packet filters are options of sockets, too.
+const NO_DELAY: (i32, i32) = (6, 1);
+const SOL_SOCKET: u32 = 1;
+
+/// `FIONBIO` (ioctl(2)).
+const NOT_WAITING: u32 = 0x5421;
+
+/// Confines the calling process for the rest of its life. It keeps these rights over the pod's network.
 ///
 /// # Errors
 /// The kernel refuses something of it. The process must not go on then.
-pub(crate) fn confine() -> io::Result<()> {
+pub(crate) fn confine(keep: CapabilitySet) -> io::Result<()> {
     reduce_bounding_set(CapabilitySet::empty()).map_err(|refusal| io::Error::other(refusal.to_string()))?;
-    let none = CapabilitySet::empty();
     set_no_new_privs(true)?;
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets)?;
     // Apps cannot be in its way; other programs of the user's need not look into it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
@@ -36,11 +46,41 @@ pub(crate) fn confine() -> io::Result<()> {
 fn policy() -> io::Result<Policy> {
     let arch = Arch::from_rust_name(std::env::consts::ARCH).ok_or(io::ErrorKind::Unsupported)?;
     let is_allowed = |name: &str| ALLOWED.split_whitespace().any(|allowed| allowed == name);
-    let known = NUMBERS.iter().filter(|(name, _)| is_allowed(name));
-    let calls = known.map(|(_, number)| (*number, Decision::Always(Action::Allow))).collect();
     // Refused and not killed: what a library tries without need is no reason to lose the pod's ports.
-    let refused = u16::try_from(Errno::PERM.raw_os_error()).unwrap_or(1);
-    Ok(Policy { arch, calls, unknown: Action::Errno(refused) })
+    let refused = Action::Errno(u16::try_from(Errno::PERM.raw_os_error()).unwrap_or(1));
+    let mut calls = BTreeMap::new();
+    for (name, number) in NUMBERS {
+        if is_allowed(name) {
+            calls.insert(*number, Decision::Always(Action::Allow));
+        } else if let Some(rules) = by_arguments(name) {
+            calls.insert(*number, Decision::ByArguments { rules, otherwise: refused });
+        }
+    }
+    Ok(Policy { arch, calls, unknown: refused })
+}
+
+/// The calls that are allowed with some arguments.
+fn by_arguments(name: &str) -> Option<Vec<Rule>> {
+    let is = |arg: u8, value: u32| Condition { arg, compare: Compare::Low(Op::Eq(value)) };
+    let allow = |all_of: Vec<Condition>| Rule { all_of, action: Action::Allow };
+    Some(match name {
+        "ioctl" => vec![allow(vec![is(1, NOT_WAITING)])],
+        "getsockopt" => vec![allow(vec![is(1, SOL_SOCKET)])],
+        "setsockopt" => sys::transparent::OPTIONS
+            .into_iter()
+            .chain([NO_DELAY])
+            .map(|(level, name)| allow(vec![is(1, level.cast_unsigned()), is(2, name.cast_unsigned())]))
+            .collect(),
+        "socket" => [AddressFamily::INET, AddressFamily::INET6]
+            .into_iter()
+            .flat_map(|family| [SocketType::STREAM, SocketType::DGRAM].map(|kind| (family, kind)))
+            .map(|(family, kind)| {
+                let kind = Compare::Low(Op::Masked { mask: 0xf, value: kind.as_raw() });
+                allow(vec![is(0, family.as_raw().into()), Condition { arg: 1, compare: kind }, is(2, 0)])
+            })
+            .collect(),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -55,7 +95,15 @@ mod tests {
             assert!(!policy.calls.contains_key(&number(name)), "{name}");
         }
         // Of streams, and of datagrams.
-        assert!(["accept4", "connect", "bind", "sendto"].iter().all(|name| policy.calls.contains_key(&number(name))));
+        assert!(
+            ["accept4", "connect", "bind", "sendto", "epoll_ctl"]
+                .iter()
+                .all(|name| policy.calls.contains_key(&number(name)))
+        );
+        // Sockets of connections and datagrams, and none that speaks to the kernel.
+        for name in ["socket", "setsockopt", "ioctl"] {
+            assert!(matches!(policy.calls[&number(name)], Decision::ByArguments { .. }), "{name}");
+        }
         assert!(crate::seccomp::compile(&policy).is_ok());
     }
 }

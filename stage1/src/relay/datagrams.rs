@@ -121,7 +121,7 @@ fn inward(port: &Rc<Port>, clients: &mut Vec<Client>, buffer: &mut [u8]) {
                     let silent = clients.iter().enumerate().min_by_key(|(_, client)| client.heard);
                     silent.map(|(index, _)| index).into_iter().for_each(|index| drop(clients.swap_remove(index)));
                 }
-                let Ok(app) = port.target.of(address).and_then(open) else { continue };
+                let Ok(app) = port.target.address_for(address).and_then(open) else { continue };
                 clients.push(Client { port: port.clone(), address, app, heard: Instant::now() });
                 clients.len() - 1
             }

@@ -16,7 +16,7 @@ impl Target {
     ///
     /// # Errors
     /// The pod has no address but its loopback's.
-    pub(super) fn of(self, client: SocketAddr) -> io::Result<SocketAddr> {
+    pub(super) fn address_for(self, client: SocketAddr) -> io::Result<SocketAddr> {
         let port = match self {
             Self::Loopback(address) => return Ok(address),
             Self::Own(port) => port,
@@ -47,10 +47,10 @@ mod tests {
     fn who_comes_from_elsewhere_never_looks_like_the_loopback() {
         let client: SocketAddr = "198.51.100.7:5000".parse().unwrap();
         // On a machine without a network there is none.
-        if let Ok(address) = Target::Own(80).of(client) {
+        if let Ok(address) = Target::Own(80).address_for(client) {
             assert!(!address.ip().is_loopback() && address.port() == 80, "{address}");
         }
         let loopback = "127.0.0.1:80".parse().unwrap();
-        assert_eq!(Target::Loopback(loopback).of(client).unwrap(), loopback);
+        assert_eq!(Target::Loopback(loopback).address_for(client).unwrap(), loopback);
     }
 }

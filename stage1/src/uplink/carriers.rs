@@ -1,18 +1,21 @@
 //! The processes that carry ports of the host into the pod: one for connections, one for datagrams, each if it is needed.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::{socket_acceptconn, socket_type};
 use rustix::net::{SocketType, getsockname};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
 
 use super::inside::{Inside, child, ended};
 use crate::network::{CarriedPort, Relay};
-use crate::relay;
 use crate::relay::orders::{self, Orderer, Orders};
+use crate::relay::sources::Sources;
+use crate::relay::{self, Given};
 
 /// Most ports of one pod that are carried: each takes a descriptor of the processes, which need more for who connects.
 const MOST: usize = 600;
@@ -77,7 +80,13 @@ impl Carriers {
 
     /// Whether all of a port is carried.
     pub(super) fn has(&self, port: &CarriedPort) -> bool {
-        port.addresses().all(|address| self.sockets.contains(&(port.datagrams, address)))
+        port.addresses().all(|address| self.socket_of(port, address).is_some())
+    }
+
+    /// The address of the socket that belongs to an address of a port: a port of every address may have one for both families.
+    fn socket_of(&self, port: &CarriedPort, address: SocketAddr) -> Option<SocketAddr> {
+        let both = (address.ip() == Ipv4Addr::UNSPECIFIED).then(|| (Ipv6Addr::UNSPECIFIED, address.port()).into());
+        [Some(address), both].into_iter().flatten().find(|it| self.sockets.contains(&(port.datagrams, *it)))
     }
 
     /// Lets go of a port; [`Carriers::freed`] has the number when that is done.
@@ -85,7 +94,7 @@ impl Carriers {
     /// # Errors
     /// Why not, in words.
     pub(super) fn free(&mut self, port: &CarriedPort, number: u64) -> Result<(), String> {
-        let addresses: Vec<SocketAddr> = port.addresses().collect();
+        let addresses: Vec<SocketAddr> = port.addresses().filter_map(|address| self.socket_of(port, address)).collect();
         let Some(carrier) = self.of(port.datagrams) else { return Err("nothing carries it".to_owned()) };
         carrier.orders.free(addresses.clone(), number).map_err(|error| format!("let go of the sockets: {error}"))?;
         self.sockets.retain(|(datagrams, address)| *datagrams != port.datagrams || !addresses.contains(address));
@@ -131,7 +140,6 @@ impl Carriers {
 
 impl Carrier {
     fn start(relays: Vec<Relay>, datagrams: bool, inside: &Inside) -> io::Result<Self> {
-        let run: fn(Vec<Relay>, &Orders) -> io::Error = if datagrams { relay::datagrams::run } else { relay::run };
         let (ours, theirs) = orders::pair()?;
         let (_, nobody) = pipe_with(PipeFlags::CLOEXEC)?;
         let sockets = relays.iter().map(|relay| relay.socket.as_raw_fd());
@@ -139,11 +147,34 @@ impl Carrier {
         let mut relays = Some(relays);
         let process = child(inside, true, &nobody, &keep, || {
             sys::title::set("proa-ports");
-            relay::confinement::confine()?;
-            Err(run(relays.take().unwrap_or_default(), &theirs))
+            let relays = relays.take().unwrap_or_default();
+            Err(if datagrams { carry_datagrams(relays, &theirs)? } else { carry_connections(relays, &theirs)? })
         })?;
         Ok(Self { process, orders: ours })
     }
+}
+
+fn carry_datagrams(relays: Vec<Relay>, orders: &Orders) -> io::Result<io::Error> {
+    relay::confinement::confine(CapabilitySet::empty())?;
+    Ok(relay::datagrams::run(relays, orders))
+}
+
+fn carry_connections(relays: Vec<Relay>, orders: &Orders) -> io::Result<io::Error> {
+    let files = raise_files();
+    let sources = Sources::prepare();
+    relay::confinement::confine(Sources::NEEDS)?;
+    Ok(relay::run(Given { relays, files, sources }, orders))
+}
+
+/// Lets this process have as many descriptors as it may, and returns how many those are.
+fn raise_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }
 
 /// The address that a socket is bound to.

@@ -23,6 +23,7 @@ pub mod signal;
 pub mod spawn;
 pub mod stack;
 pub mod title;
+pub mod transparent;
 
 use std::io;
 

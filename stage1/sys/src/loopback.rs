@@ -30,7 +30,7 @@ pub fn up() -> io::Result<()> {
 }
 
 /// The loopback interface has this number in every network namespace (the kernel's `LOOPBACK_IFINDEX`).
-const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// Gives `lo` of the current network namespace one more address, that of a single host.
 ///

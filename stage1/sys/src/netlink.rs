@@ -4,6 +4,7 @@
 
 mod answer;
 mod request;
+mod routes;
 
 use std::io;
 use std::net::IpAddr;

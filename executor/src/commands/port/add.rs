@@ -14,8 +14,8 @@ use crate::{forward, net, pod_argument};
 
 /// Have further ports of the host lead into a running pod
 ///
-/// All of them are added, or none. proa itself carries them, whatever their address: an app sees clients of a loopback
-/// address as its own loopback, and all others as the pod's own address.
+/// All of them are added, or none. An app sees clients that ask at a loopback address as its own loopback, and connections
+/// from elsewhere as they are.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  proa port add web 80:8080\n  proa port add web http:0.0.0.0:8080 53/udp:127.0.0.1:5353"

@@ -14,8 +14,8 @@ use crate::{net, pod_argument};
 
 /// Have ports of the host no longer lead into a running pod
 ///
-/// Nobody new can connect; who is connected stays so. Ports that pasta carries (those that a pod was started with on
-/// another address than the loopback's) and sockets that apps have taken over cannot be removed while the pod runs.
+/// Nobody new can connect; who is connected stays so. Ports that pasta carries (for datagrams, on another address than the
+/// loopback's, that the pod was started with) and sockets that apps have taken over cannot be removed while the pod runs.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  proa port rm web 8080\n  proa port rm web 0.0.0.0:8080 127.0.0.1:5353/udp")]
 pub(crate) struct RmArgs {
