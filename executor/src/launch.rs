@@ -95,7 +95,7 @@ fn start(
     let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
     let places = Places { data_dir: absolute(data_dir)?, socket_dir: absolute(&socket_dir)? };
     let data_dir = places.data_dir.clone();
-    monitor::detach(move |started| supervise(&places, uuid, prepared, resumed, handed, Some(started)))?;
+    let hearing = monitor::detach(move |started| supervise(&places, uuid, prepared, resumed, handed, Some(started)))?;
     if detach {
         return Ok(Launched::Detached(uuid));
     }
@@ -104,6 +104,8 @@ fn start(
         return Ok(Launched::Ended(0));
     };
     wait_for_monitor(&pods, uuid);
+    // Why its program could not be executed, for instance.
+    hearing.last_words()?;
     Ok(Launched::Ended(status))
 }
 

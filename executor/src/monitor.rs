@@ -30,10 +30,25 @@ enum Told {
 pub(crate) struct Started(Arc<File>);
 
 impl Started {
-    /// Tells it. The command then returns, and nobody hears what the monitor says any more.
+    /// Tells it. The command then returns, or attaches to the pod; of what the monitor says it hears no warning any more.
     pub(crate) fn tell(self) {
         diagnostics::warn_on_stderr();
         let _ = say(&self.0, &Told::Started);
+    }
+}
+
+/// What the monitor of a pod that is started may say.
+#[derive(Debug)]
+pub(crate) struct Hearing(BufReader<File>);
+
+impl Hearing {
+    /// Waits for the monitor's end.
+    ///
+    /// # Errors
+    ///
+    /// What it failed with.
+    pub(crate) fn last_words(mut self) -> Result<(), CommandError> {
+        hear(&mut self.0)?.map_or(Ok(()), said)
     }
 }
 
@@ -45,7 +60,7 @@ impl Started {
 /// What `supervise` failed with before, or the process could not be made.
 pub(crate) fn detach(
     supervise: impl FnOnce(Started) -> Result<u8, CommandError> + 'static,
-) -> Result<(), CommandError> {
+) -> Result<Hearing, CommandError> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     match fork(Namespaces::NONE).during(|| "clone3(), for the pod's monitor".into())? {
         Fork::Child => {
@@ -55,7 +70,11 @@ pub(crate) fn detach(
         }
         Fork::Parent { .. } => {
             drop(theirs);
-            hear(ours)
+            let mut ours = BufReader::new(File::from(ours));
+            match hear(&mut ours)? {
+                Some(told) => said(told).map(|()| Hearing(ours)),
+                None => Err(CommandError::failed("the pod's monitor ended before the pod was started")),
+            }
         }
     }
 }
@@ -69,7 +88,7 @@ fn monitor(pipe: OwnedFd, supervise: impl FnOnce(Started) -> Result<u8, CommandE
         Ok(status) => status,
         Err(error) => {
             let status = error.kind.exit_status();
-            // Nobody listens any more if the pod was started: then its record says how it ended.
+            // Nobody listens any more if the pod was started without somebody attached: then its record says how it ended.
             let _ = say(&pipe, &Told::Failed { status, message: error.chain(), hints: error.all_hints(None) });
             status
         }
@@ -92,21 +111,26 @@ fn say(mut pipe: &File, told: &Told) -> std::io::Result<()> {
     pipe.write_all(&line)
 }
 
-fn hear(pipe: OwnedFd) -> Result<(), CommandError> {
-    let mut pipe = BufReader::new(File::from(pipe));
+/// What it tells that is no warning, if it tells anything more.
+fn hear(pipe: &mut BufReader<File>) -> Result<Option<Told>, CommandError> {
     let mut line = Vec::new();
     loop {
         line.clear();
         pipe.read_until(b'\n', &mut line).during(|| "hear the pod's monitor".into())?;
         match serde_json::from_slice(&line) {
             Ok(Told::Warning(text)) => diagnostics::warn(&text),
-            Ok(Told::Started) => return Ok(()),
-            Ok(Told::Failed { status, message, hints }) => {
-                let kind = [Kind::NotFound, Kind::NotExecutable].into_iter().find(|kind| kind.exit_status() == status);
-                let error = CommandError::new(kind.unwrap_or(Kind::Failed), message);
-                return Err(hints.into_iter().fold(error, CommandError::hint));
-            }
-            Err(_) => return Err(CommandError::failed("the pod's monitor ended before the pod was started")),
+            told => return Ok(told.ok()),
+        }
+    }
+}
+
+fn said(told: Told) -> Result<(), CommandError> {
+    match told {
+        Told::Warning(_) | Told::Started => Ok(()),
+        Told::Failed { status, message, hints } => {
+            let kind = [Kind::NotFound, Kind::NotExecutable].into_iter().find(|kind| kind.exit_status() == status);
+            let error = CommandError::new(kind.unwrap_or(Kind::Failed), message);
+            Err(hints.into_iter().fold(error, CommandError::hint))
         }
     }
 }

@@ -87,7 +87,7 @@ pub(crate) struct PodOptions {
 // How a pod is started.
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// Print the pod's UUID when its apps are being started, and leave it to a supervisor of its own
+    /// Print the pod's UUID when its apps run, and leave it to a supervisor of its own
     ///
     /// The apps' output goes to logs (`proa logs`). The pod is kept after it has ended, unless --rm is given.
     #[arg(long)]

@@ -77,7 +77,7 @@ pub(crate) struct Template {
 /// How a pod lives and ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lifecycle {
-    /// Whether it has a monitor of its own, and the command returns when its apps are being started.
+    /// Whether it has a monitor of its own, and the command returns when its apps run.
     pub(crate) detach: bool,
     /// Whether its app has the caller's input, and a terminal if the caller sits at one.
     pub(crate) interactive: bool,

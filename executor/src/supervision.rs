@@ -137,6 +137,7 @@ impl Ground<'_> {
             exit_policy: lifecycle.exit_policy,
             logs: LogLimits::default(),
             held: self.is_held(),
+            executes_first: lifecycle.detach,
             signals: if own { Signals::Stop } else { Signals::Forward },
             metadata: Some(registration(places, *uuid, manifest, images)?),
             network,

@@ -214,20 +214,31 @@ fn what_somebody_has_stopped_stays_so_after_a_reboot(env: &Env) {
 }
 
 fn a_container_that_could_not_be_started_is_created(env: &Env) {
-    let image = image(env);
+    let tree = busybox().file("orphan", "#!/no/such/interpreter\n", 0o755).file("garbage", "\x7fELF but not", 0o755);
+    let image = format!("oci:{}", Layout::new("odd").layer(tree).config("Cmd", json!(["sh"])).build(env).display());
     let state = "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.StartedAt}} {{.State.FinishedAt}}";
     let never = "0001-01-01T00:00:00Z";
-    for (name, command, status) in [("lost", "nosuch", 127), ("dir", "/bin", 126)] {
+    // The last two are found out by execve(2) alone, which is waited for with -d as well.
+    for (name, command, status) in
+        [("lost", "nosuch", 127), ("dir", "/bin", 126), ("orphan", "/orphan", 126), ("garbage", "/garbage", 126)]
+    {
         docker(env, &["run", "-d", "--network=none", "--name", name, &image, command]).exits(status);
         assert_eq!(shown(env, state, name), format!("created {status} false {never} {never}"));
         assert_ne!(shown(env, "{{.State.Error}}", name), "");
         // So it stays, however often it is tried.
         docker(env, &["start", name]).exits(1);
         assert_eq!(shown(env, state, name), format!("created {status} false {never} {never}"));
+        docker(env, &["start", "-a", name]).exits(1).stderr_shows("Error response from daemon: app ");
         docker(env, &["wait", name]).succeeds().prints(&format!("{status}\n"));
+        // Attached to a terminal, too, and of one that leaves nothing behind.
+        for options in ["-t", "-d", "-i"] {
+            docker(env, &["run", "--rm", options, "--network=none", &image, command])
+                .exits(status)
+                .stderr_shows(&format!("execute {command:?}"));
+        }
     }
     let listed = |filter: &str| docker(env, &["ps", "-a", "-f", filter, "--format={{.Names}} {{.Status}}"]).succeeds();
-    listed("status=created").prints("dir Created\nlost Created\n");
+    listed("status=created").prints("garbage Created\norphan Created\ndir Created\nlost Created\n");
     listed("status=exited").prints("");
     listed("exited=127").prints("");
     // One that has run is not created any more.

@@ -77,6 +77,9 @@ fn program_that_cannot_be_executed_is_126(env: &Env) {
     for program in ["/plain", "/garbage", "/etc"] {
         let image = Aci::new("unexecutable", tree.clone()).exec([program]).build(env);
         env.run(&image, &[]).outcome().refuses_with(126, program);
+        let words = ["--insecure-options=image", "run", "--detach", "--net=none", image.to_str().expect("UTF-8")];
+        env.proa(words).outcome().refuses_with(126, program);
+        env.proa(["gc", "--grace-period=0s"]).outcome().succeeds();
     }
     let image = Aci::new("long", busybox()).exec(["/bin/true", &"x".repeat(140_000)]).build(env);
     let refused = env.run(&image, &[]).outcome().refuses_with(126, "Argument list too long");

@@ -14,7 +14,7 @@ mod ports;
 mod readiness;
 mod replies;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -133,6 +133,8 @@ pub(crate) struct Monitor<'a> {
     put_off: bool,
     /// Whether the apps that the pod begins with are created, and nobody was told yet.
     created: bool,
+    /// The first processes of apps whose programs are not executed yet, while that is waited for.
+    unexecuted: Option<BTreeSet<u64>>,
     /// The files of /etc that each app is given.
     etc: Vec<EtcFile>,
     events: Events,
@@ -214,6 +216,7 @@ impl<'a> Monitor<'a> {
             members,
             put_off: false,
             created: false,
+            unexecuted: spec.executes_first.then(BTreeSet::new),
             etc,
             events: Events::default(),
             held: spec.held,

@@ -25,6 +25,8 @@ pub(crate) enum ToInit {
         process: u64,
         /// Whether the pod is over when that process has ended: no [`ToInit::Shutdown`] is to be waited for then.
         last: bool,
+        /// Whether [`FromInit::Executed`] is to be said.
+        awaited: bool,
     },
     /// Execute something else in an app: an [`EnterSpec`] as JSON in a memory file, then standard streams or none.
     Enter(Entry),

@@ -238,7 +238,9 @@ impl Apps {
                     let _ = etc::edit_hosts(self.apps.keys().copied(), &edits);
                 }
             }
-            ToInit::Start { app, process, last } => self.start(app, process, last, monitor)?,
+            ToInit::Start { app, process, last, awaited } => {
+                self.start(app, process, last, awaited, monitor)?;
+            }
             ToInit::Enter(entry) => {
                 if let Err(failure) = self.enter(entry, fds) {
                     monitor.say(&FromInit::ExecFailed { process: entry.process, failure })?;
@@ -267,10 +269,10 @@ impl Apps {
     }
 
     /// Starts the first process of an app, or notes that it is to be started when it is ready.
-    fn start(&mut self, app: usize, id: u64, last: bool, monitor: &InitEnd) -> rustix::io::Result<()> {
+    fn start(&mut self, app: usize, id: u64, last: bool, awaited: bool, monitor: &InitEnd) -> rustix::io::Result<()> {
         let first = |process: &&mut Process| process.app == app && process.id.is_none();
         if let Some(process) = self.processes.iter_mut().find(first) {
-            (process.id, process.last) = (Some(id), last);
+            (process.id, process.last, process.awaited) = (Some(id), last, awaited);
             if process.stage == Stage::Waiting {
                 process.start()?;
             }

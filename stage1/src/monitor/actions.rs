@@ -65,7 +65,8 @@ impl Monitor<'_> {
         let name = record.report.name.clone();
         if role == Role::Main && state.attempt == 0 {
             let last = self.supervisor.ends_with(app);
-            self.say(&ToInit::Start { app, process, last })?;
+            let awaited = self.unexecuted.as_mut().is_some_and(|them| them.insert(process));
+            self.say(&ToInit::Start { app, process, last, awaited })?;
         } else {
             if let Err(error) = self.execute_again(app, role, process) {
                 // The pod goes on: it is as if the program could not be executed.

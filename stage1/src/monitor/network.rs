@@ -1,5 +1,6 @@
 //! The monitor and the pod's network.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use appc::isolator::names;
@@ -82,9 +83,11 @@ impl Monitor<'_> {
         self.see_to(change, keeper)
     }
 
-    /// Says that the pod is there, once it is, with its network.
+    /// Says that the pod is there, once it is, with its network, and with its programs where those are waited for.
     pub(super) fn tell_started(&mut self, keeper: &mut dyn Keeper) {
-        if self.has_network() && std::mem::take(&mut self.created) {
+        let executed = self.unexecuted.as_ref().is_none_or(BTreeSet::is_empty) && !self.put_off && !self.over;
+        if executed && self.has_network() && std::mem::take(&mut self.created) {
+            self.unexecuted = None;
             keeper.pod_started();
         }
     }
@@ -109,7 +112,10 @@ impl Monitor<'_> {
                 keeper.remark_on_pod(&format!("the pod has no network but {left}: {why}"));
             }
         }
+        if std::mem::take(&mut self.put_off) {
+            self.start_all(keeper)?;
+        }
         self.tell_started(keeper);
-        if std::mem::take(&mut self.put_off) { self.start_all(keeper) } else { Ok(()) }
+        Ok(())
     }
 }

@@ -50,10 +50,13 @@ impl Monitor<'_> {
             }
             FromInit::AddFailed { app, failure } => self.added(app, Err(failure), keeper)?,
             FromInit::Terminal { process } => self.terminal_made(process, fds.into_iter().next()),
-            FromInit::Executed { process } => self.executed(process),
+            FromInit::Executed { process } => self.executed(process, keeper),
             FromInit::Stays => self.stays(),
             FromInit::ExecFailed { process, failure } => match self.forget(process) {
-                Some(Purpose::App(app)) => self.never_executed(app, failure, keeper)?,
+                Some(Purpose::App(app)) => {
+                    self.never_executed(app, failure, keeper)?;
+                    self.tell_started(keeper);
+                }
                 Some(Purpose::Entered(connection) | Purpose::Room(connection)) => {
                     self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
                 }
@@ -62,7 +65,7 @@ impl Monitor<'_> {
             },
             FromInit::Exited { process, end } => {
                 // It can be reaped before its conversation was seen to end.
-                self.executed(process);
+                self.executed(process, keeper);
                 self.ended(process, end, keeper)?;
             }
         }
@@ -93,8 +96,12 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// A process that goes on without its client is executed, which the client is told once.
-    fn executed(&mut self, process: u64) {
+    /// A process is executed that somebody waits for: the client that has entered it is told once, if it does not stay;
+    /// whoever has started the pod is when all are.
+    fn executed(&mut self, process: u64, keeper: &mut dyn Keeper) {
+        if self.unexecuted.as_mut().is_some_and(|them| them.remove(&process)) {
+            self.tell_started(keeper);
+        }
         let awaited = self.staying.get_mut(&process).is_some_and(std::mem::take);
         if let (true, Some(&Purpose::Entered(connection))) = (awaited, self.processes.get(&process)) {
             self.reply(connection, &Reply::Started);
@@ -145,6 +152,9 @@ impl Monitor<'_> {
     fn forget(&mut self, process: u64) -> Option<Purpose> {
         self.hung_up.remove(&process);
         self.staying.remove(&process);
+        if let Some(them) = &mut self.unexecuted {
+            them.remove(&process);
+        }
         self.processes.remove(&process)
     }
 

@@ -15,7 +15,8 @@ pub trait Keeper {
     /// Whatever kept it from doing so; the pod is not run then.
     fn files(&mut self) -> Result<PodFiles, KeeperError>;
 
-    /// All apps that the pod begins with are created and are being started.
+    /// All apps that the pod begins with are created and are being started, or their programs are executed where that
+    /// was to be waited for.
     fn pod_started(&mut self) {}
 
     /// The state of an app has changed.

@@ -42,6 +42,8 @@ pub struct PodSpec<'a> {
     pub signals: Signals,
     /// Whether the apps are started only when a client attaches and holds the pod.
     pub held: bool,
+    /// Whether the pod counts as started only when the apps' programs are executed, or one could not be.
+    pub executes_first: bool,
     /// The control groups of the pod, if it has any.
     pub cgroup: Option<PodCgroup>,
     /// How the pod registers with the metadata service; without it the apps have none.
