@@ -96,7 +96,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     let nest = nest(context, begin, &lifecycle, &net, &images.mapping)?;
     let raised_before = limits::files_are_raised();
     // The built-in pod is two apps of one image.
-    let Gathered { apps, records, mut trees } = gather(&mut images, wanted, if whole_hello { 2 } else { 1 })?;
+    let Gathered { apps, records, mut trees } = gather(&images, wanted, if whole_hello { 2 } else { 1 })?;
     let mut manifest = match apps.as_slice() {
         [(_, record)] if whole_hello => hello::pod_manifest(record.id),
         _ => reify(pod, &environment, apps, strict)?,
@@ -208,7 +208,7 @@ struct Gathered {
 }
 
 /// Has the images stored and their trees open, for `copies` apps of each.
-fn gather(images: &mut Images, wanted: Vec<(ImageRef, WantedApp)>, copies: usize) -> Result<Gathered, CommandError> {
+fn gather(images: &Images, wanted: Vec<(ImageRef, WantedApp)>, copies: usize) -> Result<Gathered, CommandError> {
     let mut apps = Vec::with_capacity(wanted.len());
     let (mut trees, mut records) = (Trees::default(), Vec::new());
     for (image, wanted) in wanted {

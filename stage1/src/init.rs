@@ -274,7 +274,7 @@ fn create(init: &mut Init, mut fds: Fds, built: Vec<Built>, lock: OwnedFd) -> Re
     (0..own_volumes.len()).for_each(|index| drop(fds.take(Slot::VolumeDir(index))));
     let (mapping, ended_early) = (init.mapping.clone(), BTreeMap::new());
     let mut apps = Apps { apps, processes, ended_early, stays: false, fds, mapping, signals, _lock: lock };
-    apps.tell_listeners(metadata, identities, &init.monitor).named(|| "sendmsg(<monitor>)".into())?;
+    apps::tell_listeners(metadata, identities, &init.monitor).named(|| "sendmsg(<monitor>)".into())?;
     for wanted in [Stage::Readying, Stage::Waiting] {
         for index in 0..apps.processes.len() {
             apps.advance_to(index, wanted, &init.monitor)?;

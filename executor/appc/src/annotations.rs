@@ -11,9 +11,6 @@ use crate::json::view::View;
 use crate::name::AcIdentifier;
 use crate::url::{Url, UrlError};
 
-/// The annotation by which an app says, with `true`, that it reports its readiness to systemd by itself.
-pub const SUPPORTS_SYSTEMD_NOTIFY: &str = "appc.io/executor/supports-systemd-notify";
-
 /// A list of annotations that breaks the schema's rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -71,11 +71,6 @@ impl Quantity {
         Self { nanos: i128::from(units) * NANOS, format, written: None }
     }
 
-    /// A number of thousandths.
-    pub fn from_milli(milli: i64, format: Format) -> Self {
-        Self { nanos: i128::from(milli) * NANOS_PER_MILLI, format, written: None }
-    }
-
     /// The amount in units (bytes, cores, operations a second), rounded away from zero, and capped at the ends of
     /// the type.
     pub fn value(&self) -> i64 {

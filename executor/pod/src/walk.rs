@@ -213,7 +213,7 @@ impl<'p> Walk<'p> {
         }
     }
 
-    fn rewind(&mut self) -> Result<(), RemovalError> {
+    fn rewind(&self) -> Result<(), RemovalError> {
         let Some(frame) = self.stack.last() else { return Ok(()) };
         seek(&frame.fd, SeekFrom::Start(0)).map(|_| ()).map_err(|source| self.error("lseek", c"", source))
     }

@@ -21,20 +21,23 @@ pub(super) const MOST_FILES: u64 = 10_000_000;
 /// Two blocks of zeros end an archive.
 const END: [u8; 1024] = [0; 1024];
 
-/// File systems whose files are the kernel's answers, not anybody's data (statfs(2)): proc, sysfs, cgroup, cgroup2, devpts,
-/// mqueue, debugfs, tracefs, securityfs, bpf.
+/// File systems whose files are the kernel's answers, not anybody's data (statfs(2)).
 const OF_THE_KERNEL: [u64; 10] = [
-    0x9fa0,
-    0x6265_6572,
-    0x27_e0eb,
-    0x6367_7270,
-    0x1cd1,
-    0x1980_0202,
-    0x6462_6720,
-    0x7472_6163,
-    0x7363_6673,
-    0xcafe_4a11,
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x27_e0eb,   // cgroup
+    0x6367_7270, // cgroup2
+    0x1cd1,      // devpts
+    0x1980_0202, // mqueue
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0xcafe_4a11, // bpf
 ];
+
+fn is_of_the_kernel(file: &OwnedFd) -> bool {
+    fstatfs(file).is_ok_and(|found| OF_THE_KERNEL.contains(&(found.f_type.cast_unsigned() & 0xffff_ffff)))
+}
 
 /// What is to be copied.
 #[derive(Clone, Debug)]
@@ -124,7 +127,7 @@ impl Packer<'_> {
         if must_be_directory && kind(&stat) != FileType::Directory {
             return Err(self.failed(b"", "open", Errno::NOTDIR));
         }
-        if self.is_of_the_kernel(&self.top) {
+        if is_of_the_kernel(&self.top) {
             return Err(format!("{}: the kernel makes this up: there is nothing to copy", self.shown));
         }
         let mut way = Itinerary::default();
@@ -183,7 +186,7 @@ impl Packer<'_> {
         entry.path([&self.entry_name(path)[..], b"/"].concat());
         entry.entry_type(EntryType::Directory);
         self.write(&entry.finish_bytes())?;
-        if self.is_of_the_kernel(file) {
+        if is_of_the_kernel(file) {
             return Ok(Vec::new());
         }
         let dir = match self.open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
@@ -259,10 +262,6 @@ impl Packer<'_> {
                 open_resolving(CWD, self.path, (access - OFlags::NOFOLLOW) | nofollow, ResolveFlags::NO_MAGICLINKS)
             }
         }
-    }
-
-    fn is_of_the_kernel(&self, file: &OwnedFd) -> bool {
-        fstatfs(file).is_ok_and(|found| OF_THE_KERNEL.contains(&(found.f_type.cast_unsigned() & 0xffff_ffff)))
     }
 
     /// The name that a path has in the archive.

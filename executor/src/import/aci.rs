@@ -207,7 +207,7 @@ impl Images {
             // Who has signed is known before anything is downloaded.
             signature::check_signer(&self.config_dirs, signature.clone())?;
         }
-        let mut aci = self.receive(&file, download, body)?;
+        let mut aci = receive(&file, download, body)?;
         let voucher = match self.at_last(signature, place, given)? {
             Some(signature) => signature::vouch(&self.config_dirs, &mut aci, signature)?,
             None => Voucher::Nobody,
@@ -265,36 +265,6 @@ impl Images {
             },
             None => Ok(None),
         }
-    }
-
-    /// Writes a body to the download's file, asking for the rest as often as it is cut off.
-    fn receive(&self, file: &RemoteFile<'_>, mut download: Download<'_>, mut body: Body) -> Result<File, CommandError> {
-        let work = async {
-            let (mut fruitless, mut furthest) = (0, body.received());
-            loop {
-                let cut = match body.chunk().await {
-                    Ok(Some(bytes)) => {
-                        download.file.write_all(&bytes).map_err(DownloadError::Write)?;
-                        // A server that knows no ranges sends what was there before again.
-                        if body.received() > furthest {
-                            (fruitless, furthest) = (0, body.received());
-                        }
-                        continue;
-                    }
-                    Ok(None) => return Ok(()),
-                    Err(DownloadError::Http(error)) if error.is_interruption() && fruitless < FRUITLESS => error,
-                    Err(error) => return Err(error),
-                };
-                fruitless += 1;
-                debug!(url = %file.shown(), error = %cut, "asking for the rest");
-                match open(file, &mut download, None).await? {
-                    Opened::Whole(next) | Opened::Rest(next) => body = next,
-                    Opened::Unchanged { .. } => return Err(cut.into()),
-                }
-            }
-        };
-        file.client().block_on(work).map_err(explain_download)?;
-        Ok(download.finish()?)
     }
 
     /// Looks for the keys of an image that no key is trusted for yet, and asks whether they are good, if somebody is
@@ -367,6 +337,36 @@ fn explain_discovery(error: fetch::discovery::DiscoveryError) -> CommandError {
         true => error.hint("give credentials for that host in auth.d (docs/configuration.md)"),
         false => error.hint("`proa --debug fetch` tells which pages were asked for; a file is written ./FILE.aci"),
     }
+}
+
+/// Writes a body to the download's file, asking for the rest as often as it is cut off.
+fn receive(file: &RemoteFile<'_>, mut download: Download<'_>, mut body: Body) -> Result<File, CommandError> {
+    let work = async {
+        let (mut fruitless, mut furthest) = (0, body.received());
+        loop {
+            let cut = match body.chunk().await {
+                Ok(Some(bytes)) => {
+                    download.file.write_all(&bytes).map_err(DownloadError::Write)?;
+                    // A server that knows no ranges sends what was there before again.
+                    if body.received() > furthest {
+                        (fruitless, furthest) = (0, body.received());
+                    }
+                    continue;
+                }
+                Ok(None) => return Ok(()),
+                Err(DownloadError::Http(error)) if error.is_interruption() && fruitless < FRUITLESS => error,
+                Err(error) => return Err(error),
+            };
+            fruitless += 1;
+            debug!(url = %file.shown(), error = %cut, "asking for the rest");
+            match open(file, &mut download, None).await? {
+                Opened::Whole(next) | Opened::Rest(next) => body = next,
+                Opened::Unchanged { .. } => return Err(cut.into()),
+            }
+        }
+    };
+    file.client().block_on(work).map_err(explain_download)?;
+    Ok(download.finish()?)
 }
 
 fn deferred_again() -> CommandError {

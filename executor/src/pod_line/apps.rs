@@ -154,7 +154,7 @@ pub(super) fn app_command() -> Command {
 }
 
 /// Whether the word after this flag is the flag's value.
-fn takes_value(command: &mut Command, flag: &str) -> bool {
+fn takes_value(command: &Command, flag: &str) -> bool {
     command.get_arguments().any(|arg| {
         // A value that only `=` gives, as in --readonly-rootfs=false, is no word of its own.
         let takes = arg.get_action().takes_values() && !arg.is_require_equals_set();

@@ -95,23 +95,6 @@ impl Apps {
         Failure::new(failure.kind, &format_args!("app {name:?}: {}", failure.message))
     }
 
-    /// Hands the sockets of the metadata service over. This process keeps none of them.
-    pub(super) fn tell_listeners(
-        &mut self,
-        pod: Option<OwnedFd>,
-        apps: Vec<(usize, OwnedFd)>,
-        monitor: &InitEnd,
-    ) -> rustix::io::Result<()> {
-        if let Some(pod) = pod {
-            monitor.say_with(&FromInit::Listeners { pod: true, apps: Vec::new() }, &[pod.as_fd()])?;
-        }
-        for some in apps.chunks(MAX_FDS) {
-            let message = FromInit::Listeners { pod: false, apps: some.iter().map(|(app, _)| *app).collect() };
-            monitor.say_with(&message, &some.iter().map(|(_, fd)| fd.as_fd()).collect::<Vec<_>>())?;
-        }
-        Ok(())
-    }
-
     /// Says that the apps are created, and hands their terminals over.
     fn tell_created(&mut self, monitor: &InitEnd) -> rustix::io::Result<()> {
         let taken = self.processes.iter_mut().filter_map(|process| Some((process.app, process.terminal.take()?)));
@@ -351,6 +334,22 @@ impl Apps {
 
 fn said(errno: Errno) -> Failure {
     Failure::new(FailureKind::Setup, &format_args!("send(<app>): {}", std::io::Error::from(errno)))
+}
+
+/// Hands the sockets of the metadata service over. This process keeps none of them.
+pub(super) fn tell_listeners(
+    pod: Option<OwnedFd>,
+    apps: Vec<(usize, OwnedFd)>,
+    monitor: &InitEnd,
+) -> rustix::io::Result<()> {
+    if let Some(pod) = pod {
+        monitor.say_with(&FromInit::Listeners { pod: true, apps: Vec::new() }, &[pod.as_fd()])?;
+    }
+    for some in apps.chunks(MAX_FDS) {
+        let message = FromInit::Listeners { pod: false, apps: some.iter().map(|(app, _)| *app).collect() };
+        monitor.say_with(&message, &some.iter().map(|(_, fd)| fd.as_fd()).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 /// Says something with a descriptor, or without one if `always`.

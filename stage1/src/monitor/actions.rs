@@ -100,7 +100,7 @@ impl Monitor<'_> {
     ///
     /// # Errors
     /// No descriptor or memory is left for what pid 1 is told.
-    pub(super) fn enter(&mut self, entry: Entry, spec: &impl Serialize, streams: &[OwnedFd]) -> std::io::Result<()> {
+    pub(super) fn enter(&self, entry: Entry, spec: &impl Serialize, streams: &[OwnedFd]) -> std::io::Result<()> {
         let spec = memory_file(spec)?;
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(&spec).chain(streams).map(|fd| fd.as_fd()).collect();
         Ok(self.init.say_with(&ToInit::Enter(entry), &fds)?)

@@ -251,7 +251,7 @@ impl Monitor<'_> {
     }
 
     /// Passes a signal on to what the client entered, if that is still there.
-    fn forward(&mut self, connection: ConnectionId, signal: i32) -> Result<(), RunError> {
+    fn forward(&self, connection: ConnectionId, signal: i32) -> Result<(), RunError> {
         let entered = |purpose: &&Purpose| **purpose == Purpose::Entered(connection);
         let process = self.processes.iter().find(|(_, purpose)| entered(purpose)).map(|(id, _)| *id);
         if let Some(process) = process {

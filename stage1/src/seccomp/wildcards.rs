@@ -18,41 +18,26 @@ pub enum Wildcard {
 
 /// The meaning of a wildcard, if it is known.
 pub fn resolve(wildcard: &str) -> Option<Wildcard> {
-    Some(match wildcard {
-        "@appc.io/all" => Wildcard::All,
-        "@appc.io/empty" => Wildcard::Empty,
-        "@docker/default-whitelist" | "@rkt/default-whitelist" => Wildcard::DefaultAllowed,
-        "@docker/default-blacklist" | "@rkt/default-blacklist" => Wildcard::Names(DEFAULT_BLACKLIST),
-        "@systemd/clock" => Wildcard::Names(CLOCK),
-        "@systemd/default-whitelist" => Wildcard::Names(DEFAULT),
-        "@systemd/io-event" => Wildcard::Names(IO_EVENT),
-        "@systemd/mount" => Wildcard::Names(MOUNT),
-        "@systemd/network-io" => Wildcard::Names(NETWORK_IO),
-        "@systemd/obsolete" => Wildcard::Names(OBSOLETE),
-        "@systemd/privileged" => Wildcard::Names(PRIVILEGED),
-        "@systemd/process" => Wildcard::Names(PROCESS),
-        "@systemd/raw-io" => Wildcard::Names(RAW_IO),
-        _ => return None,
-    })
+    ALL.iter().find(|(name, _)| *name == wildcard).map(|(_, meaning)| *meaning)
 }
 
-/// All wildcards there are, for messages and tests.
-pub const ALL: [&str; 15] = [
-    "@appc.io/all",
-    "@appc.io/empty",
-    "@docker/default-blacklist",
-    "@docker/default-whitelist",
-    "@rkt/default-blacklist",
-    "@rkt/default-whitelist",
-    "@systemd/clock",
-    "@systemd/default-whitelist",
-    "@systemd/io-event",
-    "@systemd/mount",
-    "@systemd/network-io",
-    "@systemd/obsolete",
-    "@systemd/privileged",
-    "@systemd/process",
-    "@systemd/raw-io",
+/// All wildcards there are.
+pub const ALL: [(&str, Wildcard); 15] = [
+    ("@appc.io/all", Wildcard::All),
+    ("@appc.io/empty", Wildcard::Empty),
+    ("@docker/default-blacklist", Wildcard::Names(DEFAULT_BLACKLIST)),
+    ("@docker/default-whitelist", Wildcard::DefaultAllowed),
+    ("@rkt/default-blacklist", Wildcard::Names(DEFAULT_BLACKLIST)),
+    ("@rkt/default-whitelist", Wildcard::DefaultAllowed),
+    ("@systemd/clock", Wildcard::Names(CLOCK)),
+    ("@systemd/default-whitelist", Wildcard::Names(DEFAULT)),
+    ("@systemd/io-event", Wildcard::Names(IO_EVENT)),
+    ("@systemd/mount", Wildcard::Names(MOUNT)),
+    ("@systemd/network-io", Wildcard::Names(NETWORK_IO)),
+    ("@systemd/obsolete", Wildcard::Names(OBSOLETE)),
+    ("@systemd/privileged", Wildcard::Names(PRIVILEGED)),
+    ("@systemd/process", Wildcard::Names(PROCESS)),
+    ("@systemd/raw-io", Wildcard::Names(RAW_IO)),
 ];
 
 /// Names of calls on architectures without a profile, which a set made for all of them may hold. `syscall` is one of

@@ -191,6 +191,6 @@ fn comparison_is_by_amount() {
     assert!(quantity("10000T") > quantity("100Gi"));
     assert!(quantity("50m") < quantity("100m"));
     assert!(quantity("-1") < quantity("0"));
-    assert_eq!(Quantity::new(1, Format::DecimalSi), Quantity::from_milli(1000, Format::BinarySi));
+    assert_eq!(Quantity::new(1, Format::DecimalSi), Quantity::new(1, Format::BinarySi));
     assert!(quantity("0Ki").is_zero());
 }

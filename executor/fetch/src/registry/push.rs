@@ -230,7 +230,7 @@ impl<'a> Pusher<'a> {
             if answer.status().as_u16() != 202 {
                 return Err(self.repository.refusal(answer, "").await);
             }
-            place = self.place(&answer)?;
+            place = upload_url(&answer)?;
             start += length;
         }
         self.finish(place, digest, Body::Empty).await
@@ -242,7 +242,7 @@ impl<'a> Pusher<'a> {
         if answer.status().as_u16() != 202 {
             return Err(self.repository.refusal(answer, "").await);
         }
-        self.place(&answer)
+        upload_url(&answer)
     }
 
     async fn finish(&self, mut place: Url, digest: &Digest, body: Body) -> Result<(), RegistryError> {
@@ -259,26 +259,26 @@ impl<'a> Pusher<'a> {
     }
 
     async fn cancel(&self, answer: &Response) {
-        if let Ok(place) = self.place(answer) {
+        if let Ok(place) = upload_url(answer) {
             // Registries remove uploads that are not finished; this only spares them the wait.
             let _ = self.repository.send_to(&place, |url| Request::new(Method::DELETE, url)).await;
         }
     }
+}
 
-    /// Where the answer says that the upload goes on.
-    fn place(&self, answer: &Response) -> Result<Url, RegistryError> {
-        let url = ShownUrl::new(answer.url());
-        let refused = |reason: &str| RegistryError::Protocol { url: url.clone(), reason: reason.to_owned() };
-        let location = answer.header(LOCATION).ok_or_else(|| refused("the answer names no place for the upload"))?;
-        let place = answer.url().join(location).map_err(|_| refused("the place for the upload is no URL"))?;
-        if answer.url().scheme() == "https" && place.scheme() != "https" {
-            return Err(HttpError::Downgrade { from: url, to: ShownUrl::new(&place) }.into());
-        }
-        if !place.username().is_empty() || place.password().is_some() {
-            return Err(refused("the place for the upload holds a user name or password"));
-        }
-        Ok(place)
+/// Where the answer says that the upload goes on.
+fn upload_url(answer: &Response) -> Result<Url, RegistryError> {
+    let url = ShownUrl::new(answer.url());
+    let refused = |reason: &str| RegistryError::Protocol { url: url.clone(), reason: reason.to_owned() };
+    let location = answer.header(LOCATION).ok_or_else(|| refused("the answer names no place for the upload"))?;
+    let place = answer.url().join(location).map_err(|_| refused("the place for the upload is no URL"))?;
+    if answer.url().scheme() == "https" && place.scheme() != "https" {
+        return Err(HttpError::Downgrade { from: url, to: ShownUrl::new(&place) }.into());
     }
+    if !place.username().is_empty() || place.password().is_some() {
+        return Err(refused("the place for the upload holds a user name or password"));
+    }
+    Ok(place)
 }
 
 /// Waits for `work`, which sends `length` bytes, and tells of them meanwhile.

@@ -153,7 +153,7 @@ impl<'a> Extraction<'a> {
             // Readers differ on whether data follows such an entry.
             return refuse(Fault::Data(member.size));
         }
-        let attributes = self.attributes(&mut member, path)?;
+        let attributes = self.attributes(&member, path)?;
         let xattrs = Kept::choose(
             &name,
             std::mem::take(&mut member.xattrs),
@@ -191,7 +191,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Owner, mode and time to set. In single-id mode a set-user-id bit would hand out the wrong user, so it is left out.
-    fn attributes(&self, member: &mut Member, path: &EntryPath) -> Result<Attributes, ExtractError> {
+    fn attributes(&self, member: &Member, path: &EntryPath) -> Result<Attributes, ExtractError> {
         let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
         let (Some(uid), Some(gid)) = (id(member.uid), id(member.gid)) else {
             let fault = Fault::OwnerRange { uid: member.uid, gid: member.gid };

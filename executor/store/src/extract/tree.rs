@@ -129,7 +129,7 @@ impl<'r> Tree<'r> {
     }
 
     /// What stands at `path`, if anything. Does not make parents.
-    pub(super) fn stat(&mut self, path: &EntryPath) -> Result<Option<(Stat, FileType)>> {
+    pub(super) fn stat(&self, path: &EntryPath) -> Result<Option<(Stat, FileType)>> {
         let (parent, name) = path.split();
         let dir = match self.open_beneath(parent, OFlags::PATH) {
             Ok(dir) => dir,

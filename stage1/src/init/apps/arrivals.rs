@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use appc::PodManifest;
 use serde::de::DeserializeOwned;
 
-use super::{Apps, said};
+use super::{Apps, said, tell_listeners};
 use crate::apply::Refusal;
 use crate::channel::{AddSpec, EnterSpec, Entry, Failure, FailureKind};
 use crate::enter::Later;
@@ -73,7 +73,7 @@ impl Apps {
             with_mounts(&self.fds, slots.into_iter().zip(fds).collect()).map_err(|refusal| failed(&refusal))?;
         let identity = identity(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
         put_etc(app, &added.plan, &mut own).map_err(|refusal| failed(&refusal))?;
-        self.tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
+        tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
         added.put_cgroup(&mut own).map_err(|refusal| failed(&refusal))?;
         added.put_sockets(sockets, &mut own).map_err(|refusal| failed(&refusal))?;
         let stdio = streams::received(streams, terminal);

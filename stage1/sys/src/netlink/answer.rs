@@ -18,17 +18,17 @@ pub(super) fn parts(mut bytes: &[u8], header: usize) -> impl Iterator<Item = io:
             _ => number(0).map(usize::from),
         };
         let kind = number(if header == HEADER { 4 } else { 2 });
-        let (Some(length), Some(kind)) = (length, kind) else { return broken(&mut bytes) };
-        let Some(body) = bytes.get(header..length) else { return broken(&mut bytes) };
+        let (Some(length), Some(kind)) = (length, kind) else { return Some(broken(&mut bytes)) };
+        let Some(body) = bytes.get(header..length) else { return Some(broken(&mut bytes)) };
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(Ok((kind, body)))
     })
 }
 
 /// The end of what is no answer.
-fn broken<'a>(bytes: &mut &'a [u8]) -> Option<io::Result<(u16, &'a [u8])>> {
+fn broken<'a>(bytes: &mut &'a [u8]) -> io::Result<(u16, &'a [u8])> {
     *bytes = &[];
-    Some(Err(Errno::BADMSG.into()))
+    Err(Errno::BADMSG.into())
 }
 
 /// What an NLMSG_ERROR says: a negative errno, or zero for none.
