@@ -17,11 +17,11 @@ use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
 use crate::idmap;
 use crate::insecure::Insecure;
-use crate::network::Network;
 use crate::progress::ProgressForm;
 use crate::pull_policy::{PullPolicy, Pulling};
 use crate::signature::{self, Voucher};
 use crate::userns::Userns;
+use crate::web::Web;
 
 mod aci;
 mod chunked;
@@ -54,7 +54,7 @@ pub(crate) struct Images {
     policy: PullPolicy,
     progress: ProgressForm,
     config_dirs: ConfigDirs,
-    network: OnceCell<Network>,
+    web: OnceCell<Web>,
     /// The last archive that was inflated: others of its images may be wanted.
     inflated: RefCell<Option<Rc<Inflated>>>,
     require_signature: bool,
@@ -105,7 +105,7 @@ impl Images {
         let mapping = idmap::detect(context.data_dir()?)?;
         let map = IdMap::new(&mapping.key());
         let config_dirs = context.config_dirs().clone();
-        let (insecure, keep_of_layers, network) = (context.insecure, Keep::Recipe, OnceCell::new());
+        let (insecure, keep_of_layers, web) = (context.insecure, Keep::Recipe, OnceCell::new());
         let inflated = RefCell::new(None);
         let Pulling { policy, progress } = pulling.into();
         Ok(Self {
@@ -117,7 +117,7 @@ impl Images {
             policy,
             progress,
             config_dirs,
-            network,
+            web,
             inflated,
             require_signature: context.require_signature,
             trust_keys_from_https: context.trust_keys_from_https,
@@ -134,13 +134,13 @@ impl Images {
         Self { keep_of_layers: Keep::Archive, ..self }
     }
 
-    /// The network, with its configuration read when it is first needed.
-    fn network(&self) -> Result<&Network, CommandError> {
-        match self.network.get() {
-            Some(network) => Ok(network),
+    /// The web, with its configuration read when it is first needed.
+    fn web(&self) -> Result<&Web, CommandError> {
+        match self.web.get() {
+            Some(web) => Ok(web),
             None => {
-                let made = Network::new(&self.config_dirs, self.insecure)?;
-                Ok(self.network.get_or_init(|| made))
+                let made = Web::new(&self.config_dirs, self.insecure)?;
+                Ok(self.web.get_or_init(|| made))
             }
         }
     }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::error::{CommandError, Explain};
 use crate::escape::printable;
-use crate::network::Network;
+use crate::web::Web;
 use crate::{output, verifier};
 
 /// Where a key is.
@@ -57,8 +57,8 @@ impl Location {
 /// # Errors
 ///
 /// The host cannot be asked, or has none.
-pub(crate) fn discover(network: &Network, prefix: &AcIdentifier) -> Result<Vec<Location>, CommandError> {
-    let found = network.discovery()?.public_keys(prefix).during(|| "prefix meta discovery error".into())?.found;
+pub(crate) fn discover(web: &Web, prefix: &AcIdentifier) -> Result<Vec<Location>, CommandError> {
+    let found = web.discovery()?.public_keys(prefix).during(|| "prefix meta discovery error".into())?.found;
     Ok(found.into_iter().map(|key| Location { place: key.url, reach: Some(key.reach) }).collect())
 }
 
@@ -68,14 +68,14 @@ pub(crate) fn discover(network: &Network, prefix: &AcIdentifier) -> Result<Vec<L
 ///
 /// The keys cannot be had, are no good, or nobody is there to look at them. That the answer is no is none.
 pub(crate) fn add(
-    network: &Network,
+    web: &Web,
     own: &Path,
     scope: &Scope,
     location: &Location,
     review: Review,
 ) -> Result<(), CommandError> {
     let place = printable(&location.place);
-    let bytes = read(network, location).during(|| format!("error accessing the key {place}"))?;
+    let bytes = read(web, location).during(|| format!("error accessing the key {place}"))?;
     let certificates = verifier::inspect(bytes).during(|| format!("error reading the key {place}"))?;
     let shown = format!("{place:?}");
     let prefix = match scope {
@@ -109,7 +109,7 @@ pub(crate) fn add(
     Ok(())
 }
 
-fn read(network: &Network, location: &Location) -> Result<Vec<u8>, CommandError> {
+fn read(web: &Web, location: &Location) -> Result<Vec<u8>, CommandError> {
     let Some(url) = location.url() else {
         if location.reach.is_some() {
             return Err(CommandError::failed("the host names something that is no URL")
@@ -119,16 +119,16 @@ fn read(network: &Network, location: &Location) -> Result<Vec<u8>, CommandError>
             .hint(|| "give a file of public keys, as `gpg --armor --export NAME` writes it".into());
     };
     let url = url?;
-    if url.scheme() == "http" && !network.client.settings().plain_http {
+    if url.scheme() == "http" && !web.client.settings().plain_http {
         return Err(CommandError::failed("--insecure-allow-http required for http URLs")
             .hint("whoever sits in between can exchange the key: compare the fingerprints all the more"));
     }
-    let request = network.hosts()?.authorize(Request::get(url));
+    let request = web.hosts()?.authorize(Request::get(url));
     let request = match location.reach {
         Some(reach) => request.discovered(reach),
         None => request,
     };
-    Ok(network.client.document(&request, MAX_KEY_BYTES)?)
+    Ok(web.client.document(&request, MAX_KEY_BYTES)?)
 }
 
 fn read_file(path: &str) -> io::Result<Vec<u8>> {

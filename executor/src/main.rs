@@ -8,109 +8,125 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+// The command line: what is typed, and the other programs that this one is.
 mod actool;
-mod addresses;
+mod cli;
+mod commands;
+mod docker;
+mod go_flags;
+mod habits;
+mod hello;
+mod misuse;
+mod pod_line;
+mod profiles;
+mod request;
+mod rkt_options;
+mod split;
+mod vm_images;
+
+// Options and arguments, one each.
 mod annotations;
 mod app_argument;
 mod app_isolators;
-mod attach;
-mod cgroup;
-mod cli;
-mod client;
-mod commands;
-mod commit;
-mod config;
 mod consent;
-mod context;
-mod copying;
 mod detach_keys;
 mod devices;
-mod diagnostics;
-mod discover;
-mod disk_usage;
-mod docker;
-mod doctor;
-mod dry_run;
 mod duration;
-mod ending;
 mod environment;
-mod error;
-mod escape;
-mod etc;
 mod export_format;
-mod exporting;
-mod failure_hint;
-mod forward;
-mod fsck;
-mod go_flags;
-#[cfg(test)]
-mod golden;
-mod guest_agent;
-mod habits;
-mod handed;
-mod health_record;
-mod hello;
-mod hints;
-mod identity;
-mod idmap;
-mod images;
-mod import;
 mod insecure;
 mod instruction;
-mod keeper;
-mod keys;
-mod launch;
-mod layer_writer;
-mod leftover;
-mod log_line;
-mod manifest;
-mod misuse;
-mod moment;
-mod monitor;
-mod named_volumes;
-mod net;
-mod network;
-mod oci_form;
-mod output;
-mod packed;
-mod parallel;
 mod pod_argument;
-mod pod_line;
-mod pod_network;
-mod policy;
-mod ports;
-mod prepare;
-mod process_columns;
-mod processes;
-mod profiles;
-mod progress;
-mod protection;
 mod pull_policy;
-mod relay;
-mod rendering;
-mod request;
-mod rkt_options;
-mod sealed;
 mod seccomp_profile;
-mod setup;
 mod signal_argument;
-mod signature;
+mod uuid_file;
+
+// What is said.
+mod diagnostics;
+mod error;
+mod escape;
+mod failure_hint;
+mod hints;
+mod moment;
+mod output;
+mod process_columns;
+mod progress;
 mod size;
-mod skeleton;
-mod small_file;
-mod snapshot;
-mod sockets;
-mod sources;
-mod split;
-mod supervision;
 mod table;
-mod template;
+
+// This process: whose data it works on, what it is handed, what it may.
+mod config;
+mod context;
+mod disk_usage;
+mod doctor;
+mod handed;
+mod parallel;
+mod sealed;
+mod small_file;
+mod sockets;
 mod umask;
+
+// Images: from wherever they are into the store, and out of it.
+mod commit;
+mod copying;
+mod discover;
+mod exporting;
+mod fsck;
+mod images;
+mod import;
+mod keys;
+mod layer_writer;
+mod oci_form;
+mod packed;
+mod policy;
+mod rendering;
+mod signature;
+mod verifier;
+mod web;
+
+// From a request to a pod that can be launched.
+mod cgroup;
+mod dry_run;
+mod etc;
+mod guest_agent;
+mod idmap;
+mod manifest;
+mod named_volumes;
+mod prepare;
+mod protection;
+mod setup;
+mod skeleton;
+mod sources;
+mod template;
 mod unknown_keys;
 mod userns;
-mod uuid_file;
-mod verifier;
-mod vm_images;
+
+// The network of a pod.
+mod addresses;
+mod forward;
+mod net;
+mod pod_network;
+mod ports;
+
+// A pod's life.
+mod attach;
+mod client;
+mod ending;
+mod health_record;
+mod identity;
+mod keeper;
+mod launch;
+mod leftover;
+mod log_line;
+mod monitor;
+mod processes;
+mod relay;
+mod snapshot;
+mod supervision;
+
+#[cfg(test)]
+mod golden;
 
 use clap::error::ErrorKind;
 

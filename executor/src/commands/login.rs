@@ -11,8 +11,8 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use crate::context::Context;
 use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain as _};
-use crate::network::Network;
 use crate::output;
+use crate::web::Web;
 
 /// Keep a user and a password for a registry
 ///
@@ -75,10 +75,10 @@ pub(crate) fn run(context: &Context, args: LoginArgs) -> Result<u8, CommandError
     if user.is_empty() || user.contains(':') || password.is_empty() {
         return Err(CommandError::usage("a user without a colon and a password are needed"));
     }
-    let network = Network::new(context.config_dirs(), context.insecure)?;
-    let trusted = network.registries.single.token_services.get(&host).cloned().unwrap_or_default();
+    let web = Web::new(context.config_dirs(), context.insecure)?;
+    let trusted = web.registries.single.token_services.get(&host).cloned().unwrap_or_default();
     let credential = Credential::Basic { user: user.clone(), password: Secret::new(password.as_str()) };
-    registry::log_in(&network.client, &host, &credential, &trusted).during(|| format!("log in to {host}"))?;
+    registry::log_in(&web.client, &host, &credential, &trusted).during(|| format!("log in to {host}"))?;
     Places::of_environment(|name| env::var_os(name)).log_in(&host, &user, &password)?;
     output::write("Login Succeeded\n")?;
     Ok(0)

@@ -11,7 +11,7 @@ use crate::diagnostics::warn;
 use crate::error::{CommandError, Explain};
 use crate::escape::printable;
 use crate::keys::{self, Location, Review};
-use crate::network::Network;
+use crate::web::Web;
 use crate::{output, table};
 
 /// Trust keys to sign images, after a look at their fingerprints
@@ -75,20 +75,20 @@ pub(crate) fn run(context: &Context, args: TrustArgs) -> Result<u8, CommandError
         return remove(&keystore, own, &scope, fingerprint);
     }
     let insecure = context.insecure.for_keys(args.insecure_allow_http);
-    let network = Network::new(context.config_dirs(), insecure)?;
+    let web = Web::new(context.config_dirs(), insecure)?;
     let locations = match (args.pubkeys.as_slice(), &scope) {
         ([], Scope::Root) => {
             return Err(CommandError::usage("error determining key location: empty prefix")
                 .hint("name the file or URL of a key that is to be trusted for every image"));
         }
         ([], Scope::Prefix(prefix)) => {
-            keys::discover(&network, prefix).during(|| "error determining key location".into())?
+            keys::discover(&web, prefix).during(|| "error determining key location".into())?
         }
         (given, _) => given.iter().map(|word| Location::given(word)).collect(),
     };
     let review = if args.skip_fingerprint_review { Review::Skip } else { Review::Ask };
     for location in locations {
-        keys::add(&network, own, &scope, &location, review)?;
+        keys::add(&web, own, &scope, &location, review)?;
     }
     // What was just written must be usable.
     keystore.read()?;

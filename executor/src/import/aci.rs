@@ -96,8 +96,8 @@ impl Images {
         }
         info!("searching for app image {}", wanted.name);
         let complete = discover::complete(wanted.clone());
-        let network = self.network()?;
-        let discovery = network.discovery()?;
+        let web = self.web()?;
+        let discovery = web.discovery()?;
         let found = discovery.endpoints(&complete).map_err(explain_discovery)?.found;
         if !self.insecure.image() && signature.is_none() {
             self.fetch_keys(wanted)?;
@@ -183,12 +183,12 @@ impl Images {
             info!("using image from local store for url {}: it is fresh", place.aci);
             return Ok(record.clone());
         }
-        let network = self.network()?;
-        let file = RemoteFile::new(&network.client, network.hosts()?, place.aci.clone(), place.reach);
+        let web = self.web()?;
+        let file = RemoteFile::new(&web.client, web.hosts()?, place.aci.clone(), place.reach);
         let wait = || info!("another proa is downloading this file, waiting...");
         let mut download = self.store.download(place.aci.as_str(), wait)?;
         let etag = known.as_ref().and_then(|(remote, _)| remote.validators.etag.as_deref());
-        let opened = network.client.block_on(open(&file, &mut download, etag)).map_err(explain_download)?;
+        let opened = web.client.block_on(open(&file, &mut download, etag)).map_err(explain_download)?;
         let body = match (opened, known) {
             (Opened::Unchanged { max_age }, Some((remote, record))) => {
                 info!("using image from local store for url {}: it has not changed", place.aci);
@@ -231,8 +231,8 @@ impl Images {
             return signature::read(path).map(|bytes| Some(Signature::Here(bytes)));
         }
         info!("downloading signature from {}", place.asc);
-        let network = self.network()?;
-        let file = RemoteFile::new(&network.client, network.hosts()?, place.asc.clone(), place.reach);
+        let web = self.web()?;
+        let file = RemoteFile::new(&web.client, web.hosts()?, place.asc.clone(), place.reach);
         match file.document(MAX_SIGNATURE_BYTES) {
             Ok(bytes) => Ok(Some(Signature::Here(bytes))),
             Err(DownloadError::Deferred(_)) => {
@@ -287,10 +287,10 @@ impl Images {
         if self.insecure.tls() && !self.insecure.pubkey() {
             return Ok(());
         }
-        let network = self.network()?;
+        let web = self.web()?;
         let scope = Scope::Prefix(name.clone());
-        let added = keys::discover(network, name).and_then(|locations| {
-            locations.iter().try_for_each(|location| keys::add(network, own, &scope, location, review))
+        let added = keys::discover(web, name).and_then(|locations| {
+            locations.iter().try_for_each(|location| keys::add(web, own, &scope, location, review))
         });
         if let Err(error) = added {
             crate::diagnostics::warn(&format!("error adding keys: {}", error.chain()));

@@ -22,9 +22,9 @@ impl Images {
     ///
     /// It cannot be had. Nothing of it is left in the store then.
     pub(super) fn pull(&self, name: &str) -> Result<ImageRecord, CommandError> {
-        let reference = self.network()?.registries.reference(name)?;
+        let reference = self.web()?.registries.reference(name)?;
         // Whatever is stored: the policy may be newer.
-        policy::check_name(&self.network()?.policies, &reference)?;
+        policy::check_name(&self.web()?.policies, &reference)?;
         if self.policy != PullPolicy::Update
             && let Some(record) = self.stored(&reference)?
         {
@@ -43,7 +43,7 @@ impl Images {
     ///
     /// As [`Images::pull`].
     pub(super) fn pull_again(&self, name: &str) -> Result<ImageRecord, CommandError> {
-        self.ask_registry(self.network()?.registries.reference(name)?)
+        self.ask_registry(self.web()?.registries.reference(name)?)
     }
 
     fn ask_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
@@ -61,20 +61,20 @@ impl Images {
 
     /// Whether a host is a registry: it answers for the protocol's version (distribution-spec, Determining Support).
     pub(super) fn is_registry(&self, host: &str) -> Result<Option<bool>, CommandError> {
-        let network = self.network()?;
+        let web = self.web()?;
         let Ok(url) = Url::parse(&format!("https://{host}/v2/")) else { return Ok(Some(false)) };
         let asked: Result<_, HttpError> =
-            network.client.block_on(async { Ok(network.client.send(&Request::get(url)).await?.status()) });
+            web.client.block_on(async { Ok(web.client.send(&Request::get(url)).await?.status()) });
         Ok(asked.ok().map(|status| matches!(status.as_u16(), 200 | 401 | 403)))
     }
 
     fn pull_from_registry(&self, reference: RegistryRef) -> Result<ImageRecord, CommandError> {
-        let network = self.network()?;
-        let puller = Puller::new(&network.client, &network.credentials, &network.registries.single, reference)?;
-        policy::check_name(&network.policies, puller.reference())?;
+        let web = self.web()?;
+        let puller = Puller::new(&web.client, &web.credentials, &web.registries.single, reference)?;
+        policy::check_name(&web.policies, puller.reference())?;
         let found = puller.find()?;
         let signable = puller.signable(&found);
-        let key = policy::check_signatures(&network.policies, &puller, &signable, self.require_signature)?;
+        let key = policy::check_signatures(&web.policies, &puller, &signable, self.require_signature)?;
         let record = match self.known_manifest(&puller, &found)? {
             Some(record) => record,
             None => {

@@ -36,17 +36,17 @@ impl Images {
         chunk: Option<u64>,
     ) -> Result<String, CommandError> {
         let record = self.store.find(needle).map_err(|error| not_found(error, needle))?;
-        let network = self.network()?;
+        let web = self.web()?;
         let destination = match destination {
-            Some(text) => network.registries.reference(text.strip_prefix("docker://").unwrap_or(text))?,
+            Some(text) => web.registries.reference(text.strip_prefix("docker://").unwrap_or(text))?,
             None => own_name(&record)?,
         };
         let Version::Tag(tag) = destination.version() else {
             return Err(CommandError::usage(format!("{destination}: an image is pushed to a tag, not to a digest")));
         };
         let _span = info_span!("push", image = %record.id, to = %destination).entered();
-        let single = &network.registries.single;
-        let pusher = Pusher::new(&network.client, &network.credentials, single, &destination)?;
+        let single = &web.registries.single;
+        let pusher = Pusher::new(&web.client, &web.credentials, single, &destination)?;
         let pushed = match record.kind {
             ImageKind::Oci => self.push_all(&pusher, &record, &destination, tag, chunk),
             ImageKind::Aci => self.push_converted(&pusher, &record, tag, chunk),

@@ -9,13 +9,13 @@ use fetch::registry::{Content, Named, Puller, Pusher, RegistryRef, Version};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::network::Network;
 use crate::policy;
+use crate::web::Web;
 
 /// An image's name in a registry, and how that is talked to.
 #[derive(Debug)]
 pub(super) struct InRegistry {
-    network: Network,
+    web: Web,
     reference: RegistryRef,
 }
 
@@ -26,12 +26,12 @@ impl InRegistry {
     ///
     /// The image's name is none of a registry, or the configuration cannot be understood.
     pub(super) fn new(context: &Context, image: &str) -> Result<Self, CommandError> {
-        let mut network = Network::new(context.config_dirs(), context.insecure)?;
-        let reference = network.registries.reference(image.strip_prefix("docker://").unwrap_or(image))?;
-        if is_here(reference.host()) && !network.client.settings().plain_http {
-            network.client = Client::new(Settings { plain_http: true, ..network.client.settings().clone() });
+        let mut web = Web::new(context.config_dirs(), context.insecure)?;
+        let reference = web.registries.reference(image.strip_prefix("docker://").unwrap_or(image))?;
+        if is_here(reference.host()) && !web.client.settings().plain_http {
+            web.client = Client::new(Settings { plain_http: true, ..web.client.settings().clone() });
         }
-        Ok(Self { network, reference })
+        Ok(Self { web, reference })
     }
 
     /// The image, to be read; it has to be what the policy for its name wants, and `signed` whatever that says.
@@ -40,7 +40,7 @@ impl InRegistry {
     ///
     /// As [`Puller::new`], and what the policy says.
     pub(super) fn source(&self, signed: bool) -> Result<Box<dyn Source + '_>, CommandError> {
-        let Network { client, registries, credentials, policies, .. } = &self.network;
+        let Web { client, registries, credentials, policies, .. } = &self.web;
         let puller = Puller::new(client, credentials, &registries.single, self.reference.clone())?;
         policy::check_name(policies, &self.reference)?;
         let named = puller.named()?;
@@ -58,7 +58,7 @@ impl InRegistry {
             let message = format!("{}: an image is pushed to a tag, not to a digest", self.reference);
             return Err(CommandError::usage(message));
         };
-        let Network { client, registries, credentials, .. } = &self.network;
+        let Web { client, registries, credentials, .. } = &self.web;
         let pusher = Pusher::new(client, credentials, &registries.single, &self.reference)?;
         Ok(Box::new(Pushed { pusher, tag }))
     }

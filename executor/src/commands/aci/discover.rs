@@ -6,8 +6,8 @@ use clap::Args;
 use crate::context::Context;
 use crate::discover::{self, Failure};
 use crate::error::CommandError;
-use crate::network::Network;
 use crate::output;
+use crate::web::Web;
 
 /// Find the URLs of images, their signatures and the keys they are signed with
 ///
@@ -42,8 +42,8 @@ pub(crate) struct DiscoverArgs {
 
 pub(crate) fn run(context: &Context, args: DiscoverArgs) -> Result<u8, CommandError> {
     let insecure = if args.insecure { context.insecure.with_http_and_tls() } else { context.insecure };
-    let network = Network::new(context.config_dirs(), insecure)?;
-    let discovery = network.discovery()?.port(args.port);
+    let web = Web::new(context.config_dirs(), insecure)?;
+    let discovery = web.discovery()?.port(args.port);
     for name in &args.names {
         let image = name.parse::<ImageString>().map_err(|error| {
             CommandError::usage(format!("{name}: {error}")).hint("names are written NAME[:VERSION][,LABEL=VALUE...]")

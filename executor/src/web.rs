@@ -1,4 +1,4 @@
-//! What leaves this machine: the HTTP client as the command line and the configuration have it, and who the user is.
+//! What leads out of this machine: the HTTP client as the command line and the configuration have it, and who the user is.
 
 use std::cell::OnceCell;
 use std::env;
@@ -15,7 +15,7 @@ use crate::insecure::Insecure;
 
 /// The client and what is configured about it. Making one costs reading the configuration, no more.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct Web {
     pub(crate) client: Client,
     pub(crate) registries: Registries,
     /// What images of registries have to be.
@@ -24,8 +24,8 @@ pub(crate) struct Network {
     hosts: OnceCell<HostCredentials>,
 }
 
-impl Network {
-    /// The network as the configuration has it, without the checks that are switched off.
+impl Web {
+    /// The web as the configuration has it, without the checks that are switched off.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Network {
     }
 }
 
-impl Network {
+impl Web {
     /// What hosts that are no registries are shown.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// As [`Network::hosts`].
+    /// As [`Web::hosts`].
     pub(crate) fn discovery(&self) -> Result<Discovery<'_>, CommandError> {
         Ok(Discovery::new(&self.client, self.hosts()?))
     }
