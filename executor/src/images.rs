@@ -6,7 +6,7 @@ use std::io::Read as _;
 
 use appc::ImageId;
 use pod::{Place, PodEntry, Pods};
-use store::{BlobRef, BlobRole, Digest, FindError, GcReport, ImageRecord, LayerKey, Store};
+use store::{BlobRef, BlobRole, Digest, FindError, GcReport, ImageRecord, LayerKey, Store, StoreError};
 
 use crate::config::Registries;
 use crate::context::Context;
@@ -118,11 +118,15 @@ pub(crate) fn collect(context: &Context, store: &Store, command: &str) -> Result
 /// # Errors
 ///
 /// stdout cannot be written to.
-pub(crate) fn remove(store: &Store, ids: &[ImageId], command: &str) -> Result<usize, CommandError> {
-    let mut failed = 0;
+pub(crate) fn remove(store: &Store, ids: &[ImageId], gone: Gone, command: &str) -> Result<usize, CommandError> {
+    let (mut done, mut failed) = (0, 0);
     for id in ids {
         match store.remove(id) {
-            Ok(()) => output::write(&format!("successfully removed aci for image: \"{id}\"\n"))?,
+            Ok(()) => {
+                output::write(&format!("successfully removed aci for image: \"{id}\"\n"))?;
+                done += 1;
+            }
+            Err(StoreError::NoImage { .. }) if gone == Gone::IsFine => {}
             Err(error) => {
                 failed += 1;
                 let step = format!("error removing aci for image \"{id}\"");
@@ -130,7 +134,6 @@ pub(crate) fn remove(store: &Store, ids: &[ImageId], command: &str) -> Result<us
             }
         }
     }
-    let done = ids.len() - failed;
     if done > 0 {
         output::complain(&format!("{done} image(s) successfully removed\n"));
     }
@@ -138,4 +141,12 @@ pub(crate) fn remove(store: &Store, ids: &[ImageId], command: &str) -> Result<us
         output::complain(&format!("{failed} image(s) cannot be removed\n"));
     }
     Ok(failed)
+}
+
+/// What it is if somebody else has removed an image meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Who names an image is told that it is not there.
+    Failed,
+    IsFine,
 }

@@ -4,6 +4,7 @@ use integration_tests::images::{Aci, busybox};
 use integration_tests::{Env, Outcome, each_user};
 
 each_user! {
+    of_many_that_collect_images_none_fails,
     of_many_that_remove_a_volume_one_does,
     of_many_that_run_a_prepared_pod_one_does,
 }
@@ -14,6 +15,21 @@ const COUNT: usize = 12;
 fn at_once(env: &Env, words: &[&str]) -> (Vec<Outcome>, Vec<Outcome>) {
     let all: Vec<_> = (0..COUNT).map(|_| env.proa(words).start()).collect();
     all.into_iter().map(|one| one.wait()).partition(|outcome| outcome.status.success())
+}
+
+fn of_many_that_collect_images_none_fails(env: &Env) {
+    let images: Vec<_> = (0..COUNT)
+        .map(|number| Aci::new(&format!("old-{number}"), busybox()).build(env).to_string_lossy().into_owned())
+        .collect();
+    let mut fetch = vec!["--insecure-options=image", "fetch"];
+    fetch.extend(images.iter().map(String::as_str));
+    for _ in 0..2 {
+        env.proa(fetch.as_slice()).outcome().succeeds();
+        let (collected, failed) = at_once(env, &["image", "gc", "--grace-period=0"]);
+        assert!(failed.is_empty(), "{failed:?}");
+        let removed = collected.iter().flat_map(|one| one.stdout.lines()).count();
+        assert_eq!(removed, COUNT, "each image is removed once: {collected:?}");
+    }
 }
 
 fn of_many_that_remove_a_volume_one_does(env: &Env) {

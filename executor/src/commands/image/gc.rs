@@ -9,6 +9,7 @@ use tracing::debug;
 
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
+use crate::images::Gone;
 use crate::{duration, images, moment, output};
 
 /// Remove images that were not used for some time
@@ -46,7 +47,7 @@ pub(crate) fn run(context: &Context, args: GcArgs) -> Result<u8, CommandError> {
         debug!(image = %image.id, "not used within the grace period");
         old.push(image.id);
     }
-    let failed = images::remove(&store, &old, COMMAND)?;
+    let failed = images::remove(&store, &old, Gone::IsFine, COMMAND)?;
     let (report, status) = images::collect(context, &store, COMMAND)?;
     for tree in report.trees {
         output::complain(&format!("removed treestore \"{tree}\"\n"));

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::error::{CommandError, FAILURE};
+use crate::images::Gone;
 use crate::{images, output};
 
 /// Remove images from the store
@@ -36,7 +37,7 @@ pub(crate) fn run(context: &Context, args: RmArgs) -> Result<u8, CommandError> {
             }
         }
     }
-    if images::remove(&store, &ids, COMMAND)? > 0 {
+    if images::remove(&store, &ids, Gone::Failed, COMMAND)? > 0 {
         status = FAILURE;
     }
     if !ids.is_empty() {
