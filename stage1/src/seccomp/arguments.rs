@@ -1,7 +1,7 @@
 //! Which arguments decide about the calls that are neither allowed nor refused as a whole.
 //!
-//! All comparisons are of the low 32 bits, because the kernel reads these arguments as 32-bit integers; bits above
-//! them must change nothing (CVE-2019-10063).
+//! All comparisons but that of an address are of the low 32 bits, because the kernel reads these arguments as 32-bit
+//! integers; bits above them must change nothing (CVE-2019-10063).
 
 use super::groups::{EAFNOSUPPORT, EPERM};
 use super::policy::{Action, Compare, Condition, Decision, Op, Rule};
@@ -18,6 +18,8 @@ const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 const TIOCSTI: u32 = 0x5412;
 /// The same through a virtual console's selection buffer.
 const TIOCLINUX: u32 = 0x541c;
+/// What apps see the pod's pid 1 as: they can make no process namespace of their own.
+const POD_INIT: u32 = 1;
 const AF_UNIX: u32 = 1;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -35,7 +37,16 @@ pub fn decisions() -> Vec<(&'static str, Decision)> {
         ("socket", socket_families()),
         // Only AF_UNIX and AF_TIPC have pairs, but the kernel makes a socket of any family before it finds out.
         ("socketpair", socket_families()),
+        ("prlimit64", limits_of_others()),
     ]
+}
+
+/// The kernel lets root of an app limit its pod's pid 1, which has the same ids: without descriptors, processes or time it
+/// would end with the pod, or let nobody in.
+fn limits_of_others() -> Decision {
+    let sets = Condition { arg: 2, compare: Compare::Full(Op::Ne(0)) };
+    let refuse = Rule { all_of: vec![equals(0, POD_INIT), sets], action: Action::Errno(EPERM) };
+    Decision::ByArguments { rules: vec![refuse], otherwise: Action::Allow }
 }
 
 fn terminal_input() -> Decision {

@@ -139,7 +139,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         why: "limits, priorities, accounting; raising needs capabilities",
         action: ALLOW,
-        names: "getpriority getrlimit getrusage ioprio_get ioprio_set prlimit64 sched_getaffinity sched_getattr \
+        names: "getpriority getrlimit getrusage ioprio_get ioprio_set sched_getaffinity sched_getattr \
                 sched_getparam sched_get_priority_max sched_get_priority_min sched_getscheduler \
                 sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam \
                 sched_setscheduler sched_yield setpriority setrlimit sysinfo times ugetrlimit",

@@ -116,6 +116,12 @@ fn calls_get_the_documented_answers() {
         ("personality", [0x40000, 0, 0], PERM),
         ("personality", [HIGH | 0x40000, 0, 0], PERM),
         ("clone3", [0, 0, 0], NOSYS),
+        // Another's limits may be read; those of the pod's pid 1 not be set.
+        ("prlimit64", [0, 7, 0x7fff_0000_0000], ALLOW),
+        ("prlimit64", [2, 7, 0x7fff_0000_0000], ALLOW),
+        ("prlimit64", [1, 7, 0], ALLOW),
+        ("prlimit64", [1, 7, 0x7fff_0000_0000], PERM),
+        ("prlimit64", [HIGH | 1, 7, 0x1000], PERM),
     ];
     for flag in [0x2_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
         for high in [0, HIGH] {
@@ -186,7 +192,7 @@ fn as_many_calls_are_allowed_as_documented() {
         .filter(|group| group.action == Action::Allow)
         .flat_map(|group| group.names.split_whitespace())
         .collect();
-    let by_arguments = ["ioctl", "socketpair"];
+    let by_arguments = ["ioctl", "prlimit64", "socketpair"];
     let added = ["arch_prctl", "chroot", "process_vm_readv", "process_vm_writev", "ptrace", "uprobe"];
     assert_eq!(allowed.len() + by_arguments.len() - added.len(), 361);
     for name in added {
