@@ -4,6 +4,8 @@
 //! `--environment`. Files are read by docker's rules: a line is `NAME=VALUE`, everything after the first `=` counts as
 //! it stands, quotes and trailing blanks included; a bare `NAME` takes the caller's value, if there is one.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -74,13 +76,23 @@ impl PodEnvironment {
     }
 
     /// The image's variables with these, and with the app's own on top.
-    pub(crate) fn around(&self, image: &Environment, own: &[(String, String)]) -> Environment {
-        let image = image.iter().map(|variable| (&variable.name, &variable.value));
-        let inherited = self.inherited.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let mut environment: Environment = inherited.collect();
-        image.for_each(|(name, value)| environment.set(name, value));
-        self.given.iter().chain(own).for_each(|(name, value)| environment.set(name, value));
-        environment
+    pub(crate) fn around<'a>(&'a self, image: &'a Environment, own: &'a [(String, String)]) -> Environment {
+        let given = |(name, value): &'a (String, String)| (name.as_str(), value.as_str());
+        let image = image.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
+        let all = self.inherited.iter().map(given).chain(image).chain(self.given.iter().chain(own).map(given));
+        // An image may bring a hundred thousand variables: each is found in one step, and keeps its first place.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut variables: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in all {
+            match places.entry(name) {
+                Entry::Occupied(place) => variables[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    place.insert(variables.len());
+                    variables.push((name, value));
+                }
+            }
+        }
+        variables.into_iter().collect()
     }
 }
 
