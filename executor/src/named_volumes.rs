@@ -108,19 +108,19 @@ impl NamedVolumes {
         Ok(volumes)
     }
 
-    /// Where the volume of this name is, as [`NamedVolumes::ensure`] has it. Nobody removes it before what comes with it is
+    /// Where the volume of this name is, as [`NamedVolumes::ensure`] has it with these labels. Nobody removes it before what comes with it is
     /// dropped.
     ///
     /// # Errors
     ///
     /// As there; it cannot be held.
-    pub(crate) fn hold(&self, name: &str) -> Result<(PathBuf, OwnedFd), CommandError> {
+    pub(crate) fn hold(&self, name: &str, labels: &Labels) -> Result<(PathBuf, OwnedFd), CommandError> {
         let file = self.lock_file()?;
         let deadline = Instant::now() + PATIENCE;
         while !lock::try_take(file.as_fd(), byte_of(name), Kind::Shared).during(|| format!("hold volume {name}"))? {
             wait_a_moment(deadline)?;
         }
-        Ok((self.ensure(name, &Labels::new())?, file))
+        Ok((self.ensure(name, labels)?, file))
     }
 
     fn lock_file(&self) -> Result<OwnedFd, CommandError> {

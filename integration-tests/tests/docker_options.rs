@@ -130,6 +130,15 @@ fn volumes_are_another_containers(env: &Env) {
     ] {
         run(&["--volumes-from", from], "true").exits(125).stderr_shows(text);
     }
+    // The volume that is made for it has labels; one that is there keeps its own.
+    for label in ["tier=db", "tier=web"] {
+        let mount = format!("type=volume,src=labelled,dst=/data,volume-driver=local,volume-label={label}");
+        run(&["--mount", &mount], "ls /data").succeeds().prints("").quietly();
+    }
+    docker(env, &["volume", "ls", "-q", "-f", "label=tier=db"]).succeeds().prints("labelled\n");
+    docker(env, &["volume", "rm", "labelled"]).succeeds();
+    let bind = format!("{}:/bound:ro,rslave", env.path("shared").display());
+    run(&["-v", &bind], "cat /bound/seen").succeeds().prints("x").stderr_shows("rslave is not held");
     docker(env, &["rm", "store", "later", "own"]).succeeds();
     docker(env, &["volume", "rm", "data", "other"]).succeeds();
     env.assert_nothing_left();

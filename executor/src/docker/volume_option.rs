@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 use appc::{AcName, Mount, Volume, VolumeKind};
 use clap::Args;
 
-use super::limit_option;
 use crate::context::Context;
+use crate::diagnostics::warn;
 use crate::error::CommandError;
-use crate::named_volumes::NamedVolumes;
+use crate::named_volumes::{Labels, NamedVolumes};
 
-use scratch::{Scratch, octal};
+use scratch::Scratch;
 
 mod inherited;
+mod mount_text;
 mod scratch;
 
 // The options are flattened into those of `docker run`; a doc comment here would become its help text.
@@ -56,6 +57,8 @@ struct Wanted {
     read_only: bool,
     /// Whether a named volume that is empty begins with what the image has there.
     copies: bool,
+    /// The labels of a named volume that is made for this.
+    labels: Labels,
 }
 
 /// What a container mounts.
@@ -83,7 +86,7 @@ impl MountArgs {
     /// An option makes no sense; a named volume cannot be made.
     pub(super) fn declare(&self, context: &Context, volumes: &mut Vec<Volume>) -> Result<Mounts, CommandError> {
         let mut wanted = self.volume.iter().map(|text| bind(text)).collect::<Result<Vec<_>, _>>()?;
-        wanted.extend(self.mount.iter().map(|text| mount(text)).collect::<Result<Vec<_>, _>>()?);
+        wanted.extend(self.mount.iter().map(|text| mount_text::parse(text)).collect::<Result<Vec<_>, _>>()?);
         wanted.extend(self.tmpfs.iter().map(|text| scratch::parse(text)).collect::<Result<Vec<_>, _>>()?);
         for wanted in &mut wanted {
             wanted.target = clean(&wanted.target)?;
@@ -100,7 +103,7 @@ impl MountArgs {
 fn declare(context: &Context, wanted: Vec<Wanted>, volumes: &mut Vec<Volume>) -> Result<Mounts, CommandError> {
     let mut all = Mounts::default();
     let mut anonymous = Vec::new();
-    for Wanted { source, target, read_only, copies } in wanted {
+    for Wanted { source, target, read_only, copies, labels } in wanted {
         if all.mounts.iter().any(|mount| mount.path == target) {
             return Err(CommandError::failed(format!("Duplicate mount point: {target}")));
         }
@@ -119,7 +122,7 @@ fn declare(context: &Context, wanted: Vec<Wanted>, volumes: &mut Vec<Volume>) ->
                 VolumeKind::Host { source, recursive: None }
             }
             Source::Named(volume) => {
-                let (path, held) = NamedVolumes::create(context)?.hold(&volume)?;
+                let (path, held) = NamedVolumes::create(context)?.hold(&volume, &labels)?;
                 all.held.push(held);
                 all.filled.extend(copies.then(|| target.clone()));
                 let source = path.into_os_string().into_string();
@@ -181,57 +184,23 @@ fn bind(text: &str) -> Result<Wanted, CommandError> {
             "ro" | "readonly" => read_only = true,
             "nocopy" => copies = false,
             // Labels and caches of others.
-            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "rprivate" | "private" => {}
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+            _ if is_propagation(&format!("-v {text}"), option) => {}
             _ => return Err(CommandError::usage(format!("invalid mode: {option} in {text:?}"))),
         }
     }
-    Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only, copies })
+    let labels = Labels::new();
+    Ok(Wanted { source: source_of(source)?, target: target.to_owned(), read_only, copies, labels })
 }
 
-/// `type=bind,source=PATH,target=PATH[,readonly]`.
-fn mount(text: &str) -> Result<Wanted, CommandError> {
-    let invalid = |why: String| CommandError::usage(format!("invalid argument {text:?} for \"--mount\" flag: {why}"));
-    let (mut kind, mut source, mut target, mut read_only, mut copies) = ("volume", "", "", false, true);
-    let (mut scratch, mut of_tmpfs) = (Scratch::default(), false);
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
-        match key {
-            "type" => kind = value,
-            "source" | "src" => source = value,
-            "target" | "destination" | "dst" => target = value,
-            "readonly" | "ro" => read_only = !matches!(value, "false" | "0"),
-            "tmpfs-mode" => {
-                scratch.mode = octal(value).ok_or_else(|| invalid(format!("invalid value for tmpfs-mode: {value}")))?;
-                of_tmpfs = true;
-            }
-            "tmpfs-size" => {
-                let bytes = limit_option::bytes("tmpfs-size", value, "0").map_err(|error| invalid(error.chain()))?;
-                scratch.bound(bytes.unwrap_or(0));
-                of_tmpfs = true;
-            }
-            // What every mount is, and caches of others.
-            "bind-propagation" if matches!(value, "private" | "rprivate") => {}
-            "consistency" => {}
-            "volume-nocopy" => copies = matches!(value, "false" | "0"),
-            _ => return Err(invalid(format!("unexpected key '{key}'"))),
-        }
+/// Whether this says how mounts are passed on between the host and the container: they are not, and what else is wanted
+/// is told.
+fn is_propagation(option: &str, value: &str) -> bool {
+    let others = ["shared", "rshared", "slave", "rslave"].contains(&value);
+    if others {
+        warn(&format!("{option}: {value} is not held: what is mounted later on the host is not seen"));
     }
-    if target.is_empty() {
-        return Err(invalid("target is required".to_owned()));
-    }
-    if of_tmpfs && kind != "tmpfs" {
-        return Err(invalid(format!("cannot mix 'tmpfs-*' options with mount type '{kind}'")));
-    }
-    let source = match kind {
-        "bind" if source.starts_with(['/', '.']) => source_of(source)?,
-        "bind" => return Err(invalid("the source of a bind mount is an absolute path".to_owned())),
-        "volume" if source.is_empty() => Source::Empty,
-        "volume" => source_of(source)?,
-        "tmpfs" if source.is_empty() => Source::Scratch(scratch),
-        "tmpfs" => return Err(invalid("a tmpfs has no source".to_owned())),
-        _ => return Err(invalid(format!("mount type {kind:?} is not supported here"))),
-    };
-    Ok(Wanted { source, target: target.to_owned(), read_only, copies })
+    others || matches!(value, "private" | "rprivate")
 }
 
 /// A path, absolute or relative with a dot, or the name of a volume.
@@ -255,7 +224,7 @@ mod tests {
 
     fn shown(wanted: Result<Wanted, CommandError>) -> String {
         match wanted {
-            Ok(Wanted { source, target, read_only, copies: true }) => format!("{source:?} {target} {read_only}"),
+            Ok(Wanted { source, target, read_only, copies: true, .. }) => format!("{source:?} {target} {read_only}"),
             Ok(Wanted { source, target, read_only, .. }) => format!("{source:?} {target} {read_only} nocopy"),
             Err(error) => error.chain(),
         }
@@ -286,35 +255,6 @@ mod tests {
             ("/a:/b:rx", "invalid mode: rx in \"/a:/b:rx\""),
         ] {
             assert_eq!(shown(bind(text)), expected);
-        }
-    }
-
-    #[test]
-    fn mounts() {
-        for (text, expected) in [
-            ("type=bind,source=/a,target=/b,readonly", "Host(\"/a\") /b true"),
-            ("type=bind,src=/a,dst=/b", "Host(\"/a\") /b false"),
-            ("source=data,target=/b", "Named(\"data\") /b false"),
-            ("source=data,target=/b,volume-nocopy", "Named(\"data\") /b false nocopy"),
-            ("type=tmpfs,destination=/b", "Scratch(1777 0:0 noexec) /b false"),
-            ("type=tmpfs,dst=/b,tmpfs-mode=700,ro", "Scratch(700 0:0 noexec) /b true"),
-            ("type=tmpfs,dst=/b,tmpfs-size=2m", "Scratch(1777 0:0 noexec,size=2097152) /b false"),
-            ("type=tmpfs,dst=/b,tmpfs-size=0", "Scratch(1777 0:0 noexec) /b false"),
-        ] {
-            assert_eq!(shown(mount(text)), expected);
-        }
-        for bad in [
-            "type=bind,target=/b",
-            "type=bind,source=a,target=/b",
-            "type=x,target=/b",
-            "source=a",
-            "target=/b,nonsense=1",
-            "target=/b,tmpfs-mode=7",
-            "type=tmpfs,target=/b,tmpfs-mode=9",
-            "type=tmpfs,target=/b,tmpfs-size=x",
-            "type=tmpfs,target=/b,tmpfs-size=-1",
-        ] {
-            assert!(mount(bad).is_err(), "{bad}");
         }
     }
 }

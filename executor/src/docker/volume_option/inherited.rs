@@ -6,6 +6,7 @@ use super::{Source, Wanted};
 use crate::context::Context;
 use crate::docker::container::{self, Container};
 use crate::error::CommandError;
+use crate::named_volumes::Labels;
 
 /// The mounts of the containers that `texts` name: `CONTAINER[:ro|:rw]`.
 ///
@@ -44,6 +45,7 @@ fn mounts(container: &Container, text: &str) -> Result<Vec<Wanted>, CommandError
                 target: mount.path.clone(),
                 read_only: volume.read_only == Some(true),
                 copies: false,
+                labels: Labels::new(),
             }),
             VolumeKind::Empty { .. } => {
                 let (name, path) = (container.name(), &mount.path);

@@ -7,6 +7,7 @@ use stage1::plan::tmpfs::Tmpfs;
 use super::{Source, Wanted};
 use crate::diagnostics::warn;
 use crate::error::CommandError;
+use crate::named_volumes::Labels;
 
 /// What can be said.
 const KNOWN: &str = "there are size=64m, nr_inodes=, nr_blocks=, mode=1777, uid=, gid=, exec, noexec, ro and rw";
@@ -67,7 +68,13 @@ pub(super) fn parse(text: &str) -> Result<Wanted, CommandError> {
             _ => scratch.tmpfs.put(option).map_err(|_| invalid())?,
         }
     }
-    Ok(Wanted { source: Source::Scratch(scratch), target: target.to_owned(), read_only, copies: false })
+    Ok(Wanted {
+        source: Source::Scratch(scratch),
+        target: target.to_owned(),
+        read_only,
+        copies: false,
+        labels: Labels::new(),
+    })
 }
 
 /// A mode, in octal digits.
