@@ -1,12 +1,14 @@
 //! Several commands that want the same at once: one has it, the others are told what has become of it.
 
-use integration_tests::images::{Aci, busybox};
+use integration_tests::images::{Aci, Layout, busybox};
 use integration_tests::{Env, Outcome, each_user};
+use serde_json::json;
 
 each_user! {
     of_many_that_collect_images_none_fails,
     of_many_that_remove_a_volume_one_does,
     of_many_that_run_a_prepared_pod_one_does,
+    of_many_that_start_a_container_all_are_content,
 }
 
 const COUNT: usize = 12;
@@ -55,4 +57,28 @@ fn of_many_that_run_a_prepared_pod_one_does(env: &Env) {
         }
         env.proa(["rm", "once"]).outcome().succeeds();
     }
+}
+
+/// And of many that remove it one does.
+fn of_many_that_start_a_container_all_are_content(env: &Env) {
+    let layout = Layout::new("shell").layer(busybox()).config("Cmd", json!(["sleep", "1000"])).build(env);
+    let image = format!("oci:{}", layout.display());
+    let docker = |words: &[&str]| env.proa(["docker"].iter().chain(words)).outcome();
+    for _ in 0..3 {
+        docker(&["create", "--network=none", "--name=web", &image]).succeeds();
+        // As it was created, and as it has ended.
+        for _ in 0..2 {
+            let (started, refused) = at_once(env, &["docker", "start", "web"]);
+            assert!(refused.is_empty(), "{refused:?}");
+            started.into_iter().for_each(|outcome| drop(outcome.prints("web\n").quietly()));
+            docker(&["ps", "--format={{.Names}} {{.State}}"]).succeeds().prints("web running\n");
+            docker(&["kill", "web"]).succeeds();
+        }
+        let (removed, refused) = at_once(env, &["docker", "rm", "web"]);
+        assert_eq!(removed.len(), 1, "{removed:?} {refused:?}");
+        for outcome in refused {
+            outcome.exits(1).prints("").stderr_shows("Error response from daemon: No such container: web\n");
+        }
+    }
+    env.assert_nothing_left();
 }

@@ -303,6 +303,29 @@ fn nothing_is_paused_and_that_is_said() {
 }
 
 #[test]
+fn what_is_read_only_is_not_copied_to() {
+    let env = &needs!(Env::of(User::WithRange));
+    image(env);
+    env.make_dir(&env.path("shared"));
+    let kept = env.write("shared/kept", "kept\n");
+    let bind = format!("{}:/bound:ro", env.path("shared").display());
+    let words = ["run", "-d", "--network=none", "--name=c", "--read-only", "--tmpfs=/tmp", "-v", &bind, "shell"];
+    docker(env, &[&words[..], &["sleep", "1000"]].concat()).succeeds();
+    for place in ["/new", "/bin/busybox", "/bound/new", "/bound/kept", "/etc/hosts", "/bound"] {
+        let copied = docker(env, &["cp", &kept.display().to_string(), &format!("c:{place}")]).exits(1);
+        let place = if place == "/bound" { "/bound/kept" } else { place };
+        copied
+            .stderr_shows(&format!("Error response from daemon: {place}: Read-only file system\n"))
+            .stderr_shows("hint: what is mounted there is read-only, or all of the pod is");
+    }
+    // What may be written to is as ever.
+    docker(env, &["cp", &kept.display().to_string(), "c:/tmp/new"]).succeeds();
+    docker(env, &["exec", "c", "cat", "/tmp/new", "/bound/kept"]).succeeds().prints("kept\nkept\n");
+    docker(env, &["rm", "-f", "c"]).succeeds();
+    env.assert_nothing_left();
+}
+
+#[test]
 fn options_that_change_nothing_are_taken() {
     let env = &needs!(Env::of(User::WithRange));
     image(env);

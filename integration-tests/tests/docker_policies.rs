@@ -141,7 +141,11 @@ fn a_restart_policy_changes_while_the_container_runs(env: &Env) {
     env.proa(["run", "--detach", "--net=none", "--name=pod", &image, "--", "sleep", "1000"]).outcome().succeeds();
     docker(env, &["update", "--restart=always", "pod"])
         .exits(1)
-        .stderr_shows("--restart always: the policy of a pod that");
+        .stderr_shows("--restart always: the policy of a pod that")
+        .stderr_shows("hint: run it with --restart, or as a container of `proa docker run`");
+    docker(env, &["update", "pod"])
+        .exits(1)
+        .stderr_shows("hint: there are --memory, --cpus, --cpu-shares, --pids-limit");
     env.proa(["stop", "--force", "pod"]).outcome().succeeds();
     env.proa(["rm", "pod"]).outcome().succeeds();
     env.assert_nothing_left();

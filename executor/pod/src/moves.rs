@@ -1,7 +1,6 @@
 //! Moving on pods that no process holds: for `rm`, gc and `run-prepared`, any number of them at once.
 
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use appc::PodUuid;
 use rustix::fs::OFlags;
@@ -10,6 +9,9 @@ use rustix::io::Errno;
 use crate::listing::{locate, open_lock, probe_lock};
 use crate::root::{Pods, path};
 use crate::{Contents, LockState, Place, Pod, PodError, Running, State, TreeRemover, contents, lock, names};
+
+/// How long to try for the lock of a pod that others may be starting, before looking whether they have.
+const GLANCE: Duration = Duration::from_millis(20);
 
 impl Pods {
     /// Removes a pod at once, without a grace period.
@@ -67,7 +69,17 @@ impl Pods {
             other => other?,
         };
         let (lock, _) = open_lock(&self.root.dir, &pod, OFlags::RDWR)?.ok_or_else(gone)?;
-        self.acquire(&lock, &pod, lock::PATIENCE)?;
+        let deadline = Instant::now() + lock::PATIENCE;
+        while !lock::take(&lock, GLANCE).map_err(|e| self.root.dir.error("flock", &pod, e))? {
+            // Somebody else runs it, and has the lock for as long as that.
+            if !self.root.dir.exists(&pod)? {
+                return Err(gone());
+            }
+            if Instant::now() >= deadline {
+                let waited_ms = lock::PATIENCE.as_millis();
+                return Err(PodError::StillLocked { path: self.root.dir.shown(&pod), waited_ms });
+            }
+        }
         known.map_or(Ok(()), |known| known.check(&dir, uuid))?;
         // Before the rename: in `run`, a free lock would mean that the pod has exited.
         let name = names::written(&self.root, Place::Prepared, uuid)?;
@@ -127,12 +139,5 @@ impl Pods {
             Err(e) if e.source == Errno::NOENT => Ok(false),
             Err(e) => Err(e.into()),
         }
-    }
-
-    fn acquire(&self, lock: &OwnedFd, pod: &str, patience: Duration) -> Result<(), PodError> {
-        if lock::take(lock, patience).map_err(|e| self.root.dir.error("flock", pod, e))? {
-            return Ok(());
-        }
-        Err(PodError::StillLocked { path: self.root.dir.shown(pod), waited_ms: patience.as_millis() })
     }
 }

@@ -177,10 +177,14 @@ fn directories_are_given_to_the_container_root() {
 fn only_one_of_many_runs_a_prepared_pod() {
     let data = Data::new();
     let uuid = data.preparing(Some("once")).into_prepared(false).unwrap();
-    let winners: Vec<_> = std::thread::scope(|scope| {
+    let all: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| data.pods.run_prepared(uuid, None))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    let (winners, losers): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    // Who waits for the lock of one that runs by now is told so, and not when his patience is at an end.
+    assert!(losers.iter().all(|lost| matches!(lost, Err(PodError::NotFound { .. }))), "{losers:?}");
+    let winners: Vec<_> = winners.into_iter().flatten().collect();
     assert_eq!(winners.len(), 1);
     assert_eq!(winners[0].name().unwrap().as_str(), "once");
     assert_eq!(state_of(&data, uuid), Some(State::Running));
