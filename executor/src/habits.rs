@@ -55,10 +55,6 @@ const RKT_OPTIONS: &[(&[&str], &str)] = &[
         "leave it out: there is one stage1, which is a part of proa",
     ),
     (
-        &["--stdin", "--stdout", "--stderr"],
-        "leave it out: `run` passes the apps' streams on, with --interactive from and to a terminal; with --detach they go to logs",
-    ),
-    (
         &["--listen-port"],
         "leave it out: the service takes no port of the host, and each pod has an address for it, in AC_METADATA_URL",
     ),

@@ -17,7 +17,7 @@ use crate::prepare::{Known, PreparedPod};
 use crate::request::Lifecycle;
 use crate::setup::Setup;
 use crate::supervision::{Places, hostname, supervise, undo};
-use crate::{attach, docker, keeper, leftover, monitor, output, protection, relay};
+use crate::{app_streams, attach, docker, keeper, leftover, monitor, output, protection, relay};
 
 /// What became of a pod that was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,9 @@ fn start(
     let handed = handed::take()?;
     prepared.lifecycle.attached &= prepared.manifest.apps.len() == 1;
     let Lifecycle { detach, interactive, attached, .. } = prepared.lifecycle;
+    if app_streams::has_terminal(&prepared.manifest) {
+        name_terminal(&mut prepared.manifest, None);
+    }
     if prepared.lifecycle.is_here() {
         let places = Places { data_dir: data_dir.into(), socket_dir };
         return supervise(&places, uuid, prepared, resumed, handed, None).map(Launched::Ended);
@@ -89,7 +92,7 @@ fn start(
         prepared.lifecycle.terminal = relay::is_interactive().then(relay::size);
     }
     if prepared.lifecycle.terminal.is_some() {
-        name_terminal(&mut prepared);
+        name_terminal(&mut prepared.manifest, prepared.lifecycle.term);
     }
     // Relative, it would mean another place in the monitor.
     let absolute = |dir: &Path| std::path::absolute(dir).during(|| "find the data directory".into());
@@ -115,23 +118,23 @@ fn name_host(prepared: &mut PreparedPod, uuid: PodUuid) {
         return;
     }
     let name = prepared.lifecycle.hostname.get_or_insert_with(|| docker::short_id(uuid)).clone();
-    set_where_missing(prepared, "HOSTNAME", &name);
+    set_where_missing(&mut prepared.manifest, "HOSTNAME", &name);
 }
 
 /// Sets a variable for the apps that do not have it.
-fn set_where_missing(prepared: &mut PreparedPod, variable: &str, value: &str) {
-    for app in prepared.manifest.apps.iter_mut().filter_map(|app| app.app.as_mut()) {
+fn set_where_missing(manifest: &mut PodManifest, variable: &str, value: &str) {
+    for app in manifest.apps.iter_mut().filter_map(|app| app.app.as_mut()) {
         if app.environment.get(variable).is_none() {
             app.environment.set(variable, value);
         }
     }
 }
 
-/// Tells the apps that have a terminal which kind: whoever was not told takes it for one that can do nothing.
-fn name_terminal(prepared: &mut PreparedPod) {
+/// Tells apps that have a terminal which kind, or that it is of the caller's: whoever was not told takes it for one that can
+/// do nothing.
+pub(crate) fn name_terminal(manifest: &mut PodManifest, kind: Option<&str>) {
     let of_caller = || std::env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| TERM.to_owned());
-    let term = prepared.lifecycle.term.map_or_else(of_caller, str::to_owned);
-    set_where_missing(prepared, "TERM", &term);
+    set_where_missing(manifest, "TERM", &kind.map_or_else(of_caller, str::to_owned));
 }
 
 /// The kind of terminal that every program knows.

@@ -28,6 +28,7 @@ mod vm_images;
 mod annotations;
 mod app_argument;
 mod app_isolators;
+mod app_streams;
 mod consent;
 mod detach_keys;
 mod devices;

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use appc::{ImageManifest, PodManifest, PodUuid};
+use appc::{ImageManifest, PodManifest, PodUuid, RuntimeApp};
 use metadata_api::Token;
 use pod::{Pod, PodName, Running};
 use stage1::LogLimits;
@@ -25,7 +25,7 @@ use crate::pod_network::{self, Seat};
 use crate::prepare::{self, PreparedPod};
 use crate::request::Lifecycle;
 use crate::setup::Setup;
-use crate::{cgroup, etc, failure_hint, monitor};
+use crate::{app_streams, cgroup, etc, failure_hint, monitor};
 
 /// What a monitor has to find.
 #[derive(Debug)]
@@ -110,8 +110,14 @@ impl Ground<'_> {
         let Supplies { nest, layers, sources, images, handed } = supplies;
         let own = self.has_own_streams();
         let (stdin, terminal) = (lifecycle.interactive, lifecycle.terminal);
-        let stdio = if own { AppStdio::Kept(StdioKind { stdin, terminal }) } else { AppStdio::Inherited };
-        let options = AppOptions { stdio, restart: lifecycle.restart };
+        let kept = StdioKind { stdin, terminal, ..StdioKind::default() };
+        let usual = if own { AppStdio::Kept(kept) } else { AppStdio::Inherited };
+        let options = |app: &RuntimeApp| -> Result<AppOptions, CommandError> {
+            // Who holds a pod holds its only app's streams.
+            let stdio = if self.is_held() { usual } else { app_streams::of_app(app, usual)? };
+            Ok(AppOptions { stdio, restart: lifecycle.restart })
+        };
+        let options = manifest.apps.iter().map(options).collect::<Result<_, _>>()?;
         let net = NetRequest::of(manifest)?;
         let Entrances { network, sockets } = forward::open(manifest, &net, handed)?;
         let names = self.name.iter().map(ToString::to_string).chain([hostname.clone()]);
@@ -133,7 +139,7 @@ impl Ground<'_> {
             offers: Some(&self.offers),
             layers,
             sources,
-            apps: vec![options; manifest.apps.len()],
+            apps: options,
             exit_policy: lifecycle.exit_policy,
             logs: LogLimits::default(),
             held: self.is_held(),

@@ -4,6 +4,7 @@
 mod actions;
 mod additions;
 mod apps;
+mod attaching;
 mod calls;
 mod checks;
 mod events;
@@ -80,6 +81,8 @@ enum Waits {
     Added { app: usize, remarks: bool },
     /// For a port to be let go of.
     Freed,
+    /// For the terminal of an app that was started again.
+    Terminal { app: usize, wanted: attaching::WantedStreams },
     /// For pid 1 not to end before it is told: then this policy counts.
     Policy(Restart),
 }

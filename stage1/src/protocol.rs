@@ -195,6 +195,12 @@ pub struct StdioKind {
     /// A terminal of this size instead of pipes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<TerminalSize>,
+    /// Whether the app's output is thrown away.
+    #[serde(default)]
+    pub no_stdout: bool,
+    /// Whether its errors are.
+    #[serde(default)]
+    pub no_stderr: bool,
 }
 
 /// What a supervisor says.

@@ -1,10 +1,11 @@
 //! The pipes between apps and their supervisor.
 
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio::{stderr, stdin, stdout};
 
 use crate::channel::TerminalSize;
 use crate::output::{Outputs, Stream};
@@ -58,8 +59,10 @@ impl AppPipes {
 
     /// Makes the pipes of one app.
     pub(crate) fn new(stdio: AppStdio) -> rustix::io::Result<(Self, AppStreams)> {
-        let AppStdio::Kept(StdioKind { stdin, terminal }) = stdio else {
-            return Ok((Self::default(), AppStreams::Inherited));
+        let StdioKind { stdin, terminal, no_stdout, no_stderr } = match stdio {
+            AppStdio::Inherited => return Ok((Self::default(), AppStreams::Inherited)),
+            AppStdio::Muted(muted) => return Ok((Self::default(), muted_streams(muted)?)),
+            AppStdio::Kept(kind) => kind,
         };
         if let Some(size) = terminal {
             return Ok((Self::default(), AppStreams::Terminal(size)));
@@ -69,12 +72,14 @@ impl AppPipes {
             let (read, write) = pipe()?;
             (read, Some(write))
         } else {
-            (open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, None)
+            (nothing()?, None)
         };
-        let (stdout, output) = pipe()?;
-        let (stderr, errors) = pipe()?;
-        let pipes = Self { stdin: ours, stdout: Some(stdout), stderr: Some(stderr) };
-        Ok((pipes, AppStreams::Given([input, output, errors])))
+        let kept = |thrown_away: bool| {
+            if thrown_away { nothing().map(|fd| (None, fd)) } else { pipe().map(|(read, write)| (Some(read), write)) }
+        };
+        let (stdout, output) = kept(no_stdout)?;
+        let (stderr, errors) = kept(no_stderr)?;
+        Ok((Self { stdin: ours, stdout, stderr }, AppStreams::Given([input, output, errors])))
     }
 
     /// Has the outputs read them; the input is the app's.
@@ -91,6 +96,18 @@ impl AppPipes {
             }
         }
     }
+}
+
+/// This process's own streams, but for those that are nobody's.
+fn muted_streams(muted: [bool; 3]) -> rustix::io::Result<AppStreams> {
+    let of = |muted: bool, own: BorrowedFd<'_>| if muted { nothing() } else { fcntl_dupfd_cloexec(own, 3) };
+    let [input, output, errors] = muted;
+    Ok(AppStreams::Given([of(input, stdin())?, of(output, stdout())?, of(errors, stderr())?]))
+}
+
+/// What is empty to readers and takes everything from writers (null(4)).
+fn nothing() -> rustix::io::Result<OwnedFd> {
+    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Has the outputs keep a terminal: all that is written to it is output, and it is the app's input.

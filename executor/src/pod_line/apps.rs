@@ -10,6 +10,7 @@ use clap::{Args, Command, FromArgMatches};
 use super::misplaced::misplaced_after;
 use crate::annotations::Remarks;
 use crate::app_isolators::IsolatorArgs;
+use crate::app_streams::StreamArgs;
 use crate::error::CommandError;
 use crate::request::{self, AppRequest};
 use crate::split::{self, ImageWords};
@@ -64,6 +65,9 @@ struct AppArgs {
     device: Vec<String>,
 
     #[command(flatten)]
+    streams: StreamArgs,
+
+    #[command(flatten)]
     isolators: IsolatorArgs,
 
     /// Annotate the app, over the image's annotations
@@ -116,6 +120,8 @@ fn app(
                 .hint("give a name, a number, or a path in the image; without the option the image's counts"));
         }
     }
+    let mut remarks = Remarks::parse(&args.annotation, &args.user_annotation, &args.user_label)?;
+    args.streams.annotate(&mut remarks.annotations)?;
     Ok(AppRequest {
         image: request::image(&words.image)?,
         signature: args.signature,
@@ -131,7 +137,7 @@ fn app(
         mounts,
         seccomp_profile: args.isolators.seccomp_profile()?,
         isolators: args.isolators.isolators()?,
-        remarks: Remarks::parse(&args.annotation, &args.user_annotation, &args.user_label)?,
+        remarks,
     })
 }
 

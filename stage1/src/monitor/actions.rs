@@ -89,6 +89,7 @@ impl Monitor<'_> {
         let (pipes, streams) = AppPipes::new(stdio)?;
         self.enter(Entry { pre_start: role == Role::PreStart, ..Entry::new(app, process) }, &spec, streams.fds())?;
         if role == Role::Main {
+            self.apps[app].terminal_is_due = self.apps[app].has_terminal();
             pipes.keep(app, &mut self.outputs);
         } else {
             pipes.keep_output(app, &mut self.outputs);

@@ -185,7 +185,7 @@ impl Monitor<'_> {
         let failed = |error: std::io::Error| Failure::new(FailureKind::Setup, &format_args!("begin the app: {error}"));
         let terminal = match self.apps[app].stdio() {
             AppStdio::Kept(kind) => kind.terminal,
-            AppStdio::Inherited => None,
+            AppStdio::Inherited | AppStdio::Muted(_) => None,
         };
         self.keep_log(app).map_err(failed)?;
         let (pipes, streams) = AppPipes::new(self.apps[app].stdio()).map_err(|errno| failed(errno.into()))?;

@@ -24,6 +24,8 @@ pub(super) struct AppRecord {
     pub(super) process: Option<u64>,
     /// What that process is there for, or was.
     pub(super) role: Option<Role>,
+    /// Whether it was started again and has not got its terminal yet.
+    pub(super) terminal_is_due: bool,
     /// How its health is checked, as it stands in its annotation.
     pub(super) healthcheck: Option<String>,
     options: AppOptions,
@@ -45,6 +47,7 @@ impl AppRecord {
             cgroup: None,
             process: None,
             role: None,
+            terminal_is_due: false,
             healthcheck: app.annotations.get(HEALTHCHECK).map(str::to_owned),
             options,
             pre_start: handler(Handler::PreStart),
@@ -65,12 +68,20 @@ impl AppRecord {
 
     /// Whether its streams are the supervisor's business.
     pub(super) fn is_kept(&self) -> bool {
-        self.options.stdio != AppStdio::Inherited
+        matches!(self.options.stdio, AppStdio::Kept(_))
     }
 
     /// Whether it has a terminal.
     pub(super) fn has_terminal(&self) -> bool {
         matches!(self.options.stdio, AppStdio::Kept(StdioKind { terminal: Some(_), .. }))
+    }
+
+    /// Whether its output and its errors can be heard apart: a terminal has both in one.
+    pub(super) fn has_outputs(&self) -> [bool; 2] {
+        match self.options.stdio {
+            AppStdio::Kept(StdioKind { terminal: None, no_stdout, no_stderr, .. }) => [!no_stdout, !no_stderr],
+            _ => [true, false],
+        }
     }
 
     /// How its streams are made.
@@ -108,7 +119,7 @@ impl AppRecord {
             (_, AppStdio::Kept(_)) => {
                 (EnterSpec { exec, ..EnterSpec::default() }, AppStdio::Kept(StdioKind::default()))
             }
-            (_, AppStdio::Inherited) => (EnterSpec { exec, ..EnterSpec::default() }, AppStdio::Inherited),
+            (_, stdio) => (EnterSpec { exec, ..EnterSpec::default() }, stdio),
         }
     }
 

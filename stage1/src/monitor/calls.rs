@@ -1,13 +1,13 @@
 //! What clients want, and what they get.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::additions::Wanted;
+use super::attaching::WantedStreams;
 use super::{AppRecord, Monitor, Purpose, asks_to_end};
 use crate::channel::{Entry, FailureKind, ToInit};
 use crate::control::{ConnectionId, Incoming};
-use crate::output::Stream;
 use crate::protocol::{AppReport, Call, EnterSpec, EventKind, PodReport, RefusedKind, Reply, Request, VERSION};
 use crate::run::{Keeper, RunError};
 use crate::supervise::{Event, GRACE, Phase, Timer};
@@ -88,7 +88,7 @@ impl Monitor<'_> {
             Call::Room { app } => self.ask_for_room(connection, &app)?,
             Call::Forward { signal } => self.forward(connection, signal)?,
             Call::Attach { app, stdin, stdout, stderr, holds } => {
-                self.attach(connection, &app, [stdin, stdout, stderr], holds);
+                self.attach(connection, &app, WantedStreams { streams: [stdin, stdout, stderr], alone: holds });
                 if holds {
                     self.holder = Some(connection);
                     self.timers.remove(&Timer::Held);
@@ -266,28 +266,5 @@ impl Monitor<'_> {
         self.next_process += 1;
         self.processes.insert(process, purpose);
         process
-    }
-
-    fn attach(&mut self, connection: ConnectionId, name: &str, [stdin, stdout, stderr]: [bool; 3], alone: bool) {
-        let Some(app) = self.find(connection, name) else { return };
-        if !self.apps[app].is_kept() {
-            let what = format!("app {name:?} has the streams of whoever runs the pod");
-            return self.refuse(connection, RefusedKind::State, &what);
-        }
-        let terminal = self.apps[app].has_terminal();
-        let input = if stdin { self.outputs.input(app, alone && !terminal) } else { None };
-        let (stdout, stderr) = (stdout, stderr && !terminal);
-        let mut fds = Vec::new();
-        let mut connect = |wanted: bool, stream| {
-            wanted.then(|| self.outputs.attach(app, stream, connection, alone)).transpose().map(|fd| fds.extend(fd))
-        };
-        let connected = connect(stdout, Stream::Stdout).and_then(|()| connect(stderr, Stream::Stderr));
-        if let Err(errno) = connected {
-            let what = format!("socketpair(): {}", std::io::Error::from(errno));
-            return self.refuse(connection, RefusedKind::Failed(FailureKind::Setup), &what);
-        }
-        let all: Vec<BorrowedFd<'_>> = input.iter().chain(&fds).map(|fd| fd.as_fd()).collect();
-        let reply = Reply::Attached { stdin: input.is_some(), stdout, stderr, terminal };
-        self.reply_with(connection, &reply, &all);
     }
 }

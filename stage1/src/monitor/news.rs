@@ -129,6 +129,7 @@ impl Monitor<'_> {
                 if let Some(terminal) = terminal {
                     keep_terminal(app, terminal, &mut self.outputs);
                 }
+                self.terminal_settled(app);
             }
             Some(Purpose::Room(_) | Purpose::Check(_)) | None => {}
         }
@@ -202,6 +203,7 @@ impl Monitor<'_> {
 
     /// The active process of an app has ended.
     fn process_ended(&mut self, app: usize, end: End, keeper: &mut dyn Keeper) -> Result<(), RunError> {
+        self.terminal_settled(app);
         let record = &mut self.apps[app];
         record.process = None;
         if record.role == Some(Role::Main) {

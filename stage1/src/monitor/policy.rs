@@ -24,7 +24,7 @@ impl Monitor<'_> {
     pub(super) fn stays(&mut self) {
         let wanted = |(id, waits): (&ConnectionId, &Waits)| match waits {
             Waits::Policy(policy) => Some((*id, *policy)),
-            Waits::Added { .. } | Waits::Freed => None,
+            Waits::Added { .. } | Waits::Freed | Waits::Terminal { .. } => None,
         };
         let agreed: Vec<(ConnectionId, Restart)> = self.waiting.iter().filter_map(wanted).collect();
         for (connection, policy) in agreed {

@@ -82,6 +82,8 @@ pub enum AppStdio {
     /// They are the monitor's own.
     #[default]
     Inherited,
+    /// The same, but for those (input, output, errors) that are nobody's.
+    Muted([bool; 3]),
     /// Into its log, and to whoever attaches.
     Kept(StdioKind),
 }

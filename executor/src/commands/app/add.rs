@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use appc::{AcName, ImageManifest, Mount, PodManifest, RuntimeApp, Volume};
 use clap::Args;
 use stage1::protocol::{Call, Reply, StdioKind};
+use stage1::run::AppStdio;
 use store::Tree;
 
 use crate::client::Client;
@@ -19,7 +20,10 @@ use crate::manifest::{self, AppImage, ReifyError, WantedApp};
 use crate::pull_policy::{PullArgs, PullPolicy};
 use crate::request::AppRequest;
 use crate::userns::{self, Rooted, Userns};
-use crate::{cgroup, forward, guest_agent, output, pod_argument, pod_line, protection, request, skeleton, sources};
+use crate::{
+    app_streams, cgroup, forward, guest_agent, launch, output, pod_argument, pod_line, protection, request, skeleton,
+    sources,
+};
 
 /// Create an app of an image in a running pod
 ///
@@ -97,14 +101,28 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> Result<u8, CommandError> 
     }
     let sources = sources::open(&manifest.volumes, context.data_dir()?)?;
     let fds: Vec<BorrowedFd<'_>> = dirs.iter().chain(sources.iter().flatten()).map(|fd| fd.as_fd()).collect();
+    let stdio = streams(&mut manifest)?;
     let text = String::from_utf8(manifest.to_json()?).map_err(|_| CommandError::failed("the manifest is not UTF-8"))?;
-    let (layers, stdio) = (dirs.len(), StdioKind::default());
+    let layers = dirs.len();
     let call = Call::Add { manifest: text, image: image_manifest, layers, trees: names, stdio, remarks: true };
     ask(Client::connect(&pods, &entry)?, call, &fds)?;
     drop(guards);
     let name = manifest.apps.first().map_or_else(String::new, |app| app.name.to_string());
     output::write(&format!("{name}\n"))?;
     Ok(0)
+}
+
+/// Where the app's streams go.
+fn streams(manifest: &mut PodManifest) -> Result<StdioKind, CommandError> {
+    if app_streams::has_terminal(manifest) {
+        launch::name_terminal(manifest, None);
+    }
+    let usual = StdioKind::default();
+    let of_app = manifest.apps.first().map(|app| app_streams::of_app(app, AppStdio::Kept(usual))).transpose()?;
+    Ok(match of_app {
+        Some(AppStdio::Kept(stdio)) => stdio,
+        _ => usual,
+    })
 }
 
 /// Has the supervisor add the app, and tells what it has to say of that.
