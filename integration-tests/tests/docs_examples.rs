@@ -86,7 +86,7 @@ fn pages() -> Vec<Page> {
             ..page("aci.md")
         },
         Page { before: "proa docker tag brief example.com/redis", ..page("app.md") },
-        Page { endless: &["attach web", "--mode stdout"], ..of_pods("attach.md") },
+        Page { endless: &["attach web", "--mode stdout", "attach shell"], swaps: &[LAYOUT], ..of_pods("attach.md") },
         of_pods("cat-manifest.md"),
         // Its first line returns before the app has written.
         Page { each: "sleep 0.3", swaps: &[LAYOUT], ..page("commit.md") },
