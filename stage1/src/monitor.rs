@@ -13,19 +13,19 @@ mod news;
 mod policy;
 mod ports;
 mod readiness;
+mod removals;
 mod replies;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use appc::{ImageManifest, PodManifest, Volume};
+use appc::PodManifest;
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal};
 use serde::Serialize;
 
-use crate::builder::Building;
 use crate::cgroup::{AppCgroup, PodCgroup};
 use crate::channel::{Failure, ToInit};
 use crate::control::{ConnectionId, Control};
@@ -41,7 +41,7 @@ use crate::streams::AppPipes;
 use crate::supervise::{Event, ExitPolicy, GRACE, Restart, Supervisor, Timer};
 use crate::uplink::Connection;
 
-use additions::Queued;
+use additions::Additions;
 use apps::AppRecord;
 use checks::Checks;
 use events::Events;
@@ -112,17 +112,7 @@ pub(crate) struct Monitor<'a> {
     waiting: BTreeMap<ConnectionId, Waits>,
     /// The connection at whose end the pod is stopped.
     holder: Option<ConnectionId>,
-    /// Where apps can be added: the pod's user namespace.
-    namespace: Option<OwnedFd>,
-    building: Option<Building>,
-    /// Apps that wait until another one is added.
-    queue: VecDeque<Queued>,
-    /// The app that pid 1 is creating.
-    adding: Option<usize>,
-    /// The manifest of the image of the app that is being added.
-    image: Option<ImageManifest>,
-    /// The volumes that it brings into the pod.
-    new_volumes: Vec<Volume>,
+    additions: Additions,
     outputs: Outputs,
     cgroup: Option<PodCgroup>,
     metadata: Option<Metadata>,
@@ -204,12 +194,7 @@ impl<'a> Monitor<'a> {
             checks: Checks::default(),
             waiting: BTreeMap::new(),
             holder: None,
-            namespace: None,
-            building: None,
-            queue: VecDeque::new(),
-            adding: None,
-            image: None,
-            new_volumes: Vec::new(),
+            additions: Additions::default(),
             outputs: Outputs::new(),
             cgroup: spec.cgroup.take(),
             metadata: spec.metadata.take().map(Metadata::new),
@@ -246,7 +231,7 @@ impl<'a> Monitor<'a> {
         keeper: &mut dyn Keeper,
     ) -> Result<Ended, RunError> {
         self.control = files.control.map(Control::new);
-        (self.log_dir, self.namespace) = (files.logs, namespace);
+        (self.log_dir, self.additions.namespace) = (files.logs, namespace);
         for (app, pipes) in pipes.into_iter().enumerate() {
             if self.apps[app].is_kept() {
                 self.keep_log(app)?;

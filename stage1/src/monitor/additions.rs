@@ -1,5 +1,6 @@
-//! Apps that come into a running pod, and leave it.
+//! Apps that come into a running pod.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -16,7 +17,7 @@ use crate::plan::SourceKind;
 use crate::protocol::{EventKind, RefusedKind, Reply, StdioKind};
 use crate::run::{AppOptions, AppStdio, Keeper, RunError, source_kind};
 use crate::streams::AppPipes;
-use crate::supervise::{Phase, Restart};
+use crate::supervise::Restart;
 
 /// An app that a client wants to have added.
 #[derive(Debug)]
@@ -30,15 +31,43 @@ pub(super) struct Wanted {
     pub(super) remarks: bool,
 }
 
-/// The same, and who wants it.
+/// The apps that are to come into the pod, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Additions {
+    /// Where apps can be added: the pod's user namespace.
+    pub(super) namespace: Option<OwnedFd>,
+    queue: VecDeque<Queued>,
+    current: Option<Addition>,
+}
+
+/// An app that is wanted, and who wants it.
 #[derive(Debug)]
-pub(super) struct Queued {
+struct Queued {
     connection: ConnectionId,
     wanted: Wanted,
     fds: Vec<OwnedFd>,
 }
 
-/// The same, read.
+/// An app that is being added.
+#[derive(Debug)]
+struct Addition {
+    /// Its index.
+    app: usize,
+    image: ImageManifest,
+    /// The volumes that it brings into the pod.
+    new_volumes: Vec<Volume>,
+    /// What builds its mounts, until pid 1 goes on with them.
+    building: Option<Building>,
+}
+
+impl Additions {
+    /// What builds the mounts of an app, if something does.
+    pub(super) fn building(&self) -> Option<&Building> {
+        self.current.as_ref()?.building.as_ref()
+    }
+}
+
+/// What is wanted, read.
 struct Newcomer<'a> {
     /// Of a pod with this app alone.
     manifest: PodManifest,
@@ -56,18 +85,20 @@ type Refusal = (RefusedKind, String);
 impl Monitor<'_> {
     /// Adds an app when it is its turn: one is added at a time.
     pub(super) fn add(&mut self, connection: ConnectionId, wanted: Wanted, fds: Vec<OwnedFd>, keeper: &mut dyn Keeper) {
-        if self.waiting.contains_key(&connection) || self.queue.iter().any(|queued| queued.connection == connection) {
+        if self.waiting.contains_key(&connection)
+            || self.additions.queue.iter().any(|queued| queued.connection == connection)
+        {
             // Its descriptors are held until then.
             return self.refuse(connection, RefusedKind::State, "this connection waits for something already");
         }
-        self.queue.push_back(Queued { connection, wanted, fds });
+        self.additions.queue.push_back(Queued { connection, wanted, fds });
         self.add_next(keeper);
     }
 
     /// Begins to add the next app that can be, if none is being added.
     fn add_next(&mut self, keeper: &mut dyn Keeper) {
-        while self.building.is_none() && self.adding.is_none() {
-            let Some(Queued { connection, wanted, fds }) = self.queue.pop_front() else { return };
+        while self.additions.current.is_none() {
+            let Some(Queued { connection, wanted, fds }) = self.additions.queue.pop_front() else { return };
             if let Err((kind, message)) = self.begin(connection, &wanted, fds, keeper) {
                 self.refuse(connection, kind, &message);
             }
@@ -76,7 +107,7 @@ impl Monitor<'_> {
 
     /// Forgets what a client that is gone wanted to have added.
     pub(super) fn unqueue(&mut self, connection: ConnectionId) {
-        self.queue.retain(|queued| queued.connection != connection);
+        self.additions.queue.retain(|queued| queued.connection != connection);
     }
 
     /// Begins to add an app: its mounts are built by a process of their own.
@@ -112,11 +143,10 @@ impl Monitor<'_> {
                     self.remark(remarks.then_some(connection), app.name.as_str(), text, keeper);
                 }
                 self.apps.push(record);
-                self.waiting.insert(connection, Waits::Added { app: building.app, remarks });
-                self.building = Some(building);
-                self.image = Some(image);
-                self.new_volumes = new_volumes;
                 self.manifest.apps.push(app);
+                let app = building.app;
+                self.waiting.insert(connection, Waits::Added { app, remarks });
+                self.additions.current = Some(Addition { app, image, new_volumes, building: Some(building) });
                 Ok(())
             }
             Err(error) => {
@@ -140,7 +170,7 @@ impl Monitor<'_> {
         if self.alive().any(|(_, known)| known.report.name == app.name.as_str()) {
             return Err(state(format_args!("the pod has an app {:?} already", app.name.as_str())));
         }
-        let Some(namespace) = &self.namespace else {
+        let Some(namespace) = &self.additions.namespace else {
             return Err(state("apps can only be added to a pod that was made for it"));
         };
         if self.alive().count() >= MAX_APPS {
@@ -161,7 +191,8 @@ impl Monitor<'_> {
 
     /// The mounts of an app are built, or could not be: pid 1 goes on with them.
     pub(super) fn built(&mut self, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        let Some(building) = self.building.take() else { return Ok(()) };
+        let building = self.additions.current.as_mut().and_then(|addition| addition.building.take());
+        let Some(building) = building else { return Ok(()) };
         let (app, manifest, sources) = (building.app, building.manifest.clone(), building.sources.clone());
         let (mounts, built) = match building.finish() {
             Ok(built) => built,
@@ -204,7 +235,6 @@ impl Monitor<'_> {
         let fds: Vec<BorrowedFd<'_>> =
             std::iter::once(&spec).chain(built).chain(&cgroup).chain(streams.fds()).map(|fd| fd.as_fd()).collect();
         self.init.say_with(&ToInit::Add { app }, &fds).map_err(|errno| failed(errno.into()))?;
-        self.adding = Some(app);
         pipes.keep(app, &mut self.outputs);
         Ok(())
     }
@@ -231,27 +261,34 @@ impl Monitor<'_> {
         result: Result<(), Failure>,
         keeper: &mut dyn Keeper,
     ) -> Result<(), RunError> {
-        self.adding = None;
-        let done = self.settle(app, result, keeper);
+        let addition = self.additions.current.take_if(|addition| addition.app == app);
+        let done = self.settle(app, result.map(|()| addition), keeper);
         self.add_next(keeper);
         done
     }
 
     /// Takes the app in, or lets go of it.
-    fn settle(&mut self, app: usize, result: Result<(), Failure>, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        if let Err(failure) = result {
-            let name = self.apps[app].report.name.clone();
-            if let Ok(name) = name.parse() {
-                // The first error is the one to tell; what stays goes with the pod.
-                let _ = keeper.remove_app(&name);
+    fn settle(
+        &mut self,
+        app: usize,
+        result: Result<Option<Addition>, Failure>,
+        keeper: &mut dyn Keeper,
+    ) -> Result<(), RunError> {
+        let (new_volumes, image) = match result {
+            Ok(addition) => addition.map(|addition| (addition.new_volumes, addition.image)).unzip(),
+            Err(failure) => {
+                if let Ok(name) = self.apps[app].report.name.parse() {
+                    // The first error is the one to tell; what stays goes with the pod.
+                    let _ = keeper.remove_app(&name);
+                }
+                return self.not_added(app, &failure);
             }
-            return self.not_added(app, &failure);
-        }
-        self.manifest.volumes.append(&mut self.new_volumes);
+        };
+        self.manifest.volumes.extend(new_volumes.unwrap_or_default());
         let written = keeper.manifest_changed(&self.manifest);
         keeper.app_changed(&self.apps[app].report);
         let name = self.apps[app].report.name.clone();
-        if let (Some(metadata), Some(image), Ok(name)) = (&mut self.metadata, self.image.take(), name.parse()) {
+        if let (Some(metadata), Some(image), Ok(name)) = (&mut self.metadata, image, name.parse()) {
             metadata.app_added(&name, image, &self.manifest);
         }
         self.tell(Some(name), EventKind::Created, None);
@@ -267,24 +304,11 @@ impl Monitor<'_> {
     }
 
     fn not_added(&mut self, app: usize, failure: &Failure) -> Result<(), RunError> {
-        self.supervisor.remove(app);
-        self.forget_app(app);
-        let name = self.apps[app].report.name.clone();
-        self.manifest.apps.retain(|known| known.name.as_str() != name);
-        self.say(&ToInit::Remove { app })?;
-        if let (Some(cgroup), Ok(name)) = (&self.cgroup, name.parse()) {
-            cgroup.remove_app(&name);
-        }
+        self.let_go(app)?;
         if let Some(connection) = self.who_waits_for(app) {
             self.refuse(connection, RefusedKind::Failed(failure.kind), &failure.message);
         }
         Ok(())
-    }
-
-    /// Keeps nothing open for an app that is no more: others may come and go as long as the pod runs.
-    fn forget_app(&mut self, app: usize) {
-        self.outputs.forget(app);
-        self.apps[app].cgroup = None;
     }
 
     fn who_waits_for(&mut self, added: usize) -> Option<ConnectionId> {
@@ -307,43 +331,6 @@ impl Monitor<'_> {
             Some(connection) => self.reply(connection, &Reply::Remark(format!("app {app:?}: {text}"))),
             None => keeper.remark(app, text),
         }
-    }
-
-    pub(super) fn remove(
-        &mut self,
-        connection: ConnectionId,
-        name: &str,
-        keeper: &mut dyn Keeper,
-    ) -> Result<(), RunError> {
-        let Some(app) = self.find(connection, name) else { return Ok(()) };
-        if matches!(self.supervisor.apps()[app].phase, Phase::Active(_) | Phase::Waiting) {
-            self.refuse(connection, RefusedKind::State, &format!("app {name:?} is running"));
-            return Ok(());
-        }
-        self.supervisor.remove(app);
-        self.forget_app(app);
-        self.say(&ToInit::Remove { app })?;
-        self.manifest.apps.retain(|known| known.name.as_str() != name);
-        if let (Some(cgroup), Ok(name)) = (&self.cgroup, name.parse()) {
-            cgroup.remove_app(&name);
-        }
-        if let Some(metadata) = &mut self.metadata {
-            metadata.app_removed(name, &self.manifest);
-        }
-        let removed = name.parse().map_err(Into::into).and_then(|name| {
-            let written = keeper.manifest_changed(&self.manifest);
-            keeper.remove_app(&name)?;
-            // Where the disk was full there may be room now.
-            written.or_else(|_| keeper.manifest_changed(&self.manifest))
-        });
-        match removed {
-            Ok(()) => self.reply(connection, &Reply::Done),
-            Err(error) => {
-                self.refuse(connection, RefusedKind::Failed(FailureKind::Setup), &crate::run::chain(&*error));
-            }
-        }
-        self.tell(Some(name.to_owned()), EventKind::Removed, None);
-        Ok(())
     }
 }
 

@@ -98,7 +98,7 @@ impl Monitor<'_> {
     /// What to poll for, and how much of it is of which kind.
     fn to_poll(&self, now: Instant) -> (Vec<PollFd<'_>>, Counts) {
         let mut polled = vec![PollFd::new(&self.init, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-        polled.extend(self.building.iter().map(|building| PollFd::new(building, PollFlags::IN)));
+        polled.extend(self.additions.building().map(|building| PollFd::new(building, PollFlags::IN)));
         let fixed = polled.len();
         let control = self.control.as_ref().map(Control::to_poll).unwrap_or_default();
         let outputs = if self.outputs.is_empty() { Vec::new() } else { self.outputs.to_poll(now) };
