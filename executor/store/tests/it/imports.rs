@@ -1,8 +1,9 @@
 //! Bringing small images into a store, as the program does.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use appc::{AcIdentifier, ImageId, ImageManifest};
@@ -10,7 +11,7 @@ use store::ingest::{Compression, InputFormat, run};
 use store::recipe::rebuild;
 use store::{BlobRole, Digest, IdMap, ImageKind, ImageRecord, Import, Keep, LayerKey, NewImage, Store, Tree};
 
-use crate::archive::gzip;
+use crate::archive::{aci, gzip};
 
 pub(crate) fn map() -> IdMap {
     IdMap::new("single-u0.1-g0.1")
@@ -145,4 +146,25 @@ pub(crate) fn names(data: &Path, directory: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// A data directory.
+pub(crate) fn data() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// An ACI of one file with this content.
+pub(crate) fn small_aci(marker: &str) -> Vec<u8> {
+    aci(|archive| archive.file("rootfs/marker", marker))
+}
+
+/// The permissions of a file.
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// The manifest of such an ACI.
+pub(crate) fn small_manifest() -> Vec<u8> {
+    let text = crate::archive::MANIFEST.as_bytes();
+    appc::ImageManifest::from_json(text).unwrap().to_json().unwrap()
 }

@@ -3,8 +3,10 @@
 mod archive;
 mod bed;
 mod children;
+mod collecting;
 mod crowds;
 mod extracting;
+mod finding;
 mod flattening;
 mod full_disk;
 mod gnu_tar;

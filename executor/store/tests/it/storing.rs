@@ -1,29 +1,15 @@
-//! The store as its users see it: opening, finding, listing, removing, collecting.
+//! What is in a store, and whose: opening it, putting images in, and who may do that.
 
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
-use store::{AsUser, FindError, IdMap, ImageKind, Keep, LayerKey, Store, StoreError};
+use rustix::fs::Mode;
+use store::{AsUser, IdMap, LayerKey, Store, StoreError};
 
-use crate::archive::{Archive, Entry, aci, gzip};
+use crate::archive::gzip;
 use crate::bed::{can_chown, refusal};
-use crate::imports::{check, file, image_id, import_aci, import_oci, manifest, map, names, nobody};
-
-fn data() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn small_aci(marker: &str) -> Vec<u8> {
-    aci(|archive| archive.file("rootfs/marker", marker))
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
-}
+use crate::imports::{check, data, image_id, import_aci, manifest, map, mode, names, nobody, small_aci};
 
 #[test]
 fn a_new_store_is_closed_to_others() {
@@ -103,134 +89,6 @@ fn sto_06_a_store_of_a_later_version_is_only_read() {
 }
 
 #[test]
-fn an_image_is_found_by_id_prefix_and_name() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let aci = import_aci(&store, &small_aci("one"), &["example.com/one:1", "one"]).unwrap();
-    let oci = import_oci(&store, &[Archive::new().file("f", "x").end()], "{}", &["docker.io/library/two"]).unwrap();
-    assert_eq!((aci.kind, oci.kind), (ImageKind::Aci, ImageKind::Oci));
-    assert_eq!((aci.id.algorithm(), oci.id.algorithm()), (appc::Algorithm::Sha512, appc::Algorithm::Sha256));
-    for needle in [&aci.id.to_string(), &aci.id.to_string()[..9], "one", "example.com/one:1"] {
-        assert_eq!(store.find(needle).unwrap(), aci, "{needle}");
-    }
-    for needle in [&oci.id.to_string(), &oci.id.to_string().replace(':', "-"), &oci.id.to_string()[..12]] {
-        assert_eq!(store.find(needle).unwrap(), oci, "{needle}");
-    }
-    let hex = aci.id.hex();
-    for (needle, expected) in [
-        ("sha512-", "image ID too short: \"sha512-\""),
-        ("sha512-a", "image ID too short: \"sha512-a\""),
-        ("sha256:%", "no image IDs found for \"sha256:%\""),
-        ("sha512-__", "no image IDs found for"),
-        ("sha512-../../x", "no image IDs found for"),
-        (&format!("sha512-{}", hex[..20].to_uppercase()), "no image IDs found for"),
-        (&format!("sha512-{}", "0".repeat(128)), "no image IDs found for"),
-        ("nobody", "no image named \"nobody\""),
-        ("", "no image named \"\""),
-        ("one\n", "no image named \"one\\x0a\""),
-        ("on", "no image named \"on\""),
-    ] {
-        let text = refusal(store.find(needle));
-        assert!(text.starts_with(expected), "{needle}: {text}");
-    }
-}
-
-#[test]
-fn a_name_is_found_however_it_is_written() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let image = import_aci(&store, &small_aci("one"), &["example.com/one:1"]).unwrap();
-    for name in ["with \"quotes\"", "back\\slash", "ünï", "a b", "tab\t", "plain"] {
-        store.tag(&image.id, &[name.to_owned()]).unwrap();
-        assert_eq!(store.find(name).unwrap().id, image.id, "{name:?}");
-        store.untag(name).unwrap();
-        assert!(matches!(store.find(name).unwrap_err(), FindError::NoName(_)), "{name:?}");
-    }
-    // That text is in its record, but no name of it.
-    assert!(matches!(store.find("ImageManifest").unwrap_err(), FindError::NoName(_)));
-}
-
-#[test]
-fn a_record_hides_those_of_stores_behind() {
-    let (front, behind) = (data(), data());
-    let other = Store::ensure(behind.path()).unwrap();
-    let image = import_aci(&other, &small_aci("one"), &["first", "second"]).unwrap();
-    let mut store = Store::ensure(front.path()).unwrap();
-    store.put_behind(behind.path()).unwrap();
-    assert_eq!(store.find("first").unwrap().id, image.id);
-    assert_eq!(import_aci(&store, &small_aci("one"), &["third"]).unwrap().id, image.id);
-    let own = Store::ensure(front.path()).unwrap().find("third").unwrap();
-    let found = |name: &str| store.find(name).is_ok();
-    let listed = |name: &str| store.list().unwrap().images.iter().any(|image| image.names().any(|own| own == name));
-    for name in ["first", "second", "third"] {
-        assert_eq!(found(name), listed(name), "{name}");
-    }
-    assert!(own.names().any(|name| name == "third"));
-}
-
-#[test]
-fn api_05_an_ambiguous_prefix_is_its_own_error() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    fake_images(data.path(), 40);
-    let id = image_id(0x12);
-    let mut other = id.file_name();
-    other.replace_range(20.., &"9".repeat(other.len() - 20));
-    let record = fs::read_to_string(data.path().join(format!("store/images/{}.json", id.file_name()))).unwrap();
-    fs::write(data.path().join(format!("store/images/{other}.json")), record.replace(&id.to_string(), &other)).unwrap();
-    let text = refusal(store.find("sha512-1212"));
-    assert_eq!(text, "ambiguous image ID: \"sha512-1212\" (2 images)");
-    assert!(matches!(store.find("sha512-12").unwrap_err(), FindError::Ambiguous { count: 2, .. }));
-    assert_eq!(store.find(&id.to_string()[..30]).unwrap().id, id);
-}
-
-/// Writes records of images without layers, as many as there are numbers.
-fn fake_images(data: &Path, count: u8) {
-    for number in 0..count {
-        let id = image_id(number);
-        let manifest = String::from_utf8(manifest("example.com/app").to_json().unwrap()).unwrap();
-        let json = format!(
-            r#"{{"version":1,"id":"{id}","kind":"aci","names":[],"layers":[],"blobs":[],"size":0,"imported_ns":{number},"manifest":{manifest}}}"#
-        );
-        fs::write(data.join(format!("store/images/{}.json", id.file_name())), json).unwrap();
-    }
-}
-
-#[test]
-fn a_thousand_images_are_listed_quickly() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let manifest = String::from_utf8(small_manifest()).unwrap();
-    for number in 0..1000_u32 {
-        let mut bytes = [0; 64];
-        bytes[..4].copy_from_slice(&number.to_be_bytes());
-        let id = appc::ImageId::sha512(bytes);
-        let json = format!(
-            r#"{{"version":1,"id":"{id}","kind":"aci","names":[{{"name":"n{number}","claimed_ns":1}}],"layers":["aci-{id}"],"blobs":[],"size":0,"imported_ns":{number},"manifest":{manifest}}}"#
-        );
-        fs::write(data.path().join(format!("store/images/{}.json", id.file_name())), json).unwrap();
-    }
-    let best = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            assert_eq!(store.list().unwrap().images.len(), 1000);
-            start.elapsed()
-        })
-        .min()
-        .unwrap();
-    // The budget is 50 ms. Unoptimised and beside other tests it may take longer, but not by an order.
-    let budget = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 50 });
-    assert!(best < budget, "{best:?}");
-    assert_eq!(store.find("n77").unwrap().imported_ns, 77);
-    println!("listing 1,000 images: {best:?}");
-}
-
-fn small_manifest() -> Vec<u8> {
-    let text = crate::archive::MANIFEST.as_bytes();
-    appc::ImageManifest::from_json(text).unwrap().to_json().unwrap()
-}
-
-#[test]
 fn sto_04_a_damaged_record_hides_no_other() {
     let data = data();
     let store = Store::ensure(data.path()).unwrap();
@@ -263,33 +121,6 @@ fn sto_04_a_damaged_record_hides_no_other() {
     let report = store.gc(&AsUser, &nobody).unwrap();
     assert_eq!((report.failures.len(), report.blobs.len()), (0, 1));
     assert_eq!(check(data.path()), [good]);
-}
-
-#[test]
-fn layers_are_shared_and_go_with_their_last_image() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let layer = |text: &str| Archive::new().file(text, text).end();
-    let one = import_oci(&store, &[layer("base"), layer("one")], "1", &["one"]).unwrap();
-    let two = import_oci(&store, &[layer("base"), layer("two")], "2", &["two"]).unwrap();
-    assert_eq!(one.layers[0], two.layers[0]);
-    assert_eq!((names(data.path(), "trees").len(), names(data.path(), "blobs/sha256").len()), (3, 2));
-    assert_eq!(check(data.path()).len(), 2);
-    assert!(store.gc(&AsUser, &nobody).unwrap().trees.is_empty());
-
-    store.remove(&one.id).unwrap();
-    assert_eq!(refusal(store.remove(&one.id)), format!("no image {}", one.id));
-    assert!(matches!(store.find("one").unwrap_err(), FindError::NoName(_)));
-    let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!((report.trees.len(), report.blobs.len()), (1, 1));
-    assert!(report.failures.is_empty() && report.blob_bytes > 0);
-    assert_eq!(check(data.path()), std::slice::from_ref(&two));
-
-    store.remove(&two.id).unwrap();
-    store.gc(&AsUser, &nobody).unwrap();
-    for directory in ["trees", "tmp", "images", "blobs/sha256", "blobs/sha512"] {
-        assert_eq!(names(data.path(), directory), Vec::<String>::new(), "{directory}");
-    }
 }
 
 #[test]
@@ -331,105 +162,6 @@ fn sto_08_a_name_goes_with_the_last_claim_whatever_the_clock_says() {
     // Back to the old one.
     import_aci(&store, &small_aci("old"), &["name"]).unwrap();
     assert_eq!(store.find("name").unwrap().id, old.id);
-}
-
-#[test]
-fn a_tree_in_use_is_not_removed() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let image = import_aci(&store, &small_aci("x"), &[]).unwrap();
-    let tree = store.tree(&image.layers[0], &map()).unwrap().unwrap();
-    store.remove(&image.id).unwrap();
-    let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!((report.trees.len(), report.in_use, report.blobs.len()), (0, 1, 1));
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    rustix::fs::openat(tree.dir(), "marker", flags, Mode::empty()).expect("it is still there");
-    // A copy of the guard alone holds it too, as in a child process.
-    let (_, guard) = tree.into_parts();
-    assert_eq!(store.gc(&AsUser, &nobody).unwrap().in_use, 1);
-    // And it may be used again meanwhile.
-    assert!(store.tree(&image.layers[0], &map()).unwrap().is_some());
-    drop(guard);
-    assert_eq!(store.gc(&AsUser, &nobody).unwrap().trees.len(), 1);
-    assert!(store.tree(&image.layers[0], &map()).unwrap().is_none());
-}
-
-#[test]
-fn an_import_under_way_is_not_collected() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let layer = Archive::new().file("base", "base").end();
-    let base = import_oci(&store, std::slice::from_ref(&layer), "base", &[]).unwrap();
-    let mut import = store.begin().unwrap();
-    assert!(import.reuse_layer(&base.layers[0], &map(), None, Keep::Recipe).unwrap());
-    let mut other = store.begin().unwrap();
-    let pending = other.new_layer(&map(), None, Keep::Archive).unwrap();
-    store.remove(&base.id).unwrap();
-    let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!((report.trees.len(), report.in_use, report.unfinished), (0, 1, 0), "the tree is held");
-    drop((pending, other));
-    let config = import.add_document(b"other", store::BlobRole::Config).unwrap();
-    let image =
-        store::NewImage { id: config.into(), names: Vec::new(), manifest: manifest("example.com/x"), source: None };
-    import.commit(image).unwrap();
-    assert_eq!(check(data.path()).len(), 1);
-}
-
-#[test]
-fn an_abandoned_import_leaves_nothing() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let hostile = aci(|archive| archive.file("rootfs/a/b/c", "x").file("../escape", "x"));
-    assert!(import_aci(&store, &hostile, &[]).is_err());
-    let mut import = store.begin().unwrap();
-    let layer = import.new_layer(&map(), None, Keep::Archive).unwrap();
-    let locked = aci(|archive| archive.entry(Entry::new("rootfs/locked", b'5').mode(0)).file("rootfs/locked/f", ""));
-    store::ingest::run(layer.job(file(&locked), store::ingest::InputFormat::Aci, true).unwrap()).unwrap();
-    assert_eq!(names(data.path(), "tmp").len(), 1);
-    import.abandon(&AsUser).unwrap();
-    for directory in ["trees", "tmp", "images", "blobs/sha256"] {
-        assert_eq!(names(data.path(), directory), Vec::<String>::new(), "{directory}");
-    }
-}
-
-#[test]
-fn what_dead_processes_left_is_collected() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let image = import_aci(&store, &small_aci("x"), &["x"]).unwrap();
-    let path = data.path().join("store");
-    // Killed between making the directory and its lock, while extracting, and while being removed by gc.
-    fs::create_dir(path.join("tmp/empty")).unwrap();
-    fs::create_dir_all(path.join("tmp/extracting/layer-1/rootfs/deep/er")).unwrap();
-    fs::write(path.join("tmp/extracting/lock"), "").unwrap();
-    fs::create_dir_all(path.join("tmp/collecting/rootfs")).unwrap();
-    fs::write(path.join("tmp/format-1234"), "1\n").unwrap();
-    // A tree whose record died: nobody sees it, and it goes even though the image is named.
-    let tree = path.join("trees").join(&names(data.path(), "trees")[0]);
-    fs::remove_file(tree.join("tree.json")).unwrap();
-    assert!(store.tree(&image.layers[0], &map()).unwrap().is_none());
-    fs::create_dir(path.join("trees/lost+found")).unwrap();
-    let report = store.gc(&AsUser, &nobody).unwrap();
-    assert_eq!((report.unfinished, report.trees.len(), report.failures.len()), (4, 1, 0));
-    assert_eq!(names(data.path(), "tmp"), Vec::<String>::new());
-    assert_eq!(names(data.path(), "trees"), ["lost+found"], "what we never made is not ours to touch");
-    // Extracting it again makes it whole.
-    import_aci(&store, &small_aci("x"), &[]).unwrap();
-    assert_eq!(check(data.path()).len(), 1);
-}
-
-#[test]
-fn a_dead_tree_makes_room_for_a_new_one() {
-    let data = data();
-    let store = Store::ensure(data.path()).unwrap();
-    let image = import_aci(&store, &small_aci("x"), &[]).unwrap();
-    let tree = data.path().join("store/trees").join(&names(data.path(), "trees")[0]);
-    fs::remove_file(tree.join("tree.json")).unwrap();
-    fs::write(tree.join("rootfs/half"), "removed").unwrap();
-    import_aci(&store, &small_aci("x"), &[]).unwrap();
-    assert!(store.tree(&image.layers[0], &map()).unwrap().is_some());
-    assert!(!tree.join("rootfs/half").exists());
-    assert_eq!(names(data.path(), "tmp"), Vec::<String>::new());
 }
 
 #[test]
