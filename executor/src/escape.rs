@@ -1,4 +1,4 @@
-//! How a name that someone else chose is shown on a terminal.
+//! How a name that someone else chose is shown on a terminal, and data that such names may be in.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -23,6 +23,24 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns data of ours with the characters that would change a terminal written as JSON escapes them, so that what is
+/// copied from there is JSON still. Its own line breaks and tabs stay.
+pub(crate) fn on_terminal(data: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| deceives(c) && !matches!(c, '\n' | '\t');
+    if !data.chars().any(is_odd) {
+        return Cow::Borrowed(data);
+    }
+    let mut shown = String::with_capacity(data.len() + 8);
+    for c in data.chars() {
+        match c {
+            // All of them have four digits at most.
+            c if is_odd(c) => write!(shown, "\\u{:04x}", c as u32).expect("a String never refuses a write"),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Whether a character changes how its neighbours are displayed.
 fn deceives(c: char) -> bool {
     c.is_control()
@@ -36,6 +54,14 @@ mod tests {
     #[test]
     fn plain_text_is_not_copied() {
         assert!(matches!(printable("example.com/redis:7 größer"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn json_on_a_terminal_is_the_same_json() {
+        assert_eq!(
+            on_terminal("{\n\t\"a\": \"\u{9b}31m\x7f\u{202e}ö\"\n}\n"),
+            "{\n\t\"a\": \"\\u009b31m\\u007f\\u202eö\"\n}\n"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::error::CommandError;
+use crate::escape;
 
 /// Writes `data` to stdout.
 ///
@@ -26,11 +27,17 @@ pub(crate) fn write(data: &str) -> Result<(), CommandError> {
 ///
 /// As [`write()`].
 pub(crate) fn write_bytes(data: &[u8]) -> Result<(), CommandError> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(data).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(failed),
-    }
+    write_shown(data).map(|_| ())
+}
+
+/// Has a terminal show `data` from its top, and nothing else.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub(crate) fn write_screen(data: &str) -> Result<(), CommandError> {
+    write_raw(b"\x1b[H\x1b[2J")?;
+    write(data)
 }
 
 /// Prints what the parser of a command line has to say: a help text to stdout, in colours on a terminal.
@@ -51,8 +58,21 @@ pub(crate) fn print(said: &clap::Error) -> Result<(), CommandError> {
 ///
 /// As [`write()`].
 pub(crate) fn write_while_read(data: &str) -> Result<bool, CommandError> {
+    write_shown(data.as_bytes())
+}
+
+/// To a terminal, without what an image or a server could change it with.
+fn write_shown(data: &[u8]) -> Result<bool, CommandError> {
+    if io::stdout().is_terminal() {
+        return write_raw(escape::on_terminal(&String::from_utf8_lossy(data)).as_bytes());
+    }
+    write_raw(data)
+}
+
+/// Whether the reader went away meanwhile.
+fn write_raw(data: &[u8]) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
         written => written.map(|()| false).map_err(failed),
     }

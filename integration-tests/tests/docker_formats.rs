@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use integration_tests::images::{Layout, Tree, busybox};
-use integration_tests::{Env, Outcome, User, each_user, limit, needs};
+use integration_tests::needs::tool;
+use integration_tests::{Env, Outcome, User, binaries, each_user, limit, needs};
 use serde_json::json;
 
 fn docker(env: &Env, words: &[&str]) -> Outcome {
@@ -159,6 +160,7 @@ fn containers_are_told_by_labels_ports_and_mounts() {
 #[test]
 fn labels_and_commands_do_not_write_to_the_terminal() {
     let env = &needs!(Env::of(User::WithRange));
+    needs!(tool("script"));
     let image = image(env);
     // U+009B begins an escape sequence as ESC [ does.
     docker(env, &["create", "--name=odd", "-l", "a=\u{9b}2J\nb", image, "echo", "\u{9b}2J"]).succeeds();
@@ -168,6 +170,17 @@ fn labels_and_commands_do_not_write_to_the_terminal() {
     docker(env, &["ps", "-a"]).succeeds().shows("\"echo \\u{9b}2J\"");
     let shown: serde_json::Value = serde_json::from_str(&ps("json").stdout).expect("JSON");
     assert_eq!(shown["Labels"], "a=\u{9b}2J\nb,kind=test,old", "programs get what it is");
+    let at_a_terminal = |words: &str| {
+        let line = format!("{} --dir {} {words}", binaries::proa().display(), env.data().display());
+        env.command("script", ["-qec", &line, "/dev/null"].map(Into::into).to_vec()).outcome().succeeds()
+    };
+    let uuid = docker(env, &["inspect", "--format", "{{.Id}}", "odd"]).succeeds().line().to_owned();
+    for words in ["docker ps -a --format json", "docker inspect odd", &format!("cat-manifest {uuid}")] {
+        let raw = env.proa(words.split(' ')).outcome().succeeds();
+        assert!(raw.stdout.contains('\u{9b}'), "control: {raw}");
+        let outcome = at_a_terminal(words).shows("\\u009b2J");
+        assert!(!outcome.stdout.contains(['\u{9b}', '\u{1b}']), "{outcome}");
+    }
     docker(env, &["rm", "odd"]).succeeds();
     env.assert_nothing_left();
 }

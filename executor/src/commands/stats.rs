@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError
                 rows.iter().try_for_each(|row| output::write(&output::json(row)?))?;
             }
             // From the corner of an empty screen, as `watch` does.
-            Format::Text if !once => output::write(&format!("\x1b[H\x1b[2J{}", text(&rows)))?,
+            Format::Text if !once => output::write_screen(&text(&rows))?,
             Format::Text => output::write(&text(&rows))?,
         }
         if once {

@@ -80,7 +80,7 @@ pub(crate) fn run(context: &Context, args: StatsArgs) -> Result<u8, CommandError
         let columns = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
         let text = listing.show(&rows, &columns, &TITLES)?;
         // From the corner of an empty screen, as docker does.
-        output::write(&if once { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        if once { output::write(&text) } else { output::write_screen(&text) }?;
         if once {
             return Ok(0);
         }
