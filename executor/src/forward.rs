@@ -72,11 +72,28 @@ pub(crate) fn fit(manifest: &PodManifest, net: &NetRequest) -> Result<(), Comman
 ///
 /// The pod has the host's network, and no app takes them over.
 pub(crate) fn expect_own_network(manifest: &PodManifest, net: &NetRequest) -> Result<(), CommandError> {
-    if net.mode == Mode::Host && forwards(manifest)?.iter().any(|forward| forward.activates.is_none()) {
-        return Err(CommandError::usage("--port flag does not work with 'host' networking")
-            .hint("leave --port out: apps listen on the host's own ports"));
+    let forwarded = forwards(manifest)?.iter().any(|forward| forward.activates.is_none());
+    if forwarded && net.mode == Mode::Host { Err(leads_past()) } else { Ok(()) }
+}
+
+/// Makes sure of what can be told before there are images: ports by number, which no app takes over, lead into a pod.
+///
+/// # Errors
+///
+/// Nothing leads into a pod on this network, or it has the host's.
+pub(crate) fn expect_way_in(ports: &[ExposedPort], net: &NetRequest) -> Result<(), CommandError> {
+    match net.mode {
+        _ if ports.iter().all(|port| port.pod_port.is_none()) => Ok(()),
+        Mode::Host => Err(leads_past()),
+        Mode::None => Err(closed(net)),
+        Mode::Default => Ok(()),
     }
-    Ok(())
+}
+
+/// The error for ports of a pod that has the host's network.
+fn leads_past() -> CommandError {
+    CommandError::usage("--port flag does not work with 'host' networking")
+        .hint("leave --port out: apps listen on the host's own ports")
 }
 
 /// The error for ports of a pod that nothing leads into.

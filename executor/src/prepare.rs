@@ -85,7 +85,11 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     if follow_symlinks {
         sources::resolve_links(&mut pod.volumes)?;
     }
-    // A missing source is told of before images are fetched for nothing.
+    // What can be told before images are fetched for nothing is told.
+    // What is prepared may be run on another network.
+    if begin == Begin::AtOnce && !wanted.is_empty() {
+        forward::expect_way_in(&request.ports, &net)?;
+    }
     let mut sources = sources::open(&pod.volumes, context.data_dir()?)?;
     let userns = if request.userns == Userns::Auto { Userns::of(&pod)? } else { request.userns };
     userns.note_in(&mut pod);
@@ -103,7 +107,7 @@ pub(crate) fn pod(context: &Context, request: PodRequest, begin: Begin) -> Resul
     };
     userns.note_in(&mut manifest);
     net.note_in(&mut manifest);
-    // What is prepared may be run on another network, and who comes to a sandbox may take the sockets over.
+    // Who comes to a sandbox may take the sockets over.
     if begin == Begin::AtOnce && !request.ports.is_empty() && !manifest.apps.is_empty() {
         forward::expect_own_network(&manifest, &net)?;
     }

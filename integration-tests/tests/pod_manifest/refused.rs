@@ -33,6 +33,9 @@ fn rkt_run_conflicting_flags(env: &Env) {
         let net = format!("--net={net}");
         let asked = |command: &str| env.proa([command, &net, "--port=80:28998", &busybox_id(env)]).outcome();
         asked("run").refuses(&told);
+        // Before an image is fetched for nothing, where the number says that it is forwarded.
+        env.proa(["run", &net, "--port=80:28998", "oci:/no/such/layout"]).outcome().refuses(&told);
+        env.proa(["run", &net, "--port=http:28998", "oci:/no/such/layout"]).outcome().refuses("/no/such/layout");
         // It may be run on another one.
         let uuid = asked("prepare").succeeds().line().to_owned();
         env.proa(["rm", &uuid]).outcome().succeeds();
