@@ -1,4 +1,4 @@
-//! How a pod ends that somebody waits for: its directory may go with it, and only who listens knows.
+//! How a pod ends that somebody waits for: its directory may go with it, and then only those who listened know.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -55,9 +55,21 @@ impl<'a> DirectoryKeeper<'a> {
         mapping: &'a IdMapping,
         remover: &'a Remover<'a>,
     ) -> Self {
-        let (setup, uuid_file, pod, started, refused, failed) = (None, None, None, None, None, None);
-        let logs = false;
-        Self { data_dir, uuid, name, manifest, mapping, remover, setup, logs, uuid_file, pod, started, refused, failed }
+        Self {
+            data_dir,
+            uuid,
+            name,
+            manifest,
+            mapping,
+            remover,
+            setup: None,
+            logs: false,
+            uuid_file: None,
+            pod: None,
+            started: None,
+            refused: None,
+            failed: None,
+        }
     }
 
     /// Has the directory stay when the pod has ended.

@@ -1,5 +1,5 @@
-//! Pods that were to be removed at their end and are there still, because their supervisor was killed first, or the machine
-//! lost power: whoever wants the name of one has it.
+//! Pods that were to be removed when they ended and are still there, because their supervisor was killed first or the machine
+//! lost power. A new pod that wants the name of one gets it.
 
 use std::path::Path;
 

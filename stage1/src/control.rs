@@ -1,9 +1,9 @@
 //! The supervisor's side of the control socket: who is connected, and how many at once. What a request means is not known
 //! here.
 //!
-//! Nothing here waits, and nobody is to be in the way of others: who says nothing gives place when it is needed, and what
-//! clients have not said to its end, or not read, is bounded for all of them together. The last descriptor of the process
-//! is kept for a client; where even that is gone, nobody is let in for a moment.
+//! Nothing here waits, and no client is to be in the way of others: one that says nothing gives its place up when it is
+//! needed, and requests that have not ended, as answers that are not read, are bounded for all clients together. The process
+//! keeps its last descriptor for a client; where even that is gone, nobody is let in for a moment.
 
 mod connection;
 

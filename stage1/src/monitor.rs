@@ -195,7 +195,7 @@ impl<'a> Monitor<'a> {
             waiting: BTreeMap::new(),
             holder: None,
             additions: Additions::default(),
-            outputs: Outputs::new(),
+            outputs: Outputs::default(),
             cgroup: spec.cgroup.take(),
             metadata: spec.metadata.take().map(Metadata::new),
             net,

@@ -48,7 +48,7 @@ const FULL: usize = CHUNK;
 const LAST_WORDS: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// The streams of all apps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outputs {
     sources: Vec<Source>,
     sinks: Vec<Sink>,
@@ -59,11 +59,6 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    pub(crate) fn new() -> Self {
-        let (sources, sinks, logs, inputs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { sources, sinks, logs, inputs, buffer: Vec::new() }
-    }
-
     /// Whether no stream is kept at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.sources.is_empty() && self.sinks.is_empty()
@@ -132,8 +127,8 @@ impl Outputs {
         }
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let (backlog, ending) = (Vec::new(), false);
-        self.sinks.push(Sink { app, stream, connection, socket: ours, backlog, holds, ending });
+        let sink = Sink { app, stream, connection, socket: ours, backlog: Vec::new(), holds, ending: false };
+        self.sinks.push(sink);
         Ok(theirs)
     }
 
@@ -205,8 +200,8 @@ impl Outputs {
         source.rests() && self.sources.iter().zip(ready).any(|(other, ready)| *ready && other.app == source.app)
     }
 
-    /// In the order in which they are to be read. Who has more than one stream ready cannot be asked which was written first: likely
-    /// that one which was being read anyway, and else the output.
+    /// In the order in which they are to be read. Of several streams that are ready nobody can tell which was written to
+    /// first: likely the one that was being read anyway, or else the output.
     fn sort(&self, sources: &mut [usize]) {
         let now = Instant::now();
         sources.sort_unstable_by_key(|index| {
@@ -357,7 +352,7 @@ mod tests {
         const NONE: PollFlags = PollFlags::empty();
         let dir = tempfile::tempdir().unwrap();
         for (busy, other) in [(0, 1), (1, 0)] {
-            let mut outputs = Outputs::new();
+            let mut outputs = Outputs::default();
             let name = format!("app{busy}");
             let log_dir = File::open(dir.path()).unwrap();
             outputs.keep_log(0, &name, log_dir.as_fd(), LogLimits::default()).unwrap();

@@ -4,9 +4,11 @@
 //! from there a restart policy or a client may start it again. The pod's policy says when the pod itself is over
 //! (appc aci.md, "eventHandlers").
 
+mod policy;
+
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use policy::{AppPolicy, ExitPolicy, Restart};
 
 /// How long a process may take to follow its stop signal, unless the caller says otherwise.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -20,52 +22,6 @@ const SIGTERM: i32 = 15;
 
 /// Shells add the number of the signal that ended a process to this.
 const SIGNALLED: i32 = 128;
-
-/// When a pod is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ExitPolicy {
-    /// When all apps have ended; the first that fails has the others stopped.
-    #[default]
-    Failure,
-    /// When the first app ends, however it does: the others are stopped.
-    Any,
-    /// When all apps have ended, however they did.
-    All,
-    /// Only when it is stopped: a sandbox whose apps come and go.
-    Never,
-}
-
-/// When an app that has ended is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Restart {
-    /// Never.
-    #[default]
-    No,
-    /// When it failed, at most so many times; without a number, always.
-    OnFailure(Option<u32>),
-    /// However it ended.
-    Always,
-}
-
-/// What the supervisor must know of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AppPolicy {
-    /// Whether something runs before its program is started.
-    pub pre_start: bool,
-    /// Whether something runs after its program has ended.
-    pub post_stop: bool,
-    /// The signal that asks it to end.
-    pub stop_signal: i32,
-    /// Whether it is started again.
-    pub restart: Restart,
-}
-
-impl Default for AppPolicy {
-    fn default() -> Self {
-        Self { pre_start: false, post_stop: false, stop_signal: SIGTERM, restart: Restart::No }
-    }
-}
 
 /// What a process of an app is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,8 +137,14 @@ impl Supervisor {
 
     /// Takes in an app, which is then created, and returns its index.
     pub(crate) fn add(&mut self, policy: AppPolicy) -> usize {
-        let (phase, status, attempt, stopping, restarts) = (Phase::Created, None, 0, None, 0);
-        self.apps.push(AppState { policy, phase, status, attempt, stopping, restarts });
+        self.apps.push(AppState {
+            policy,
+            phase: Phase::Created,
+            status: None,
+            attempt: 0,
+            stopping: None,
+            restarts: 0,
+        });
         self.apps.len() - 1
     }
 
@@ -212,7 +174,7 @@ impl Supervisor {
         self.apps.len() == 1 && self.policy != ExitPolicy::Never && restart == Restart::No && !post_stop
     }
 
-    /// Has every app be started again in these cases from its next end on. One that waits for its next start is started.
+    /// From its next end on, every app is started again in these cases. One that already waits for its next start is started.
     pub(crate) fn set_restart(&mut self, restart: Restart) {
         self.apps.iter_mut().for_each(|app| app.policy.restart = restart);
     }

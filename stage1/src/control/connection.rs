@@ -49,9 +49,17 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        let (line, fds, unsent) = (Vec::new(), Vec::new(), VecDeque::new());
-        let (short, unread, broken, lasts, heard) = (false, 0, false, false, Instant::now());
-        Self { socket, line, fds, short, unsent, unread, broken, lasts, heard }
+        Self {
+            socket,
+            line: Vec::new(),
+            fds: Vec::new(),
+            short: false,
+            unsent: VecDeque::new(),
+            unread: 0,
+            broken: false,
+            lasts: false,
+            heard: Instant::now(),
+        }
     }
 
     pub(super) fn to_poll(&self) -> PollFd<'_> {

@@ -1,7 +1,7 @@
 //! Processes that share this one's memory (clone(2) with `CLONE_VM`), and run at the same time.
 //!
 //! fork(2) copies page tables, and posix_spawn(3) has the caller wait until the new program is there. What is started here
-//! costs its caller a few ten microseconds, and nothing further. In return it may do next to nothing: system calls, on a
+//! costs its caller a few tens of microseconds, and no more. In return it may do next to nothing: system calls, on a
 //! stack of its own, with what was prepared for it.
 
 use std::ffi::c_void;
@@ -30,7 +30,7 @@ pub(crate) struct Beside {
     _stack: Stack,
 }
 
-/// Memory of its own, not the allocator's: what of it was never used costs nothing, in copies of this process neither.
+/// Memory of its own, not the allocator's: pages of it that were never used cost nothing, not even in copies of this process.
 struct Stack(*mut c_void);
 
 impl Stack {

@@ -31,8 +31,8 @@ pub fn release() {
     let start = std::ptr::without_provenance_mut(start);
     // SAFETY: the process's only thread runs this on the stack that the kernel gave it, which grows downwards. What lies
     // more than the margin below `here` belongs to no frame: neither to a caller's nor to those of the calls that are made
-    // from here; no signal has a handler that could run there. That the lower part is not mapped is an error after the
-    // fact (ENOMEM), which is of no interest.
+    // from here; no signal has a handler that could run there. Where the lower part
+    // is not mapped the call says so after the fact (ENOMEM), and nothing follows from that.
     unsafe { libc::madvise(start, REACH, libc::MADV_DONTNEED) };
 }
 

@@ -1,9 +1,9 @@
 //! A process that waits in a user namespace until it is to fork there.
 //!
-//! Who makes a process in a user namespace of its own in another one must be in that other one, and can hardly come back. And
-//! that one's id maps may have to be written first, by programs that take milliseconds. So there is a process that does
-//! nothing else: it waits until all is known that the new process needs, and then forks it with its caller's memory and
-//! descriptors and as its caller's child, as if the caller had done it.
+//! To make a process in a user namespace that lies in another one, one has to be in the outer one, and can hardly come back
+//! from there. Moreover the outer one's id maps may have to be written first, by programs that take milliseconds. So there is
+//! a process that does nothing else: it waits until all is known that the new process needs, and then forks it with its
+//! caller's memory and descriptors and as its caller's child, as if the caller had done it.
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_void};

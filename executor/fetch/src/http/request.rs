@@ -28,8 +28,15 @@ pub struct Request {
 impl Request {
     /// A request for a URL that the user gave, or that follows from it.
     pub fn new(method: Method, url: Url) -> Self {
-        let (authorization, tries) = (None, None);
-        Self { method, url, headers: Vec::new(), authorization, body: Body::Empty, reach: Reach::Special, tries }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            authorization: None,
+            body: Body::Empty,
+            reach: Reach::Special,
+            tries: None,
+        }
     }
 
     /// Asks for what is at a URL.
