@@ -31,55 +31,51 @@ pub(super) fn tell(error: &clap::Error, tree: &Command, words: &[OsString]) -> u
     }
     let see = format!("See 'docker{name} --help'.");
     let word = context(ContextKind::InvalidArg);
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let word = context(ContextKind::InvalidSubcommand);
-            output::complain(&unknown(&word, command, words));
-            FAILED
-        }
+    let (said, status) = match error.kind() {
+        ErrorKind::InvalidSubcommand => (unknown(&context(ContextKind::InvalidSubcommand), command, words), FAILED),
         ErrorKind::UnknownArgument if word.starts_with("--") => {
             let why = daemons(&word).map(|why| format!("hint: {why}\n")).unwrap_or_default();
-            output::complain(&format!("unknown flag: {}\n{see}\n{why}", printable(&word)));
-            UNUSABLE
+            (format!("unknown flag: {}\n{see}\n{why}", printable(&word)), UNUSABLE)
         }
         ErrorKind::UnknownArgument if word.starts_with('-') => {
             let letter = word.chars().nth(1).unwrap_or('-');
             let why = daemons(&word).filter(|_| command.is_none()).map(|why| format!("hint: {why}\n"));
             let why = why.unwrap_or_default();
-            output::complain(&format!("unknown shorthand flag: {letter:?} in {}\n{see}\n{why}", printable(&word)));
-            UNUSABLE
+            (format!("unknown shorthand flag: {letter:?} in {}\n{see}\n{why}", printable(&word)), UNUSABLE)
         }
         ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument | ErrorKind::TooFewValues => {
             let wants = command.map_or_else(|| "requires more arguments".to_owned(), wants);
             let usage = command.map(|command| command.clone().render_usage().to_string()).unwrap_or_default();
-            output::complain(&format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"));
-            FAILED
+            (format!("\"docker{name}\" {wants}.\n{see}\n\n{usage}\n"), FAILED)
         }
         // A group alone.
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => super::told(&error.render().to_string()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return super::told(&error.render().to_string()),
         ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() && lacks_value(words) => {
-            let last = words.last().map(|word| word.to_string_lossy()).unwrap_or_default();
-            let which = match last.chars().last() {
-                Some(letter) if !last.starts_with("--") => format!("{letter:?} in {last}"),
-                _ => last.into_owned(),
-            };
-            output::complain(&format!("flag needs an argument: {}\n{see}\n", printable(&which)));
-            UNUSABLE
+            (format!("flag needs an argument: {}\n{see}\n", printable(&last_flag(words))), UNUSABLE)
         }
         ErrorKind::InvalidUtf8 => {
             let wrong = words.iter().find(|word| word.to_str().is_none()).map(|word| word.to_string_lossy());
             let wrong = wrong.as_deref().map(printable).unwrap_or_default();
-            output::complain(&format!("\"{wrong}\" is not UTF-8\n{see}\n"));
-            UNUSABLE
+            (format!("\"{wrong}\" is not UTF-8\n{see}\n"), UNUSABLE)
         }
         _ => {
             let known = context(ContextKind::ValidValue);
             let known = if known.is_empty() { known } else { format!("hint: there are {known}\n") };
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            output::complain(&format!("{}\n{see}\n{known}", printable(first)));
-            UNUSABLE
+            (format!("{}\n{see}\n{known}", printable(first)), UNUSABLE)
         }
+    };
+    output::complain(&said);
+    status
+}
+
+/// The flag at the line's end, as docker names it.
+fn last_flag(words: &[OsString]) -> String {
+    let last = words.last().map(|word| word.to_string_lossy()).unwrap_or_default();
+    match last.chars().last() {
+        Some(letter) if !last.starts_with("--") => format!("{letter:?} in {last}"),
+        _ => last.into_owned(),
     }
 }
 
