@@ -1,7 +1,7 @@
 //! Who may depend on whom, what is absent from the runner, and what kind of file the binary is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use integration_tests::needs::{Place, place, tool};
@@ -217,6 +217,38 @@ fn the_table_of_rkts_tests_names_tests() {
     }
 }
 
+/// Links of a page to other pages, and to headings of them, lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    needs!(place(Place::Host));
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "GOVERNANCE.md"].map(|page| root().join(page)).into();
+    files(&root().join("docs"), "md", &mut pages);
+    let mut seen = 0;
+    for page in &pages {
+        let text = std::fs::read_to_string(page).expect("UTF-8");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let to = if path.is_empty() { page.clone() } else { page.with_file_name(path) };
+            assert!(to.exists(), "{}: {target}", page.display());
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&to).expect("a page");
+                let mut headings = text.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.any(|it| it == heading), "{}: {target}", page.display());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} links are not all");
+}
+
+/// What a heading is called in links.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 /// The folders of the crates.
 const CRATES: [&str; 4] = ["executor", "stage1", "metadata-server", "integration-tests"];
 
@@ -227,18 +259,20 @@ fn root() -> &'static Path {
 
 /// Paths and texts of the Rust files below some folders of the workspace.
 fn sources(folders: &[&str]) -> Vec<(String, String)> {
-    let mut waiting: Vec<_> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut found = Vec::new();
-    while let Some(folder) = waiting.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder of the checkout").map(|it| it.expect("readable")) {
-            let path = entry.path();
-            if path.is_dir() {
-                waiting.push(path);
-            } else if path.extension().is_some_and(|it| it == "rs") {
-                let text = std::fs::read_to_string(&path).expect("UTF-8");
-                found.push((path.to_string_lossy().into_owned(), text));
-            }
+    folders.iter().for_each(|folder| files(&root().join(folder), "rs", &mut found));
+    let read = |path: &PathBuf| std::fs::read_to_string(path).expect("UTF-8");
+    found.iter().map(|path| (path.to_string_lossy().into_owned(), read(path))).collect()
+}
+
+/// The files below a folder whose names end so.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the checkout").map(|it| it.expect("readable")) {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, ending, found);
+        } else if path.extension().is_some_and(|it| it == ending) {
+            found.push(path);
         }
     }
-    found
 }
