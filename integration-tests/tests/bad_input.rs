@@ -105,7 +105,7 @@ fn changed_manifest_in_the_layout(env: &Env) {
     let mut text = std::fs::read(&blob).expect("it was written");
     text.push(b' ');
     env.write(&blob, text);
-    run_oci(env, &dir).refuses(&digest);
+    run_oci(env, &dir).refuses(&digest).stderr_shows("hint: the image is damaged where it is: copy or build it again");
     std::fs::remove_file(&blob).expect("it is ours");
     run_oci(env, &dir).refuses(&digest);
 }

@@ -16,7 +16,7 @@ use super::{NEWER, about, network};
 use crate::import::inflated::Failure;
 
 pub(super) const DAMAGED: &str = "the file is damaged or no image: copy, fetch or build it again";
-pub(super) const DAMAGED_LAYOUT: &str = "the layout is damaged: copy or build it again";
+pub(super) const DAMAGED_LAYOUT: &str = "the image is damaged where it is: copy or build it again";
 pub(super) const REFUSED: &str = "an image like this is never unpacked: build it without that";
 pub(super) const PATH: &str = "is the path right? Images are docker://NAME, appc://NAME, https://URL, FILE.aci, oci:DIR[:REF], oci-archive:FILE, docker-archive:FILE, hello, or the ID or name of a stored one";
 
