@@ -61,18 +61,27 @@ pub(crate) fn run(given: Given, orders: &Orders) -> io::Error {
 
 struct Carrier {
     poll: OwnedFd,
-    listeners: BTreeMap<u64, (TcpListener, Target)>,
-    pairs: BTreeMap<u64, Pair>,
+    listeners: BTreeMap<u64, Listener>,
+    /// The connections, and the number of the listener that each came in at.
+    pairs: BTreeMap<u64, (Pair, u64)>,
     /// The last number that was given.
     last: u64,
-    /// Whether the listeners are waited for.
-    takes: bool,
     /// Whether there was no descriptor or memory for a connection: none is taken until a while later.
     full: bool,
     /// Descriptors there can be of connections and ports.
     files: usize,
     sources: Sources,
     chunk: Box<[u8]>,
+}
+
+/// A port of the host.
+struct Listener {
+    socket: TcpListener,
+    target: Target,
+    /// How many connections have come in at it and are there still.
+    pairs: usize,
+    /// Whether it is waited for.
+    takes: bool,
 }
 
 impl Carrier {
@@ -84,7 +93,6 @@ impl Carrier {
             listeners: BTreeMap::new(),
             pairs: BTreeMap::new(),
             last: ORDERS,
-            takes: true,
             full: false,
             files: files.saturating_sub(OTHER_FILES),
             sources,
@@ -126,34 +134,39 @@ impl Carrier {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
         let number = self.number();
-        epoll::add(&self.poll, &listener, EventData::new_u64(number), awaited(self.takes))?;
-        self.listeners.insert(number, (listener, target));
+        epoll::add(&self.poll, &listener, EventData::new_u64(number), EventFlags::IN)?;
+        self.listeners.insert(number, Listener { socket: listener, target, pairs: 0, takes: true });
         Ok(())
     }
 
-    /// Waits for listeners if there is room, and not if there is none.
+    /// Waits for listeners where there is room, and not where there is none. Beside others no port has more than half of it:
+    /// who floods one leaves the others usable.
     fn take_or_not(&mut self) -> io::Result<()> {
         let room = MOST.min(self.files.saturating_sub(self.listeners.len()) / 2);
-        let takes = self.pairs.len() < room && !self.full;
-        if takes != self.takes {
-            for (number, (listener, _)) in &self.listeners {
-                epoll::modify(&self.poll, listener, EventData::new_u64(*number), awaited(takes))?;
+        let share = if self.listeners.len() > 1 { room / 2 } else { room };
+        let has_room = self.pairs.len() < room && !self.full;
+        for (number, listener) in &mut self.listeners {
+            let takes = has_room && listener.pairs < share;
+            if takes != listener.takes {
+                let wanted = if takes { EventFlags::IN } else { EventFlags::empty() };
+                epoll::modify(&self.poll, &listener.socket, EventData::new_u64(*number), wanted)?;
+                listener.takes = takes;
             }
-            self.takes = takes;
         }
         Ok(())
     }
 
     /// Takes one connection of a listener, if it is there still: whoever else waits is told of again.
     fn take(&mut self, number: u64) {
-        let Some((listener, target)) = self.listeners.get(&number) else { return };
-        match listener.accept() {
+        let Some(listener) = self.listeners.get(&number) else { return };
+        match listener.socket.accept() {
             Ok((client, from)) => {
                 // An app that is not there: the client is told by the end of its connection.
-                let Ok(pair) = self.open(client, from, *target) else { return };
-                let number = self.number();
-                self.pairs.insert(number, pair);
-                self.carry(number);
+                let Ok(pair) = self.open(client, from, listener.target) else { return };
+                let of_pair = self.number();
+                self.pairs.insert(of_pair, (pair, number));
+                self.listeners.entry(number).and_modify(|listener| listener.pairs += 1);
+                self.carry(of_pair);
             }
             Err(error) => self.full |= !is_passing(&error),
         }
@@ -165,9 +178,11 @@ impl Carrier {
     }
 
     fn carry(&mut self, number: u64) {
-        let Some(pair) = self.pairs.get_mut(&number) else { return };
+        let Some((pair, listener)) = self.pairs.get_mut(&number) else { return };
         let goes_on = pair.carry(&mut self.chunk).is_ok() && !pair.is_over();
         if !goes_on || pair.wait(self.poll.as_fd(), number).is_err() {
+            // One that was let go of is not there any more.
+            self.listeners.entry(*listener).and_modify(|listener| listener.pairs -= 1);
             self.pairs.remove(&number);
         }
     }
@@ -180,21 +195,14 @@ impl Carrier {
             }
             // Who is connected stays so.
             Some(Change::Free(freed)) => {
-                let is_freed = |(listener, _): &(TcpListener, Target)| {
-                    listener.local_addr().is_ok_and(|address| freed.has(address))
-                };
-                self.listeners.retain(|_, it| !is_freed(it));
+                let is_freed = |listener: &Listener| listener.socket.local_addr().is_ok_and(|it| freed.has(it));
+                self.listeners.retain(|_, listener| !is_freed(listener));
                 freed.done()?;
             }
             None => {}
         }
         Ok(())
     }
-}
-
-/// What a listener is waited for.
-fn awaited(takes: bool) -> EventFlags {
-    if takes { EventFlags::IN } else { EventFlags::empty() }
 }
 
 /// Whether the next connection may be taken all the same: this one has gone, or was none.
@@ -266,6 +274,30 @@ mod tests {
             assert_eq!(&answer, b"busy");
         }
         server.join().unwrap();
+    }
+
+    #[test]
+    fn who_floods_one_port_leaves_the_others_usable() {
+        let app = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::Loopback(app.local_addr().unwrap());
+        let (_monitor, orders) = orders::pair().unwrap();
+        let ports = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [flooded, other] = [0, 1].map(|at| ports[at].local_addr().unwrap());
+        let relays = ports.map(|port| Relay { socket: port.into(), target, datagrams: false });
+        // Room for eight connections.
+        let files = OTHER_FILES + 2 + 2 * 8;
+        let given = Given { relays: relays.into(), files, sources: Sources::default() };
+        std::thread::spawn(move || run(given, &orders));
+        let flood: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(flooded).unwrap()).collect();
+        let taken: Vec<TcpStream> = (0..4).map(|_| app.accept().unwrap().0).collect();
+        let mut client = TcpStream::connect(other).unwrap();
+        client.write_all(b"here").unwrap();
+        let mut said = [0; 4];
+        app.accept().unwrap().0.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"here");
+        // With room again the next of the flood is taken.
+        drop((flood, taken));
+        assert!(app.accept().is_ok());
     }
 
     #[test]
