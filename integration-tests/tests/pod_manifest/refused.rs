@@ -107,8 +107,7 @@ fn habits_are_answered(env: &Env) {
         (&["--ipc=parent", "hello"], "--ipc can only be auto or private", "share an IPC namespace"),
         (&["hello", "--user="], "--user=\"\": it must not be empty", "a name, a number, or a path"),
         (&["hello", "sh", "--login"], "no option of an app is called --login", "stand after `--`"),
-        (&["hello", "--stdout=log"], "there is no option --stdout", "with --detach they go to logs"),
-        (&["--stdin=tty", "hello"], "there is no option --stdin", "with --interactive"),
+        (&["--stdin=tty", "hello"], "--stdin stands before the image", "proa run IMAGE --stdin"),
     ] {
         let outcome = env.proa(["run"].iter().chain(words)).outcome().refuses(what);
         assert!(outcome.stderr.contains(hint), "{outcome}");
