@@ -59,7 +59,7 @@ fn of_many_that_run_a_prepared_pod_one_does(env: &Env) {
     }
 }
 
-/// And of many that remove it one does.
+/// And of many that remove it those do that find it.
 fn of_many_that_start_a_container_all_are_content(env: &Env) {
     let layout = Layout::new("shell").layer(busybox()).config("Cmd", json!(["sleep", "1000"])).build(env);
     let image = format!("oci:{}", layout.display());
@@ -75,7 +75,8 @@ fn of_many_that_start_a_container_all_are_content(env: &Env) {
             docker(&["kill", "web"]).succeeds();
         }
         let (removed, refused) = at_once(env, &["docker", "rm", "web"]);
-        assert_eq!(removed.len(), 1, "{removed:?} {refused:?}");
+        // Who finds what another one has begun to remove helps, and has removed it as well.
+        assert!(!removed.is_empty(), "{refused:?}");
         for outcome in refused {
             outcome.exits(1).prints("").stderr_shows("Error response from daemon: No such container: web\n");
         }
