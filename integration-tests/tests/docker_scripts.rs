@@ -21,6 +21,7 @@ fn image(env: &Env) -> String {
 }
 
 each_user! {
+    streams_of_a_container_are_opened_by_name,
     whoever_has_the_callers_number_is_the_caller,
     accounts_that_a_volume_brings_count,
     a_number_is_an_id_whatever_the_image_calls_so,
@@ -324,5 +325,24 @@ fn options_behind_the_pod_are_told(env: &Env) {
     let counted = docker(env, &["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]).succeeds();
     assert_eq!(counted.stdout, "db 2\nweb 1\n");
     docker(env, &["rm", "-f", "web", "db"]).succeeds();
+    env.assert_nothing_left();
+}
+
+/// As web servers do that are not root (`access_log /dev/stdout`); each time they are started.
+fn streams_of_a_container_are_opened_by_name(env: &Env) {
+    let image = image(env);
+    let script = "id -u; echo out >/dev/stdout; echo err >>/dev/stderr; exit 3";
+    // Without a range there is root alone.
+    let users = if env.user() == User::NoRange { &["0"][..] } else { &["0", "33:44"] };
+    for user in users {
+        let options = ["-d", "--name=web", "--network=none", "--restart=on-failure:1", "-u", user];
+        docker(env, &[&["run"], &options[..], &[&image, "sh", "-c", script]].concat()).succeeds();
+        docker(env, &["wait", "web"]).succeeds().prints("3\n");
+        let id = user.split(':').next().unwrap_or_default();
+        let logs = docker(env, &["logs", "web"]).succeeds();
+        assert_eq!(logs.stdout, format!("{id}\nout\n").repeat(2), "{logs}");
+        assert_eq!(logs.stderr, "err\nerr\n", "{logs}");
+        docker(env, &["rm", "web"]).succeeds();
+    }
     env.assert_nothing_left();
 }

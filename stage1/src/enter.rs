@@ -70,7 +70,9 @@ fn prepare(
     stub::set_dumpable(DumpableBehavior::NotDumpable)?;
     move_in(room, fds, as_owner)?;
     let user = who(plan, spec, room.ids, tier)?;
-    let terminal = stdio.take((tier != Tier::Single).then_some((user.uid, user.gid)))?;
+    let owner = (tier != Tier::Single).then_some((user.uid, user.gid));
+    stdio.give_to(owner);
+    let terminal = stdio.take(owner)?;
     // The app itself takes them over each time it starts; what else is executed in it does not.
     let sockets = if spec.exec.is_empty() { sockets.as_slice() } else { &[] };
     let sockets: Vec<OwnedFd> = sockets

@@ -8,15 +8,19 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{stderr, stdin, stdout};
 
 use crate::channel::TerminalSize;
+use crate::idmap::{IdMapping, Tier};
 use crate::output::{Outputs, Stream};
 use crate::protocol::StdioKind;
 use crate::run::{AppOptions, AppStdio};
+use crate::terminal::give_pipes;
 
 /// The streams of an app's first process.
 #[derive(Debug)]
 pub(crate) enum AppStreams {
     Inherited,
     Given([OwnedFd; 3]),
+    /// Pipes of the supervisor.
+    Kept([OwnedFd; 3]),
     Terminal(TerminalSize),
 }
 
@@ -24,7 +28,7 @@ impl AppStreams {
     /// The three streams, or none.
     pub(crate) fn fds(&self) -> &[OwnedFd] {
         match self {
-            Self::Given(fds) => fds,
+            Self::Given(fds) | Self::Kept(fds) => fds,
             Self::Inherited | Self::Terminal(_) => &[],
         }
     }
@@ -48,17 +52,18 @@ impl AppPipes {
     ///
     /// # Errors
     /// Those of pipe2(2): EMFILE, ENFILE.
-    pub(crate) fn for_apps(apps: &[AppOptions]) -> std::io::Result<(Vec<Self>, Vec<AppStreams>)> {
+    pub(crate) fn for_apps(apps: &[AppOptions], mapping: &IdMapping) -> std::io::Result<(Vec<Self>, Vec<AppStreams>)> {
         // Nothing is kept: what every foreground pod has, and it costs nothing.
         if apps.iter().all(|app| app.stdio == AppStdio::Inherited) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let made: Result<Vec<_>, Errno> = apps.iter().map(|app| Self::new(app.stdio)).collect();
+        let made: Result<Vec<_>, Errno> = apps.iter().map(|app| Self::new(app.stdio, mapping)).collect();
         Ok(made?.into_iter().unzip())
     }
 
-    /// Makes the pipes of one app.
-    pub(crate) fn new(stdio: AppStdio) -> rustix::io::Result<(Self, AppStreams)> {
+    /// Makes the pipes of one app. Those of root, whom no app is, belong to root of the pod, who may give them to the app's
+    /// user.
+    pub(crate) fn new(stdio: AppStdio, mapping: &IdMapping) -> rustix::io::Result<(Self, AppStreams)> {
         let StdioKind { stdin, terminal, no_stdout, no_stderr } = match stdio {
             AppStdio::Inherited => return Ok((Self::default(), AppStreams::Inherited)),
             AppStdio::Muted(muted) => return Ok((Self::default(), muted_streams(muted)?)),
@@ -79,7 +84,11 @@ impl AppPipes {
         };
         let (stdout, output) = kept(no_stdout)?;
         let (stderr, errors) = kept(no_stderr)?;
-        Ok((Self { stdin: ours, stdout, stderr }, AppStreams::Given([input, output, errors])))
+        let streams = [input, output, errors];
+        if mapping.tier() == Tier::Root {
+            give_pipes(&streams, mapping.container_root());
+        }
+        Ok((Self { stdin: ours, stdout, stderr }, AppStreams::Kept(streams)))
     }
 
     /// Has the outputs read them; the input is the app's.

@@ -36,16 +36,28 @@ pub(crate) enum Stdio {
     Inherited,
     /// Input, output and errors.
     Given([OwnedFd; 3]),
+    /// The same, of pipes of the supervisor.
+    Kept([OwnedFd; 3]),
     /// A terminal of its own, made in the app.
     Terminal(TerminalSize),
 }
 
 impl Stdio {
+    /// Gives the supervisor's pipes to the user who is to have them, as runc does: programs open their streams again by
+    /// name (`/dev/stdout`). One that does not can do without, and so nothing fails here.
+    pub(crate) fn give_to(&self, owner: Option<(u32, u32)>) {
+        if let (Self::Kept(streams), Some(owner @ (1.., _))) = (self, owner) {
+            terminal::give_pipes(streams, owner);
+        }
+    }
+
     /// Takes the streams, and makes the terminal, which belongs to `owner` (uid, gid). Returns the terminal's other end.
     pub(crate) fn take(self, owner: Option<(u32, u32)>) -> Result<Option<OwnedFd>, Failure> {
         match self {
             Self::Inherited => Ok(None),
-            Self::Given(streams) => terminal::replace_streams(&streams).map(|()| None).map_err(setup),
+            Self::Given(streams) | Self::Kept(streams) => {
+                terminal::replace_streams(&streams).map(|()| None).map_err(setup)
+            }
             Self::Terminal(size) => terminal::open(size, owner).map(Some).map_err(setup),
         }
     }
@@ -93,7 +105,9 @@ fn prepare(
     let (user, is_net_admin) = user_of(plan, tier, channel)?;
     let ids = (user.uid, user.gid);
     let ids = plan.keep_id.as_ref().map_or(ids, |keep| keep.in_pod(tier, ids));
-    let terminal = stdio.take((tier != Tier::Single).then_some(ids))?;
+    let owner = (tier != Tier::Single).then_some(ids);
+    stdio.give_to(owner);
+    let terminal = stdio.take(owner)?;
     if !own_namespace(&user, &plan.rights, is_net_admin, &fds, channel)? {
         return Ok(None);
     }

@@ -23,6 +23,14 @@ pub(crate) fn replace_streams(streams: &[OwnedFd; 3]) -> Result<(), Refusal> {
     dup2_stderr(&streams[2]).named(|| "dup2(2)".into())
 }
 
+/// Has pipes among these descriptors belong to `owner` (uid, gid). Other files are those of whoever has opened them.
+pub(crate) fn give_pipes(streams: &[OwnedFd], (uid, gid): (u32, u32)) {
+    let is_pipe = |fd: &&OwnedFd| fstat(fd).is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::Fifo);
+    for pipe in streams.iter().filter(is_pipe) {
+        let _ = fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    }
+}
+
 /// Makes a terminal in this process's root, owned by `owner` (uid, gid), and makes it this session's controlling
 /// terminal and its three streams. Returns the supervisor's end.
 ///

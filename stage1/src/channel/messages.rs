@@ -179,12 +179,14 @@ pub(crate) struct Entry {
     pub(crate) pre_start: bool,
     /// Whether [`FromInit::Executed`] is waited for.
     pub(crate) awaited: bool,
+    /// Whether its streams are pipes of the supervisor.
+    pub(crate) kept: bool,
 }
 
 impl Entry {
     /// That of a process that is no handler, and of which nobody waits to hear that it is executed.
     pub(crate) fn new(app: usize, process: u64) -> Self {
-        Self { app, process, pre_start: false, awaited: false }
+        Self { app, process, pre_start: false, awaited: false, kept: false }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Monitor, Purpose, memory_file};
 use crate::channel::{Entry, Failure, FailureKind, ToInit};
 use crate::protocol::{End, EventKind, Reply};
 use crate::run::{Keeper, RunError};
-use crate::streams::AppPipes;
+use crate::streams::{AppPipes, AppStreams};
 use crate::supervise::{Action, Event, Phase, Role};
 
 impl Monitor<'_> {
@@ -86,8 +86,10 @@ impl Monitor<'_> {
     /// Has a process executed in the app that is not its first.
     fn execute_again(&mut self, app: usize, role: Role, process: u64) -> std::io::Result<()> {
         let (spec, stdio) = self.apps[app].later_process(role);
-        let (pipes, streams) = AppPipes::new(stdio)?;
-        self.enter(Entry { pre_start: role == Role::PreStart, ..Entry::new(app, process) }, &spec, streams.fds())?;
+        let (pipes, streams) = AppPipes::new(stdio, self.mapping)?;
+        let kept = matches!(streams, AppStreams::Kept(_));
+        let entry = Entry { pre_start: role == Role::PreStart, kept, ..Entry::new(app, process) };
+        self.enter(entry, &spec, streams.fds())?;
         if role == Role::Main {
             self.apps[app].terminal_is_due = self.apps[app].has_terminal();
             pipes.keep(app, &mut self.outputs);

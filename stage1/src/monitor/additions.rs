@@ -219,7 +219,8 @@ impl Monitor<'_> {
             AppStdio::Inherited | AppStdio::Muted(_) => None,
         };
         self.keep_log(app).map_err(failed)?;
-        let (pipes, streams) = AppPipes::new(self.apps[app].stdio()).map_err(|errno| failed(errno.into()))?;
+        let (pipes, streams) =
+            AppPipes::new(self.apps[app].stdio(), self.mapping).map_err(|errno| failed(errno.into()))?;
         let cgroup = self.cgroup_for(app)?;
         let spec = AddSpec {
             manifest,

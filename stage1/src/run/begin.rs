@@ -79,7 +79,7 @@ pub(super) fn begin(spec: &mut PodSpec<'_>) -> Result<(Pid1, Means), RunError> {
         app.sockets = sockets.iter().map(|passed| passed.name.clone()).collect();
     }
     let (cgroups, app_cgroups) = make_cgroups(spec)?;
-    let (pipes, streams) = AppPipes::for_apps(&spec.apps)?;
+    let (pipes, streams) = AppPipes::for_apps(&spec.apps, spec.mapping)?;
     let watched = FORWARDED.map(Signal::as_raw);
     let signals = sys::signal::watch(&watched, Block::Watched)?;
     let (monitor_end, init_end) = pair().map_err(std::io::Error::from)?;

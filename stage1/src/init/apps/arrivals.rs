@@ -27,12 +27,12 @@ impl Apps {
     /// Forks a process into an app.
     pub(super) fn enter(
         &mut self,
-        Entry { app, process: id, pre_start, awaited }: Entry,
+        Entry { app, process: id, pre_start, awaited, kept }: Entry,
         mut fds: Vec<OwnedFd>,
     ) -> Result<(), Failure> {
         let spec: EnterSpec = spec(&mut fds)?;
         let known = self.apps.get(&app).ok_or_else(|| Failure::new(FailureKind::Setup, &"no such app"))?;
-        let stdio = streams::received(fds, spec.terminal);
+        let stdio = streams::received(fds, spec.terminal, kept);
         let as_owner = pre_start && known.plan.net_admin == Some(Grant::PreStart);
         let process =
             Process::later(app, known, id, Later { spec: &spec, as_owner }, &self.fds, stdio, self.mapping.tier());
@@ -76,7 +76,7 @@ impl Apps {
         tell_listeners(None, identity.into_iter().collect(), monitor).map_err(said)?;
         added.put_cgroup(&mut own).map_err(|refusal| failed(&refusal))?;
         added.put_sockets(sockets, &mut own).map_err(|refusal| failed(&refusal))?;
-        let stdio = streams::received(streams, terminal);
+        let stdio = streams::received(streams, terminal, false);
         let process = Process::first(app, &mut added.plan, own, stdio, self.mapping.tier());
         self.apps.insert(app, Box::new(added));
         self.processes.push(process.map_err(|refusal: Refusal| failed(&refusal))?);
