@@ -194,7 +194,7 @@ pub(crate) fn further(
     };
     let mut sockets = Vec::new();
     for address in port.addresses() {
-        match bind(address, udp) {
+        match carried::open(address, udp) {
             Ok(socket) => sockets.push(socket),
             Err(error) if is_missing(port.host_ip, &error) => return Ok(None),
             Err(error) => return Err(deaf(address, &error)),

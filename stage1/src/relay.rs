@@ -174,12 +174,21 @@ impl Carrier {
 
     fn open(&self, client: TcpStream, from: SocketAddr, target: Target) -> io::Result<Pair> {
         let shown = matches!(target, Target::Own(_)).then_some(from);
-        Pair::new(client, self.sources.connect(shown, target.address_for(from)?)?)
+        let (address, other) = target.addresses_for(from)?;
+        Pair::new(client, self.sources.connect(shown, address)?, other)
     }
 
     fn carry(&mut self, number: u64) {
         let Some((pair, listener)) = self.pairs.get_mut(&number) else { return };
-        let goes_on = pair.carry(&mut self.chunk).is_ok() && !pair.is_over();
+        let carried = match pair.carry(&mut self.chunk) {
+            // An app may listen in one family only, and be asked for in the other.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => match pair.other() {
+                Some(other) => self.sources.connect(None, other).and_then(|app| pair.look_there(app)),
+                None => Err(error),
+            },
+            carried => carried,
+        };
+        let goes_on = carried.is_ok() && !pair.is_over();
         if !goes_on || pair.wait(self.poll.as_fd(), number).is_err() {
             // One that was let go of is not there any more.
             self.listeners.entry(*listener).and_modify(|listener| listener.pairs -= 1);
@@ -274,6 +283,25 @@ mod tests {
             assert_eq!(&answer, b"busy");
         }
         server.join().unwrap();
+    }
+
+    #[test]
+    fn an_app_is_found_in_the_other_family() {
+        for (listens, looked_for) in [("127.0.0.1:0", "[::1]:0"), ("[::1]:0", "127.0.0.1:0")] {
+            let app = TcpListener::bind(listens).unwrap();
+            let mut target: SocketAddr = looked_for.parse().unwrap();
+            target.set_port(app.local_addr().unwrap().port());
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let (_monitor, orders) = orders::pair().unwrap();
+            let relay = Relay { socket: listener.into(), target: Target::Loopback(target), datagrams: false };
+            std::thread::spawn(move || run(given(vec![relay]), &orders));
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"here").unwrap();
+            let mut said = [0; 4];
+            app.accept().unwrap().0.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"here");
+        }
     }
 
     #[test]

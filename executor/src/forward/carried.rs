@@ -58,6 +58,18 @@ pub(super) fn is_missing(ip: IpAddr, error: &io::Error) -> bool {
     ip == Ipv6Addr::LOCALHOST && error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
+/// A socket at this address of the host, of all that it stands for and nobody else has.
+pub(super) fn open(address: SocketAddr, udp: bool) -> io::Result<OwnedFd> {
+    if udp || address.ip() != Ipv6Addr::UNSPECIFIED {
+        return bind(address, udp);
+    }
+    match everywhere(address.port(), false) {
+        // IPv4 may be had separately.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => everywhere(address.port(), true),
+        socket => socket,
+    }
+}
+
 /// A socket at this address of the host: one for datagrams, or one that listens.
 pub(super) fn bind(address: SocketAddr, udp: bool) -> io::Result<OwnedFd> {
     if udp { UdpSocket::bind(address).map(OwnedFd::from) } else { TcpListener::bind(address).map(OwnedFd::from) }

@@ -19,10 +19,12 @@ const ALLOWED: &str = "accept4 bind brk clock_gettime close connect epoll_create
     nanosleep clock_nanosleep poll ppoll read readv recvfrom recvmsg restart_syscall rt_sigaction rt_sigprocmask \
     rt_sigreturn sendmsg sendto shutdown sigaltstack tgkill write writev";
 
-/// What is set and asked of sockets, beside what shows apps their clients' addresses: `TCP_NODELAY`, and the options of
-/// `SOL_SOCKET` (socket(7)). The kernel's packet filters are options of sockets, too.
-const NO_DELAY: (i32, i32) = (6, 1);
+/// What is asked of sockets: options of `SOL_SOCKET` (socket(7)).
 const SOL_SOCKET: u32 = 1;
+
+/// What is set, beside [`sys::socket::OPTIONS`]: `SO_REUSEADDR`, `SO_KEEPALIVE` (socket(7)), `TCP_NODELAY`, `TCP_KEEPIDLE`,
+/// `TCP_KEEPINTVL` (tcp(7)). The kernel's packet filters are options of sockets, too.
+const SET: [(i32, i32); 5] = [(1, 2), (1, 9), (6, 1), (6, 4), (6, 5)];
 
 /// `FIONBIO` (ioctl(2)).
 const NOT_WAITING: u32 = 0x5421;
@@ -66,9 +68,9 @@ fn by_arguments(name: &str) -> Option<Vec<Rule>> {
     Some(match name {
         "ioctl" => vec![allow(vec![is(1, NOT_WAITING)])],
         "getsockopt" => vec![allow(vec![is(1, SOL_SOCKET)])],
-        "setsockopt" => sys::transparent::OPTIONS
+        "setsockopt" => sys::socket::OPTIONS
             .into_iter()
-            .chain([NO_DELAY])
+            .chain(SET)
             .map(|(level, name)| allow(vec![is(1, level.cast_unsigned()), is(2, name.cast_unsigned())]))
             .collect(),
         "socket" => [AddressFamily::INET, AddressFamily::INET6]

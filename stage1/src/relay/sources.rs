@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustix::thread::CapabilitySet;
 use sys::netlink::Socket;
@@ -20,6 +21,12 @@ const MARK: u32 = 0x7072_6f61;
 
 /// The routing table for it, of the 252 that have no use of their own.
 const TABLE: u8 = 112;
+
+/// The first of the ports that the kernel gives to clients by itself (ip(7), `ip_local_port_range`).
+const FIRST_OF_CLIENTS: u16 = 32_768;
+
+/// How often an app is asked once more for a connection; one whose queue is full does not answer.
+const RETRIES: u8 = 3;
 
 /// An app's side of a connection takes the mark over, and so does a refusal.
 const SETTINGS: [&str; 2] = ["/proc/sys/net/ipv4/tcp_fwmark_accept", "/proc/sys/net/ipv4/fwmark_reflect"];
@@ -51,12 +58,12 @@ impl Sources {
         Self { older, newer: older && of_ipv6().is_ok() }
     }
 
-    /// Connects to `target`, from the client's address if that can be, and from its port if that is free.
-    ///
-    /// Within one machine a connection is there or refused at once; a queue that is full is a refusal too.
+    /// Begins to connect to `target`, from the client's address if that can be, and from its port if that is free.
     pub(super) fn connect(self, client: Option<SocketAddr>, target: SocketAddr) -> io::Result<OwnedFd> {
         if let Some(client) = client.and_then(|client| self.shown(client, target)) {
-            for port in [client.port(), 0] {
+            // A port that a server may want is not taken.
+            let own = (client.port() >= FIRST_OF_CLIENTS).then_some(client.port());
+            for port in own.into_iter().chain([0]) {
                 match from(SocketAddr::new(client.ip(), port), target) {
                     // It has a connection there already, or its port is a privileged one.
                     Err(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL | Errno::ACCESS) => {}
@@ -85,8 +92,10 @@ impl Sources {
 /// A connection from an address that need not be the pod's.
 fn from(source: SocketAddr, target: SocketAddr) -> Result<OwnedFd, Errno> {
     let socket = stream(target)?;
-    sys::transparent::speak_for_others(socket.as_fd(), family(target), MARK)
+    sys::socket::speak_for_others(socket.as_fd(), family(target), MARK)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
+    // Else an app could not listen on this port at all of the pod's addresses.
+    set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &source)?;
     begin(&socket, target)?;
     Ok(socket)
@@ -101,6 +110,9 @@ fn stream(target: SocketAddr) -> Result<OwnedFd, Errno> {
 }
 
 fn begin(socket: &OwnedFd, target: SocketAddr) -> Result<(), Errno> {
+    // An app that does not accept is no reason to keep its clients for two minutes.
+    sys::socket::give_up_after(socket.as_fd(), RETRIES)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
     match connect(socket, &target) {
         Err(Errno::INPROGRESS) => Ok(()),
         done => done,

@@ -20,10 +20,10 @@ pub mod netlink;
 pub mod outpost;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod spawn;
 pub mod stack;
 pub mod title;
-pub mod transparent;
 
 use std::io;
 
