@@ -1,6 +1,6 @@
 //! Which address an app sees as its client's: the table in docs/guides/networking.md.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use integration_tests::elsewhere::{Elsewhere, ask};
 use integration_tests::images::{Aci, busybox, with_perl};
@@ -47,6 +47,8 @@ fn apps_see_the_addresses_that_are_documented() {
     let there = elsewhere.there.to_string();
     // On a loopback address: the loopback address of the pod.
     assert_eq!(here(local), "127.0.0.1");
+    // The server listens in one family only, and is found by the other one.
+    assert_eq!(ask(SocketAddr::from((Ipv6Addr::LOCALHOST, local))), "127.0.0.1");
     let status = env.proa(["status", "--format=json", "web"]).outcome().succeeds();
     let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
     let addresses = status["addresses"].as_array().expect("a list");
