@@ -7,11 +7,13 @@ use std::time::Instant;
 use integration_tests::images::{Aci, busybox};
 use integration_tests::{Env, each_user, limit};
 use rustix::process::Signal;
+use serde_json::json;
 
 each_user! {
     rkt_attach_to_streams,
     rkt_attach_to_a_terminal,
     rkt_attach_to_apps_of_a_sandbox,
+    who_attaches_between_two_runs_has_the_next_terminal,
     streams_of_a_pod_in_the_foreground,
     a_prepared_pod_has_the_streams_that_it_was_given,
     streams_that_cannot_be_are_refused,
@@ -103,6 +105,20 @@ fn rkt_attach_to_apps_of_a_sandbox(env: &Env) {
         }
     }
     end(env);
+}
+
+/// Who attaches to an app that is about to be started again waits for its next terminal.
+fn who_attaches_between_two_runs_has_the_next_terminal(env: &Env) {
+    let handler = json!([{"name": "pre-start", "exec": ["/bin/sh", "-c", "sleep 1"]}]);
+    let image = Aci::new("echo", busybox()).sh(ECHO).app("eventHandlers", handler).build(env);
+    run(env, &["--detach", "--restart=always"], &image, &["--stdin=tty"]);
+    for text in ["one", "two"] {
+        round_trip(env, "echo", "auto", text);
+        let killed = env.proa(["kill", "--signal=KILL", "pod"]).outcome().succeeds();
+        assert!(killed.stderr.is_empty(), "{killed}");
+    }
+    env.proa(["stop", "pod"]).outcome().succeeds();
+    env.proa(["rm", "pod"]).outcome().succeeds();
 }
 
 fn streams_of_a_pod_in_the_foreground(env: &Env) {

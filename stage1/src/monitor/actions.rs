@@ -10,7 +10,7 @@ use crate::channel::{Entry, Failure, FailureKind, ToInit};
 use crate::protocol::{End, EventKind, Reply};
 use crate::run::{Keeper, RunError};
 use crate::streams::{AppPipes, AppStreams};
-use crate::supervise::{Action, Event, Phase, Role};
+use crate::supervise::{Action, Event, Phase, Role, Timer};
 
 impl Monitor<'_> {
     /// Asks the supervisor and does what it says.
@@ -24,7 +24,15 @@ impl Monitor<'_> {
                     }
                 }
                 Action::Set(timer, after) => drop(self.timers.insert(timer, Instant::now() + after)),
-                Action::Cancel(timer) => drop(self.timers.remove(&timer)),
+                Action::Cancel(timer) => {
+                    self.timers.remove(&timer);
+                    // It was to be started again, and is not any more.
+                    if let Timer::Restart(app) = timer
+                        && self.supervisor.apps()[app].phase == Phase::Exited
+                    {
+                        self.terminal_settled(app);
+                    }
+                }
                 Action::Finished(app) => self.finished(app, keeper),
                 Action::Shutdown => {
                     self.say(&ToInit::Shutdown)?;
@@ -49,6 +57,11 @@ impl Monitor<'_> {
         keeper.app_changed(&record.report);
         let (name, exit) = (record.report.name.clone(), record.report.exit);
         self.tell(Some(name), EventKind::Exited, exit);
+        if again {
+            self.apps[app].expects_terminal();
+        } else {
+            self.terminal_settled(app);
+        }
     }
 
     /// Has a process of the app executed.
@@ -57,6 +70,9 @@ impl Monitor<'_> {
         let state = self.supervisor.apps()[app];
         let record = &mut self.apps[app];
         record.starting(process, role, state.attempt);
+        if state.attempt > 0 && role != Role::PostStop {
+            record.expects_terminal();
+        }
         let kind = match role {
             Role::PreStart => EventKind::PreStart,
             Role::Main => EventKind::Started,
@@ -91,7 +107,6 @@ impl Monitor<'_> {
         let entry = Entry { pre_start: role == Role::PreStart, kept, ..Entry::new(app, process) };
         self.enter(entry, &spec, streams.fds())?;
         if role == Role::Main {
-            self.apps[app].terminal_is_due = self.apps[app].has_terminal();
             pipes.keep(app, &mut self.outputs);
         } else {
             pipes.keep_output(app, &mut self.outputs);

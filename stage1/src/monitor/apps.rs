@@ -24,7 +24,7 @@ pub(super) struct AppRecord {
     pub(super) process: Option<u64>,
     /// What that process is there for, or was.
     pub(super) role: Option<Role>,
-    /// Whether it was started again and has not got its terminal yet.
+    /// Whether it is started again, or is going to be, and has not got its terminal yet.
     pub(super) terminal_is_due: bool,
     /// How its health is checked, as it stands in its annotation.
     pub(super) healthcheck: Option<String>,
@@ -74,6 +74,11 @@ impl AppRecord {
     /// Whether it has a terminal.
     pub(super) fn has_terminal(&self) -> bool {
         matches!(self.options.stdio, AppStdio::Kept(StdioKind { terminal: Some(_), .. }))
+    }
+
+    /// It is going to be started again, and has its next terminal then.
+    pub(super) fn expects_terminal(&mut self) {
+        self.terminal_is_due = self.has_terminal();
     }
 
     /// Whether its output and its errors can be heard apart: a terminal has both in one.

@@ -203,7 +203,6 @@ impl Monitor<'_> {
 
     /// The active process of an app has ended.
     fn process_ended(&mut self, app: usize, end: End, keeper: &mut dyn Keeper) -> Result<(), RunError> {
-        self.terminal_settled(app);
         let record = &mut self.apps[app];
         record.process = None;
         if record.role == Some(Role::Main) {
