@@ -7,7 +7,7 @@ use std::time::Instant;
 use integration_tests::images::{Aci, busybox};
 use integration_tests::{Env, each_user, limit};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 each_user! {
     rkt_attach_to_streams,
@@ -112,11 +112,18 @@ fn who_attaches_between_two_runs_has_the_next_terminal(env: &Env) {
     let handler = json!([{"name": "pre-start", "exec": ["/bin/sh", "-c", "sleep 1"]}]);
     let image = Aci::new("echo", busybox()).sh(ECHO).app("eventHandlers", handler).build(env);
     run(env, &["--detach", "--restart=always"], &image, &["--stdin=tty"]);
-    for text in ["one", "two"] {
-        round_trip(env, "echo", "auto", text);
-        let killed = env.proa(["kill", "--signal=KILL", "pod"]).outcome().succeeds();
-        assert!(killed.stderr.is_empty(), "{killed}");
+    round_trip(env, "echo", "auto", "one");
+    env.proa(["kill", "--signal=KILL", "pod"]).outcome().succeeds().quietly();
+    let deadline = Instant::now() + limit();
+    let again = || -> Value {
+        let status = env.proa(["status", "--format=json", "pod"]).outcome().succeeds();
+        serde_json::from_str(&status.stdout).expect("JSON")
+    };
+    while again()["apps"][0]["attempt"] != json!(1) {
+        assert!(Instant::now() < deadline, "it is not started again");
     }
+    // Its handler runs, for a second.
+    round_trip(env, "echo", "auto", "two");
     env.proa(["stop", "pod"]).outcome().succeeds();
     env.proa(["rm", "pod"]).outcome().succeeds();
 }
