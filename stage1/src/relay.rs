@@ -231,15 +231,20 @@ mod tests {
         Given { relays, files: 1024, sources: Sources::default() }
     }
 
+    /// A port whose connections are carried there, as long as what comes with it is kept.
+    fn carried_to(target: SocketAddr) -> (SocketAddr, orders::Orderer) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (monitor, orders) = orders::pair().unwrap();
+        let relay = Relay { socket: listener.into(), target: Target::Loopback(target), datagrams: false };
+        std::thread::spawn(move || run(given(vec![relay]), &orders));
+        (address, monitor)
+    }
+
     #[test]
     fn what_is_sent_arrives_and_ends() {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_monitor, orders) = orders::pair().unwrap();
-        let relay =
-            Relay { socket: listener.into(), target: Target::Loopback(target.local_addr().unwrap()), datagrams: false };
-        std::thread::spawn(move || run(given(vec![relay]), &orders));
+        let (address, _monitor) = carried_to(target.local_addr().unwrap());
         let data: Vec<u8> = (0..3_000_000_u32).map(|it| it as u8).collect();
         let sent = data.clone();
         let server = std::thread::spawn(move || {
@@ -261,12 +266,7 @@ mod tests {
     #[test]
     fn what_is_said_by_who_closes_at_once_arrives() {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_monitor, orders) = orders::pair().unwrap();
-        let relay =
-            Relay { socket: listener.into(), target: Target::Loopback(target.local_addr().unwrap()), datagrams: false };
-        std::thread::spawn(move || run(given(vec![relay]), &orders));
+        let (address, _monitor) = carried_to(target.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             // It has not read what the client has sent: its side is reset.
             for _ in 0..20 {
@@ -291,11 +291,7 @@ mod tests {
             let app = TcpListener::bind(listens).unwrap();
             let mut target: SocketAddr = looked_for.parse().unwrap();
             target.set_port(app.local_addr().unwrap().port());
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            let (_monitor, orders) = orders::pair().unwrap();
-            let relay = Relay { socket: listener.into(), target: Target::Loopback(target), datagrams: false };
-            std::thread::spawn(move || run(given(vec![relay]), &orders));
+            let (address, _monitor) = carried_to(target);
             let mut client = TcpStream::connect(address).unwrap();
             client.write_all(b"here").unwrap();
             let mut said = [0; 4];
@@ -331,11 +327,7 @@ mod tests {
     #[test]
     fn a_connection_to_nobody_is_closed() {
         let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_monitor, orders) = orders::pair().unwrap();
-        let relay = Relay { socket: listener.into(), target: Target::Loopback(target), datagrams: false };
-        std::thread::spawn(move || run(given(vec![relay]), &orders));
+        let (address, _monitor) = carried_to(target);
         let mut answer = Vec::new();
         // Closed or reset, and in either case not held.
         let _ = TcpStream::connect(address).unwrap().read_to_end(&mut answer);

@@ -1,4 +1,4 @@
-//! A pod's connection to the world: pasta, and what carries ports of the host's loopback, and ports that are added, as
+//! A pod's connection to the world: pasta, and what carries ports of the host, as
 //! processes of the monitor.
 
 mod bound;
@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     /// The network between the pod's and the world, of a pod whose apps have rights over its own: what is switched off for
     /// the pod is switched off there, out of their reach.
     between: Option<Between>,
-    /// What carries ports of the host's loopback, and those that were added.
+    /// What carries ports of the host.
     carriers: Carriers,
     required: bool,
     /// How much may pass in a second.
